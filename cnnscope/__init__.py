@@ -1,0 +1,3 @@
+"""cnnscope: the instrument panel for convolutional networks."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,160 @@
+"""Graph of ops: frozen, in topological order, one output a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from cnnscope.errors import Span
+    from cnnscope.ir.reads import Step
+
+Shape = tuple[int, ...]
+Kind = Literal["map", "tokens", "flat", "tensor"]
+"""``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), ``tensor`` anything a trace meets."""
+
+DTYPE_BYTES = {
+    "float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What flows along an edge: the full shape (batch included, of size 1), dtype, and where the batch axis is.
+
+    ``batch_axis`` is None once the batch has been folded into another axis, as in window attention.
+    """
+
+    shape: Shape
+    dtype: str = "float32"
+    batch_axis: int | None = 0
+    kind: Kind = "map"
+
+    @property
+    def features(self) -> Shape:
+        """The shape people read: without the batch axis, whole where the batch is folded away."""
+        if self.batch_axis is None:
+            return self.shape
+        return self.shape[: self.batch_axis] + self.shape[self.batch_axis + 1 :]
+
+    @property
+    def spatial(self) -> Shape:
+        """The spatial extents of a map, empty for every other kind."""
+        return self.shape[2:] if self.kind == "map" else ()
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * DTYPE_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A weight or a buffer. Ties need no mark: nodes that share a weight hold the same key."""
+
+    shape: Shape
+    dtype: str = "float32"
+    trainable: bool = True
+    buffer: bool = False
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * DTYPE_BYTES[self.dtype]
+
+
+class Operation(Protocol):
+    """What the graph and the passes may ask of an op; `cnnscope.ops.base.Op` documents each."""
+
+    tag: ClassVar[str]
+    category: ClassVar[str]
+    is_view: ClassVar[bool]
+
+    def output(self, x: Sequence[Value]) -> Value: ...
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]: ...
+    def buffers(self, x: Sequence[Value]) -> Mapping[str, Shape]: ...
+    def macs(self, x: Sequence[Value]) -> int | None: ...
+    def elementwise(self, x: Sequence[Value]) -> int | None: ...
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None: ...
+    def arguments(self) -> dict[str, Any]: ...
+    def label(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One op in place.
+
+    ``name`` is unique among ops; ``layer`` is the row it belongs to (the layer the author wrote, the leaf module of a
+    traced network), so ``c1.conv``, ``c1.norm`` and ``c1.act`` share the layer ``c1``. Dots separate scopes in both.
+    ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`.
+    """
+
+    name: str
+    op: Operation
+    inputs: tuple[str, ...]
+    output: Value
+    params: Mapping[str, str] = field(default_factory=dict)
+    layer: str = ""
+    span: Span | None = None
+    training_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.layer:
+            object.__setattr__(self, "layer", self.name)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole network: inputs by name, nodes in execution order, outputs, weights by key.
+
+    ``scopes`` names the kind of each group of layers (``{"stage1.0": "bottleneck"}``): a spec's block, a module's
+    class. ``params`` may hold weights that no node uses; they count as parameters all the same.
+    ``layout`` is how the author writes shapes; the graph itself is always channel-first.
+    """
+
+    name: str
+    inputs: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    scopes: Mapping[str, str] = field(default_factory=dict)
+    layout: Literal["CHW", "HWC"] = "CHW"
+
+    @cached_property
+    def _nodes_by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def node(self, name: str) -> Node:
+        """The node of that name; KeyError if there is none."""
+        return self._nodes_by_name[name]
+
+    def value(self, name: str) -> Value:
+        """What the graph input or node of that name yields."""
+        return self.inputs[name] if name in self.inputs else self._nodes_by_name[name].output
+
+    def values(self, node: Node) -> tuple[Value, ...]:
+        """The input values of a node."""
+        return tuple(self.value(name) for name in node.inputs)
+
+    @cached_property
+    def unused(self) -> tuple[str, ...]:
+        """Keys of weights and buffers that no node uses."""
+        used = {key for node in self.nodes for key in node.params.values()}
+        return tuple(key for key in self.params if key not in used)
+
+    def layers(self) -> Iterator[tuple[str, list[Node]]]:
+        """Rows in execution order of their first op: (layer name, its nodes)."""
+        rows: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            rows.setdefault(node.layer, []).append(node)
+        yield from rows.items()

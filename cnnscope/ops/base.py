@@ -1,0 +1,194 @@
+"""The op: one class per layer type, the only place that knows its analytic facts.
+
+Subclasses state their arguments as annotated fields and override what differs from the defaults:
+
+    class ReLU(Elementwise, tag="relu", category="activation"): ...
+
+`Op.read` turns plain values (as YAML yields them) into an op; `bind` fills in what depends on the input; after that
+every method takes the input values and answers exactly. All shapes are full ones, the batch (of size 1) included, so
+costs are per image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
+
+from cnnscope.errors import ShapeError, did_you_mean
+from cnnscope.ir.graph import Kind, Shape, Value
+from cnnscope.ir.reads import Step
+from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
+
+REGISTRY: dict[str, type[Op]] = {}
+"""Every op by tag. Filled as classes are defined; a second class with the same tag is an error."""
+
+Category = str
+CATEGORIES = (
+    "conv", "linear", "pool", "norm", "activation", "merge", "movement", "resize",
+    "attention", "regularization", "constant", "other",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A worked example of an op, checked against torch: input shapes and expected figures, all without batch.
+
+    ``x`` is one shape, or a tuple of shapes for an op with several inputs. ``params`` counts weights, not buffers.
+    """
+
+    x: Shape | tuple[Shape, ...]
+    args: Mapping[str, Any]
+    shape: Shape
+    params: int = 0
+    macs: int = 0
+    kind: Kind = "map"
+
+    def inputs(self) -> tuple[Value, ...]:
+        """The input values at batch 1."""
+        shapes = self.x if self.x and isinstance(self.x[0], tuple) else (self.x,)
+        return tuple(Value((1, *shape), kind=self.kind) for shape in shapes)
+
+
+@dataclass_transform(frozen_default=True)
+class Op:
+    """Base of all layer types; a frozen dataclass of its arguments."""
+
+    tag: ClassVar[str] = ""
+    category: ClassVar[Category] = "other"
+    accepts: ClassVar[tuple[Kind, ...]] = ("map", "tokens", "flat")
+    """Kinds of input it takes; a traced ``tensor`` is always taken."""
+    remedies: ClassVar[Mapping[str, str]] = {"map": "put `- flatten` before it"}
+    """For a kind it does not take: what to do about it."""
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Fewest and most inputs."""
+    short: ClassVar[str | None] = None
+    """The argument meant by a bare value: ``linear: 84``."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other frameworks' names for arguments, used for `did you mean` only."""
+    decorates: ClassVar[bool] = False
+    """Whether a layer of this type takes ``norm:`` and ``act:``."""
+    is_view: ClassVar[bool] = False
+    """Whether the output is the input's memory: costs no activation bytes."""
+    cases: ClassVar[Sequence[Case]] = ()
+
+    def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True)(cls)
+        if category:
+            cls.category = category
+        cls.tag = tag
+        if tag:
+            if tag in REGISTRY:
+                raise TypeError(f"two ops are tagged {tag!r}: {REGISTRY[tag].__qualname__} and {cls.__qualname__}")
+            REGISTRY[tag] = cls
+
+    # -- from plain values ------------------------------------------------------------------------------------------
+
+    @classmethod
+    @cache
+    def parameters(cls) -> dict[str, tuple[Argument, Any]]:
+        """Arguments by name: their kind and default (`dataclasses.MISSING` for a required one)."""
+        hints = get_type_hints(cls, include_extras=True)
+        kinds = {f.name: get_args(hints[f.name])[-1] for f in fields(cls)}  # type: ignore[arg-type]
+        return {f.name: (kinds[f.name], f.default) for f in fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:
+        """The op with these arguments, or `ArgumentError`. ``ndim`` is the number of spatial axes of its input."""
+        parameters = cls.parameters()
+        for name in args:
+            if name not in parameters:
+                raise cls.unknown_argument(str(name))
+        values: dict[str, Any] = {}
+        for name, (kind, default) in parameters.items():
+            if name in args:
+                try:
+                    values[name] = kind.read(args[name], ndim)
+                except ArgumentError as error:
+                    raise ArgumentError(
+                        f"`{name}` of `{cls.tag}`: {error.message}",
+                        hint=error.hint, code=error.code, where=(name, *error.where),
+                    ) from None  # fmt: skip
+            elif default is MISSING:
+                raise ArgumentError(f"`{cls.tag}` needs `{name}`: {kind.describe()}", code="E204")
+            elif kind.spatial and isinstance(default, tuple):
+                values[name] = default * (ndim or 1)  # stated for one axis, meant for all
+        return cls(**values)
+
+    @classmethod
+    def unknown_argument(cls, name: str) -> ArgumentError:
+        """E202, with the right spelling where one is near or another framework's name is known."""
+        right = cls.aliases.get(name)
+        hint = f"did you mean `{right}`?" if right else did_you_mean(name, cls.parameters())
+        return ArgumentError(f"`{cls.tag}` has no argument `{name}`", hint=hint, code="E202", where=(name,))
+
+    # -- facts, each from the input values --------------------------------------------------------------------------
+
+    def bind(self, x: Sequence[Value]) -> Op:
+        """This op with every argument resolved against its input (``pad: half`` becomes numbers)."""
+        return self
+
+    def output(self, x: Sequence[Value]) -> Value:
+        """The output; `ShapeError` saying which axis and why if the inputs do not fit."""
+        return x[0]
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        """Trainable tensors by role, in the order and with the shapes torch uses."""
+        return {}
+
+    def buffers(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        """Tensors that are state but not parameters, such as running statistics."""
+        return {}
+
+    def macs(self, x: Sequence[Value]) -> int | None:
+        """Multiply-accumulates of convolution, linear or matmul, bias excluded. None means unknown."""
+        return 0
+
+    def elementwise(self, x: Sequence[Value]) -> int | None:
+        """All other arithmetic, for FLOPs = 2 * MACs + this. None means unknown."""
+        return 0
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None:
+        """Per input, what an output element reads of it (see `cnnscope.ir.reads`). None means unknown."""
+        return ((),) * len(x)
+
+    # -- for people -------------------------------------------------------------------------------------------------
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments as plain JSON values."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+
+    def label(self) -> str:
+        """A few characters for a diagram or a table: what distinguishes this layer from others of its type."""
+        return self.tag
+
+    # -- entry point for whoever places the op -----------------------------------------------------------------------
+
+    def infer(self, x: Sequence[Value]) -> Value:
+        """`output` after checking number and kind of the inputs and before anything absurd gets into a graph."""
+        low, high = self.arity
+        if len(x) < low or (high is not None and len(x) > high):
+            wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
+            raise ShapeError(f"`{self.tag}` takes {wanted} inputs but gets {len(x)}")
+        for value in x:
+            if value.kind != "tensor" and value.kind not in self.accepts:
+                wanted = " or ".join(self.accepts)
+                raise ShapeError(
+                    f"`{self.tag}` needs a {wanted} input but gets {shape_text(value.features)}",
+                    hint=self.remedies.get(value.kind),
+                )
+        result = self.output(x)
+        if result.numel > MAX_INT:
+            raise ShapeError(f"`{self.tag}` would make {shape_text(result.features)}: more elements than 64 bits count")
+        return result
+
+
+def shape_text(shape: Shape) -> str:
+    """``3x224x224``."""
+    return "x".join(map(str, shape))
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

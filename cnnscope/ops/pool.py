@@ -1,0 +1,238 @@
+"""Pooling: windows that summarise (max, average, Lp, blur), grids of a fixed size (adaptive), whole maps (global)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil, gcd, prod
+from typing import Annotated
+
+from cnnscope.errors import ShapeError
+from cnnscope.ir.graph import Shape, Value
+from cnnscope.ir.reads import Step, Taps, Whole
+from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Size
+from cnnscope.ops.base import Case, Op
+from cnnscope.ops.window import BORDERS, extents, resolve_pad, size_text, window_taps
+
+_TORCH_NAMES = {
+    "kernel_size": "kernel", "pool_size": "kernel", "size": "kernel", "strides": "stride", "padding": "pad",
+    "ceil_mode": "ceil", "count_include_pad": "count_pad", "norm_type": "p", "output_size": "out",
+}  # fmt: skip
+
+
+class _Window(Op):
+    """What every windowed pool shares: the stride is the kernel unless said otherwise (Krizhevsky et al. 2012,
+    section 3.4, overlap where it is smaller). FLOPs: prod(kernel) an output element."""
+
+    kernel: Size
+    stride: MaybeSize = None
+    pad: Pads = ((0, 0),)
+    ceil: Bool = False
+    accepts = ("map",)
+    short = "kernel"
+    aliases = _TORCH_NAMES
+
+    @property
+    def gaps(self) -> Shape:
+        """Dilation per axis; only max pooling has one."""
+        return (1,) * len(self.kernel)
+
+    @property
+    def step(self) -> Shape:
+        return self.kernel if self.stride is None else self.stride
+
+    def bind(self, x: Sequence[Value]) -> Op:
+        pad = resolve_pad(self.pad, x[0].spatial, self.kernel, self.step, self.gaps)
+        return replace(self, stride=self.step, pad=pad)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], shape=(*x[0].shape[:2], *self._spatial(x[0].shape[2:])))
+
+    def _spatial(self, size: Shape) -> Shape:
+        assert not isinstance(self.pad, str)
+        for sides, kernel in zip(self.pad, self.kernel, strict=True):
+            if 2 * max(sides) > kernel:
+                raise ShapeError(f"pad {max(sides)} is more than half the kernel {kernel}: some windows would be empty")
+        return extents(size, self.kernel, self.step, self.pad, self.gaps, ceil=self.ceil)
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return self.output(x).numel * prod(self.kernel)
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        assert not isinstance(self.pad, str)
+        out = self._spatial(x[0].shape[2:])
+        return (window_taps(out, self.kernel, self.step, self.pad, self.gaps),)
+
+    def label(self) -> str:
+        return f"{size_text(self.kernel)} /{size_text(sorted(set(self.step)))}"
+
+
+class MaxPool(_Window, tag="maxpool", category="pool"):
+    """Maximum over a window. FLOPs: prod(kernel) an output element. Source: Dumoulin & Visin 2016, section 3."""
+
+    dilation: Size = (1,)
+
+    @property
+    def gaps(self) -> Shape:
+        return self.dilation
+
+    cases = (
+        Case(x=(96, 55, 55), args={"kernel": 3, "stride": 2}, shape=(96, 27, 27)),
+        Case(x=(64, 112, 112), args={"kernel": 3, "stride": 2, "ceil": True}, shape=(64, 56, 56)),
+        Case(x=(2, 5, 5), args={"kernel": 2, "ceil": True, "pad": 1}, shape=(2, 3, 3)),
+        Case(x=(2, 9, 9), args={"kernel": 3, "stride": 1, "dilation": 2, "pad": 1}, shape=(2, 7, 7)),
+        Case(x=(2, 7), args={"kernel": 4}, shape=(2, 1)),
+        Case(x=(2, 4, 6, 6), args={"kernel": [1, 2, 2]}, shape=(2, 4, 3, 3)),
+    )
+
+
+class AvgPool(_Window, tag="avgpool", category="pool"):
+    """Mean over a window; ``count_pad: false`` divides by the pixels inside the image only (torch's default is true).
+
+    FLOPs: prod(kernel) an output element. Source: LeCun et al. 1998, section II.B (there with learned scale and bias).
+    """
+
+    count_pad: Bool = True
+
+    cases = (
+        Case(x=(6, 28, 28), args={"kernel": 2}, shape=(6, 14, 14)),
+        Case(x=(2, 8, 8), args={"kernel": 3, "stride": 1, "pad": "half", "count_pad": False}, shape=(2, 8, 8)),
+        Case(x=(2, 7, 7), args={"kernel": 3, "stride": 2, "ceil": True, "pad": 1}, shape=(2, 4, 4)),
+        Case(x=(3, 9), args={"kernel": 3, "stride": 2}, shape=(3, 4)),
+        Case(x=(2, 4, 4, 4), args={"kernel": 2}, shape=(2, 2, 2, 2)),
+    )
+
+
+class LpPool(_Window, tag="lppool", category="pool"):
+    """Root of the sum of p-th powers over a window: (sum |x|^p)^(1/p). FLOPs: prod(kernel) an output element.
+
+    Source: Sermanet et al. 2012, section 2.2. Takes no padding, as in torch.
+    """
+
+    p: Annotated[float, Number(1.0)] = 2.0
+
+    def output(self, x: Sequence[Value]) -> Value:
+        assert not isinstance(self.pad, str)
+        if any(map(any, self.pad)):
+            raise ShapeError("`lppool` takes no padding", hint="put `- pad: 1` before it")
+        return super().output(x)
+
+    cases = (
+        Case(x=(3, 8, 8), args={"kernel": 2}, shape=(3, 4, 4)),
+        Case(x=(3, 8, 8), args={"kernel": 3, "stride": 2, "p": 3}, shape=(3, 3, 3)),
+    )
+
+
+class BlurPool(_Window, tag="blurpool", category="pool"):
+    """Fixed binomial low-pass filter, then subsampling: what keeps strided layers (nearly) shift-equivariant.
+
+    Kernel k is the k-th binomial row's outer product ([1 2 1] for 3), stride 2 and reflect padding by default.
+    No parameters; the filter is a constant. MACs: none are counted (no weights); FLOPs: 2 * prod(kernel) an output.
+    Source: Zhang 2019, section 3.2.
+    """
+
+    kernel: Size = (3,)
+    stride: MaybeSize = (2,)
+    pad: Pads = "half"
+    pad_mode: Annotated[str, Choice(tuple(BORDERS))] = "reflect"
+    aliases = _TORCH_NAMES | {"filt_size": "kernel"}
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return 2 * self.output(x).numel * prod(self.kernel)
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        assert not isinstance(self.pad, str)
+        out = self._spatial(x[0].shape[2:])
+        return (window_taps(out, self.kernel, self.step, self.pad, self.gaps, BORDERS[self.pad_mode]),)
+
+    cases = (
+        Case(x=(4, 8, 8), args={}, shape=(4, 4, 4)),
+        Case(x=(4, 9, 9), args={"kernel": 5, "pad_mode": "zeros"}, shape=(4, 5, 5)),
+    )
+
+
+class _Adaptive(Op):
+    """Pooling to a given output size: output o covers floor(o n / m) .. ceil((o + 1) n / m) - 1.
+
+    FLOPs: every window's elements. A size of 1 is a global pool and reads the whole map.
+    """
+
+    out: Size
+    accepts = ("map",)
+    short = "out"
+    aliases = _TORCH_NAMES
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], shape=(*x[0].shape[:2], *self.out))
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        windows = prod(
+            sum(len(w) for w in adaptive_windows(n, m)) for n, m in zip(x[0].shape[2:], self.out, strict=True)
+        )
+        return prod(x[0].shape[:2]) * windows
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        steps: list[Step] = []
+        for axis, (n, m) in enumerate(zip(x[0].shape[2:], self.out, strict=True), start=2):
+            if m == 1:
+                steps.append(Whole((axis,), "global-pool"))
+            else:
+                period = gcd(n, m)
+                windows = adaptive_windows(n // period, m // period)
+                steps.append(Taps(axis, m, n // period, tuple(map(tuple, windows))))
+        return (tuple(steps),)
+
+    def label(self) -> str:
+        return f"to {size_text(self.out)}"
+
+
+def adaptive_windows(n: int, m: int) -> list[range]:
+    """The input positions each of ``m`` outputs covers of ``n`` inputs."""
+    return [range(o * n // m, ceil((o + 1) * n / m)) for o in range(m)]
+
+
+class AdaptiveAvgPool(_Adaptive, tag="adaptiveavgpool", category="pool"):
+    """Mean over an even grid of windows, as in torch. Source: He et al. 2014 (spatial pyramid pooling)."""
+
+    cases = (
+        Case(x=(256, 6, 6), args={"out": 6}, shape=(256, 6, 6)),
+        Case(x=(8, 10, 7), args={"out": [3, 2]}, shape=(8, 3, 2)),
+        Case(x=(8, 10), args={"out": 1}, shape=(8, 1)),
+    )
+
+
+class AdaptiveMaxPool(_Adaptive, tag="adaptivemaxpool", category="pool"):
+    """Maximum over an even grid of windows, as torch's AdaptiveMaxPool. Source: He et al. 2014."""
+
+    cases = (
+        Case(x=(8, 10, 7), args={"out": [3, 2]}, shape=(8, 3, 2)),
+        Case(x=(8, 4, 4, 4), args={"out": 2}, shape=(8, 2, 2, 2)),
+    )
+
+
+class _Global(Op):
+    """Pooling over the whole map: C x n... -> C x 1.... FLOPs: 1 an input element."""
+
+    accepts = ("map",)
+    remedies = {"tokens": "use `token: 0` to pick a token, or `tokenmean` to average them"}
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], shape=(*x[0].shape[:2], *(1,) * len(x[0].shape[2:])))
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return x[0].numel
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return ((Whole(tuple(range(2, len(x[0].shape))), "global-pool"),),)
+
+
+class GlobalAvgPool(_Global, tag="globalavgpool", category="pool"):
+    """Mean of each feature map. Source: Lin et al. 2014 (Network in Network), section 3.2."""
+
+    cases = (Case(x=(512, 7, 7), args={}, shape=(512, 1, 1)), Case(x=(64, 3), args={}, shape=(64, 1)))
+
+
+class GlobalMaxPool(_Global, tag="globalmaxpool", category="pool"):
+    """Maximum of each feature map. Source: Oquab et al. 2015, section 3."""
+
+    cases = (Case(x=(512, 7, 7), args={}, shape=(512, 1, 1)), Case(x=(8, 2, 3, 4), args={}, shape=(8, 1, 1, 1)))
