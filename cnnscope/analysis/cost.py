@@ -1,0 +1,100 @@
+"""What each op costs: parameters, MACs, FLOPs and activation bytes, per image.
+
+Conventions (stated in every output): a MAC is one multiply-accumulate of convolution, linear or matmul, bias excluded;
+FLOPs = 2 * MACs + elementwise arithmetic. A weight used by several ops is counted at the first. What an op cannot tell
+is None, and a sum that met one is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+from cnnscope.ir import DTYPE_BYTES, Graph, Node, Param, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Costs that add up. ``macs`` and ``flops`` are None where unknown; bytes are at the precision asked for."""
+
+    trainable: int = 0
+    frozen: int = 0
+    buffers: int = 0
+    param_bytes: int = 0
+    buffer_bytes: int = 0
+    macs: int | None = 0
+    flops: int | None = 0
+    activation_bytes: int = 0
+
+    @property
+    def params(self) -> int:
+        return self.trainable + self.frozen
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.trainable + other.trainable,
+            self.frozen + other.frozen,
+            self.buffers + other.buffers,
+            self.param_bytes + other.param_bytes,
+            self.buffer_bytes + other.buffer_bytes,
+            None if self.macs is None or other.macs is None else self.macs + other.macs,
+            None if self.flops is None or other.flops is None else self.flops + other.flops,
+            self.activation_bytes + other.activation_bytes,
+        )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The sum; unknown as soon as one part is."""
+    return reduce(Cost.__add__, costs, Cost())
+
+
+def known(costs: Iterable[Cost]) -> Cost:
+    """The sum of what is known: a lower bound where something is not."""
+    return total(
+        Cost(c.trainable, c.frozen, c.buffers, c.param_bytes, c.buffer_bytes, c.macs or 0, c.flops or 0,
+             c.activation_bytes)
+        for c in costs
+    )  # fmt: skip
+
+
+def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:
+    """Bytes of a tensor; ``dtype`` replaces the precision of floating-point ones."""
+    floating = tensor.dtype.startswith(("float", "bfloat"))
+    return tensor.numel * DTYPE_BYTES[dtype if dtype and floating else tensor.dtype]
+
+
+def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
+    """What tensors cost wherever they are used, and however often."""
+    result = Cost()
+    for param in params:
+        size = nbytes(param, dtype)
+        if param.buffer:
+            result += Cost(buffers=param.numel, buffer_bytes=size)
+        elif param.trainable:
+            result += Cost(trainable=param.numel, param_bytes=size)
+        else:
+            result += Cost(frozen=param.numel, param_bytes=size)
+    return result
+
+
+def node_costs(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, Cost]:
+    """The cost of every node by name. ``batch`` scales activation bytes only.
+
+    A ``training_only`` node has its parameters but computes nothing at inference.
+    """
+    seen: set[str] = set()
+    return {node.name: _node_cost(graph, node, seen, batch, dtype) for node in graph.nodes}
+
+
+def _node_cost(graph: Graph, node: Node, seen: set[str], batch: int, dtype: str | None) -> Cost:
+    fresh = [key for key in dict.fromkeys(node.params.values()) if key not in seen]
+    seen.update(fresh)
+    params = param_cost((graph.params[key] for key in fresh), dtype)
+    if node.training_only:
+        return params
+    x = graph.values(node)
+    macs, elementwise = node.op.macs(x), node.op.elementwise(x)
+    flops = None if macs is None or elementwise is None else 2 * macs + elementwise
+    size = 0 if node.op.is_view else batch * nbytes(node.output, dtype)
+    return params + Cost(macs=macs, flops=flops, activation_bytes=size)

@@ -1,0 +1,105 @@
+"""The layer-by-layer summary every static command prints a part of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cnnscope.analysis.cost import Cost, known, node_costs, param_cost, total
+from cnnscope.analysis.memory import live_bytes
+from cnnscope.analysis.receptive_field import Field, theoretical
+from cnnscope.errors import Span
+from cnnscope.ir import Graph, Node, Shape, Value
+
+Level = Literal["layer", "op"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One layer (or one op, at that level): what it computes, costs and sees.
+
+    ``inputs`` are the rows or network inputs it reads. ``shared`` marks a row whose weights were counted further up,
+    ``unused`` weights that no op reads. ``peak_bytes`` is what is alive while it runs, None where it runs only in
+    training. ``output`` is None for unused weights.
+    """
+
+    name: str
+    op: str
+    category: str
+    label: str
+    arguments: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
+    output: Value | None
+    cost: Cost
+    peak_bytes: int | None
+    receptive_field: Field | None
+    shared: bool = False
+    unused: bool = False
+    training_only: bool = False
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All rows in execution order and what they add up to.
+
+    ``totals`` sums what is known; where ``unsupported`` names rows it is a lower bound in MACs and FLOPs.
+    """
+
+    rows: tuple[Row, ...]
+    totals: Cost
+    peak_activation_bytes: int
+    unsupported: tuple[str, ...]
+
+
+def summarize(graph: Graph, *, level: Level = "layer", batch: int = 1, dtype: str | None = None) -> Summary:
+    """Every row of ``graph`` and the totals. Totals are equal at every level."""
+    costs = node_costs(graph, batch=batch, dtype=dtype)
+    live = live_bytes(graph, batch=batch, dtype=dtype)
+    fields = theoretical(graph)
+    groups = graph.layers() if level == "layer" else ((node.name, [node]) for node in graph.nodes)
+    row_of = {node.name: node.layer if level == "layer" else node.name for node in graph.nodes}
+    counted: set[str] = set()
+    rows = [_row(graph, name, nodes, row_of, costs, live, fields, counted) for name, nodes in groups]
+    rows += _unused_rows(graph, dtype)
+    return Summary(
+        rows=tuple(rows),
+        totals=known(row.cost for row in rows),
+        peak_activation_bytes=max(live.values(), default=0),
+        unsupported=tuple(row.name for row in rows if row.cost.flops is None or row.cost.macs is None),
+    )
+
+
+def _row(
+    graph: Graph, name: str, nodes: Sequence[Node], row_of: Mapping[str, str], costs: Mapping[str, Cost],
+    live: Mapping[str, int], fields: Mapping[str, Field], counted: set[str],
+) -> Row:  # fmt: skip
+    main = max(nodes, key=lambda node: costs[node.name].macs or 0)
+    last = nodes[-1]
+    keys = {key for node in nodes for key in node.params.values()}
+    shared = bool(keys) and keys <= counted
+    counted |= keys
+    outside = list(dict.fromkeys(i for node in nodes for i in node.inputs if row_of.get(i) != name))
+    peaks = [live[node.name] for node in nodes if node.name in live]
+    return Row(
+        name=name, op=main.op.tag, category=main.op.category, label=main.op.label(), arguments=main.op.arguments(),
+        inputs=tuple(row_of.get(i, i) for i in outside),
+        input_shapes=tuple(graph.value(i).features for i in outside),
+        output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
+        receptive_field=fields.get(last.name), shared=shared, training_only=main.training_only, span=main.span,
+    )  # fmt: skip
+
+
+def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
+    """A ``parameter`` row per module whose weights nobody reads: they are still parameters."""
+    owners: dict[str, list[str]] = {}
+    for key in graph.unused:
+        owners.setdefault(key.rpartition(".")[0] or key, []).append(key)
+    for owner, keys in owners.items():
+        cost = param_cost((graph.params[key] for key in keys), dtype)
+        yield Row(
+            name=owner, op="parameter", category="constant", label="unused", arguments={}, inputs=(), input_shapes=(),
+            output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=True,
+        )  # fmt: skip
