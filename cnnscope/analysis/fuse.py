@@ -1,0 +1,71 @@
+"""Fusion: a convolution with the normalisation and activation behind it is one thing to a reader.
+
+The one place that decides what belongs together, whatever the source: a spec's ``conv: {norm: batch, act: relu}`` and
+torch's ``conv1``, ``bn1``, ``relu`` come out alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cnnscope.ir import Graph, Node
+
+FOLLOWERS = {"conv": ("norm", "activation"), "linear": ("norm", "activation"), "merge": ("norm", "activation"),
+             "norm": ("activation",)}  # fmt: skip
+"""What may be absorbed behind an op of a category, in this order, each at most once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Ops that read as one: ``nodes`` in execution order, the first of which gives the unit its name and kind."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def main(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def last(self) -> Node:
+        return self.nodes[-1]
+
+    @property
+    def name(self) -> str:
+        return self.main.layer
+
+
+def consumers(graph: Graph) -> dict[str, list[Node]]:
+    """Who reads each value, by name, in execution order; nobody is an empty list."""
+    readers: dict[str, list[Node]] = {name: [] for name in (*graph.inputs, *(n.name for n in graph.nodes))}
+    for node in graph.nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers[name].append(node)
+    return readers
+
+
+def fuse(graph: Graph) -> tuple[Unit, ...]:
+    """Every node in exactly one unit, units in order of their first node.
+
+    A follower is absorbed if it is the only reader of what precedes it, reads nothing else, and the value between
+    them is not an output of the network.
+    """
+    readers = consumers(graph)
+    taken: set[str] = set()
+    units = []
+    for node in graph.nodes:
+        if node.name not in taken:
+            chain = (node, *_followers(node, readers, graph.outputs))
+            taken.update(member.name for member in chain)
+            units.append(Unit(chain))
+    return tuple(units)
+
+
+def _followers(node: Node, readers: dict[str, list[Node]], outputs: tuple[str, ...]) -> Iterator[Node]:
+    allowed = FOLLOWERS.get(node.op.category, ())
+    while allowed and node.name not in outputs and len(readers[node.name]) == 1:
+        (node,) = readers[node.name]
+        if node.op.category not in allowed or len(node.inputs) != 1:
+            return
+        yield node
+        allowed = allowed[allowed.index(node.op.category) + 1 :]
