@@ -1,10 +1,23 @@
 """Layer types. Importing this package registers every op; `REGISTRY` has them by tag."""
 
 from cnnscope.ops import (
+    activation,
+    attention,
+    composite,
     conv,
     linear,
+    merge,
+    movement,
+    norm,
     pool,
+    rearrange,
+    regularization,
+    resize,
+    tokens,
 )
 from cnnscope.ops.base import CATEGORIES, REGISTRY, Case, Op
 
-__all__ = ["CATEGORIES", "REGISTRY", "Case", "Op", "conv", "linear", "pool"]
+__all__ = [
+    "CATEGORIES", "REGISTRY", "Case", "Op", "activation", "attention", "composite", "conv", "linear", "merge",
+    "movement", "norm", "pool", "rearrange", "regularization", "resize", "tokens",
+]  # fmt: skip

@@ -238,17 +238,16 @@ class Padding:
     def schema(self) -> dict[str, Any]:
         one = Integer(0).schema()
         named = {side: one for pairs in _SIDES.values() for pair in pairs for side in pair}
-        return {
-            "oneOf": [
-                one,
-                {"type": "array", "items": one, "minItems": 1, "maxItems": 3},
-                {"type": "object", "properties": named, "additionalProperties": False},
-                {"enum": list(self.words)},
-            ]
-        }
+        kinds = [
+            one,
+            {"type": "array", "items": one, "minItems": 1, "maxItems": 3},
+            {"type": "object", "properties": named, "additionalProperties": False},
+        ]
+        return {"oneOf": [*kinds, {"enum": list(self.words)}] if self.words else kinds}
 
     def describe(self) -> str:
-        return f"a whole number >= 0, one per axis, sides by name, or {' | '.join(self.words)}"
+        words = f", or {' | '.join(self.words)}" if self.words else ""
+        return f"a whole number >= 0, one per axis, sides by name{words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +298,7 @@ NonNegativeReal = Annotated[float, Number(0.0)]
 Probability = Annotated[float, Number(0.0, 1.0)]
 Bool = Annotated[bool, Flag()]
 Size = Annotated[tuple[int, ...], PerAxis(1)]
+Sides = Annotated[tuple[Pair, ...], Padding(words=())]
 MaybeSize = Annotated[tuple[int, ...] | None, Maybe(PerAxis(1))]
 Pads = Annotated[str | tuple[Pair, ...], Padding()]
 Ints = Annotated[tuple[int, ...], Integers()]

@@ -71,6 +71,8 @@ class Op:
     """Whether a layer of this type takes ``norm:`` and ``act:``."""
     is_view: ClassVar[bool] = False
     """Whether the output is the input's memory: costs no activation bytes."""
+    like: ClassVar[str | None] = None
+    """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
@@ -183,6 +185,26 @@ class Op:
         if result.numel > MAX_INT:
             raise ShapeError(f"`{self.tag}` would make {shape_text(result.features)}: more elements than 64 bits count")
         return result
+
+
+def channel_axis(value: Value) -> int:
+    """The axis of the full shape that holds channels or features: the last of tokens, else the one after the batch."""
+    return len(value.shape) - 1 if value.kind == "tokens" else min(1, len(value.shape) - 1)
+
+
+def axis_of(value: Value, axis: int) -> int:
+    """``axis`` of the full tensor (the batch is 0, negative counts from the end), or `ShapeError`."""
+    rank = len(value.shape)
+    place = axis + rank if axis < 0 else axis
+    if not 0 <= place < rank:
+        raise ShapeError(f"axis {axis} does not exist in {shape_text(value.features)}", hint=_axes_hint(rank))
+    if value.kind != "tensor" and place == value.batch_axis:
+        raise ShapeError(f"axis {axis} is the batch", hint=_axes_hint(rank))
+    return place
+
+
+def _axes_hint(rank: int) -> str:
+    return f"the axes are 1 to {rank - 1}" if rank > 2 else "the only axis is 1"
 
 
 def shape_text(shape: Shape) -> str:

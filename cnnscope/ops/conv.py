@@ -12,7 +12,7 @@ from cnnscope.ir.graph import Shape, Value
 from cnnscope.ir.reads import Mix, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, Pads, PerAxis, Pos, Size
 from cnnscope.ops.base import Case, Op
-from cnnscope.ops.window import BORDERS, extents, resolve_pad, size_text, span, window_taps
+from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, span, window_taps
 
 PadMode = Annotated[str, Choice(tuple(BORDERS))]
 _TORCH_NAMES = {
@@ -53,11 +53,7 @@ class Conv(Op, tag="conv", category="conv"):
             raise ShapeError(f"groups {self.groups} must divide in-channels {channels} and out {self.out}")
         assert not isinstance(self.pad, str)
         size = x[0].shape[2:]
-        for n, (low, high) in zip(size, self.pad, strict=True):
-            if self.pad_mode == "reflect" and max(low, high) >= n:
-                raise ShapeError(f"reflect padding of {max(low, high)} needs an input larger than that, not {n}")
-            if self.pad_mode == "circular" and max(low, high) > n:
-                raise ShapeError(f"circular padding of {max(low, high)} is more than the input's {n}")
+        check_border(self.pad_mode, size, self.pad)
         return replace(x[0], shape=(x[0].shape[0], self.out, *self._spatial(size)))
 
     def _spatial(self, size: Shape) -> Shape:

@@ -64,6 +64,15 @@ def extents(
     return tuple(extent(n, k, s, p, d, ceil=ceil) for n, k, s, p, d in axes)
 
 
+def check_border(mode: str, size: Shape, pad: Sequence[Pair]) -> None:
+    """Reflected and wrapped padding must find its pixels inside the input, as in torch."""
+    for n, sides in zip(size, pad, strict=True):
+        if mode == "reflect" and max(sides) >= n:
+            raise ShapeError(f"reflect padding of {max(sides)} needs an input larger than that, not {n}")
+        if mode == "circular" and max(sides) > n:
+            raise ShapeError(f"circular padding of {max(sides)} is more than the input's {n}")
+
+
 def window_taps(
     out: Shape, kernel: Shape, stride: Shape, pad: Sequence[Pair], dilation: Shape, border: Border = "drop"
 ) -> tuple[Taps, ...]:

@@ -1,0 +1,106 @@
+"""Layers that are short for several plain ones; whoever reads a spec puts those in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from cnnscope.ir.graph import Value
+from cnnscope.ops import activation
+from cnnscope.ops.arguments import ArgumentError, Bool, Choice, Integer, Maybe, Pads, Pos, Size
+from cnnscope.ops.base import REGISTRY, Case, Op
+
+ACTIVATIONS = tuple(tag for tag, op in REGISTRY.items() if op.__module__ == activation.__name__)
+PlainLayer = Mapping[str, Any]
+
+
+class Composite(Op):
+    """An op that never becomes a node: `layers` says, as plain data, what to write instead.
+
+    The result is a list of layers in the spec language, one ``{op: arguments}`` pair each, complete in themselves: the
+    reader inlines them under this layer's name as if they were a block's layers, with no ``defaults`` laid over them.
+    ``name`` is set where an inner layer has one. ``norm:``, ``act:`` and ``frozen:`` written on the composite itself
+    stay the reader's business: norm and act follow the last layer. Inner layers say ``norm: none`` and ``act: none``.
+    """
+
+    def layers(self, channels: int) -> list[PlainLayer]:
+        """The layers that stand for this one, given the number of channels entering it."""
+        raise NotImplementedError
+
+    def infer(self, x: Sequence[Value]) -> Value:
+        raise TypeError(f"`{self.tag}` must be replaced by its layers")
+
+
+class SqueezeExcite(Composite, tag="se", category="attention"):
+    """Squeeze and excite: one factor a channel from the image's channel means, multiplied on.
+
+    x * gate(W2 act(W1 mean(x))) with ``squeeze`` channels in between, or channels / ``ratio`` (16 if neither is
+    given). Parameters: 2 C S + S + C. MACs: 2 C S. Source: Hu et al. 2018, section 3 (equation 3).
+    """
+
+    squeeze: Annotated[int | None, Maybe(Integer(1))] = None
+    ratio: Annotated[int | None, Maybe(Integer(1))] = None
+    act: Annotated[str, Choice(ACTIVATIONS)] = "relu"
+    gate: Annotated[str, Choice(ACTIVATIONS)] = "sigmoid"
+    accepts = ("map",)
+    short = "squeeze"
+    aliases = {"reduction": "ratio", "squeeze_channels": "squeeze", "rd_ratio": "ratio"}
+
+    @classmethod
+    def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:
+        op = super().read(args, ndim)
+        if op.squeeze is not None and op.ratio is not None:
+            raise ArgumentError("`se` takes `squeeze` or `ratio`, not both", where=("ratio",))
+        return op
+
+    def layers(self, channels: int) -> list[PlainLayer]:
+        squeeze = self.squeeze or max(channels // (self.ratio or 16), 1)
+        plain = {"kernel": 1, "bias": True, "norm": "none"}
+        gate = [
+            {"globalavgpool": {"name": "mean"}},
+            {"conv": {"out": squeeze, **plain, "act": self.act, "name": "reduce"}},
+            {"conv": {"out": channels, **plain, "act": self.gate, "name": "expand"}},
+        ]
+        return [{"mul": {"paths": {"x": [], "gate": gate}, "norm": "none", "act": "none", "name": "scale"}}]
+
+    cases = (
+        Case(x=(64, 14, 14), args={"squeeze": 16}, shape=(64, 14, 14), params=2_128, macs=2_048),
+        Case(x=(32, 7, 7), args={"ratio": 4, "act": "silu"}, shape=(32, 7, 7), params=552, macs=512),
+        Case(x=(32, 9), args={}, shape=(32, 9), params=162, macs=128),
+    )
+
+
+class SeparableConv(Composite, tag="sepconv", category="conv"):
+    """Separable convolution: a depthwise one without bias, then a 1x1 convolution to ``out`` channels.
+
+    (N, C, n...) -> (N, out, as a convolution of this kernel, ...). Parameters: C prod(kernel) + C out, and out for the
+    bias. MACs: output positions * C * (prod(kernel) + out). Source: Chollet 2017 (Xception), section 1; Sifre 2014.
+    """
+
+    out: Pos
+    kernel: Size
+    stride: Size = (1,)
+    pad: Pads = ((0, 0),)
+    dilation: Size = (1,)
+    bias: Bool = True
+    accepts = ("map",)
+    aliases = {
+        "filters": "out", "kernel_size": "kernel", "strides": "stride", "padding": "pad", "dilation_rate": "dilation",
+        "use_bias": "bias", "activation": "act",
+    }  # fmt: skip
+    decorates = True
+
+    def layers(self, channels: int) -> list[PlainLayer]:
+        plain = {"norm": "none", "act": "none"}
+        pad = self.pad if isinstance(self.pad, str) else [list(sides) for sides in self.pad]
+        window = {"kernel": list(self.kernel), "stride": list(self.stride), "pad": pad, "dilation": list(self.dilation)}
+        return [
+            {"depthwise": {**window, "bias": False, **plain, "name": "depthwise"}},
+            {"conv": {"out": self.out, "kernel": 1, "bias": self.bias, **plain, "name": "pointwise"}},
+        ]
+
+    cases = (
+        Case(x=(64, 19, 19), args={"out": 128, "kernel": 3, "pad": "half", "bias": False}, shape=(128, 19, 19),
+             params=8_768, macs=3_165_248),
+        Case(x=(4, 9), args={"out": 6, "kernel": 3, "stride": 2}, shape=(6, 4), params=42, macs=144),
+    )  # fmt: skip

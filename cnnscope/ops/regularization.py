@@ -1,0 +1,48 @@
+"""Dropout in its kinds. All are the identity at inference: no cost, no memory of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from cnnscope.ops.arguments import Probability
+from cnnscope.ops.base import Case, Op
+
+_SAME = (
+    Case(x=(3, 4, 5), args={}, shape=(3, 4, 5)),
+    Case(x=(3, 4), args={"p": 0.2}, shape=(3, 4)),
+)
+_NAMES = {"rate": "p", "prob": "p", "drop_prob": "p"}
+
+
+class _Dropout(Op):
+    """Drops with probability ``p`` in training."""
+
+    p: Probability = 0.5
+    short = "p"
+    aliases = _NAMES
+    is_view = True
+    cases: ClassVar[Sequence[Case]] = _SAME
+
+    def label(self) -> str:
+        return f"{self.tag} {self.p:g}"
+
+
+class Dropout(_Dropout, tag="dropout", category="regularization"):
+    """Zeroes each element with probability ``p`` in training. Source: Srivastava et al. 2014, section 4."""
+
+    cases = (*_SAME, Case(x=(5,), args={}, shape=(5,), kind="flat"))
+
+
+class SpatialDropout(_Dropout, tag="spatialdropout", category="regularization"):
+    """Zeroes whole channels with probability ``p`` in training. Source: Tompson et al. 2015, section 3.2."""
+
+    accepts = ("map",)
+
+
+class AlphaDropout(_Dropout, tag="alphadropout", category="regularization"):
+    """Dropout that keeps mean and variance, for `selu`. Source: Klambauer et al. 2017, section 3."""
+
+
+class StochasticDepth(_Dropout, tag="stochasticdepth", category="regularization"):
+    """Zeroes a whole branch of an image with probability ``p`` in training. Source: Huang et al. 2016, section 3."""

@@ -1,0 +1,94 @@
+"""Interpolation to another size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import floor
+from typing import Annotated, Self
+
+from cnnscope.errors import ShapeError
+from cnnscope.ir.graph import Shape, Value
+from cnnscope.ir.reads import Step, Taps
+from cnnscope.ops.arguments import ArgumentError, Bool, Choice, MaybeSize
+from cnnscope.ops.base import Case, Op
+from cnnscope.ops.window import size_text
+
+_REACH = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
+"""Pixels an output may read along an axis, relative to the one at or before its source coordinate."""
+
+
+class Upsample(Op, tag="upsample", category="resize"):
+    """Interpolates a map to ``scale`` times its size, or to ``size`` (``like: NAME`` takes that layer's).
+
+    (N, C, n...) -> (N, C, n * scale, ...). ``bilinear`` is linear or trilinear in one or three dimensions; ``bicubic``
+    (Keys 1981, a = -0.75) is two-dimensional. Output o stands at (o + 1/2) n / m - 1/2 of the input (``nearest``: the
+    pixel floor(o n / m)), with ``align_corners`` at o (n - 1) / (m - 1), pixels beyond the border repeated.
+    FLOPs: 2 a tap (2^d, bicubic 16) and output element, none for nearest. Source: the rules are torch's `interpolate`.
+    """
+
+    scale: MaybeSize = None
+    size: MaybeSize = None
+    mode: Annotated[str, Choice(tuple(_REACH))] = "nearest"
+    align_corners: Bool = False
+    accepts = ("map",)
+    short = "scale"
+    like = "size"
+    aliases = {"scale_factor": "scale", "factor": "scale", "interpolation": "mode"}
+
+    @classmethod
+    def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:
+        op = super().read(args, ndim)
+        if (op.scale is None) == (op.size is None):
+            raise ArgumentError("`upsample` needs either `scale` or `size`", code="E204")
+        if op.align_corners and op.mode == "nearest":
+            raise ArgumentError("`align_corners` has no meaning for `mode: nearest`", where=("align_corners",))
+        return op
+
+    def _spatial(self, size: Shape) -> Shape:
+        if self.mode == "bicubic" and len(size) != 2:
+            raise ShapeError(f"`mode: bicubic` is for two spatial axes, not {len(size)}")
+        if self.size is not None:
+            return self.size
+        assert self.scale is not None
+        return tuple(n * s for n, s in zip(size, self.scale, strict=True))
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], shape=(*x[0].shape[:2], *self._spatial(x[0].shape[2:])))
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        taps = len(_REACH[self.mode]) ** len(x[0].shape[2:])
+        return 0 if self.mode == "nearest" else 2 * taps * self.output(x).numel
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        size = x[0].shape[2:]
+        axes = enumerate(zip(size, self._spatial(size), strict=True), start=2)
+        return (tuple(self._taps(axis, n, m) for axis, (n, m) in axes),)
+
+    def _taps(self, axis: int, n: int, m: int) -> Taps:
+        ratio = Fraction(n - 1, max(m - 1, 1)) if self.align_corners else Fraction(n, m)
+        shift = (ratio - 1) / 2 if self.mode != "nearest" and not self.align_corners else Fraction(0)
+        sources = (phase * ratio + shift for phase in range(ratio.denominator))
+        taps = tuple(_pixels(self.mode, source) for source in sources)
+        return Taps(axis, m, ratio.numerator, taps, "clamp", sized=self.align_corners)
+
+    def label(self) -> str:
+        return f"to {size_text(self.size)}" if self.scale is None and self.size else f"x{size_text(self.scale or ())}"
+
+    cases = (
+        Case(x=(8, 4, 4), args={"scale": 2}, shape=(8, 8, 8)),
+        Case(x=(8, 4, 4), args={"scale": 2, "mode": "bilinear"}, shape=(8, 8, 8)),
+        Case(x=(8, 3, 4), args={"scale": [1, 3], "mode": "bilinear", "align_corners": True}, shape=(8, 3, 12)),
+        Case(x=(2, 5, 7), args={"size": [9, 3], "mode": "bicubic"}, shape=(2, 9, 3)),
+        Case(x=(2, 5, 7), args={"size": 6, "mode": "nearest"}, shape=(2, 6, 6)),
+        Case(x=(2, 5), args={"size": 8, "mode": "bilinear"}, shape=(2, 8)),
+        Case(x=(1, 2, 3, 2), args={"scale": 2, "mode": "bilinear"}, shape=(1, 4, 6, 4)),
+    )
+
+
+def _pixels(mode: str, source: Fraction) -> tuple[int, ...]:
+    """The input pixels with a weight other than zero: one alone where the source coordinate falls on a pixel."""
+    first = floor(source)
+    reach = _REACH[mode] if source != first else (0,)
+    return tuple(first + step for step in reach)
