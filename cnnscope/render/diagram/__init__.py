@@ -1,0 +1,1 @@
+"""Pictures of an architecture: one diagram model, several views of it, several file formats."""

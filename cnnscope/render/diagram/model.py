@@ -1,0 +1,196 @@
+"""The diagram model: boxes, clusters and edges at a level of detail, with costs and receptive fields.
+
+Every view draws from this and nothing else, so what a figure says is decided here once: what is one box, what is
+folded, what an edge carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnscope.analysis.cost import Cost, known, node_costs
+from cnnscope.analysis.receptive_field import Field, theoretical
+from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, units_of
+from cnnscope.ir import Graph, Node, Shape
+
+DetailLevel = Literal["overview", "block", "layer", "op"]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One thing in a figure: an input, a layer, a block, or a run of ``count`` of them folded into one.
+
+    ``growth`` is the number of channels each folded part adds to the one before. ``layers`` are the rows inside, of
+    all folded parts. ``cost`` is theirs together; ``shape`` and ``field`` are those of the last one's output.
+    """
+
+    id: str
+    name: str
+    title: str
+    category: str
+    shape: Shape
+    cost: Cost
+    field: Field | None
+    cluster: str = ""
+    count: int = 1
+    growth: int = 0
+    layers: tuple[str, ...] = ()
+    is_block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A frame round boxes and other clusters; ``parent`` is empty at the top."""
+
+    id: str
+    title: str
+    shape: Shape
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What flows from one box to another. ``skips`` marks an edge past at least one box."""
+
+    source: str
+    target: str
+    shape: Shape
+    skips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A whole figure before it is drawn; ``notes`` say in words what was simplified."""
+
+    name: str
+    level: DetailLevel
+    boxes: tuple[Box, ...]
+    clusters: tuple[Cluster, ...]
+    edges: tuple[Edge, ...]
+    totals: Cost
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Parts that become one box, in a cluster."""
+
+    run: Run
+    cluster: str
+
+    @property
+    def nodes(self) -> Iterator[Node]:
+        return (node for part in self.run.parts for unit in units_of(part) for node in unit.nodes)
+
+
+def diagram(graph: Graph, level: DetailLevel = "overview") -> Diagram:
+    """The figure of ``graph`` at a level: folded blocks, all blocks, all layers, or all ops."""
+    root = hierarchy(graph)
+    clusters: list[Cluster] = []
+    tiles = list(_tiles(root, level, _blocks(root, level), "", clusters))
+    costs, fields = node_costs(graph), theoretical(graph)
+    boxes = [*_input_boxes(graph, fields), *(_box(tile, graph, costs, fields) for tile in tiles)]
+    used = {box.cluster for box in boxes}
+    return Diagram(
+        name=graph.name, level=level, boxes=tuple(boxes), clusters=tuple(_needed(clusters, used)),
+        edges=tuple(_edges(graph, tiles)), totals=known(costs.values()), notes=tuple(_notes(tiles)),
+    )  # fmt: skip
+
+
+def _blocks(root: Group, level: DetailLevel) -> frozenset[str]:
+    return block_kinds(root) if level in ("overview", "block") else frozenset()
+
+
+def _tiles(
+    group: Group, level: DetailLevel, blocks: frozenset[str], cluster: str, clusters: list[Cluster]
+) -> Iterator[_Tile]:
+    """The group's parts as tiles, groups that are no blocks opened up as clusters."""
+    runs = fold(group.children, similar=True) if level == "overview" else [Run((part,)) for part in group.children]
+    for run in runs:
+        if isinstance(run.first, Group) and run.first.kind not in blocks:
+            for part in run.parts:
+                assert isinstance(part, Group)
+                last = part.units[-1].last.output.features
+                clusters.append(Cluster(f"cluster_{part.path}", part.path.rpartition(".")[2], last, cluster))
+                yield from _tiles(part, level, blocks, clusters[-1].id, clusters)
+        elif level == "op":
+            yield from (_Tile(Run((_single(node),)), cluster) for part in run.parts for unit in units_of(part)
+                        for node in unit.nodes)  # fmt: skip
+        else:
+            yield _Tile(run, cluster)
+
+
+def _single(node: Node) -> Part:
+    from cnnscope.analysis.fuse import Unit
+
+    return Unit((node,))
+
+
+def _input_boxes(graph: Graph, fields: Mapping[str, Field]) -> Iterator[Box]:
+    for name, value in graph.inputs.items():
+        yield Box(f"in_{name}", name, "input", "input", value.features, Cost(), fields.get(name))
+
+
+def _box(tile: _Tile, graph: Graph, costs: Mapping[str, Cost], fields: Mapping[str, Field]) -> Box:
+    nodes = list(tile.nodes)
+    first, last = tile.run.first, nodes[-1]
+    block = isinstance(first, Group)
+    return Box(
+        id=nodes[0].name, name=_run_name(tile.run), title=_title(first), shape=last.output.features,
+        category="block" if block else nodes[0].op.category, cost=known(costs[node.name] for node in nodes),
+        field=fields.get(last.name), cluster=tile.cluster, count=tile.run.count, growth=tile.run.growth,
+        layers=tuple(dict.fromkeys(node.layer for node in nodes)), is_block=block,
+    )  # fmt: skip
+
+
+def _title(part: Part) -> str:
+    """What a box says in bold: the block's kind, or the layer with what was fused behind it."""
+    if isinstance(part, Group):
+        return part.kind
+    words = {"batchnorm": "BN", "layernorm": "LN", "groupnorm": "GN", "instancenorm": "IN"}
+    main, *followers = part.nodes
+    label = main.op.label()
+    kind = main.op.tag if label != main.op.tag else ""
+    return " · ".join([" ".join(filter(None, (kind, label))), *(words.get(n.op.tag, n.op.tag) for n in followers)])
+
+
+def _run_name(run: Run) -> str:
+    names = [part.path if isinstance(part, Group) else part.name for part in run.parts]
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} … {names[-1].rpartition('.')[2]}"
+
+
+def _edges(graph: Graph, tiles: Sequence[_Tile]) -> Iterator[Edge]:
+    place = {node.name: i for i, tile in enumerate(tiles) for node in tile.nodes}
+    ids = [next(iter(tile.nodes)).name for tile in tiles]
+    seen: set[tuple[str, str]] = set()
+    for i, tile in enumerate(tiles):
+        for name in (name for node in tile.nodes for name in node.inputs):
+            source = ids[place[name]] if name in place else f"in_{name}"
+            if source == ids[i] or (source, ids[i]) in seen:
+                continue
+            seen.add((source, ids[i]))
+            skips = place.get(name, -1) < i - 1
+            yield Edge(source, ids[i], graph.value(name).features, skips)
+
+
+def _needed(clusters: Sequence[Cluster], used: set[str]) -> Iterator[Cluster]:
+    """Clusters that hold a box, directly or further in."""
+    parents = {cluster.id: cluster.parent for cluster in clusters}
+    keep: set[str] = set()
+    for name in used:
+        while name:
+            keep.add(name)
+            name = parents[name]
+    return (cluster for cluster in clusters if cluster.id in keep)
+
+
+def _notes(tiles: Sequence[_Tile]) -> Iterator[str]:
+    folded = [tile.run for tile in tiles if tile.run.count > 1]
+    if folded:
+        yield f"{sum(run.count for run in folded)} equal neighbours are drawn as {len(folded)} boxes (×n)"
+    if any(run.growth for run in folded):
+        yield "“+n channels” marks blocks that differ only in width"
