@@ -168,19 +168,25 @@ class Op:
 
     # -- entry point for whoever places the op -----------------------------------------------------------------------
 
-    def infer(self, x: Sequence[Value]) -> Value:
-        """`output` after checking number and kind of the inputs and before anything absurd gets into a graph."""
-        low, high = self.arity
+    @classmethod
+    def check(cls, x: Sequence[Value]) -> None:
+        """`ShapeError` unless number and kind of the inputs are what this type of layer takes."""
+        low, high = cls.arity
         if len(x) < low or (high is not None and len(x) > high):
             wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
-            raise ShapeError(f"`{self.tag}` takes {wanted} inputs but gets {len(x)}")
+            inputs = "input" if wanted == "1" else "inputs"
+            raise ShapeError(f"`{cls.tag}` takes {wanted} {inputs} but gets {len(x)}")
         for value in x:
-            if value.kind != "tensor" and value.kind not in self.accepts:
-                wanted = " or ".join(self.accepts)
+            if value.kind != "tensor" and value.kind not in cls.accepts:
+                wanted = " or ".join(cls.accepts)
                 raise ShapeError(
-                    f"`{self.tag}` needs a {wanted} input but gets {shape_text(value.features)}",
-                    hint=self.remedies.get(value.kind),
+                    f"`{cls.tag}` needs a {wanted} input but gets {shape_text(value.features)}",
+                    hint=cls.remedies.get(value.kind),
                 )
+
+    def infer(self, x: Sequence[Value]) -> Value:
+        """`output` after `check`, and before anything absurd gets into a graph."""
+        self.check(x)
         result = self.output(x)
         if result.numel > MAX_INT:
             raise ShapeError(f"`{self.tag}` would make {shape_text(result.features)}: more elements than 64 bits count")

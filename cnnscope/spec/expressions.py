@@ -1,0 +1,166 @@
+"""Expressions in values: ``$w`` or ``"${4 * w}"``.
+
+Whole and decimal numbers, names, ``+ - * / //``, parentheses and at most one comparison. ``/`` divides whole numbers
+exactly or is an error. Parsed with `ast` and walked; nothing is ever evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cnnscope.ops.arguments import MAX_INT, shown
+
+MAX_LENGTH = 200
+MAX_DEPTH = 40
+
+_NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_BRACED = re.compile(r"\$\{(.*)\}", re.DOTALL)
+_ALLOWED = "use names, numbers, + - * / //, parentheses and one comparison"
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+}  # fmt: skip
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv)
+_COMPARISON: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}  # fmt: skip
+
+
+class ExpressionError(Exception):
+    """An expression that cannot be read or worked out."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression; ``names`` are what it needs values for."""
+
+    source: str
+    tree: ast.expr
+    names: frozenset[str]
+
+    @property
+    def name(self) -> str | None:
+        """The parameter, where the expression is just its name: then any value passes through, not only numbers."""
+        return self.tree.id if isinstance(self.tree, ast.Name) else None
+
+    def evaluate(self, values: Mapping[str, Any]) -> Any:
+        """The result, or `ExpressionError`. Every name must be in ``values``."""
+        return _Evaluation(self.source, values).of(self.tree)
+
+
+def is_expression(value: object) -> bool:
+    """Whether a YAML value is (or tries to be) an expression: a string with a ``$``."""
+    return isinstance(value, str) and "$" in value
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Expression:
+    """The expression ``text`` spells, `ExpressionError` if it is none."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read")
+    if match := _NAME.fullmatch(text):
+        name = match[1]
+        return Expression(name, ast.Name(name, ast.Load()), frozenset({name}))
+    braced = _BRACED.fullmatch(text)
+    if not braced:
+        raise ExpressionError(f"`{text}` is not an expression", hint='write `$name` or "${4 * name}"')
+    source = " ".join(braced[1].split())
+    if not source:
+        raise ExpressionError("the expression is empty", hint=_ALLOWED)
+    try:
+        with warnings.catch_warnings():  # Python's own remarks about odd literals
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ExpressionError(f"`{source}` is not an expression", hint=_ALLOWED) from None
+    names: set[str] = set()
+    _check(tree, source, names, MAX_DEPTH, comparison=True)
+    return Expression(source, tree, frozenset(names))
+
+
+def _check(node: ast.expr, source: str, names: set[str], depth: int, *, comparison: bool = False) -> None:
+    if depth == 0:
+        raise ExpressionError(f"the expression nests deeper than {MAX_DEPTH} operations")
+    match node:
+        case ast.Name(id=name):
+            names.add(name)
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            _bounded(number)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+            _check(operand, source, names, depth - 1)
+        case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _OPERATORS):
+            _check(left, source, names, depth - 1)
+            _check(right, source, names, depth - 1)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if comparison and type(op) in _COMPARISON:
+            _check(left, source, names, depth - 1)
+            _check(right, source, names, depth - 1)
+        case _:
+            raise ExpressionError(f"`{_written(node, source)}` has no place in an expression", hint=_ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """One walk over a checked tree."""
+
+    source: str
+    values: Mapping[str, Any]
+
+    def of(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return self.values[name]
+            case ast.Constant(value=value):
+                return value
+            case ast.UnaryOp(op=op, operand=operand):
+                return -self.number(operand) if isinstance(op, ast.USub) else self.number(operand)
+            case ast.BinOp(left=left, op=op, right=right):
+                return _bounded(self.binary(op, self.number(left), self.number(right), node))
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return _COMPARISON[type(op)](self.number(left), self.number(right))
+        raise AssertionError(ast.dump(node))
+
+    def number(self, node: ast.expr) -> int | float:
+        value = self.of(node)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ExpressionError(f"`{_written(node, self.source)}` is {shown(value)} here, not a number")
+        return value
+
+    def binary(self, op: ast.operator, left: float, right: float, node: ast.expr) -> float:
+        if type(op) in _ARITHMETIC:
+            result: float = _ARITHMETIC[type(op)](left, right)
+            return result
+        if right == 0:
+            raise ExpressionError(f"`{_written(node, self.source)}` divides by zero")
+        if isinstance(op, ast.FloorDiv):
+            return left // right
+        if isinstance(left, int) and isinstance(right, int):
+            if left % right:
+                written = _written(node, self.source)
+                raise ExpressionError(f"`{written}` is {left} / {right}, not a whole number", hint="`//` rounds down")
+            return left // right
+        return left / right
+
+
+def _written(node: ast.expr, source: str) -> str:
+    """A part of an expression as it was written."""
+    if node.end_col_offset is None:
+        return source
+    return source.encode()[node.col_offset : node.end_col_offset].decode()
+
+
+def _bounded(number: float) -> float:
+    if not abs(number) <= MAX_INT:
+        raise ExpressionError("a number in this expression is beyond 64 bits")
+    return number

@@ -1,0 +1,299 @@
+"""YAML text to a tree of marked values: every value knows where it was written.
+
+The tree is built from ruamel.yaml's parser events on a stack of our own, so depth, size and every feature of YAML that
+the language does without are refused where they appear, before anything is composed. Scalars follow the YAML 1.2 core
+schema: ``no`` is a string, ``1e-3`` a number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
+from cnnscope.ops.arguments import MAX_INT
+
+MAX_BYTES = 2_000_000
+MAX_DEPTH = 100
+MAX_VALUES = 300_000
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A scalar, a list or a mapping, and its place. ``keys`` are the places of a mapping's keys."""
+
+    value: Scalar | list[Marked] | dict[str, Marked]
+    span: Span | None = None
+    keys: Mapping[str, Span] = field(default_factory=dict)
+
+    @property
+    def items(self) -> list[Marked]:
+        """The elements of a list."""
+        assert isinstance(self.value, list)
+        return self.value
+
+    @property
+    def entries(self) -> dict[str, Marked]:
+        """The entries of a mapping."""
+        assert isinstance(self.value, dict)
+        return self.value
+
+    def plain(self) -> Any:
+        """The value without its marks."""
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        return self.value
+
+    def find(self, path: tuple[str | int, ...]) -> Span | None:
+        """The place of the value under ``path``, or of the nearest value around it that has one."""
+        here, place = self, self.span
+        for key in path:
+            if isinstance(here.value, dict) and key in here.value:
+                here = here.value[cast(str, key)]
+            elif isinstance(here.value, list) and isinstance(key, int) and key < len(here.value):
+                here = here.value[key]
+            else:
+                break
+            place = here.span or place
+        return place
+
+
+def mark(value: Any, span: Span | None = None) -> Marked:
+    """Plain data as marked data, all of it at one place."""
+    if isinstance(value, (list, tuple)):
+        return Marked([mark(item, span) for item in value], span)
+    if isinstance(value, dict):
+        return Marked({str(key): mark(item, span) for key, item in value.items()}, span)
+    return Marked(value, span)
+
+
+def parse(text: str | bytes, filename: str) -> Marked:
+    """The one document in ``text``; `CnnscopeError` with a place for anything that is not plain YAML of sane size."""
+    if len(text) > MAX_BYTES:
+        raise CnnscopeError.of(
+            "E105", f"the file is larger than {MAX_BYTES // 1_000_000} MB", span=Span(filename, 1, 1),
+            hint="write repeated layers with `use: {block: ..., repeat: ...}`",
+        )  # fmt: skip
+    text = decode(text, filename) if isinstance(text, bytes) else text
+    if not text.strip():
+        raise CnnscopeError.of("E101", "the file is empty", span=Span(filename, 1, 1), hint=_START)
+    return _Builder(filename, text).build()
+
+
+_START = "a spec starts with `cnnscope: 1`"
+
+
+def decode(data: bytes, filename: str) -> str:
+    """UTF-8 (a byte order mark is dropped), or E101."""
+    if b"\0" in data:
+        raise CnnscopeError.of("E101", "this is a binary file, not YAML", span=Span(filename, 1, 1), hint=_START)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        raise CnnscopeError.of(
+            "E101", f"byte 0x{data[error.start]:02x} is not UTF-8", span=Span(filename, line, column),
+            hint="save the file as UTF-8",
+        ) from None  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not been seen."""
+
+    span: Span
+    value: list[Marked] | dict[str, Marked]
+    keys: dict[str, Span] = field(default_factory=dict)
+    key: str | None = None
+
+
+class _Builder:
+    """The stack machine from events to one `Marked` tree."""
+
+    def __init__(self, filename: str, text: str) -> None:
+        self.filename, self.text = filename, text
+        self.stack: list[_Open] = []
+        self.root: Marked | None = None
+        self.count = 0
+
+    def build(self) -> Marked:
+        for kind, event in _events(self.text, self.filename):
+            span = self._span(event)
+            match kind:
+                case "DocumentStartEvent" if self.root is not None:
+                    raise CnnscopeError.of("E107", "a spec is one YAML document, but another starts here", span=span)
+                case "AliasEvent":
+                    raise _refused(f"alias `*{event.anchor}`", span)
+                case "ScalarEvent":
+                    self._scalar(event, span)
+                case "SequenceStartEvent" | "MappingStartEvent":
+                    self._refuse_properties(event, span)
+                    self._open(_Open(span, [] if kind == "SequenceStartEvent" else {}))
+                case "SequenceEndEvent" | "MappingEndEvent":
+                    self._close(event)
+        if self.root is None:
+            raise CnnscopeError.of("E101", "the file holds no value", span=Span(self.filename, 1, 1), hint=_START)
+        return self.root
+
+    def _span(self, event: Any) -> Span:
+        start, end = event.start_mark, event.end_mark
+        length = end.column - start.column if end.line == start.line else 1
+        return Span(self.filename, start.line + 1, start.column + 1, max(length, 1))
+
+    def _refuse_properties(self, event: Any, span: Span) -> None:
+        if event.anchor:
+            raise _refused(f"anchor `&{event.anchor}`", span)
+        if event.tag is not None:
+            raise _refused(f"tag `{event.tag}`", span)
+
+    def _scalar(self, event: Any, span: Span) -> None:
+        self._refuse_properties(event, span)
+        text = event.value
+        if self._expects_key():
+            self._key(text, event.style is None, span)
+            return
+        value = resolve(text, span) if event.style is None else text
+        self._place(Marked(value, span))
+
+    def _expects_key(self) -> bool:
+        return bool(self.stack) and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None
+
+    def _key(self, text: str, plain: bool, span: Span) -> None:
+        top = self.stack[-1]
+        if plain and text == "<<":
+            raise _refused("merge key `<<`", span)
+        if text in top.keys:
+            first = top.keys[text]
+            raise CnnscopeError(
+                Diagnostic(
+                    "E102", f"duplicate key `{text}` (first on line {first.line})", span, (Note("first here", first),)
+                )
+            )
+        top.keys[text] = span
+        top.key = text
+
+    def _place(self, node: Marked) -> None:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise CnnscopeError.of(
+                "E105", f"the file holds more than {MAX_VALUES:,} values", span=node.span,
+                hint="write repeated layers with `use: {block: ..., repeat: ...}`",
+            )  # fmt: skip
+        if not self.stack:
+            self.root = node
+            return
+        top = self.stack[-1]
+        if isinstance(top.value, list):
+            top.value.append(node)
+        else:
+            assert top.key is not None
+            top.value[top.key] = node
+            top.key = None
+
+    def _open(self, opened: _Open) -> None:
+        if self._expects_key():
+            raise CnnscopeError.of(
+                "E101", "a key is a word, not a list or a mapping", span=opened.span,
+                hint='quote expressions: "${4 * w}"',
+            )  # fmt: skip
+        if len(self.stack) >= MAX_DEPTH:
+            raise CnnscopeError.of("E105", f"values nest deeper than {MAX_DEPTH} levels", span=opened.span)
+        self.stack.append(opened)
+
+    def _close(self, event: Any) -> None:
+        closed = self.stack.pop()
+        span, end = closed.span, event.end_mark
+        if end.line + 1 == span.line:
+            span = replace(span, length=max(end.column + 1 - span.column, 1))
+        self._place(Marked(closed.value, span, closed.keys))
+
+
+def _events(text: str, filename: str) -> Iterator[tuple[str, Any]]:
+    """ruamel.yaml's events by class name; its syntax errors as E101."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            yield type(event).__name__, event
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        span = Span(filename, mark.line + 1, mark.column + 1) if mark else Span(filename, 1, 1)
+        raise CnnscopeError(_syntax_error(error, span, text)) from None
+    except YAMLError as error:  # the reader's, for characters YAML does not allow
+        raise CnnscopeError(_character_error(error, text, filename)) from None
+
+
+def _syntax_error(error: Any, span: Span, text: str) -> Diagnostic:
+    problem = str(error.problem or error.context or "cannot be read").strip().replace("'", "`")
+    lines = text.splitlines()
+    line = lines[span.line - 1] if span.line <= len(lines) else ""
+    hint = None
+    if "${" in line and '"${' not in line:
+        hint = 'quote expressions: "${4 * w}"'
+    elif "\t" in line[: len(line) - len(line.lstrip())]:
+        hint = "indent with spaces, not tabs"
+    notes = ()
+    if error.context and error.context_mark and error.problem:
+        place = Span(span.file, error.context_mark.line + 1, error.context_mark.column + 1)
+        notes = (Note(str(error.context), place),)
+    return Diagnostic("E101", f"not YAML: {problem}", span, notes, hint)
+
+
+def _character_error(error: Any, text: str, filename: str) -> Diagnostic:
+    position = getattr(error, "position", None)
+    if not isinstance(position, int) or position >= len(text):
+        return Diagnostic("E101", "not YAML: it holds characters that YAML does not allow", Span(filename, 1, 1))
+    before = text[:position]
+    place = Span(filename, before.count("\n") + 1, position - before.rfind("\n"))
+    return Diagnostic("E101", f"not YAML: character U+{ord(text[position]):04X} is not allowed", place)
+
+
+def _refused(what: str, span: Span) -> CnnscopeError:
+    hint = "write repeated parts as `blocks:`, repeated values as `params:` or `defaults:`"
+    return CnnscopeError.of("E107", f"the spec language has no {what}", span=span, hint=hint)
+
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Scalar] = {"": None, "~": None} | {
+    form: value
+    for word, value in {"null": None, "true": True, "false": False}.items()
+    for form in (word, word.capitalize(), word.upper())
+}
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_DIGITS = len(str(MAX_INT))
+
+
+def resolve(text: str, span: Span | None = None) -> Scalar:
+    """A plain scalar by the YAML 1.2 core schema; numbers must be finite and whole ones fit 64 bits (E203)."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        digits = text.lstrip("+-0ox") or "0"
+        value = int(text, 0 if text.startswith(("0x", "0o")) else 10) if len(digits) <= _DIGITS else MAX_INT + 1
+        if abs(value) > MAX_INT:
+            raise CnnscopeError.of("E203", f"`{_shortened(text)}` is beyond 64 bits", span=span)
+        return value
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if abs(number) == float("inf"):
+            raise CnnscopeError.of("E203", f"`{_shortened(text)}` is too large a number", span=span)
+        return number
+    if _NOT_FINITE.fullmatch(text):
+        raise CnnscopeError.of("E203", f"`{text}` is not a finite number", span=span)
+    return text
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
