@@ -1,0 +1,190 @@
+"""Weight files: what is in them without reading the tensors, the tensors themselves, and writing them.
+
+``.safetensors``, and what `torch.save` writes. Nothing in a file is ever executed: pickles are read with
+``weights_only=True`` and refused, naming the globals, where they need more than that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Param
+from cnnscope.nn.safetensors_header import safetensors_header
+from cnnscope.nn.sniff import Format, damaged, sniff
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights",
+    "ema_state_dict", "state_dict_ema", "model_ema", "params_ema", "ema",
+)  # fmt: skip
+"""Keys under which training scripts keep the state dict, the first present is taken."""
+_INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Name parts that `torch.compile`, FSDP and activation checkpointing put in front of a module's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a weight file holds: tensors by key, in file order, as shapes and types only.
+
+    ``wrapper`` are the keys the state dict lay under (``("state_dict",)``); ``ignored`` names what beside it was left,
+    with its type. ``ordered`` says whether the order is the one the modules were registered in: safetensors
+    writes names alphabetically.
+    """
+
+    path: Path
+    tensors: Mapping[str, Param]
+    wrapper: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    ordered: bool = True
+
+
+def read_header(path: Path | str) -> Checkpoint:
+    """Names, shapes and types in a weight file; no tensor is read (the pickle of old ``.pth`` files has to be).
+
+    Raises E420 for anything that is no weight file, E421 for a damaged one, E422 for a pickle with code, E423 where no
+    state dict is found.
+    """
+    path = Path(path)
+    kind = sniff(path)
+    if kind == "safetensors":
+        return Checkpoint(path, safetensors_header(path), ordered=False)
+    state, wrapper, ignored = _unwrap(path, _torch_load(path, kind, "meta"))
+    if kind == "torch":
+        _check_records(path, state)
+    tensors = {key: Param(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for key, t in state.items()}
+    return Checkpoint(path, tensors, wrapper, ignored)
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a weight file on the CPU, under the same keys as `read_header` gives; raises the same errors."""
+    path = Path(path)
+    kind = sniff(path)
+    if kind == "safetensors":
+        from safetensors.torch import load_file
+
+        safetensors_header(path)
+        return load_file(path)
+    return _unwrap(path, _torch_load(path, kind, "cpu"))[0]
+
+
+def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -> None:
+    """Write a module's state dict to ``.safetensors``, ``.pt`` or ``.pth``: whole or, on any error, not at all.
+
+    Tied weights are written under each of their keys. E404 for another suffix, E405 where the
+    system refuses.
+    """
+    import torch
+
+    path = Path(path)
+    state = weights.state_dict() if isinstance(weights, torch.nn.Module) else weights
+    plain = {key: tensor.detach().contiguous().cpu() for key, tensor in state.items()}
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        separate = {key: tensor.clone() for key, tensor in plain.items()}  # the format has no shared tensors
+        write_whole(path, lambda target: save_file(separate, target))
+    elif path.suffix in (".pt", ".pth"):
+        write_whole(path, lambda target: torch.save(plain, target))
+    else:
+        hint = did_you_mean(path.suffix, (".safetensors", ".pt", ".pth")) or "use `.safetensors`, `.pt` or `.pth`"
+        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` and move it there once it is complete."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _torch_load(path: Path, kind: Format, device: str) -> Any:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location=device, weights_only=True, mmap=False)
+    except Exception as error:  # a hostile pickle can raise anything; all of it means the same
+        raise _unreadable(path, kind, error) from error
+
+
+def _unreadable(path: Path, kind: Format, error: Exception) -> CnnscopeError:
+    """E422 if the pickle refers to more than tensors and plain containers, else E421."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    code = re.findall(r"GLOBAL (\S+) was not an allowed", str(error))
+    if code and kind == "torch":  # torch names the first; this finds all, and can read legacy files not at all
+        code = sorted({*code, *get_unsafe_globals_in_checkpoint(path)})
+    if code:
+        names = ", ".join(f"`{name}`" for name in code)
+        return CnnscopeError.of(
+            "E422",
+            f"`{path.name}` is a pickle that would run code ({names}); it is not loaded",
+            hint="where it was made, save the weights alone: `torch.save(model.state_dict(), 'weights.pt')`",
+        )
+    first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
+    return damaged(path, f"torch cannot read it ({first[:160]})")
+
+
+def _check_records(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Every storage has the size of a zip member; on ``meta`` torch takes the pickle's word for it."""
+    import zipfile
+
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        sizes = {member.file_size for member in archive.infolist()}
+    for key, tensor in state.items():
+        if tensor.layout is torch.strided and tensor.untyped_storage().nbytes() not in sizes:
+            raise damaged(path, f"`{key}` claims {tensor.untyped_storage().nbytes():,} bytes that are not in the file")
+
+
+def _unwrap(path: Path, found: Any) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """The state dict inside whatever was saved, the keys it lay under, and what else was there."""
+    import torch
+
+    wrapper: list[str] = []
+    ignored: list[str] = []
+    while isinstance(found, Mapping) and len(wrapper) < 4:
+        key = next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+        if key is None:
+            break
+        ignored += _described((name, value) for name, value in found.items() if name != key)
+        wrapper.append(key)
+        found = found[key]
+    if not isinstance(found, Mapping):
+        raise _no_state_dict(path, f"a {type(found).__name__}")
+    tensors = {key: v for key, v in found.items() if isinstance(v, torch.Tensor) and isinstance(key, str)}
+    if not tensors:
+        entries = _described(found.items())
+        raise _no_state_dict(path, ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") or "an empty dict")
+    ignored += _described((key, value) for key, value in found.items() if key not in tensors)
+    return {_INSERTED.sub("", key): tensor for key, tensor in tensors.items()}, tuple(wrapper), tuple(ignored)
+
+
+def _described(entries: Iterable[tuple[object, object]]) -> list[str]:
+    return [f"`{key}` ({type(value).__name__})" for key, value in entries]
+
+
+def _no_state_dict(path: Path, what: str) -> CnnscopeError:
+    return CnnscopeError.of(
+        "E423",
+        f"`{path.name}` holds no state dict but {what}",
+        hint="save the weights by themselves: `torch.save(model.state_dict(), 'weights.pt')`",
+    )

@@ -1,0 +1,144 @@
+"""What a weight file really is, from its first bytes and, for a zip, its members. Nothing is unpickled here."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from cnnscope.errors import CnnscopeError
+
+Format = Literal["safetensors", "torch", "torch-legacy"]
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header, the format's own limit."""
+
+_LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number torch.save pickled before 1.6
+_UNPACK = "unpack it and name the weight file inside"
+_DOWNLOAD = "the download was answered with an error or a login page; download the file again"
+_FROM_NUMPY = "save it as safetensors: `safetensors.numpy.save_file(dict(numpy.load(FILE)), 'weights.safetensors')`"
+
+_MAGIC: Sequence[tuple[int, bytes, str, str]] = (
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or Caffe weights)",
+     "only torch weights can be loaded; `cnnscope summary` reads the architecture from `model.keras` or its JSON"),
+    (0, b"\x93NUMPY", "a single numpy array", "save the whole state dict as safetensors, with a name for every tensor"),
+    (0, b"GGUF", "a GGUF file", "convert it to safetensors with the tool that wrote it"),
+    (4, b"TFL3", "a TensorFlow Lite model", "only torch weights can be loaded"),
+    (0, b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (0, b"BZh", "a bzip2 archive", _UNPACK),
+    (0, b"\xfd7zXZ\x00", "an xz archive", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive", _UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (257, b"ustar", "a tar archive", _UNPACK),
+)  # fmt: skip
+
+
+def sniff(path: Path) -> Format:
+    """The format of a weight file cnnscope can read; `CnnscopeError` saying what any other file is and what to do."""
+    head, size = _head(path)
+    if size == 0:
+        raise CnnscopeError.of("E420", f"`{path.name}` is empty (0 bytes)", hint="download or save it again")
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and length <= MAX_HEADER:  # first of all: the length's own bytes may look like anything
+        return "safetensors"
+    for offset, magic, what, hint in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            raise refusal(path, what, hint)
+    if head.startswith(b"PK\x03\x04"):
+        return _sniff_zip(path, size)
+    if head.startswith(_LEGACY_TORCH):
+        return "torch-legacy"
+    _refuse_text(path, head)
+    if path.suffix == ".safetensors":
+        return "safetensors"
+    if re.match(rb"\x80[\x02-\x05]", head):
+        hint = "write it with `torch.save(model.state_dict(), 'weights.pt')`"
+        raise refusal(path, "a Python pickle that `torch.save` did not write", hint)
+    if re.match(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", head):
+        raise _onnx(path)
+    raise CnnscopeError.of(
+        "E420",
+        f"`{path.name}` is no weight file: its first bytes are `{head[:8].hex(' ')}`",
+        hint="cnnscope reads `.safetensors`, and `.pt` or `.pth` written by `torch.save`",
+    )
+
+
+def refusal(path: Path, what: str, hint: str) -> CnnscopeError:
+    """E420: the file is something else."""
+    return CnnscopeError.of("E420", f"`{path.name}` is {what}, not a file of torch weights", hint=hint)
+
+
+def damaged(path: Path, why: str) -> CnnscopeError:
+    """E421: the right kind of file, but broken."""
+    return CnnscopeError.of("E421", f"`{path.name}` is damaged: {why}", hint="download or save it again")
+
+
+def _head(path: Path) -> tuple[bytes, int]:
+    if path.is_dir():
+        raise CnnscopeError.of("E420", f"`{path}` is a folder, not a weight file", hint="name the file inside it")
+    try:
+        with path.open("rb") as file:
+            return file.read(512), path.stat().st_size
+    except FileNotFoundError:
+        raise CnnscopeError.of("E420", f"there is no file `{path}`") from None
+    except OSError as error:
+        raise CnnscopeError.of("E420", f"`{path}` cannot be read: {error.strerror}") from None
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        size = re.search(rb"size (\d+)", text)
+        real = f"; the real file has {int(size[1]):,} bytes" if size else ""
+        raise CnnscopeError.of(
+            "E420",
+            f"`{path.name}` is a git-LFS pointer, not the weights themselves{real}",
+            hint="run `git lfs pull` in its repository",
+        )
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        raise refusal(path, "a web page", _DOWNLOAD)
+    if text.startswith((b"<?xml", b"<error")):
+        raise refusal(path, "an XML page", _DOWNLOAD)
+    if text.startswith(b"{"):
+        if path.name.endswith(".index.json"):
+            hint = "merge its parts into one file; weights in several files cannot be loaded"
+            raise refusal(path, "the index of weights in several files", hint)
+        raise refusal(path, "a JSON file", "name the file of weights that belongs to it")
+
+
+def _onnx(path: Path) -> CnnscopeError:
+    return refusal(path, "an ONNX model", "`cnnscope summary` takes it as a SOURCE; its weights cannot be loaded")
+
+
+_Members = frozenset[str]
+_ZIPS: Sequence[tuple[Callable[[_Members], bool], str, str]] = (
+    (lambda names: "constants.pkl" in names, "a TorchScript archive",
+     "save its weights: `torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')`"),
+    (lambda names: bool(names & {"archive_format", "serialized_exported_program.json"}), "a `.pt2` exported program",
+     "save its weights: `torch.save(torch.export.load(FILE).state_dict, 'weights.pt')`"),
+    (lambda names: "model.weights.h5" in names, "a Keras model",
+     "`cnnscope summary` takes it as a SOURCE; its weights cannot be loaded"),
+    (lambda names: any(name.endswith(".npy") for name in names), "an archive of numpy arrays", _FROM_NUMPY),
+)  # fmt: skip
+
+
+def _sniff_zip(path: Path, size: int) -> Format:
+    """``torch`` for an archive as `torch.save` writes it: members stored as they are, so never more than the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise damaged(path, f"its zip directory cannot be read, so it is probably truncated ({error})") from None
+    names = frozenset(name for member in members for name in (member.filename, member.filename.rpartition("/")[2]))
+    for belongs, what, hint in _ZIPS:
+        if belongs(names):
+            raise refusal(path, what, hint)
+    if "data.pkl" not in names:
+        raise refusal(path, "a zip archive without `data.pkl`", _UNPACK)
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise damaged(path, "its zip members are compressed, and `torch.save` never compresses")
+    claimed = sum(member.file_size for member in members)
+    if claimed > size:
+        raise damaged(path, f"its zip members claim {claimed:,} bytes but the file has {size:,}")
+    return "torch"
