@@ -10,7 +10,7 @@ from cnnscope.analysis.cost import Cost, known, node_costs, param_cost, total
 from cnnscope.analysis.memory import live_bytes
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.errors import Span
-from cnnscope.ir import Graph, Node, Shape, Value
+from cnnscope.ir import Graph, Node, Value
 
 Level = Literal["layer", "op"]
 
@@ -19,8 +19,9 @@ Level = Literal["layer", "op"]
 class Row:
     """One layer (or one op, at that level): what it computes, costs and sees.
 
-    ``inputs`` are the rows or network inputs it reads. ``shared`` marks a row whose weights were counted further up,
-    ``unused`` weights that no op reads. ``peak_bytes`` is what is alive while it runs, None where it runs only in
+    ``inputs`` are the rows or network inputs it reads, ``input_values`` what they yield; ``followers`` are the types of
+    its other ops (the norm and activation of a convolution). ``shared`` marks a row whose weights were counted further
+    up, ``unused`` weights that no op reads. ``peak_bytes`` is what is alive while it runs, None where it runs only in
     training. ``output`` is None for unused weights.
     """
 
@@ -30,11 +31,12 @@ class Row:
     label: str
     arguments: Mapping[str, Any]
     inputs: tuple[str, ...]
-    input_shapes: tuple[Shape, ...]
+    input_values: tuple[Value, ...]
     output: Value | None
     cost: Cost
     peak_bytes: int | None
     receptive_field: Field | None
+    followers: tuple[str, ...] = ()
     shared: bool = False
     unused: bool = False
     training_only: bool = False
@@ -86,9 +88,10 @@ def _row(
     return Row(
         name=name, op=main.op.tag, category=main.op.category, label=main.op.label(), arguments=main.op.arguments(),
         inputs=tuple(row_of.get(i, i) for i in outside),
-        input_shapes=tuple(graph.value(i).features for i in outside),
+        input_values=tuple(graph.value(i) for i in outside),
         output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
-        receptive_field=fields.get(last.name), shared=shared, training_only=main.training_only, span=main.span,
+        receptive_field=fields.get(last.name), followers=tuple(node.op.tag for node in nodes if node is not main),
+        shared=shared, training_only=main.training_only, span=main.span,
     )  # fmt: skip
 
 
@@ -100,6 +103,6 @@ def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
     for owner, keys in owners.items():
         cost = param_cost((graph.params[key] for key in keys), dtype)
         yield Row(
-            name=owner, op="parameter", category="constant", label="unused", arguments={}, inputs=(), input_shapes=(),
+            name=owner, op="parameter", category="constant", label="unused", arguments={}, inputs=(), input_values=(),
             output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=True,
         )  # fmt: skip
