@@ -96,5 +96,5 @@ def _node_cost(graph: Graph, node: Node, seen: set[str], batch: int, dtype: str 
     x = graph.values(node)
     macs, elementwise = node.op.macs(x), node.op.elementwise(x)
     flops = None if macs is None or elementwise is None else 2 * macs + elementwise
-    size = 0 if node.op.is_view else batch * nbytes(node.output, dtype)
+    size = 0 if node.is_view else batch * nbytes(node.output, dtype)
     return params + Cost(macs=macs, flops=flops, activation_bytes=size)

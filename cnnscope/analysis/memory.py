@@ -19,11 +19,11 @@ def live_bytes(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dic
     born = dict.fromkeys(graph.inputs, 0)
     dies = dict.fromkeys(graph.inputs, 0)
     for step, node in enumerate(nodes):
-        if node.op.is_view and node.inputs:
+        if node.is_view and node.inputs:
             storage[node.name] = storage[node.inputs[0]]
         else:
             storage[node.name] = node.name
-            size[node.name] = batch * nbytes(node.output, dtype)
+            size[node.name] = 0 if node.is_view else batch * nbytes(node.output, dtype)
             born[node.name] = step
         for name in (*node.inputs, node.name):
             dies[storage[name]] = step

@@ -17,8 +17,9 @@ Kind = Literal["map", "tokens", "flat", "tensor"]
 """``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), ``tensor`` anything a trace meets."""
 
 DTYPE_BYTES = {
-    "float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "complex64": 8,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+    "float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
+    "complex128": 16, "complex64": 8, "complex32": 4,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
 }  # fmt: skip
 
 
@@ -97,6 +98,7 @@ class Node:
     ``name`` is unique among ops; ``layer`` is the row it belongs to (the layer the author wrote, the leaf module of a
     traced network), so ``c1.conv``, ``c1.norm`` and ``c1.act`` share the layer ``c1``. Dots separate scopes in both.
     ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`.
+    ``in_place`` says that it writes over its first input, as torch's ``relu_`` does: the output is no new memory.
     """
 
     name: str
@@ -107,10 +109,16 @@ class Node:
     layer: str = ""
     span: Span | None = None
     training_only: bool = False
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         if not self.layer:
             object.__setattr__(self, "layer", self.name)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the output takes no memory of its own."""
+        return self.in_place or self.op.is_view
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from cnnscope.ops import (
     attention,
     composite,
     conv,
+    generic,
     linear,
     merge,
     movement,
     norm,
     pool,
+    product,
     rearrange,
     regularization,
     resize,
@@ -18,6 +20,6 @@ from cnnscope.ops import (
 from cnnscope.ops.base import CATEGORIES, REGISTRY, Case, Op
 
 __all__ = [
-    "CATEGORIES", "REGISTRY", "Case", "Op", "activation", "attention", "composite", "conv", "linear", "merge",
-    "movement", "norm", "pool", "rearrange", "regularization", "resize", "tokens",
+    "CATEGORIES", "REGISTRY", "Case", "Op", "activation", "attention", "composite", "conv", "generic", "linear",
+    "merge", "movement", "norm", "pool", "product", "rearrange", "regularization", "resize", "tokens",
 ]  # fmt: skip

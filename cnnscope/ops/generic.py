@@ -1,0 +1,350 @@
+"""What traced networks are made of beyond layers: arithmetic, movement of elements, reductions, constants.
+
+A trace meets hundreds of functions; these few ops stand for all of them. None is in the spec language: they have a tag
+but no entry in `REGISTRY`, and hold shapes of the full tensor as traced. Products of matrices are in
+`cnnscope.ops.product`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+from cnnscope.ir.graph import Kind, Shape, Value
+from cnnscope.ir.reads import Expand, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
+from cnnscope.ops.base import REGISTRY, Category, Op, shape_text
+
+TRACED: dict[str, type[Traced]] = {}
+"""Every op of traces by tag."""
+
+
+class Traced(Op):
+    """Base of the ops that only traces contain."""
+
+    accepts = ("map", "tokens", "flat", "tensor")
+
+    def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
+        super().__init_subclass__(category=category, **kwargs)
+        cls.tag = tag
+        if tag in REGISTRY or (tag and TRACED.setdefault(tag, cls) is not cls):
+            raise TypeError(f"two ops are tagged {tag!r}")
+
+
+class Elementwise(Traced, tag="elementwise", category="other"):
+    """A function ``fn`` of the elements of its inputs, broadcast as in numpy. FLOPs: 1 an output element.
+
+    Constant operands are no inputs; where they stretch the output, ``shape`` is the whole shape of the result.
+    ``dtype`` is that of the output where it is not the first input's (comparisons).
+    """
+
+    fn: str
+    shape: Shape = ()
+    dtype: str | None = None
+    arity = (1, None)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        shape = broadcast((*(value.shape for value in x), self.shape))
+        batch = _batch_of_all(x, len(shape))
+        kinds = (value.kind for value in x if value.shape == shape and value.kind != "tensor")
+        kind = next(kinds, kind_of(shape, batch))
+        return Value(shape, self.dtype or x[0].dtype, batch, kind)
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return self.output(x).numel
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = self.output(x).shape
+        return tuple(() if value.shape == shape else (Expand(shape),) for value in x)
+
+    def label(self) -> str:
+        return self.fn
+
+
+class Movement(Traced, tag="movement", category="movement"):
+    """Elements of one tensor in another arrangement (``kind``: roll, repeat, pad ...), as ``steps`` say. No arithmetic.
+
+    ``dtype`` is that of the output where it is not the input's (a cast).
+    """
+
+    kind: str
+    steps: tuple[Step, ...] = ()
+    dtype: str | None = None
+
+    def output(self, x: Sequence[Value]) -> Value:
+        value = moved(x[0], self.steps)
+        return replace(value, dtype=self.dtype) if self.dtype else value
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return (self.steps,)
+
+    def arguments(self) -> dict[str, Any]:
+        shapes = [step.shape for step in self.steps if isinstance(step, (Reshape, Expand))]
+        return {"kind": self.kind} | ({"shape": list(shapes[-1])} if shapes else {})
+
+    def label(self) -> str:
+        return self.kind
+
+
+class View(Movement, tag="view", category="movement"):
+    """A `Movement` that shares its input's memory (reshape, permute, slice, expand ...) and so costs none."""
+
+    is_view = True
+
+
+class Join(Traced, tag="join", category="merge"):
+    """Lays tensors of any kind one behind the other along ``axis`` of the full tensor. No arithmetic."""
+
+    axis: int
+    arity = (1, None)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        shape = x[0].shape
+        whole = (*shape[: self.axis], sum(v.shape[self.axis] for v in x), *shape[self.axis + 1 :])
+        batch = _batch_of_all(x, len(shape))
+        kinds = {value.kind for value in x} - {"tensor"}
+        kind: Kind = kinds.pop() if len(kinds) == 1 and self.axis != batch else kind_of(whole, batch)
+        return Value(whole, x[0].dtype, None if batch == self.axis and whole[batch] != 1 else batch, kind)
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        ends = list(accumulate((value.shape[self.axis] for value in x), initial=0))
+        return tuple((Place(self.axis, offset, ends[-1]),) for offset in ends[:-1])
+
+    def label(self) -> str:
+        return f"axis {self.axis}"
+
+
+class Overwrite(Traced, tag="overwrite", category="movement"):
+    """The first input with a part replaced by the second: ``x[..., a:b] = y``. No arithmetic.
+
+    ``steps`` take an element of the second input to its place in the first.
+    """
+
+    steps: tuple[Step, ...]
+    arity = (2, 2)
+    is_view = True
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return ((), self.steps)
+
+    def arguments(self) -> dict[str, Any]:
+        return {}
+
+
+class Reduce(Traced, tag="reduce", category="pool"):
+    """A function ``fn`` (mean, sum, amax, norm ...) of all elements along ``axes``. FLOPs: 1 an input element.
+
+    The axes stay with size 1 if ``keep``, else they go.
+    """
+
+    fn: str
+    axes: tuple[int, ...]
+    keep: bool = False
+    dtype: str | None = None
+
+    def output(self, x: Sequence[Value]) -> Value:
+        value = moved(x[0], self._steps)
+        return replace(value, dtype=self.dtype) if self.dtype else value
+
+    @property
+    def _steps(self) -> tuple[Step, ...]:
+        return (Whole(self.axes, "global-pool", keep=self.keep),)
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return x[0].numel
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return (self._steps,)
+
+    def label(self) -> str:
+        return self.fn
+
+
+class Scan(Traced, tag="scan", category="other"):
+    """A function ``fn`` in which an element depends on all others along ``axes`` (cumsum, sort, a normalisation).
+
+    FLOPs: ``cost`` an element.
+    """
+
+    fn: str
+    axes: tuple[int, ...]
+    cost: int = 1
+    dtype: str | None = None
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], dtype=self.dtype or x[0].dtype)
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return self.cost * x[0].numel
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return ((Spread(self.axes, "norm-statistics"),),)
+
+    def label(self) -> str:
+        return self.fn
+
+
+class _Known(Traced):
+    """A tensor whose shape is just known: no rule derives it."""
+
+    shape: Shape
+    dtype: str = "float32"
+    batch_axis: int | None = None
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return Value(self.shape, self.dtype, self.batch_axis, kind_of(self.shape, self.batch_axis))
+
+    def arguments(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "dtype": self.dtype}
+
+
+class Constant(_Known, tag="constant", category="constant"):
+    """A tensor that no image changes (a mask, a grid of coordinates). No cost; nothing is read."""
+
+    arity = (0, 0)
+
+    def label(self) -> str:
+        return shape_text(self.shape)
+
+
+class Parameter(_Known, tag="parameter", category="constant"):
+    """A weight or buffer used as it is, outside any layer (a class token, a scale). Its memory is the parameter's."""
+
+    arity = (0, 0)
+    is_view = True
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {"value": self.shape}
+
+    def label(self) -> str:
+        return shape_text(self.shape)
+
+
+class Embedding(Traced, tag="embedding", category="other"):
+    """A learned vector of ``dim`` for each of ``size`` indices: (...) -> (..., dim). Parameters: size * dim."""
+
+    size: int
+    dim: int
+    dtype: str = "float32"
+
+    def output(self, x: Sequence[Value]) -> Value:
+        shape = (*x[0].shape, self.dim)
+        return Value(shape, self.dtype, x[0].batch_axis, kind_of(shape, x[0].batch_axis))
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {"weight": (self.size, self.dim)}
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return ((Reshape((*x[0].shape, 1)), Expand(self.output(x).shape)),)
+
+    def label(self) -> str:
+        return f"{self.size} x {self.dim}"
+
+
+class Gather(_Known, tag="gather", category="movement"):
+    """Elements of the first input at places that the other inputs hold (indexing, grid sampling). No MACs.
+
+    FLOPs: none. What an element reads depends on the values, so no receptive field can be stated.
+    """
+
+    fn: str = "gather"
+    arity = (1, None)
+
+    def reads(self, x: Sequence[Value]) -> None:
+        return None
+
+    def label(self) -> str:
+        return self.fn
+
+
+class Select(_Known, tag="select", category="movement"):
+    """Another output, number ``index``, of the op it reads, whose elements depend on everything that op's do."""
+
+    index: int = 1
+    via: Via = "dense"
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return ((Whole(tuple(range(len(x[0].shape))), self.via, keep=False), Expand(self.shape)),)
+
+    def label(self) -> str:
+        return f"output {self.index}"
+
+
+class Unsupported(_Known, tag="unsupported", category="other"):
+    """A function ``fn`` no rule covers: its shape is as traced; MACs, FLOPs and receptive field are unknown."""
+
+    fn: str = "?"
+    arity = (0, None)
+
+    def macs(self, x: Sequence[Value]) -> None:
+        return None
+
+    def elementwise(self, x: Sequence[Value]) -> None:
+        return None
+
+    def reads(self, x: Sequence[Value]) -> None:
+        return None
+
+    def label(self) -> str:
+        return self.fn
+
+
+# -- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """numpy's rule for shapes that are known to fit: right-aligned, an axis of size 1 stretches."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*padded, strict=True))
+
+
+def kind_of(shape: Shape, batch_axis: int | None) -> Kind:
+    """What a tensor of a trace is after its axes changed: a flat vector if that is certain, else just a tensor."""
+    return "flat" if len(shape) == 2 and batch_axis == 0 else "tensor"
+
+
+def _batch_of_all(x: Sequence[Value], rank: int) -> int | None:
+    axes = [rank - len(v.shape) + v.batch_axis for v in x if v.batch_axis is not None]
+    return axes[0] if axes else None
+
+
+def moved(value: Value, steps: Sequence[Step]) -> Value:
+    """The value after ``steps``: its shape, and where the batch has gone. It stays a map if its axes stay in place."""
+    shape, batch, in_place = value.shape, value.batch_axis, True
+    for step in steps:
+        match step:
+            case Taps(axis=axis, size=size) | Place(axis=axis, size=size):
+                shape = (*shape[:axis], size, *shape[axis + 1 :])
+            case Whole(axes=axes, keep=True):
+                shape = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+            case Whole(axes=axes):
+                batch = None if batch is None or batch in axes else batch - sum(axis < batch for axis in axes)
+                shape, in_place = tuple(n for axis, n in enumerate(shape) if axis not in axes), False
+            case Reshape(shape=new):
+                batch, shape, in_place = _reshaped_batch(shape, batch, new), new, False
+            case Permute(order=order):
+                batch = None if batch is None else order.index(batch)
+                shape, in_place = tuple(shape[axis] for axis in order), False
+            case Expand(shape=new):
+                batch = None if batch is None else batch + len(new) - len(shape)
+                in_place = in_place and len(new) == len(shape)
+                shape = new
+        if batch is not None and shape[batch] != 1:
+            batch = None
+    return replace(value, shape=shape, batch_axis=batch, kind=value.kind if in_place else kind_of(shape, batch))
+
+
+def _reshaped_batch(old: Shape, batch: int | None, new: Shape) -> int | None:
+    """Where the batch axis (of size 1) is after a reshape: the axis of size 1 with as many elements before it.
+
+    None once it is merged with another axis. A batch that was merged into the leading axis, as by window attention,
+    is back once that axis is split again and starts with 1.
+    """
+    if batch is None:
+        return 0 if new and new[0] == 1 and old and old[0] != 1 else None
+    before = prod(old[:batch])
+    places = [axis for axis, n in enumerate(new) if n == 1 and prod(new[:axis]) == before]
+    return batch if batch in places else (places[0] if places else None)

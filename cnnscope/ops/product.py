@@ -1,0 +1,180 @@
+"""Products in traces: matrix product, attention, recurrence, and layers whose weights other ops compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from cnnscope.ir.graph import Shape, Value
+from cnnscope.ir.reads import Expand, Mix, Step, Taps, Via, Whole
+from cnnscope.ops.base import Category, Op
+from cnnscope.ops.conv import Conv, TransposedConv
+from cnnscope.ops.generic import Traced, broadcast, kind_of
+from cnnscope.ops.linear import Linear
+
+
+class MatMul(Traced, tag="matmul", category="linear"):
+    """Matrix product of two tensors: (..., m, k) x (..., k, n) -> (..., m, n), leading axes broadcast.
+
+    MACs: output elements * k. No other arithmetic. Source: the broadcasting is numpy's `matmul`.
+    """
+
+    arity = (2, 2)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        a, b = x
+        shape = (*broadcast((a.shape[:-2], b.shape[:-2])), a.shape[-2], b.shape[-1])
+        axes = [v.batch_axis + len(shape) - len(v.shape) for v in x if v.batch_axis is not None]
+        kept = [axis for axis in axes if shape[axis] == 1]
+        batch = kept[0] if kept else None
+        return Value(shape, a.dtype, batch, kind_of(shape, batch))
+
+    def macs(self, x: Sequence[Value]) -> int:
+        return self.output(x).numel * x[0].shape[-1]
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = self.output(x).shape
+        axes = (len(x[0].shape) - 1, len(x[1].shape) - 2)
+        return tuple((Whole((axis,), "attention"), Expand(shape)) for axis in axes)
+
+
+class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
+    """softmax(Q K^T / sqrt(d) + mask) V: (..., t, d), (..., s, d), (..., s, e) -> (..., t, e), whichever the kernel.
+
+    MACs: t s (d + e) for each head. FLOPs add the scale and 5 for the softmax of each attention weight, and 1 if
+    ``masked``; a constant mask is no input. With fewer heads in K and V than in Q each serves several.
+    Source: Vaswani et al. 2017, section 3.2.1.
+    """
+
+    masked: bool = False
+    arity = (3, 4)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        q, v = x[0], x[2]
+        batch = q.batch_axis if q.batch_axis is not None and q.batch_axis < len(q.shape) - 2 else None
+        return Value((*q.shape[:-1], v.shape[-1]), q.dtype, batch, kind_of(q.shape, batch))
+
+    def _weights_count(self, x: Sequence[Value]) -> int:
+        return prod(x[0].shape[:-1]) * x[1].shape[-2]
+
+    def macs(self, x: Sequence[Value]) -> int:
+        return self._weights_count(x) * (x[0].shape[-1] + x[2].shape[-1])
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return self._weights_count(x) * (6 + self.masked)
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = self.output(x).shape
+        last = len(shape) - 1
+        query: tuple[Step, ...] = (Mix(last, shape[-1]),)
+        key = (Whole((last - 1, last), "attention"), *self._heads(x[0], x[1]), Expand(shape))
+        value = (Whole((last - 1,), "attention"), *self._heads(x[0], x[2]), Expand(shape))
+        mask = (Whole((len(x[3].shape) - 1,), "attention"), Expand(shape)) if len(x) == 4 else ()
+        return (query, key, value, mask)[: len(x)]
+
+    @staticmethod
+    def _heads(q: Value, k: Value) -> tuple[Step, ...]:
+        if len(q.shape) < 3 or k.shape[-3] in (1, q.shape[-3]):
+            return ()
+        return (Taps(len(q.shape) - 3, q.shape[-3], 1, ((0,),) * (q.shape[-3] // k.shape[-3])),)
+
+
+class Recurrent(Traced, tag="recurrent", category="other"):
+    """LSTM, GRU or plain RNN (``kind``) over the time axis; the first output, all steps of the last layer.
+
+    (T, N, F) or (N, T, F) with ``batch_first`` -> the same with F = hidden (or ``projection``), twice if bidirectional.
+    Parameters as torch names them. With g gates (4, 3, 1), MACs a step, layer and direction: g * hidden * (F + out),
+    and hidden * projection. FLOPs add for each gate unit 1, 3 with biases, and for each unit 9, 8 or 1 to apply the
+    gates. Source: Hochreiter & Schmidhuber 1997; Cho et al. 2014, section 2.3; Sak et al. 2014 (projection).
+    """
+
+    kind: str
+    hidden: int
+    layers: int = 1
+    bidirectional: bool = False
+    batch_first: bool = False
+    bias: bool = True
+    projection: int = 0
+
+    @property
+    def _gates(self) -> int:
+        return {"lstm": 4, "gru": 3}.get(self.kind, 1)
+
+    @property
+    def _out(self) -> int:
+        return self.projection or self.hidden
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def output(self, x: Sequence[Value]) -> Value:
+        shape = (*x[0].shape[:-1], self._out * self._directions)
+        return Value(shape, x[0].dtype, x[0].batch_axis, x[0].kind)
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        units = self._gates * self.hidden
+        shapes: dict[str, Shape] = {}
+        for layer in range(self.layers):
+            features = self._out * self._directions if layer else x[0].shape[-1]
+            for suffix in ("", "_reverse")[: self._directions]:
+                shapes[f"weight_ih_l{layer}{suffix}"] = (units, features)
+                shapes[f"weight_hh_l{layer}{suffix}"] = (units, self._out)
+                if self.bias:
+                    shapes |= {f"bias_{part}_l{layer}{suffix}": (units,) for part in ("ih", "hh")}
+                if self.projection:
+                    shapes[f"weight_hr_l{layer}{suffix}"] = (self.projection, self.hidden)
+        return shapes
+
+    def macs(self, x: Sequence[Value]) -> int:
+        matrices = (prod(shape) for shape in self.weights(x).values() if len(shape) == 2)
+        return prod(x[0].shape[:-1]) * sum(matrices)
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        apply = {"lstm": 9, "gru": 8}.get(self.kind, 1)
+        each = self.hidden * (self._gates * (3 if self.bias else 1) + apply)
+        return prod(x[0].shape[:-1]) * self.layers * self._directions * each
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        last = len(x[0].shape) - 1
+        time = 1 if self.batch_first and last == 2 else 0
+        return ((Whole((time,), "recurrence"), Mix(last, self._out * self._directions), Expand(self.output(x).shape)),)
+
+    def label(self) -> str:
+        return f"{self.kind} {self.hidden}"
+
+
+class _Computed(Op):
+    """A layer whose weights other ops compute: inputs are x, the weight and, where it has one, the bias.
+
+    It has no parameters of its own; every output element reads all of the weight.
+    """
+
+    arity = (2, 3)
+
+    def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
+        super().__init_subclass__(category=category, **kwargs)
+        cls.tag = tag  # that of the layer it computes, whose entry in the registry stays
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {}
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        layer = super().reads(x)
+        assert layer is not None
+        shape = self.output(x).shape
+        via: Via = "dense"
+        return (*layer, *((Whole(tuple(range(len(w.shape))), via, keep=False), Expand(shape)) for w in x[1:]))
+
+
+class ComputedConv(_Computed, Conv, tag="conv", category="conv"):
+    """`Conv` with a computed weight: weight standardisation (Qiao et al. 2019), dynamic filters."""
+
+
+class ComputedTransposedConv(_Computed, TransposedConv, tag="upconv", category="conv"):
+    """`TransposedConv` with a computed weight."""
+
+
+class ComputedLinear(_Computed, Linear, tag="linear", category="linear"):
+    """`Linear` with a computed weight."""
