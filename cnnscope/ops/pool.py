@@ -104,9 +104,9 @@ class AvgPool(_Window, tag="avgpool", category="pool"):
 
 
 class LpPool(_Window, tag="lppool", category="pool"):
-    """Root of the sum of p-th powers over a window: (sum |x|^p)^(1/p). FLOPs: prod(kernel) an output element.
+    """Root of the sum of p-th powers over a window: (sum x^p)^(1/p). FLOPs: prod(kernel) an output element.
 
-    Source: Sermanet et al. 2012, section 2.2. Takes no padding, as in torch.
+    As in torch it takes no padding, and an odd p is for inputs >= 0. Source: Sermanet et al. 2012, section 2.2.
     """
 
     p: Annotated[float, Number(1.0)] = 2.0

@@ -17,7 +17,7 @@ from cnnscope.ops.window import BORDERS, check_border, size_text
 class Pad(Op, tag="pad", category="movement"):
     """Adds pixels round a map: zeros (or ``value``), or mirrored, repeated or wrapped ones.
 
-    (N, C, n...) -> (N, C, n + low + high, ...). No arithmetic. Modes as in torch's `pad` of convolutions.
+    (N, C, n...) -> (N, C, n + low + high, ...). No arithmetic. With ``value`` v: y[i] = v outside the image.
     """
 
     pad: Sides
@@ -61,7 +61,8 @@ class Crop(Op, tag="crop", category="movement"):
     like = "size"
     is_view = True
 
-    def _offsets(self, size: Shape) -> Shape:
+    def offsets(self, size: Shape) -> Shape:
+        """Where the window starts along each axis of an input of ``size``; `ShapeError` if it does not fit."""
         centred = tuple((n - m) // 2 for n, m in zip(size, self.size, strict=True))
         offsets = centred if self.offset is None else self.offset
         for n, m, first in zip(size, self.size, offsets, strict=True):
@@ -71,11 +72,11 @@ class Crop(Op, tag="crop", category="movement"):
         return offsets
 
     def output(self, x: Sequence[Value]) -> Value:
-        self._offsets(x[0].shape[2:])
+        self.offsets(x[0].shape[2:])
         return replace(x[0], shape=(*x[0].shape[:2], *self.size))
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        axes = enumerate(zip(self.size, self._offsets(x[0].shape[2:]), strict=True), start=2)
+        axes = enumerate(zip(self.size, self.offsets(x[0].shape[2:]), strict=True), start=2)
         return (tuple(Taps(axis, m, 1, ((first,),)) for axis, (m, first) in axes),)
 
     def label(self) -> str:

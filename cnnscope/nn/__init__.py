@@ -1,0 +1,1 @@
+"""Graphs as torch modules: building them, their weights in and out, exporting them."""

@@ -1,0 +1,181 @@
+"""A graph as a torch module: same names, same weights, run in the graph's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir.graph import Graph, Node
+from cnnscope.nn.modules import module_of
+
+
+def build(graph: Graph, *, seed: int = 0) -> Network:
+    """The module of a graph, its weights initialised as torch does, from ``seed``; torch's generators stay as they are.
+
+    Every key of ``graph.params`` is the key of a parameter or buffer in the state dict, and nothing else is. Each op is
+    a submodule, named by the key of its weights or, without any, like its node. Build under
+    ``torch.device("meta")`` for a module without memory.
+
+    Raises `CnnscopeError`: E404 for an op torch cannot run here, E405 for a name torch keeps for itself.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(graph)
+
+
+class Network(nn.Module):
+    """Takes the graph's inputs by position or name, each (N, ...); gives its output, or a dict of them by node name.
+
+    Heads that exist for training only are left out in eval mode.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self._graph = graph
+        self._last_use = _last_use(graph)
+        modules = _Modules(self, graph)
+        self._calls = [modules.call(node) for node in graph.nodes]
+        modules.finish()
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
+        values = dict(zip(self._graph.inputs, inputs, strict=False)) | named
+        if len(inputs) + len(named) != len(self._graph.inputs) or values.keys() != self._graph.inputs.keys():
+            raise TypeError(f"this network takes {', '.join(self._graph.inputs)}, each once")
+        for node, call in zip(self._graph.nodes, self._calls, strict=True):
+            if node.training_only and not self.training:
+                continue
+            values[node.name] = call(*(values[name] for name in node.inputs))
+            for name in self._last_use.get(node.name, ()):
+                values.pop(name, None)
+        outputs = {name: values[name] for name in self._graph.outputs if name in values}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+
+class Tied:
+    """Runs an op with weights that belong to modules elsewhere: another node's, or a bare parameter's.
+
+    The module it runs has no memory of its own and is not part of the network, so no weight appears twice.
+    """
+
+    def __init__(self, template: nn.Module, network: nn.Module, params: Mapping[str, str]) -> None:
+        self.template = template.to("meta") if params else template
+        self.network, self.params = network, dict(params)
+
+    def __call__(self, *x: Tensor) -> Tensor:
+        self.template.train(self.network.training)
+        weights = {role: _tensor(self.network, key) for role, key in self.params.items()}
+        result: Tensor = functional_call(self.template, weights, x)
+        return result
+
+
+class _Modules:
+    """Places one module for each node, or finds the one that has its weights already."""
+
+    def __init__(self, root: nn.Module, graph: Graph) -> None:
+        self.root, self.graph = root, graph
+        self.placed: dict[str, tuple[object, nn.Module]] = {}
+
+    def call(self, node: Node) -> nn.Module | Tied:
+        """What runs this node."""
+        x = self.graph.values(node)
+        alike = (node.op, [(value.kind, len(value.shape)) for value in x])
+        owner = _owner(node)
+        if owner in self.placed and self.placed[owner][0] == alike:
+            return self.placed[owner][1]
+        module = module_of(node.op, x)
+        if owner is not None and owner not in self.placed:
+            _place(self.root, owner, module)
+            self.placed[owner] = alike, module
+            return module
+        for role, key in node.params.items():
+            if _find(self.root, key) is None:
+                _put(self.root, key, _tensor(module, role))
+        return Tied(module, self.root, node.params)
+
+    def finish(self) -> None:
+        """Adds the weights no node uses, freezes what is frozen, and checks every name and shape against the graph."""
+        for key, param in self.graph.params.items():
+            if _find(self.root, key) is None:
+                empty = torch.zeros(param.shape, dtype=getattr(torch, param.dtype))
+                _put(self.root, key, empty if param.buffer else nn.Parameter(empty, requires_grad=param.trainable))
+            if not param.buffer and not param.trainable:
+                _tensor(self.root, key).requires_grad_(False)
+        built = {key: tuple(tensor.shape) for key, tensor in self.root.state_dict().items()}
+        stated = {key: param.shape for key, param in self.graph.params.items()}
+        if built != stated:
+            wrong = sorted(key for key in built.keys() | stated.keys() if built.get(key) != stated.get(key))
+            raise AssertionError(f"the module does not have the graph's weights: {', '.join(wrong)}")
+
+
+def _owner(node: Node) -> str | None:
+    """Where a node's module belongs: the prefix its keys share, its own name without weights; None if they disagree."""
+    if not node.params:
+        return node.name
+    prefixes = {key.removesuffix(f".{role}") if key.endswith(f".{role}") else "" for role, key in node.params.items()}
+    return next(iter(prefixes)) or None if len(prefixes) == 1 else None
+
+
+def _place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Puts a module at a dotted path; what already stands below that path moves under it."""
+    parent, name = _parent(root, path)
+    there = getattr(parent, name, None)
+    if isinstance(there, nn.Module):
+        for child_name, child in list(there.named_children()):
+            module.add_module(child_name, child)
+    elif hasattr(parent, name):
+        raise _reserved(path, name)
+    parent.add_module(name, module)
+
+
+def _put(root: nn.Module, key: str, tensor: Tensor) -> None:
+    """Registers a parameter or buffer under a dotted key."""
+    parent, name = _parent(root, key)
+    if hasattr(parent, name):
+        raise _reserved(key, name)
+    if isinstance(tensor, nn.Parameter):
+        parent.register_parameter(name, tensor)
+    else:
+        parent.register_buffer(name, tensor)
+
+
+def _parent(root: nn.Module, path: str) -> tuple[nn.Module, str]:
+    *scopes, name = path.split(".")
+    for scope in scopes:
+        if not hasattr(root, scope):
+            root.add_module(scope, nn.Module())
+        child = getattr(root, scope)
+        if not isinstance(child, nn.Module):
+            raise _reserved(path, scope)
+        root = child
+    return root, name
+
+
+def _find(root: nn.Module, key: str) -> Any:
+    for part in key.split("."):
+        root = getattr(root, part, None)  # type: ignore[assignment]  # ends at a tensor or at nothing
+    return root
+
+
+def _tensor(root: nn.Module, key: str) -> Tensor:
+    found = _find(root, key)
+    assert isinstance(found, Tensor), key
+    return found
+
+
+def _reserved(path: str, name: str) -> CnnscopeError:
+    return CnnscopeError.of("E405", f"torch keeps the name `{name}` for itself", hint=f"rename the layer `{path}`")
+
+
+def _last_use(graph: Graph) -> dict[str, list[str]]:
+    """Per node the values nobody reads after it."""
+    readers = {name: node.name for node in graph.nodes for name in node.inputs}
+    result: dict[str, list[str]] = {}
+    for name, reader in readers.items():
+        if name not in graph.outputs:
+            result.setdefault(reader, []).append(name)
+    return result
