@@ -1,0 +1,62 @@
+"""The spec language: YAML files that say what a network is. `load` turns one into a graph without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnscope.ir import Graph
+from cnnscope.spec.document import read_document
+from cnnscope.spec.expand import SpecError, build
+from cnnscope.spec.files import input_shapes, read_file
+from cnnscope.spec.marks import parse
+
+__all__ = ["Spec", "SpecError", "load"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec, expanded: its graph and what it says about it.
+
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` what a catalogue shows; ``weights``,
+    ``data`` and ``labels`` are paths resolved from the spec's folder (``labels`` may be the names themselves).
+    """
+
+    name: str
+    graph: Graph
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    data: Path | None = None
+    labels: Path | tuple[str, ...] | None = None
+
+
+def load(
+    path: str | Path,
+    *,
+    text: str | bytes | None = None,
+    set: Mapping[str, object] | None = None,
+    input: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+) -> Spec:
+    """Reads and expands the spec at ``path``.
+
+    ``text`` stands in for the file's content (standard input); ``set`` replaces parameters, ``input`` the shape of the
+    input or, by name, of several, in the author's layout and without batch. Raises `CnnscopeError` with every error
+    that could be found; its subclass `SpecError` where layers do not fit, with the graph up to there.
+    """
+    path = Path(path)
+    root = parse(read_file(path) if text is None else text, str(path))
+    document = read_document(root, path.stem)
+    graph = build(document, set or {}, input_shapes(document, input))
+    extra = document.metadata
+    folder = path.parent
+    labels = extra.get("labels")
+    return Spec(
+        document.name, graph, extra.get("reference", {}), extra.get("about", {}), extra.get("preprocess", {}),
+        folder / extra["weights"] if "weights" in extra else None,
+        folder / extra["data"] if "data" in extra else None,
+        tuple(map(str, labels)) if isinstance(labels, list) else folder / labels if labels is not None else None,
+    )  # fmt: skip

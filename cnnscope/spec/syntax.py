@@ -15,8 +15,9 @@ from cnnscope.spec.marks import Marked
 class Arg:
     """An argument as written.
 
-    ``moving`` means that it holds an expression; otherwise ``plain`` is its value. ``spec_level`` marks one from the
-    spec's own ``defaults``, whose expressions see the spec's parameters and never a block's.
+    ``moving`` means that it holds an expression; otherwise ``plain`` is its value, which for ``norm`` and ``act`` is a
+    `Follower` (None for ``none``). ``spec_level`` marks one from the spec's own ``defaults``, whose expressions see the
+    spec's parameters and never a block's.
     """
 
     mark: Marked
@@ -26,6 +27,16 @@ class Arg:
 
 
 Args = Mapping[str, Arg]
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """The layer that ``norm:`` or ``act:`` puts behind another."""
+
+    op: type[Op]
+    args: Args
+
+
 Defaults = Mapping[str, Args]
 """Arguments by layer type, ``norm`` and ``act`` among them."""
 
@@ -102,6 +113,14 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Layers under a name of their own: what a head is."""
+
+    body: Body
+    common: Common
+
+
+@dataclass(frozen=True, slots=True)
 class Reuse:
     """A named layer, block or head once more, with the same weights."""
 
@@ -109,7 +128,7 @@ class Reuse:
     common: Common
 
 
-Item = Layer | Use | Residual | Join | Reuse
+Item = Layer | Use | Residual | Join | Group | Reuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +146,8 @@ class Block:
 class Head:
     """An output and the layers that lead to it."""
 
-    name: str
-    body: Body
-    sources: tuple[Marked, ...]
+    group: Group
     training_only: bool
-    span: Span | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""Reading the arguments of a layer: names, expressions, literal values, and what ``norm`` and ``act`` stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Literal
+
+from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
+from cnnscope.ops.arguments import ArgumentError
+from cnnscope.ops.base import REGISTRY, Op
+from cnnscope.spec import expressions
+from cnnscope.spec.expressions import ExpressionError
+from cnnscope.spec.marks import Marked
+from cnnscope.spec.problems import Problems, kind_of, unknown
+from cnnscope.spec.syntax import Arg, Args, Defaults, Follower
+
+Role = Literal["norm", "act"]
+ROLES: tuple[Role, ...] = ("norm", "act")
+COMMON = ("name", "from", "when", "frozen")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a reader of layers knows: ``params`` may stand in expressions, ``blocks`` has each block's parameters."""
+
+    problems: Problems
+    params: Collection[str]
+    blocks: Mapping[str, Mapping[str, Marked]]
+    defaults: Defaults
+    spec_level: bool = False
+
+
+def check_expressions(value: Marked, params: Collection[str], problems: Problems) -> bool:
+    """Whether ``value`` holds an expression anywhere; records those that cannot be read or use unknown names."""
+    if isinstance(value.value, list):
+        return any([check_expressions(item, params, problems) for item in value.value])
+    if isinstance(value.value, dict):
+        return any([check_expressions(item, params, problems) for item in value.value.values()])
+    if not expressions.is_expression(value.value):
+        return False
+    try:
+        names = expressions.parse(str(value.value)).names
+    except ExpressionError as error:
+        problems.add("E206", error.message, value.span, hint=error.hint)
+        return True
+    for name in sorted(names - set(params)):
+        problems.found.append(unknown("there is no parameter", name, params, value.span, code="E205"))
+    return True
+
+
+def read_args(ctx: Context, op: type[Op], value: Marked, others: Iterable[str]) -> dict[str, Arg]:
+    """The arguments of a layer of type ``op``: a mapping, or the bare value of its short argument.
+
+    Keys in ``others`` belong to the caller and are passed over.
+    """
+    entries, keys = _entries(op, value)
+    others = (*others, *(ROLES if op.decorates else ()))
+    args: dict[str, Arg] = {}
+    for key, entry in entries.items():
+        if op.decorates and key in ROLES:
+            args[key] = read_role(ctx, "norm" if key == "norm" else "act", entry)
+        elif key in op.parameters():
+            args[key] = _arg(ctx, op, key, entry)
+        elif key not in others:
+            ctx.problems.found.append(_unknown_argument(op, key, others, keys.get(key, entry)))
+    return args
+
+
+def _entries(op: type[Op], value: Marked) -> tuple[dict[str, Marked], dict[str, Marked]]:
+    if isinstance(value.value, dict):
+        return value.value, {key: Marked(key, span) for key, span in value.keys.items()}
+    if value.value is None:
+        hint = f"write `- {op.tag}`" if not _required(op) else f"write `{_example(op)}`"
+        raise CnnscopeError.of("E104", f"`{op.tag}:` has no arguments", span=value.span, hint=hint)
+    if op.short is None:
+        raise CnnscopeError.of(
+            "E203", f"`{op.tag}` does not take {kind_of(value)}", span=value.span, hint=f"write `{_example(op)}`"
+        )
+    return {op.short: value}, {}
+
+
+def _required(op: type[Op]) -> list[str]:
+    return [name for name, (_, default) in op.parameters().items() if default is MISSING]
+
+
+def _example(op: type[Op]) -> str:
+    names = _required(op) or list(op.parameters())[:1]
+    return f"- {op.tag}: {{{', '.join(f'{name}: ...' for name in names)}}}" if names else f"- {op.tag}"
+
+
+def _unknown_argument(op: type[Op], key: str, others: Iterable[str], mark: Marked) -> Diagnostic:
+    right = op.aliases.get(key)
+    hint = f"did you mean `{right}`?" if right else did_you_mean(key, [*op.parameters(), *others])
+    if hint is None and key in ROLES:
+        hint = f"put `- {key if key == 'norm' else 'relu'}` behind it" if key == "act" else None
+    return Diagnostic("E202", f"`{op.tag}` has no argument `{key}`", mark.span, hint=hint)
+
+
+def _arg(ctx: Context, op: type[Op], key: str, value: Marked) -> Arg:
+    moving = check_expressions(value, ctx.params, ctx.problems)
+    plain = None if moving else value.plain()
+    if not moving:
+        try:
+            op.parameters()[key][0].read(plain, None)
+        except ArgumentError as error:
+            place = value.find(error.where)
+            ctx.problems.add(error.code, f"`{key}` of `{op.tag}`: {error.message}", place, hint=error.hint)
+    return Arg(value, moving, plain, ctx.spec_level)
+
+
+def missing(op: type[Op], given: Collection[str]) -> tuple[str, str] | None:
+    """The first required argument that is not among ``given``, and what it is."""
+    for name, (kind, default) in op.parameters().items():
+        if default is MISSING and name not in given:
+            return name, kind.describe()
+    return None
+
+
+def read_role(ctx: Context, role: Role, value: Marked) -> Arg:
+    """``norm`` or ``act`` as an argument."""
+    if check_expressions(value, ctx.params, ctx.problems):
+        return Arg(value, True, None, ctx.spec_level)
+    with ctx.problems.caught():
+        return Arg(value, False, read_follower(role, value), ctx.spec_level)
+    return Arg(value, False, None, ctx.spec_level)
+
+
+def role_words(role: Role) -> dict[str, type[Op]]:
+    """What may stand behind ``norm:`` or ``act:``; ``batch`` is short for ``batchnorm``."""
+    category = {"norm": "norm", "act": "activation"}[role]
+    ops = {tag: op for tag, op in REGISTRY.items() if op.category == category}
+    return {tag.removesuffix("norm"): op for tag, op in ops.items()} if role == "norm" else ops
+
+
+def read_follower(role: Role, value: Marked) -> Follower | None:
+    """What ``act: relu`` or ``norm: {batch: {eps: 1e-3}}`` stands for, None for ``none``; no expressions inside."""
+    word, arguments = value, Marked({}, value.span)
+    if isinstance(value.value, dict):
+        if len(value.value) != 1:
+            message = f"`{role}` is one layer type, found {len(value.value)} keys"
+            raise CnnscopeError.of("E104", message, span=value.span)
+        ((key, arguments),) = value.value.items()
+        word = Marked(key, value.keys.get(key, value.span))
+    if word.value == "none" and word is value:
+        return None
+    words = role_words(role)
+    if not isinstance(word.value, str):
+        example = "batch" if role == "norm" else "relu"
+        message = f"`{role}` is a word such as `{example}`, not {kind_of(word)}"
+        raise CnnscopeError.of("E203", message, span=word.span)
+    if word.value not in words:
+        choices = [*words, "none"]
+        full = REGISTRY.get(word.value)
+        near = next((short for short, op in words.items() if op is full), None)
+        diagnostic = unknown(f"unknown {role}", word.value, choices, word.span, code="E203")
+        hint = f"did you mean `{near}`?" if near else diagnostic.hint
+        raise CnnscopeError(Diagnostic("E203", diagnostic.message, diagnostic.span, hint=hint))
+    op = words[word.value]
+    ctx = Context(Problems(), (), {}, {})
+    args = read_args(ctx, op, arguments, ())
+    ctx.problems.raise_all()
+    return Follower(op, args)
+
+
+def read_defaults(ctx: Context, value: Marked) -> Defaults:
+    """``defaults:``, arguments by layer type."""
+    result: dict[str, Args] = {}
+    for tag, arguments in value.entries.items():
+        span = value.keys.get(tag, value.span)
+        if tag not in REGISTRY:
+            ctx.problems.found.append(unknown("unknown layer type", tag, REGISTRY, span, code="E201"))
+            continue
+        with ctx.problems.caught():
+            result[tag] = read_args(ctx, REGISTRY[tag], arguments, ())
+    return result

@@ -1,0 +1,112 @@
+"""From a checked spec to a graph: parameters settled, layers walked, weights frozen. Shapes are inferred on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph, Value
+from cnnscope.spec import blocks, joins, place  # each teaches `expand` its kinds of layer
+from cnnscope.spec.marks import Marked, mark, parse
+from cnnscope.spec.network import Flags, Network
+from cnnscope.spec.problems import unknown
+from cnnscope.spec.scope import Scope
+from cnnscope.spec.syntax import Document, Input
+from cnnscope.spec.values import Bound, Env, evaluate
+from cnnscope.spec.walk import Frame, Library, channels, expand, walk
+
+__all__ = ["SpecError", "build"]
+
+EXPANDERS = (blocks, joins, place)
+
+
+class SpecError(CnnscopeError):
+    """A spec whose layers do not fit; ``partial`` is the graph up to the failing one, None if there is no row."""
+
+    def __init__(self, error: CnnscopeError, partial: Graph | None) -> None:
+        super().__init__(*error.diagnostics)
+        self.partial = partial
+
+
+def build(document: Document, settings: Mapping[str, object], shapes: Mapping[str, Sequence[int]]) -> Graph:
+    """The graph of a spec with some parameters and input shapes replaced; `SpecError` if something does not fit."""
+    env = _settled(document, settings)
+    inputs = {name: _value(entry, shapes.get(name)) for name, entry in document.inputs.items()}
+    layout = next(iter(document.inputs.values())).layout
+    net = Network(document.name, layout, inputs)
+    scope = Scope(net.names, reserved=document.body.reserved)
+    start = next(iter(inputs)) if len(inputs) == 1 else None
+    frame = Frame(net, Library(document.blocks, env), scope, env, document.defaults, channels(net, start))
+    try:
+        outputs = _walk(document, frame, start)
+        _freeze(net, document)
+    except CnnscopeError as error:
+        raise SpecError(error, net.graph() if net.nodes else None) from None
+    return net.graph(outputs)
+
+
+def _walk(document: Document, frame: Frame, start: str | None) -> list[str]:
+    node = walk(document.body, frame, start)
+    if not document.heads:
+        return [] if node is None else [node]
+    outputs = []
+    for head in document.heads:
+        frame.net.step(head.group.common.span)
+        inner = replace(frame, channels=channels(frame.net, node), flags=Flags(training_only=head.training_only))
+        result = expand(head.group, inner, node)
+        if result is not None:
+            outputs.append(result)
+    return outputs
+
+
+def _value(entry: Input, shape: Sequence[int] | None) -> Value:
+    shape = tuple(entry.shape if shape is None else shape)
+    if entry.layout == "HWC" and len(shape) > 1:
+        shape = (shape[-1], *shape[:-1])
+    return Value((1, *shape), kind="flat" if len(shape) == 1 else "map")
+
+
+def _settled(document: Document, settings: Mapping[str, object]) -> Env:
+    """The spec's parameters: set from outside, or by default."""
+    for name in settings:
+        if name not in document.params:
+            raise CnnscopeError(unknown("the spec has no parameter", name, document.params, None, code="E205"))
+    env: dict[str, Bound] = {}
+    for name, default in document.params.items():
+        value = _setting(settings[name]) if name in settings else evaluate(default, env, None)
+        if value.value is None:
+            hint = f"give it one with `--set {name}=...`"
+            raise CnnscopeError.of("E204", f"parameter `{name}` has no value", span=default.span, hint=hint)
+        env[name] = Bound(value)
+    return env
+
+
+def _setting(value: object) -> Marked:
+    """A value given from outside: text is read as YAML, so that ``"32"`` is a number."""
+    return _unmarked(parse(value, "--set")) if isinstance(value, str) and value.strip() else mark(value)
+
+
+def _unmarked(value: Marked) -> Marked:
+    return mark(value.plain())
+
+
+def _freeze(net: Network, document: Document) -> None:
+    """Weights of every layer that a pattern of `freeze` names, or that lies in a group it names, stop being trainable."""
+    for pattern in document.freeze:
+        hits = {key for node in net.nodes for key in node.params.values() if _matches(key, str(pattern.value))}
+        if not hits:
+            hint = did_you_mean(str(pattern.value), list(net.names.nodes)[:2000])
+            raise CnnscopeError.of("E205", f"`{pattern.value}` freezes nothing", span=pattern.span, hint=hint)
+        for key in hits:
+            net.params[key] = replace(net.params[key], trainable=False)
+
+
+def _matches(key: str, pattern: str) -> bool:
+    parts = key.split(".")
+    return any(fnmatchcase(".".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))
+
+
+Settings = Mapping[str, Any]

@@ -1,0 +1,121 @@
+"""The graph while it is being built: ops put in place one after the other, with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cnnscope.errors import CnnscopeError, ShapeError, Span
+from cnnscope.ir import Graph, Node, Param, Value
+from cnnscope.ops.base import Op, shape_text
+from cnnscope.spec.scope import Names
+
+MAX_STEPS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a layer or a group goes: its path, and the path its weights are kept under.
+
+    ``again`` says that those weights exist already, because the layer is reused.
+    """
+
+    path: str
+    weights: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What a layer inherits from around it."""
+
+    frozen: bool = False
+    training_only: bool = False
+
+
+NO_FLAGS = Flags()
+
+
+@dataclass(slots=True)
+class Network:
+    """Nodes in order, weights by key, the strides accumulated on the way to each value."""
+
+    name: str
+    layout: Literal["CHW", "HWC"]
+    inputs: dict[str, Value]
+    names: Names = field(default_factory=Names)
+    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    params: dict[str, Param] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)
+    strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.values.update(self.inputs)
+        for name in self.inputs:
+            self.names.take(name, None)
+
+    def step(self, span: Span | None) -> None:
+        """Counts one layer visited; E105 when there are too many."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise too_many(span)
+
+    def place(
+        self, op: type[Op], args: Mapping[str, Any], inputs: Sequence[str], row: Spot, *, part: str | None = None,
+        span: Span | None = None, flags: Flags = NO_FLAGS,
+    ) -> str:  # fmt: skip
+        """Adds a node and answers its name: the row's, or ``row.part`` in a row of several (an empty part: the tag).
+
+        `ArgumentError` or `ShapeError`, both without a place, if arguments or inputs do not fit.
+        """
+        x = tuple(self.values[name] for name in inputs)
+        op.check(x)
+        ndim = len(x[0].spatial) if x and x[0].kind == "map" else None
+        bound = op.read(args, ndim).bind(x)
+        output = bound.infer(x)
+        suffix = "" if part is None else f".{part or bound.tag}"
+        name = row.path + suffix
+        if name in self.values:
+            raise ShapeError(f"two layers are called `{name}`", code="E207")
+        keys = self._weights(bound, x, row.weights + suffix, row.again, flags.frozen)
+        self.nodes.append(Node(name, bound, tuple(inputs), output, keys, row.path, span, flags.training_only))
+        self.values[name] = output
+        self.strides[name] = self._stride(bound, inputs)
+        return name
+
+    def _weights(self, op: Op, x: Sequence[Value], path: str, again: bool, frozen: bool) -> dict[str, str]:
+        keys: dict[str, str] = {}
+        for buffer, shapes in ((False, op.weights(x)), (True, op.buffers(x))):
+            for role, shape in shapes.items():
+                key = keys[role] = f"{path}.{role}"
+                if not again:
+                    self.params[key] = Param(shape, trainable=not frozen and not buffer, buffer=buffer)
+                elif key not in self.params or self.params[key].shape != shape:
+                    there = shape_text(self.params[key].shape) if key in self.params else "missing"
+                    message = f"the reused weights do not fit: `{key}` is {there} but {shape_text(shape)} is needed"
+                    raise ShapeError(message, code="E304")
+        return keys
+
+    def _stride(self, op: Op, inputs: Sequence[str]) -> tuple[int, ...]:
+        """Strides of the way here, multiplied; () where the way has none or is not plain."""
+        before = self.strides.get(inputs[0], ()) if inputs else ()
+        own = getattr(op, "stride", None)
+        if not isinstance(own, tuple):
+            return before
+        return tuple(a * b for a, b in zip(before or (1,) * len(own), own, strict=False))
+
+    def graph(self, outputs: Sequence[str] | None = None) -> Graph:
+        """The graph so far; its last node is the output unless ``outputs`` are given."""
+        last = (self.nodes[-1].name,) if self.nodes else ()
+        outputs = last if outputs is None else tuple(outputs)
+        return Graph(
+            self.name, dict(self.inputs), tuple(self.nodes), outputs, dict(self.params), dict(self.scopes), self.layout
+        )
+
+
+def too_many(span: Span | None) -> CnnscopeError:
+    """E105: the expansion would not end well."""
+    return CnnscopeError.of("E105", f"the spec expands to more than {MAX_STEPS:,} layers", span=span)

@@ -1,0 +1,141 @@
+"""Placing a plain layer: its op, the normalisation and activation behind it, or what a composite stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from cnnscope.errors import CnnscopeError, Diagnostic, Note, ShapeError, Span
+from cnnscope.ops.arguments import ArgumentError
+from cnnscope.ops.base import Op, shape_text
+from cnnscope.ops.composite import Composite
+from cnnscope.spec.arguments import ROLES, Context, Role, read_follower
+from cnnscope.spec.layers import read_body
+from cnnscope.spec.marks import Marked, mark
+from cnnscope.spec.network import Flags, Spot
+from cnnscope.spec.problems import Problems
+from cnnscope.spec.scope import Scope
+from cnnscope.spec.syntax import Arg, Args, Body, Follower, Join, Layer
+from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, named, source, spot, walk
+
+
+@expand.register
+def _(item: Layer, frame: Frame, current: str | None) -> str:
+    nodes = inputs(frame, item.common, current)
+    args = _with_size(item, frame, {**frame.defaults.get(item.op.tag, {}), **item.args})
+    where = spot(frame, item.common, item.op.tag)
+    inherited = flags(frame, item.common)
+    if issubclass(item.op, Composite):
+        node = _composite(frame, item, item.op, args, source(frame, item.common, current), where, inherited)
+    else:
+        node = place(frame, item.op, args, nodes, where, item.common.span, inherited)
+    return finish(frame, item, where, node)
+
+
+def place(
+    frame: Frame, op: type[Op], args: Args, nodes: Sequence[str], where: Spot, span: Span | None, inherited: Flags
+) -> str:
+    """Puts an op and its followers in place as one row and answers the last node."""
+    followers = [(role, found) for role in ROLES if role in args and (found := follower(frame, role, args[role]))]
+    plain = {name: arg for name, arg in args.items() if name in op.parameters()}
+    node = _node(frame, op, plain, nodes, where, "" if followers else None, span, inherited)
+    for role, found in followers:
+        laid = {**frame.defaults.get(found.op.tag, {}), **found.args}
+        node = _node(frame, found.op, laid, [node], where, role, span, inherited)
+    return node
+
+
+def _node(
+    frame: Frame, op: type[Op], args: Args, nodes: Sequence[str], where: Spot, part: str | None, span: Span | None,
+    inherited: Flags,
+) -> str:  # fmt: skip
+    plain = {name: frame.argument(arg).plain() if arg.moving else arg.plain for name, arg in args.items()}
+    try:
+        return frame.net.place(op, plain, nodes, where, part=part, span=span, flags=inherited)
+    except ShapeError as error:
+        raise error.at(span) from None
+    except ArgumentError as error:
+        raise _misfit(frame, args, error, span) from None
+
+
+def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -> CnnscopeError:
+    """An argument's error at the value itself, wherever that was written."""
+    place, notes = span, ()
+    if error.where and error.where[0] in args:
+        arg = args[str(error.where[0])]
+        mark = frame.argument(arg)
+        place = mark.find(error.where[1:]) or span
+        if span and place and (mark.span != arg.mark.span or place.line < span.line):
+            notes = (Note("in this layer", span),)
+    return CnnscopeError(Diagnostic(error.code, error.message, place, notes, error.hint))
+
+
+def follower(frame: Frame, role: Role, arg: Arg) -> Follower | None:
+    """The layer that ``norm`` or ``act`` stands for at this place."""
+    if not arg.moving:
+        assert arg.plain is None or isinstance(arg.plain, Follower)
+        return arg.plain
+    return read_follower(role, frame.argument(arg))
+
+
+def _with_size(item: Layer, frame: Frame, args: dict[str, Arg]) -> dict[str, Arg]:
+    """``like: NAME`` replaced by the spatial size it stands for."""
+    like = args.pop("like", None)
+    if like is None:
+        return args
+    assert item.op.like is not None
+    nodes = named(frame, like.mark)
+    value = frame.net.values[nodes[0]]
+    if len(nodes) > 1 or value.kind != "map":
+        message = f"`like` needs one layer with a map, not {shape_text(value.features)}"
+        raise CnnscopeError.of("E301", message, span=like.mark.span)
+    return args | {item.op.like: Arg(Marked(None, like.mark.span), False, list(value.spatial))}
+
+
+def _composite(
+    frame: Frame, item: Layer, op: type[Composite], args: Args, node: str, where: Spot, inherited: Flags
+) -> str:
+    """The layers a composite is short for, in a scope of its name; norm and act go behind the last of them."""
+    span = item.common.span
+    plain = {name: frame.argument(arg).plain() for name, arg in args.items() if name in op.parameters()}
+    value = frame.net.values[node]
+    try:
+        op.check([value])
+        body = _stands_for(op.read(plain, len(value.spatial)), channels(frame.net, node) or 0, span)
+    except ShapeError as error:
+        raise error.at(span) from None
+    except ArgumentError as error:
+        raise _misfit(frame, args, error, span) from None
+    if op.decorates:
+        roles = {role: _settled(frame, role, args[role]) for role in ROLES if role in args}
+        last = body.items[-1]
+        assert isinstance(last, (Layer, Join))
+        body = replace(body, items=(*body.items[:-1], replace(last, args={**last.args, **roles})))
+    frame.net.scopes[where.path] = op.tag
+    scope = Scope(frame.net.names, where.path, where.weights, None, body.reserved)
+    inner = frame.inside(
+        span, scope=scope, env={}, defaults={}, channels=channels(frame.net, node), flags=inherited
+    )
+    result = walk(body, inner, node)
+    assert result is not None
+    return result
+
+
+@lru_cache(maxsize=512)
+def _stands_for(op: Composite, channels: int, span: Span | None) -> Body:
+    ctx = Context(Problems(), (), {}, {})
+    body = read_body(ctx, mark(op.layers(channels), span), f"`{op.tag}`")
+    ctx.problems.raise_all()
+    return body
+
+
+def _settled(frame: Frame, role: Role, arg: Arg) -> Arg:
+    """``norm`` or ``act`` with every value worked out, so that it means the same anywhere."""
+    found = follower(frame, role, arg)
+    if found is None:
+        return Arg(arg.mark, False, None)
+    laid = {**frame.defaults.get(found.op.tag, {}), **found.args}
+    values = {name: frame.argument(value) for name, value in laid.items()}
+    settled = {name: Arg(value, False, value.plain()) for name, value in values.items()}
+    return Arg(arg.mark, False, Follower(found.op, settled))

@@ -1,0 +1,110 @@
+"""Collecting every error of a file, and the few checks of structure that all readers share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cnnscope.errors import CnnscopeError, Diagnostic, Span, did_you_mean
+from cnnscope.ops.arguments import shown
+from cnnscope.spec.marks import Marked
+
+MAX_REPORTED = 50
+NAME = re.compile(r"[A-Za-z0-9_]*[A-Za-z_][A-Za-z0-9_]*")
+"""A name: letters, digits and underscores, not digits alone (those number repetitions)."""
+
+
+@dataclass(slots=True)
+class Problems:
+    """What is wrong so far. Readers go on after a problem with whatever stays readable."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Turns a `CnnscopeError` inside the block into entries here."""
+        try:
+            yield
+        except CnnscopeError as error:
+            self.found.extend(error.diagnostics)
+
+    def add(self, code: str, message: str, span: Span | None, *, hint: str | None = None) -> None:
+        self.found.append(Diagnostic(code, message, span, hint=hint))
+
+    def raise_all(self) -> None:
+        """`CnnscopeError` with everything found, in the order of the file."""
+        if self.found:
+            distinct = dict.fromkeys(self.found)
+            raise CnnscopeError(*sorted(distinct, key=_place)[:MAX_REPORTED])
+
+
+def _place(diagnostic: Diagnostic) -> tuple[int, int]:
+    return (diagnostic.span.line, diagnostic.span.column) if diagnostic.span else (0, 0)
+
+
+def kind_of(value: Marked) -> str:
+    """What a value is, for `expected a mapping but got ...`."""
+    if isinstance(value.value, list):
+        return "a list"
+    if isinstance(value.value, dict):
+        return "a mapping"
+    return shown(value.value)
+
+
+def mapping(value: Marked, what: str, *, example: str | None = None) -> dict[str, Marked]:
+    """The entries of a mapping, or E108."""
+    if not isinstance(value.value, dict):
+        hint = f"write {example}" if example else None
+        raise CnnscopeError.of("E108", f"{what} is a mapping, not {kind_of(value)}", span=value.span, hint=hint)
+    return value.value
+
+
+def sequence(value: Marked, what: str, *, example: str | None = None) -> list[Marked]:
+    """The elements of a list, or E108."""
+    if not isinstance(value.value, list):
+        hint = f"write {example}" if example else None
+        raise CnnscopeError.of("E108", f"{what} is a list, not {kind_of(value)}", span=value.span, hint=hint)
+    return value.value
+
+
+def word(value: Marked, what: str) -> str:
+    """A string, or E203."""
+    if not isinstance(value.value, str) or not value.value:
+        raise CnnscopeError.of("E203", f"{what} is a word, not {kind_of(value)}", span=value.span)
+    return value.value
+
+
+def name(text: str, span: Span | None, *, dotted: bool = False) -> str:
+    """A name that may stand in a path, or E203. ``dotted`` lets it be a path itself."""
+    parts = text.split(".") if dotted else [text]
+    if not all(NAME.fullmatch(part) or (i and part.isdigit()) for i, part in enumerate(parts)):
+        hint = "names are letters, digits and underscores, with at least one letter"
+        raise CnnscopeError.of("E203", f"{shown(text)} is not a name", span=span, hint=hint)
+    return text
+
+
+def unknown(what: str, wrong: str, right: Iterable[str], span: Span | None, *, code: str = "E202") -> Diagnostic:
+    """``{what} `wrong```, with the nearest right spelling or, if there are few, all of them."""
+    choices = list(right)
+    hint = did_you_mean(wrong, choices)
+    if hint is None and choices and len(choices) <= 12:
+        hint = f"it is one of {', '.join(f'`{choice}`' for choice in choices)}" if len(choices) > 1 else None
+        hint = hint or f"there is only `{choices[0]}`"
+    return Diagnostic(code, f"{what} `{wrong}`", span, hint=hint)
+
+
+def only(
+    value: Marked, known: Iterable[str], what: str, problems: Problems, *, code: str = "E202",
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Records every key of a mapping that is not ``known``."""
+    known = list(known)
+    for key in value.entries:
+        if key in known:
+            continue
+        diagnostic = unknown(f"{what} has no key", key, known, value.keys.get(key, value.span), code=code)
+        if aliases and key in aliases:
+            diagnostic = Diagnostic(code, diagnostic.message, diagnostic.span, hint=f"did you mean `{aliases[key]}`?")
+        problems.found.append(diagnostic)

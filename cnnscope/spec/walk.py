@@ -1,0 +1,217 @@
+"""Walking a list of layers: what is known at each point, and the step from one layer to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import singledispatch
+from typing import Any
+
+from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
+from cnnscope.ir import Value
+from cnnscope.ops.base import channel_axis
+from cnnscope.spec import expressions
+from cnnscope.spec.layers import condition
+from cnnscope.spec.marks import Marked
+from cnnscope.spec.network import Flags, Network, Spot
+from cnnscope.spec.problems import kind_of
+from cnnscope.spec.scope import Scope, join
+from cnnscope.spec.syntax import Arg, Block, Body, Common, Defaults, Item
+from cnnscope.spec.values import Env, evaluate
+
+MAX_DEPTH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Where the layer being reused goes, and the path of the weights it takes."""
+
+    scope: Scope
+    name: str
+    weights: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A layer or group that was expanded and can be again: where, how, and where its weights are."""
+
+    path: str
+    weights: str
+    item: Item
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What a spec holds for the whole walk: its blocks, its own parameters, and what can be reused, by path."""
+
+    blocks: Mapping[str, Block]
+    env: Env
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is known while one list of layers is walked."""
+
+    net: Network
+    library: Library
+    scope: Scope
+    env: Env
+    defaults: Defaults
+    channels: int | None
+    flags: Flags = field(default_factory=Flags)
+    depth: int = 0
+    again: Again | None = None
+
+    def value(self, mark: Marked) -> Marked:
+        """``mark`` without expressions."""
+        return evaluate(mark, self.env, self.channels)
+
+    def argument(self, arg: Arg) -> Marked:
+        """An argument without expressions."""
+        if not arg.moving:
+            return arg.mark
+        return evaluate(arg.mark, self.library.env if arg.spec_level else self.env, self.channels)
+
+    def inside(self, span: Span | None, **changes: Any) -> Frame:
+        """The frame of a list within this one; E105 when lists nest too deep."""
+        if max(self.depth, changes.get("depth", 0)) >= MAX_DEPTH:
+            raise CnnscopeError.of("E105", f"blocks and paths nest deeper than {MAX_DEPTH} levels", span=span)
+        return replace(self, **{"depth": self.depth + 1, "again": None, **changes})
+
+
+@singledispatch
+def expand(item: Item, frame: Frame, current: str | None) -> str | None:
+    """Adds one layer of a list, fed by ``current``, and answers the node that now is current."""
+    raise AssertionError(item)
+
+
+def walk(body: Body, frame: Frame, current: str | None) -> str | None:
+    """Adds the layers of a list one after the other and answers the last one's node."""
+    for item in body.items:
+        frame.net.step(item.common.span)
+        if item.common.when is not None and not condition(frame.value(item.common.when)):
+            if item.common.name is not None:
+                frame.net.names.omitted[join(frame.scope.path, item.common.name)] = item.common.span
+            continue
+        current = expand(item, frame, current)
+    return current
+
+
+def channels(net: Network, node: str | None) -> int | None:
+    """How many channels (of tokens and vectors: features) a node yields; None where there is no one node."""
+    if node is None:
+        return None
+    value: Value = net.values[node]
+    return value.shape[channel_axis(value)]
+
+
+def spot(frame: Frame, common: Common, base: str, *, alone: bool = False) -> Spot:
+    """Where a layer goes: under its own name or, without one, under ``base`` with a number (``alone``: from 2 on)."""
+    scope, weights = frame.scope, None
+    if frame.again is not None:
+        scope, name, weights = frame.again.scope, frame.again.name, frame.again.weights
+    elif common.name is not None:
+        name = common.name
+    else:
+        name = scope.alone(base) if alone else scope.fresh(base)
+    path = join(scope.path, name)
+    scope.names.take(path, common.name_span or common.span)
+    weights = weights if weights is not None else join(scope.weights, name)
+    return Spot(path, weights, weights != path)
+
+
+def finish(frame: Frame, item: Item, where: Spot, node: str) -> str:
+    """Makes a finished layer or group known by its name, for `from` and for `reuse`."""
+    frame.net.names.nodes[where.path] = node
+    frame.library.runs[where.path] = Run(where.path, where.weights, item, frame)
+    return node
+
+
+def noted(error: CnnscopeError, note: Note) -> CnnscopeError:
+    """The same error with one more note on each of its diagnostics."""
+    return CnnscopeError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics))
+
+
+def flags(frame: Frame, common: Common) -> Flags:
+    """The frame's flags and the layer's own ``frozen``."""
+    if frame.flags.frozen or common.frozen is None:
+        return frame.flags
+    value = frame.value(common.frozen)
+    if not isinstance(value.value, bool):
+        message = f"`frozen` is true or false, not {kind_of(value)}"
+        raise CnnscopeError.of("E203", message, span=value.span)
+    return replace(frame.flags, frozen=value.value)
+
+
+def inputs(frame: Frame, common: Common, current: str | None) -> tuple[str, ...]:
+    """The nodes a layer reads: those named by ``from``, else the current one."""
+    if not common.sources:
+        return (start(frame, common, current),)
+    return tuple(node for source in common.sources for node in named(frame, source))
+
+
+def start(frame: Frame, common: Common, current: str | None) -> str:
+    """The current node; E205 where there are several inputs and none was chosen."""
+    if current is None:
+        names = ", ".join(f"`{name}`" for name in frame.net.inputs)
+        raise CnnscopeError.of(
+            "E205", f"the network has several inputs: {names}", span=common.span, hint="say which with `from`"
+        )
+    return current
+
+
+def source(frame: Frame, common: Common, current: str | None) -> str:
+    """The one node a block, a residual or a set of paths starts from."""
+    nodes = inputs(frame, common, current)
+    if len(nodes) > 1:
+        raise CnnscopeError.of(
+            "E203", f"`from` names {len(nodes)} layers where one is read", span=common.sources[0].span
+        )
+    return nodes[0]
+
+
+def named(frame: Frame, mark: Marked) -> list[str]:
+    """The nodes that a name in ``from`` or ``like`` stands for; a parameter may hold several."""
+    scope, value = lookup_scope(frame, mark), frame.value(mark)
+    names = value.value if isinstance(value.value, list) else [value]
+    return [_node(frame, scope, name) for name in names]
+
+
+def lookup_scope(frame: Frame, mark: Marked) -> Scope:
+    """Where a name is looked up: a name in a parameter belongs to whoever set it."""
+    if isinstance(mark.value, str) and expressions.is_expression(mark.value):
+        bound = frame.env.get(expressions.parse(mark.value).name or "")
+        if bound is not None and bound.scope is not None:
+            return bound.scope
+    return frame.scope
+
+
+def _node(frame: Frame, scope: Scope, name: Marked) -> str:
+    if not isinstance(name.value, str):
+        raise CnnscopeError.of("E203", f"a layer's name is a word, not {kind_of(name)}", span=name.span)
+    node = scope.find(name.value) or (name.value if name.value in frame.net.inputs else None)
+    if node is None:
+        raise unknown_layer(frame, scope, name)
+    return node
+
+
+def unknown_layer(frame: Frame, scope: Scope, name: Marked) -> CnnscopeError:
+    """E205, with the nearest visible name or the reason why this one is not."""
+    text, names = str(name.value), frame.net.names
+    around = list(scope.outward())
+    for level in around:
+        path = join(level.path, text)
+        if path in names.omitted:
+            notes = (Note("it is written here", names.omitted[path]),)
+            return CnnscopeError(Diagnostic("E205", f"`{text}` is left out by its `when`", name.span, notes))
+        if text in level.reserved or path in names.taken:
+            hint = "a layer reads only what stands above it"
+            return CnnscopeError.of("E205", f"`{text}` is not finished here", span=name.span, hint=hint)
+    prefixes = [f"{level.path}." if level.path else "" for level in around]
+    visible = [path.removeprefix(prefix) for prefix in prefixes for path in names.nodes if path.startswith(prefix)]
+    near = did_you_mean(text, [*frame.net.inputs, *dict.fromkeys(visible[:2000])])
+    edge = "a block sees its own layers, its parameters and the inputs; pass other names in as parameters"
+    hint = near or (edge if around[-1].path and around[-1].parent is None else None)
+    return CnnscopeError.of("E205", f"no layer is called `{text}` here", span=name.span, hint=hint)
