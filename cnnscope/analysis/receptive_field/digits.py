@@ -1,0 +1,127 @@
+"""Pieces of image axes inside tensor axes.
+
+An image axis of extent n enters as one tensor axis. A reshape may cut it (H into H/7 and 7: window attention), merge
+it with others (H and W into tokens) or put it beside a uniform axis (pixel shuffle). Each piece is a digit: the
+position along an image axis is the sum of digit * weight over its digits, a mixed-radix number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import NamedTuple
+
+from cnnscope.ir import Shape
+
+
+class Digit(NamedTuple):
+    """``images`` is empty where nothing varies. Weight 0 stands for a piece that is not followed; it may carry several
+    image axes, those that cannot be told apart."""
+
+    extent: int
+    images: tuple[int, ...] = ()
+    weight: int = 1
+
+    @property
+    def moves(self) -> bool:
+        """Whether it carries more than one image position."""
+        return bool(self.images) and self.extent > 1
+
+
+Digits = tuple[Digit, ...]
+
+
+class Axis(NamedTuple):
+    """A tensor axis: digits, the most significant first, between positions that belong to other tensors (concat)."""
+
+    digits: Digits
+    before: int = 0
+    after: int = 0
+
+    @property
+    def extent(self) -> int:
+        return self.before + prod(digit.extent for digit in self.digits) + self.after
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """The image axes here, those of extent 1 included."""
+        return tuple(dict.fromkeys(image for digit in self.digits for image in digit.images))
+
+
+Layout = tuple[Axis, ...]
+
+
+def seed(shape: Shape, first: int) -> Layout:
+    """The layout of a network input: its axes from ``first`` on are the image's."""
+    return (*map(uniform, shape[:first]), *(Axis((Digit(n, (i,)),)) for i, n in enumerate(shape[first:])))
+
+
+def uniform(extent: int) -> Axis:
+    """An axis along which nothing of the image varies."""
+    return Axis((Digit(extent),))
+
+
+def opaque(extent: int, images: Iterable[int]) -> Axis:
+    """An axis that carries these image axes in a way that is not followed."""
+    return Axis((Digit(extent, tuple(sorted(set(images))), 0),))
+
+
+def shape_of(layout: Layout) -> Shape:
+    return tuple(axis.extent for axis in layout)
+
+
+def digits_of(layout: Layout, image: int) -> Iterator[Digit]:
+    """The digits of one image axis that have more than one position."""
+    return (digit for axis in layout for digit in axis.digits if digit.extent > 1 and image in digit.images)
+
+
+def leads(layout: Layout, digit: Digit) -> bool:
+    """Whether this is the most significant digit of its image axis, so that reducing it reaches across the image."""
+    return digit.weight == 0 or all(d.weight <= digit.weight for d in digits_of(layout, digit.images[0]))
+
+
+def take(digits: Digits, extent: int) -> tuple[Digits, Digits] | None:
+    """The first digits, that make up ``extent``, and the rest; a digit is cut if need be. None if no cut fits."""
+    taken: list[Digit] = []
+    for i, digit in enumerate(digits):
+        if extent == 1:
+            return tuple(taken), digits[i:]
+        if digit.extent <= extent:
+            if extent % digit.extent:
+                return None
+            taken.append(digit)
+            extent //= digit.extent
+        else:
+            low, odd = divmod(digit.extent, extent)
+            if odd:
+                return None
+            high = Digit(extent, digit.images, digit.weight * low)
+            return (*taken, high), (digit._replace(extent=low), *digits[i + 1 :])
+    return (tuple(taken), ()) if extent == 1 else None
+
+
+def joined(digits: Iterable[Digit]) -> Digits:
+    """The same digits with neighbours that count on made one, and without those of a single position."""
+    result: list[Digit] = []
+    for digit in digits:
+        if digit.extent == 1:
+            continue
+        last = result[-1] if result else None
+        if last and last.images == digit.images and (not digit.images or last.weight == digit.weight * digit.extent):
+            result[-1] = digit._replace(extent=last.extent * digit.extent)
+        else:
+            result.append(digit)
+    return tuple(result)
+
+
+def without(layout: Layout, gone: Iterable[Digit]) -> Layout:
+    """The layout with the weights that remain once the digits ``gone`` have been reduced."""
+    moving = [digit for digit in gone if digit.moves]
+    if not moving:
+        return layout
+
+    def rest(digit: Digit) -> Digit:
+        lower = (d.extent for d in moving if d.images == digit.images and d.weight < digit.weight)
+        return digit._replace(weight=digit.weight // prod(lower))
+
+    return tuple(axis._replace(digits=tuple(map(rest, axis.digits))) for axis in layout)

@@ -1,0 +1,218 @@
+"""What each step of `cnnscope.ir.reads` does to the places of the image's axes inside a tensor, and to their maps.
+
+Everything about receptive fields that depends on shapes alone is decided here, once, for every engine: `follow` takes
+a layout through a step and says, as actions, what becomes of the map of an image axis, and whether the path is local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cnnscope.analysis.receptive_field.digits import (
+    Axis,
+    Digit,
+    Layout,
+    digits_of,
+    joined,
+    leads,
+    opaque,
+    take,
+    uniform,
+    without,
+)  # fmt: skip
+from cnnscope.analysis.receptive_field.quasi_affine import Phases
+from cnnscope.analysis.receptive_field.reshape import reshape
+from cnnscope.ir import Shape
+from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
+
+
+class Window(NamedTuple):
+    """The map of ``image`` is read through taps, as in `QuasiAffine.windowed`."""
+
+    image: int
+    n: int
+    taps: Phases
+
+
+class Unclear(NamedTuple):
+    """The map of ``image`` has no closed form any more."""
+
+    image: int
+
+
+class Global(NamedTuple):
+    """A whole image axis is read. ``own`` if an element's own position is read besides, and so stays local."""
+
+    via: Via
+    own: bool = False
+
+
+class Elsewhere(NamedTuple):
+    """Only positions that belong to other tensors are left, so nothing is read."""
+
+
+Action = Window | Unclear | Global | Elsewhere
+Outcome = tuple[Layout, tuple[Action, ...]]
+
+
+def follow(layout: Layout, step: Step) -> Outcome:
+    """The layout behind ``step``, and what the step does to the maps of the image axes, in order."""
+    match step:
+        case Taps():
+            return _taps(layout, step)
+        case Mix():
+            return _mix(layout, step)
+        case Whole():
+            return _whole(layout, step)
+        case Spread():
+            return _spread(layout, step)
+        case Reshape():
+            result, unclear, repeats = reshape(layout, step.shape)
+            repeated = (Window(image, 1, ((0,),) * times) for image, times in repeats)
+            return result, (*map(Unclear, unclear), *repeated)
+        case Permute():
+            return tuple(layout[axis] for axis in step.order), ()
+        case Expand():
+            return _expand(layout, step.shape)
+        case Place():
+            return _place(layout, step), ()
+
+
+def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outcome:
+    """One layout for tensors of one shape that are read together.
+
+    Image axes that the ``local`` ones among them place differently become unclear; the others have no map to spoil.
+    """
+    if all(layout == layouts[0] for layout in layouts[1:]):
+        return layouts[0], ()
+    mapped = [layout for layout, kept in zip(layouts, local, strict=True) if kept]
+    axes, unclear = [], set()
+    for i, extent in enumerate(shape):
+        candidates = {layout[i] for layout in mapped if layout[i].images}
+        if len(candidates) > 1:
+            unclear |= {image for axis in candidates for image in axis.images}
+        candidates = candidates or {layout[i] for layout in layouts if layout[i].images}
+        images = {image for axis in candidates for image in axis.images}
+        axes.append(candidates.pop() if len(candidates) == 1 else opaque(extent, images))
+    result = tuple(axes)
+    for image in {image for axis in result for image in axis.images}:
+        if any(list(digits_of(layout, image)) != list(digits_of(result, image)) for layout in mapped):
+            unclear.add(image)
+    return result, tuple(map(Unclear, sorted(unclear)))
+
+
+def _put(layout: Layout, at: int, axis: Axis) -> Layout:
+    return (*layout[:at], axis, *layout[at + 1 :])
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+
+
+def _taps(layout: Layout, step: Taps) -> Outcome:
+    axis = layout[step.axis]
+    images = axis.images
+    if not images:
+        return (layout if axis.extent == step.size else _put(layout, step.axis, uniform(step.size))), ()
+    if step.n == 1 and step.taps == ((0,),) and axis.extent == step.size:
+        return layout, ()
+    if axis.before or axis.after:
+        return _taps_between_others(layout, step, axis)
+    digit = axis.digits[0]
+    if len(axis.digits) > 1 or digit.weight == 0:
+        return _put(layout, step.axis, opaque(step.size, images)), tuple(map(Unclear, images))
+    w = digit.weight
+    result = _put(layout, step.axis, Axis((digit._replace(extent=step.size),)))
+    if step.sized or not leads(layout, digit):
+        return result, (Unclear(images[0]),)
+    taps = step.taps if w == 1 else tuple(tuple(t * w + low for t in tap) for tap in step.taps for low in range(w))
+    return result, (Window(images[0], step.n * w, taps),)
+
+
+def _taps_between_others(layout: Layout, step: Taps, axis: Axis) -> Outcome:
+    """Along an axis that holds other tensors too: tokens behind a class token, maps concatenated along an axis."""
+    inner = Axis(axis.digits)
+    if step.n == 1 and len(step.taps) == 1 and len(step.taps[0]) == 1:
+        first = step.taps[0][0] - axis.before
+        beyond = first + step.size - inner.extent
+        if first >= inner.extent or first + step.size <= 0:
+            return _put(layout, step.axis, uniform(step.size)), (Elsewhere(),)
+        if first <= 0 and beyond >= 0:
+            return _put(layout, step.axis, Axis(axis.digits, -first, beyond)), ()
+    shifted = tuple(tuple(t - axis.before for t in tap) for tap in step.taps)
+    return _taps(_put(layout, step.axis, inner), Taps(step.axis, step.size, step.n, shifted, sized=step.sized))
+
+
+# -- reductions --------------------------------------------------------------------------------------------------------
+
+
+def _reduced(layout: Layout, digits: Iterable[Digit], via: Via) -> tuple[Window, ...] | Global:
+    """What it means to read all positions of these digits: windows, or the image once the leading digit is among them.
+
+    A digit of weight w and extent e covers low + w * (0 .. e - 1) for each low in 0 .. w - 1, every w * e positions.
+    """
+    windows = []
+    for digit in sorted((d for d in digits if d.moves), key=lambda d: -d.weight):
+        if leads(layout, digit):
+            return Global(via)
+        w, turn = digit.weight, digit.weight * digit.extent
+        windows.append(Window(digit.images[0], turn, tuple(tuple(range(low, turn, w)) for low in range(w))))
+    return tuple(windows)
+
+
+def _mix(layout: Layout, step: Mix) -> Outcome:
+    axis = layout[step.axis]
+    if not axis.images:
+        return (layout if axis.extent == step.out else _put(layout, step.axis, uniform(step.out))), ()
+    shared = axis.before + axis.after > 0
+    cut = take(axis.digits, step.groups) if step.groups == 1 or not shared else None
+    if cut is None:
+        return _put(layout, step.axis, opaque(step.out, axis.images)), tuple(map(Unclear, axis.images))
+    kept, gone = cut
+    effect = _reduced(layout, gone, step.via)
+    mixed = Axis(joined((*kept, Digit(step.out // step.groups))) or (Digit(1),))
+    return without(_put(layout, step.axis, mixed), gone), (effect,) if isinstance(effect, Global) else effect
+
+
+def _whole(layout: Layout, step: Whole) -> Outcome:
+    gone = [digit for axis in step.axes for digit in layout[axis].digits]
+    effect = _reduced(layout, gone, step.via)
+    if step.keep:
+        rest = tuple(uniform(1) if i in step.axes and axis.extent > 1 else axis for i, axis in enumerate(layout))
+    else:
+        rest = tuple(axis for i, axis in enumerate(layout) if i not in step.axes)
+    return without(rest, gone), (effect,) if isinstance(effect, Global) else effect
+
+
+def _spread(layout: Layout, step: Spread) -> Outcome:
+    effect = _reduced(layout, (digit for axis in step.axes for digit in layout[axis].digits), step.via)
+    if isinstance(effect, Global):
+        return layout, (Global(step.via, own=True),)
+    actions: list[Action] = []
+    for window in effect:  # read the window, then give every position in it the result
+        low = len(window.taps)
+        actions += [window, Window(window.image, low, tuple((o % low,) for o in range(window.n)))]
+    return layout, tuple(actions)
+
+
+# -- movement ----------------------------------------------------------------------------------------------------------
+
+
+def _expand(layout: Layout, shape: Shape) -> Outcome:
+    layout = (*(uniform(1) for _ in range(len(shape) - len(layout))), *layout)
+    actions: list[Action] = []
+    for i, (axis, n) in enumerate(zip(layout, shape, strict=True)):
+        if axis.extent == n:
+            continue
+        images = axis.images
+        layout = _put(layout, i, Axis((Digit(n, images),)) if len(images) == 1 else uniform(n))
+        actions += [Window(image, 0, ((0,),)) for image in images]
+    return layout, tuple(actions)
+
+
+def _place(layout: Layout, step: Place) -> Layout:
+    axis = layout[step.axis]
+    if not axis.images:
+        return _put(layout, step.axis, uniform(step.size))
+    after = axis.after + step.size - step.offset - axis.extent
+    return _put(layout, step.axis, Axis(axis.digits, axis.before + step.offset, after))

@@ -1,0 +1,228 @@
+"""Theoretical receptive fields: on the infinite plane, padding counted, whatever the input's size.
+
+Every image axis of every node has one quasi-affine map; joins take unions. The field of a unit is *local*: paths
+through a reduction over a whole image axis (global pooling, attention, a dense layer behind a flatten) are left out
+and named in ``via``; through them a unit sees the whole image. Channels are not told apart.
+
+Araujo et al. 2019, "Computing receptive fields of convolutional neural networks" (Distill), generalised to upsampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+from cnnscope.analysis.receptive_field.digits import Layout, seed
+from cnnscope.analysis.receptive_field.layout import Action, Global, Unclear, Window, follow
+from cnnscope.analysis.receptive_field.quasi_affine import IDENTITY, Interval, QuasiAffine
+from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
+from cnnscope.ir import Graph, Value
+from cnnscope.ir.reads import Whole
+
+Maps = tuple[QuasiAffine | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The theoretical receptive field of a node's units, one entry per image axis (height, width).
+
+    ``maps`` say which pixels a unit reads; there is none where no local path remains, and None in place of one that
+    has no closed form. ``shortest`` is the same for the path that sees least. ``via`` names the reductions through
+    which a unit sees the whole image.
+    """
+
+    maps: Maps = ()
+    shortest_maps: Maps = field(default=(), repr=False)
+    via: tuple[str, ...] = ()
+    layout: Layout = field(default=(), repr=False, compare=False)
+    axes: tuple[int, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def position_dependent(self) -> bool:
+        """Whether there is a local field that no single size describes, as where unequal strides meet."""
+        return None in self.maps
+
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """Pixels, the most over output phases; None if there is no local path or no closed form."""
+        return _sizes(self.maps, max)
+
+    @property
+    def size_min(self) -> tuple[int, ...] | None:
+        """Pixels, the fewest over output phases that read anything."""
+        return _sizes(self.maps, min)
+
+    @property
+    def shortest(self) -> tuple[int, ...] | None:
+        """Size on the path that sees least (Richter et al. 2021): what a residual network can fall back to."""
+        return _sizes(self.shortest_maps, max)
+
+    @property
+    def stride(self) -> tuple[Fraction, ...] | None:
+        """Pixels between neighbouring units."""
+        maps = _closed(self.maps)
+        return None if maps is None else tuple(m.stride for m in maps)
+
+    @property
+    def padding(self) -> tuple[int, ...] | None:
+        """Pixels that the first unit with a field reaches beyond the image, at the low end."""
+        maps = _closed(self.maps)
+        return None if maps is None else tuple(-_first(m)[0] for m in maps)
+
+    @property
+    def centre0(self) -> tuple[Fraction, ...] | None:
+        """Centre of the first unit with a field, in pixels from the centre of pixel 0."""
+        maps = _closed(self.maps)
+        return None if maps is None else tuple(Fraction(sum(_first(m)), 2) for m in maps)
+
+    @property
+    def jitter(self) -> tuple[Fraction, ...] | None:
+        """How far centres leave an even grid: the range of centre(o) - o * stride."""
+        maps = _closed(self.maps)
+        return None if maps is None else tuple(max(_offsets(m)) - min(_offsets(m)) for m in maps)
+
+    def box(self, position: Sequence[int]) -> tuple[Interval, ...] | None:
+        """First and last pixel per image axis of the unit at ``position``, padding counted."""
+        place = dict(zip(self.axes, position, strict=True))
+        maps = _closed(self.maps)
+        if maps is None:
+            return None
+        indices = [_index(self.layout, place, image) for image in range(len(maps))]
+        intervals = [None if o is None else m.at(o) for m, o in zip(maps, indices, strict=True)]
+        return None if None in intervals else tuple(interval for interval in intervals if interval)
+
+
+def theoretical(graph: Graph, wrt: str | None = None) -> Mapping[str, Field]:
+    """The field of every input and node by name, with respect to the image inputs that reach it, or to ``wrt`` alone.
+
+    Where images of different dimension meet, it is with respect to those of the most spatial axes. A node that no
+    image reaches has an empty field; one behind an op that no rule covers is absent, for its field is unknown.
+    """
+    fields = dict.fromkeys((*graph.inputs, *(node.name for node in graph.nodes)), Field())
+    for rank, sources in images(graph, wrt).items():
+        for name, found in _fields(graph, rank, sources):
+            if found is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = found
+    return fields
+
+
+class _Reach(NamedTuple):
+    """``maps`` and ``shortest`` as in `Field`, both empty once no local path remains."""
+
+    maps: Maps
+    shortest: Maps
+    via: frozenset[str] = frozenset()
+
+
+def _fields(graph: Graph, rank: int, sources: tuple[str, ...]) -> Iterator[tuple[str, Field | None]]:
+    reach = {name: _Reach((IDENTITY,) * rank, (IDENTITY,) * rank) for name in sources}
+    known: dict[tuple[int, int, str], Field] = {}  # elementwise ops share what they read, by identity
+    memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None] = {}
+    for name in sources:
+        value = graph.inputs[name]
+        yield name, _field(reach[name], seed(value.shape, FIRST), value)
+    for visit in walk(graph, sources):
+        if not visit.known:
+            yield visit.node.name, None
+        if not visit.paths:
+            continue
+        parts = [_along(path, reach[path.source], memo) for path in visit.paths]
+        found = parts[0] if len(parts) == 1 else _merged(parts, visit.merging)
+        reach[visit.node.name] = found
+        key = id(found), id(visit.layout), visit.node.output.kind
+        if key not in known:
+            known[key] = _field(found, visit.layout, visit.node.output)
+        yield visit.node.name, known[key]
+
+
+def _along(path: Path, reach: _Reach, memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None]) -> _Reach:
+    """The reach at the end of a path."""
+    actions = [action for move in path.moves for action in move.actions]
+    if not actions:
+        return reach
+    via = reach.via.union(action.via for action in actions if isinstance(action, Global))
+    if not reach.maps or not stays_local(path):
+        return _Reach((), (), via)
+    return _Reach(_acted(reach.maps, actions, memo), _acted(reach.shortest, actions, memo), via)
+
+
+def _acted(
+    maps: Maps, actions: Iterable[Action], memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None]
+) -> Maps:
+    result = list(maps)
+    for action in actions:
+        if isinstance(action, Unclear):
+            result[action.image] = None
+        elif isinstance(action, Window) and (before := result[action.image]) is not None:
+            key = before, action
+            if key not in memo:
+                memo[key] = before.windowed(action.n, action.taps)
+            result[action.image] = memo[key]
+    return tuple(result)
+
+
+def _merged(parts: Sequence[_Reach], merging: tuple[Action, ...]) -> _Reach:
+    via = frozenset().union(*(part.via for part in parts))
+    some = [part for part in parts if part.maps]
+    if not some:
+        return _Reach((), (), via)
+    maps, shortest = some[0].maps, some[0].shortest
+    for part in some[1:]:
+        maps = tuple(a and b and a.union(b) for a, b in zip(maps, part.maps, strict=True))
+        shortest = tuple(_shorter(a, b) for a, b in zip(shortest, part.shortest, strict=True))
+    return _Reach(_acted(maps, merging, {}), _acted(shortest, merging, {}), via)
+
+
+def _shorter(a: QuasiAffine | None, b: QuasiAffine | None) -> QuasiAffine | None:
+    if a is None or b is None:
+        return None
+    return a if max(a.sizes, default=0) <= max(b.sizes, default=0) else b
+
+
+def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
+    axes = positions(value, layout)
+    channels = tuple(i for i in range(len(layout)) if i not in axes)
+    layout, actions = follow(layout, Whole(channels, "dense"))  # a unit is all its channels
+    if any(isinstance(action, Global) for action in actions):
+        actions = tuple(map(Unclear, range(len(reach.maps))))
+    maps, shortest = _acted(reach.maps, actions, {}), _acted(reach.shortest, actions, {})
+    if any(m and not m.sizes for m in maps):  # every window lies between the pixels
+        maps, shortest = (), ()
+    return Field(maps, shortest, tuple(sorted(reach.via)), layout, axes)
+
+
+def _closed(maps: Maps) -> tuple[QuasiAffine, ...] | None:
+    some = tuple(m for m in maps if m is not None)
+    return some if some and len(some) == len(maps) else None
+
+
+def _sizes(maps: Maps, pick: Callable[[Iterable[int]], int]) -> tuple[int, ...] | None:
+    closed = _closed(maps)
+    return None if closed is None else tuple(pick(m.sizes) for m in closed)
+
+
+def _offsets(m: QuasiAffine) -> Iterator[Fraction]:
+    """Centre of each phase that reads anything, from where the stride puts it."""
+    return (Fraction(sum(phase), 2) - o * m.stride for o, phase in enumerate(m.phases) if phase)
+
+
+def _first(m: QuasiAffine) -> Interval:
+    """What the first output that reads anything reads."""
+    return next(phase for phase in m.phases if phase)
+
+
+def _index(layout: Layout, place: Mapping[int, int], image: int) -> int | None:
+    """Position along an image axis of the unit at these positions of tensor axes; None if the unit is not of it."""
+    total = 0
+    for i, axis in enumerate(layout):
+        inner = place.get(i, 0) - axis.before
+        if not 0 <= inner < axis.extent - axis.before - axis.after:
+            return None
+        for digit in reversed(axis.digits):
+            inner, value = divmod(inner, digit.extent)
+            total += value * digit.weight if image in digit.images else 0
+    return total

@@ -1,0 +1,106 @@
+"""One pass over a graph that follows the image's axes from the inputs to every node. All engines are folds over it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from cnnscope.analysis.receptive_field.digits import Layout, seed, shape_of
+from cnnscope.analysis.receptive_field.layout import Action, Elsewhere, Global, follow, join
+from cnnscope.ir import Graph, Node, Value
+from cnnscope.ir.reads import Expand, Step
+
+FIRST = 2
+"""The first spatial axis of a map."""
+
+
+class Move(NamedTuple):
+    """One step taken by a tensor that has the layout ``before`` it."""
+
+    step: Step
+    before: Layout
+    actions: tuple[Action, ...]
+
+
+class Path(NamedTuple):
+    """What a node does with one of its inputs: ``source`` by name, moved until it has the node's shape."""
+
+    source: str
+    moves: tuple[Move, ...]
+
+
+class Visit(NamedTuple):
+    """A node with the paths from those of its inputs that an image reaches, none if it reaches no input.
+
+    ``merging`` is what reading the paths together does to the maps. ``known`` is False behind an op without a rule.
+    """
+
+    node: Node
+    paths: tuple[Path, ...] = ()
+    merging: tuple[Action, ...] = ()
+    layout: Layout = ()
+    known: bool = True
+
+
+def images(graph: Graph, wrt: str | None = None) -> dict[int, tuple[str, ...]]:
+    """The inputs that are images, by number of spatial axes, ascending; only ``wrt`` if it is given."""
+    ranks: dict[int, list[str]] = {}
+    for name, value in graph.inputs.items():
+        if value.spatial and wrt in (None, name):
+            ranks.setdefault(len(value.spatial), []).append(name)
+    return {rank: tuple(ranks[rank]) for rank in sorted(ranks)}
+
+
+def positions(value: Value, layout: Layout) -> tuple[int, ...]:
+    """The axes that place a unit: the spatial ones of a map, of any other tensor those with image positions."""
+    if value.kind == "map":
+        return tuple(range(FIRST, len(value.shape)))
+    return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))
+
+
+def walk(graph: Graph, sources: Collection[str]) -> Iterator[Visit]:
+    """Every node in order, with what happens to the axes of the images ``sources`` on the way into it."""
+    layouts = {name: seed(graph.inputs[name].shape, FIRST) for name in sources}
+    local = dict.fromkeys(sources, True)
+    unknown: set[str] = set()
+    for node in graph.nodes:
+        reached = [i for i, name in enumerate(node.inputs) if name in layouts]
+        reads = node.op.reads(graph.values(node)) if reached else ()
+        if reads is None or not unknown.isdisjoint(node.inputs):
+            unknown.add(node.name)
+            yield Visit(node, known=False)
+            continue
+        paths, ends = [], []
+        for i in reached:
+            moves, end = _moves(layouts[node.inputs[i]], reads[i], node.output.shape)
+            paths.append(Path(node.inputs[i], moves))
+            ends.append(end)
+        if not paths:
+            yield Visit(node)
+            continue
+        kept = [local[path.source] and stays_local(path) for path in paths]
+        layout, merging = join(ends, kept, node.output.shape) if len(ends) > 1 else (ends[0], ())
+        layouts[node.name], local[node.name] = layout, any(kept)
+        yield Visit(node, tuple(paths), merging, layout)
+
+
+def stays_local(path: Path) -> bool:
+    """Whether a local field at the start of the path is still one at its end."""
+    return not any(
+        isinstance(action, Elsewhere) or (isinstance(action, Global) and not action.own)
+        for move in path.moves
+        for action in move.actions
+    )
+
+
+def _moves(layout: Layout, steps: tuple[Step, ...], shape: tuple[int, ...]) -> tuple[tuple[Move, ...], Layout]:
+    moves = []
+    for step in steps:
+        after, actions = follow(layout, step)
+        moves.append(Move(step, layout, actions))
+        layout = after
+    if steps and shape_of(layout) != shape:
+        after, actions = follow(layout, Expand(shape))
+        moves.append(Move(Expand(shape), layout, actions))
+        layout = after
+    return tuple(moves), layout
