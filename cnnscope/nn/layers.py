@@ -112,24 +112,22 @@ class PaddedAvgPool(_Window):
         return mean / pool(counted, self.kernel, self.stride)
 
 
-class BlurPool(_Window):
+class BlurPool(nn.Module):
     """A binomial filter on every channel, then subsampling (Zhang 2019, section 3.2)."""
 
     binomial: Tensor
 
-    def __init__(self, *args: Any, pad_mode: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.pad_mode = TORCH_PAD_MODES[pad_mode]
-        rows = [torch.tensor([comb(k - 1, i) / 2 ** (k - 1) for i in range(k)]) for k in self.kernel]
+    def __init__(self, kernel: Shape, stride: Shape, *, pads: Sequence[Pair], pad_mode: str) -> None:
+        super().__init__()
+        self.stride, self.pads, self.pad_mode = stride, torch_pads(pads), TORCH_PAD_MODES[pad_mode]
+        rows = [torch.tensor([comb(k - 1, i) / 2 ** (k - 1) for i in range(k)]) for k in kernel]
         binomial = reduce(lambda outer, row: outer[..., None] * row, rows)
         self.register_buffer("binomial", binomial, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, self.covered(x.shape[2:]), self.pad_mode)
-        conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
-        channels = x.shape[1]
-        weight = self.binomial.to(x).expand(channels, 1, *self.kernel)
-        return conv(padded, weight, stride=self.stride, groups=channels)
+        conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
+        weight = self.binomial.to(x).expand(x.shape[1], 1, *self.binomial.shape)
+        return conv(F.pad(x, self.pads, self.pad_mode), weight, stride=self.stride, groups=x.shape[1])
 
 
 class ChannelsLast(nn.Module):

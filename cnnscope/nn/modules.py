@@ -98,19 +98,26 @@ def _maxpool(op: pool.MaxPool, x: X) -> nn.Module:
 
 def _avgpool(op: pool.AvgPool, x: X) -> nn.Module:
     pads, even = _sides(op.pad)
-    if even is None:
+    refused = len(op.kernel) == 3 and any(n < k for n, k in zip(x[0].spatial, op.kernel, strict=True))
+    if even is None or refused:  # AvgPool3d alone wants an input no smaller than the kernel, padding apart
         return layers.PaddedAvgPool(op.kernel, op.step, pads, op.gaps, ceil=op.ceil, count_pad=op.count_pad)
     return _of_rank("AvgPool", x)(op.kernel, op.step, even, ceil_mode=op.ceil, count_include_pad=op.count_pad)
 
 
+def _lppool(op: pool.LpPool, x: X) -> nn.Module:
+    if len(op.kernel) == 1:  # LPPool1d alone wants numbers
+        return nn.LPPool1d(op.p, op.kernel[0], op.step[0], op.ceil)
+    return _of_rank("LPPool", x)(op.p, op.kernel, op.step, op.ceil)
+
+
 def _blurpool(op: pool.BlurPool, x: X) -> nn.Module:
-    return layers.BlurPool(op.kernel, op.step, _sides(op.pad)[0], op.gaps, ceil=op.ceil, pad_mode=op.pad_mode)
+    return layers.BlurPool(op.kernel, op.step, pads=_sides(op.pad)[0], pad_mode=op.pad_mode)
 
 
 runs(pool.MaxPool, _maxpool)
 runs(pool.AvgPool, _avgpool)
 runs(pool.BlurPool, _blurpool)
-runs(pool.LpPool, lambda op, x: _of_rank("LPPool", x)(op.p, op.kernel, op.step, ceil_mode=op.ceil))
+runs(pool.LpPool, _lppool)
 runs(pool.AdaptiveAvgPool, lambda op, x: _of_rank("AdaptiveAvgPool", x)(op.out))
 runs(pool.AdaptiveMaxPool, lambda op, x: _of_rank("AdaptiveMaxPool", x)(op.out))
 runs(pool.GlobalAvgPool, lambda op, x: _of_rank("AdaptiveAvgPool", x)(1))

@@ -142,7 +142,8 @@ class PermuteOp(Op, tag="permute", category="movement"):
 class Slice(Op, tag="slice", category="movement"):
     """Elements ``start``, ``start + step``, ... before ``stop`` along one axis, with Python's rules for the ends.
 
-    y[i] = x[start + i * step]; size ceil((stop - start) / step), after negative ends are counted from the back and both are cut to the axis.
+    y[i] = x[start + i * step], ceil((stop - start) / step) elements, after negative ends are counted from the back
+    and both are cut to the axis.
     """
 
     axis: AnyInt = 1

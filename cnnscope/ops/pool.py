@@ -10,9 +10,9 @@ from typing import Annotated
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Shape, Value
 from cnnscope.ir.reads import Step, Taps, Whole
-from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Size
+from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Pair, Size
 from cnnscope.ops.base import Case, Op
-from cnnscope.ops.window import BORDERS, extents, resolve_pad, size_text, window_taps
+from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, window_taps
 
 _TORCH_NAMES = {
     "kernel_size": "kernel", "pool_size": "kernel", "size": "kernel", "strides": "stride", "padding": "pad",
@@ -50,10 +50,13 @@ class _Window(Op):
 
     def _spatial(self, size: Shape) -> Shape:
         assert not isinstance(self.pad, str)
-        for sides, kernel in zip(self.pad, self.kernel, strict=True):
+        self._check_pad(size, self.pad)
+        return extents(size, self.kernel, self.step, self.pad, self.gaps, ceil=self.ceil)
+
+    def _check_pad(self, size: Shape, pad: tuple[Pair, ...]) -> None:
+        for sides, kernel in zip(pad, self.kernel, strict=True):
             if 2 * max(sides) > kernel:
                 raise ShapeError(f"pad {max(sides)} is more than half the kernel {kernel}: some windows would be empty")
-        return extents(size, self.kernel, self.step, self.pad, self.gaps, ceil=self.ceil)
 
     def elementwise(self, x: Sequence[Value]) -> int:
         return self.output(x).numel * prod(self.kernel)
@@ -136,6 +139,14 @@ class BlurPool(_Window, tag="blurpool", category="pool"):
     pad: Pads = "half"
     pad_mode: Annotated[str, Choice(tuple(BORDERS))] = "reflect"
     aliases = _TORCH_NAMES | {"filt_size": "kernel"}
+
+    def output(self, x: Sequence[Value]) -> Value:
+        if self.ceil:
+            raise ShapeError("`blurpool` cannot round its size up", hint="put `- pad` before it")
+        return super().output(x)
+
+    def _check_pad(self, size: Shape, pad: tuple[Pair, ...]) -> None:
+        check_border(self.pad_mode, size, pad)
 
     def elementwise(self, x: Sequence[Value]) -> int:
         return 2 * self.output(x).numel * prod(self.kernel)

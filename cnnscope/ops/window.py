@@ -46,14 +46,12 @@ def extent(n: int, kernel: int, stride: int, pad: Pair, dilation: int = 1, *, ce
     With ``ceil`` a last window that would start beyond the input and its low padding is dropped, as in torch.
     """
     room = n + sum(pad) - span(kernel, dilation)
-    if room < 0:
+    count = (-(-room // stride) if ceil else room // stride) + 1
+    if count < 1 or (room < 0 and not ceil):
         padding = f"2*{pad[0]}" if pad[0] == pad[1] else f"{pad[0]} + {pad[1]}"
         what = f"kernel {kernel}" if dilation == 1 else f"kernel {kernel} with dilation {dilation}"
         raise ShapeError(f"{what} does not fit into {n} + {padding}")
-    if not ceil:
-        return room // stride + 1
-    count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= n + pad[0] else count
+    return count - 1 if ceil and (count - 1) * stride >= n + pad[0] else count
 
 
 def extents(

@@ -71,6 +71,8 @@ def depthwise(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @run("upconv")
 def upconv(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
+    refuses_groups = getattr(torch.nn, f"ConvTranspose{x.dim() - 2}d")
+    refuses_groups(x.shape[1], a.out, a.kernel, groups=a.groups, device="meta")
     function = by_rank("conv_transpose", x)
     return function(x, w["weight"], w.get("bias"), a.stride, a.pad, a.out_pad, a.groups, a.dilation)
 
@@ -99,7 +101,8 @@ def avgpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @run("lppool")
 def lppool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
-    return by_rank("lp_pool", x)(x, a.p, a.kernel, a.stride, ceil_mode=a.ceil)
+    kernel, stride = (a.kernel[0], a.stride[0]) if x.dim() == 3 else (a.kernel, a.stride)
+    return by_rank("lp_pool", x)(x, a.p, kernel, stride, ceil_mode=a.ceil)
 
 
 @run("blurpool")
