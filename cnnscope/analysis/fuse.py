@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cnnscope.ir import Graph, Node
 
-FOLLOWERS = {"conv": ("norm", "activation"), "linear": ("norm", "activation"), "merge": ("norm", "activation"),
+FOLLOWERS = {"conv": ("norm", "activation"), "linear": ("norm", "activation"), "merge": ("activation",),
              "norm": ("activation",)}  # fmt: skip
 """What may be absorbed behind an op of a category, in this order, each at most once."""
 
@@ -47,8 +47,8 @@ def consumers(graph: Graph) -> dict[str, list[Node]]:
 def fuse(graph: Graph) -> tuple[Unit, ...]:
     """Every node in exactly one unit, units in order of their first node.
 
-    A follower is absorbed if it is the only reader of what precedes it, reads nothing else, and the value between
-    them is not an output of the network.
+    A follower is absorbed if it is the only reader of what precedes it, reads nothing else, stands in the same scope,
+    and the value between them is not an output of the network.
     """
     readers = consumers(graph)
     taken: set[str] = set()
@@ -62,10 +62,14 @@ def fuse(graph: Graph) -> tuple[Unit, ...]:
 
 
 def _followers(node: Node, readers: dict[str, list[Node]], outputs: tuple[str, ...]) -> Iterator[Node]:
-    allowed = FOLLOWERS.get(node.op.category, ())
+    allowed, scope = FOLLOWERS.get(node.op.category, ()), _scope(node)
     while allowed and node.name not in outputs and len(readers[node.name]) == 1:
         (node,) = readers[node.name]
-        if node.op.category not in allowed or len(node.inputs) != 1:
+        if node.op.category not in allowed or len(node.inputs) != 1 or _scope(node) != scope:
             return
         yield node
         allowed = allowed[allowed.index(node.op.category) + 1 :]
+
+
+def _scope(node: Node) -> str:
+    return node.layer.rpartition(".")[0]

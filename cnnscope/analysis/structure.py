@@ -2,22 +2,19 @@
 
 Groups come from names (``layer1.0.conv1`` is in ``layer1.0`` in ``layer1``), so specs, torch modules, Keras and ONNX
 models are alike. Two groups are *equal* if the same ops with the same arguments and shapes are wired the same way;
-they are *similar* if only channel counts differ.
+they are *similar* if only the number of channels that enter and leave differs, as along a dense block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from cnnscope.analysis.fuse import Unit, fuse
-from cnnscope.ir import Graph, Node
-
-CHANNEL_ARGUMENTS = frozenset({"out", "groups"})
-"""What may differ between similar layers."""
+from cnnscope.ir import Graph
 
 
 @dataclass(frozen=True)
@@ -102,20 +99,9 @@ def signature(units: Sequence[Unit], *, channels: bool = True) -> Hashable:
     parts = []
     for node in nodes:
         wires = tuple(index[i] if i in index else outside.setdefault(i, f"in{len(outside)}") for i in node.inputs)
-        parts.append((*_facts(node, channels=channels), wires))
+        shape = node.output.features
+        parts.append((node.op, shape if channels else shape[1:], wires))
     return tuple(parts)
-
-
-def _facts(node: Node, *, channels: bool) -> tuple[Hashable, ...]:
-    shape = node.output.features
-    if channels:
-        return (node.op, shape)  # type: ignore[return-value]  # ops are frozen dataclasses
-    arguments = tuple(
-        getattr(node.op, f.name)
-        for f in fields(node.op)  # type: ignore[arg-type]  # Operation is a protocol, every op a dataclass
-        if f.name not in CHANNEL_ARGUMENTS
-    )
-    return (node.op.tag, arguments, len(shape), shape[1:] if len(shape) > 1 else ())
 
 
 def fold(parts: Sequence[Part], *, similar: bool = False) -> tuple[Run, ...]:

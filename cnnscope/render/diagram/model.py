@@ -152,7 +152,7 @@ def _title(part: Part) -> str:
     words = {"batchnorm": "BN", "layernorm": "LN", "groupnorm": "GN", "instancenorm": "IN"}
     main, *followers = part.nodes
     label = main.op.label()
-    kind = main.op.tag if label != main.op.tag else ""
+    kind = "" if label.startswith(main.op.tag) else main.op.tag
     return " · ".join([" ".join(filter(None, (kind, label))), *(words.get(n.op.tag, n.op.tag) for n in followers)])
 
 

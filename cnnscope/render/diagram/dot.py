@@ -1,0 +1,165 @@
+"""The graph view as DOT source: boxes with a kind stripe, folded repeats with a badge, stages as dashed frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+from cnnscope.render import numbers
+from cnnscope.render.diagram.layout import FONT
+from cnnscope.render.diagram.model import Box, Cluster, Diagram, Edge
+from cnnscope.render.diagram.style import SIZES, THEMES, Theme, ThemeName, contrast, heat_colour, kind_colour, text_on
+
+Heat = Literal["macs", "params", "none"]
+Direction = Literal["TB", "LR"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the reader may choose."""
+
+    heat: Heat = "macs"
+    rf: bool = True
+    theme: ThemeName = "light"
+    direction: Direction = "TB"
+
+
+def to_dot(figure: Diagram, options: Options = Options()) -> str:
+    """DOT source, sorted as the network runs, the same every time."""
+    return "\n".join(_lines(figure, options)) + "\n"
+
+
+def _lines(figure: Diagram, options: Options) -> Iterator[str]:
+    theme = THEMES[options.theme]
+    yield f"digraph {_quoted(figure.name)} {{"
+    yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", ranksep=0.38, '
+    yield f'         nodesep=0.3, labelloc=t, fontcolor="{theme.text}", margin=0.2, pad=0.15,'
+    yield f"         label=<{_heading(figure, theme)}>];"
+    yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
+    yield f'  edge [fontname="{FONT}", fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}",'
+    yield '        arrowsize=0.6, penwidth=1.0];'
+    yield from _members(figure, "", options, theme, "  ")
+    for edge in figure.edges:
+        yield _edge(edge)
+    yield from _legend(figure, options, theme)
+    yield "}"
+
+
+def _members(figure: Diagram, cluster: str, options: Options, theme: Theme, pad: str) -> Iterator[str]:
+    for box in figure.boxes:
+        if box.cluster == cluster:
+            yield f"{pad}{_quoted(box.id)} [label=<{_label(box, figure, options, theme)}>, tooltip={_quoted(box.name)}];"
+    for inner in figure.clusters:
+        if inner.parent == cluster:
+            yield f"{pad}subgraph {_quoted(inner.id)} {{"
+            yield f'{pad}  style="dashed,rounded"; color="{theme.frame}"; labeljust=l; margin=10;'
+            yield f'{pad}  fontsize={SIZES["cluster"]}; fontcolor="{theme.muted}"; label={_quoted(_frame_title(inner))};'
+            yield from _members(figure, inner.id, options, theme, pad + "  ")
+            yield f"{pad}}}"
+
+
+def _heading(figure: Diagram, theme: Theme) -> str:
+    totals = figure.totals
+    facts = [f"{numbers.short(totals.params)} parameters", f"{numbers.short(totals.macs)} MACs"]
+    title = f'<FONT POINT-SIZE="{SIZES["title"]}"><B>{_text(figure.name)}</B></FONT>'
+    return f'{title}<BR/><FONT POINT-SIZE="{SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT><BR/> '
+
+
+def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
+    fill = heat_colour(_share(box, figure, options.heat), theme)
+    ink = text_on(fill, theme)
+    stripe = kind_colour(box.category)
+    cells = [
+        f'<TD BGCOLOR="{stripe}" WIDTH="7" FIXEDSIZE="FALSE" CELLPADDING="0"> </TD>',
+        f'<TD BGCOLOR="{fill}" ALIGN="LEFT" BALIGN="LEFT" CELLPADDING="5">'
+        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT><BR ALIGN="LEFT"/>'
+        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">{_text(_details(box, figure, options))}</FONT></TD>',
+    ]
+    if box.count > 1:
+        badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")
+        on = max(("#000000", "#FFFFFF"), key=lambda colour: contrast(colour, stripe))
+        cells.append(
+            f'<TD BGCOLOR="{stripe}" CELLPADDING="5"><FONT COLOR="{on}" POINT-SIZE="{SIZES["name"]}">'
+            f"<B>{_text(badge)}</B></FONT></TD>"
+        )
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{"".join(cells)}</TR></TABLE>'
+
+
+def _details(box: Box, figure: Diagram, options: Options) -> str:
+    parts = [box.name]
+    if box.cost.params:
+        parts.append(f"{numbers.short(box.cost.params)} params")
+    if box.cost.macs:
+        parts.append(f"{numbers.share(box.cost.macs, figure.totals.macs)} MACs")
+    if options.rf and box.field is not None and box.category != "input":
+        parts.append(field_text(box))
+    return " · ".join(parts)
+
+
+def field_text(box: Box) -> str:
+    """The receptive field as a figure says it: ``RF 427``, ``RF 3x7x7``, ``RF image``, ``RF varies``."""
+    field = box.field
+    if field is None:
+        return ""
+    if field.position_dependent:
+        return "RF varies"
+    if field.size is None:
+        return "RF image"
+    sizes = sorted(set(field.size))
+    return f"RF {sizes[0] if len(sizes) == 1 else numbers.shape(field.size)}"
+
+
+def _share(box: Box, figure: Diagram, heat: Heat) -> float:
+    if heat == "none":
+        return 0.0
+    part, whole = (
+        (box.cost.macs, figure.totals.macs) if heat == "macs" else (box.cost.params, figure.totals.params)
+    )
+    return (part or 0) / whole if whole else 0.0
+
+
+def _edge(edge: Edge) -> str:
+    style = ", weight=1" if edge.skips else ", weight=4"
+    return f"  {_quoted(edge.source)} -> {_quoted(edge.target)} [label={_quoted(' ' + numbers.shape(edge.shape))}{style}];"
+
+
+def _frame_title(cluster: Cluster) -> str:
+    return f"{cluster.title}   {numbers.shape(cluster.shape)}"
+
+
+def _legend(figure: Diagram, options: Options, theme: Theme) -> Iterator[str]:
+    kinds = list(dict.fromkeys(box.category for box in figure.boxes))
+    rows = "".join(
+        f'<TD BGCOLOR="{kind_colour(kind)}" WIDTH="7"> </TD><TD ALIGN="LEFT">{_text(kind)}  </TD>' for kind in kinds
+    )
+    size, muted = SIZES["note"], theme.muted
+    parts = [f'<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1"><TR>{rows}</TR></TABLE></TD></TR>']
+    if options.heat != "none":
+        ramp = "".join(f'<TD BGCOLOR="{colour}" WIDTH="16"> </TD>' for colour in theme.heat)
+        what = "MACs" if options.heat == "macs" else "parameters"
+        parts.append(
+            f'<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR><TD>share of {what}  0 </TD>{ramp}'
+            "<TD> 100 % (square-root scale)</TD></TR></TABLE></TD></TR>"
+        )
+    parts += [f"<TR><TD>{_text(note)}</TD></TR>" for note in _wrapped(figure.notes)]
+    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(parts)}</TABLE>'
+    yield f'  "legend" [label=<<FONT POINT-SIZE="{size}" COLOR="{muted}">{table}</FONT>>];'
+    if figure.boxes:
+        yield f'  {_quoted(figure.boxes[-1].id)} -> "legend" [style=invis];'
+
+
+def _wrapped(notes: Sequence[str]) -> Iterator[str]:
+    from textwrap import wrap
+
+    for note in notes:
+        yield from wrap(note, 80)
+
+
+def _quoted(text: str) -> str:
+    return '"' + numbers.printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _text(text: str) -> str:
+    return "<BR/>".join(escape(numbers.printable(line)) for line in text.split("\n"))

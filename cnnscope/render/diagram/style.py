@@ -1,0 +1,97 @@
+"""The look of diagrams: colours by kind of layer, text, themes. The only place that knows any of it.
+
+Kinds take the Okabe-Ito colours (Okabe & Ito 2008, "Color universal design"), told apart under protanopia and
+deuteranopia; in grey they differ in lightness, and every box says its kind in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ThemeName = Literal["light", "dark"]
+
+KINDS = {
+    "conv": "#0072B2",
+    "block": "#56B4E9",
+    "pool": "#009E73",
+    "resize": "#66C2A5",
+    "linear": "#CC79A7",
+    "attention": "#E69F00",
+    "activation": "#F0E442",
+    "merge": "#D55E00",
+    "norm": "#B8BEC6",
+    "movement": "#8A929C",
+    "input": "#5A626C",
+    "other": "#8A929C",
+}
+"""The stripe of a box by the category of its op."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of everything that is not a kind. ``heat`` runs from the coldest fill to the hottest."""
+
+    background: str
+    text: str
+    muted: str
+    line: str
+    fill: str
+    frame: str
+    heat: tuple[str, ...]
+
+
+THEMES: dict[ThemeName, Theme] = {
+    "light": Theme(
+        background="#FFFFFF", text="#15181C", muted="#515A66", line="#59636F", fill="#F2F4F6", frame="#7A838E",
+        heat=("#FFF8DF", "#FEEBAE", "#FDCE66", "#F79B3C", "#D9611A", "#A83A04"),
+    ),
+    "dark": Theme(
+        background="#14171B", text="#EEF1F4", muted="#A9B3BF", line="#8D98A5", fill="#232830", frame="#7A838E",
+        heat=("#2A2B2E", "#40351F", "#664712", "#8F5209", "#B55A08", "#E07A1F"),
+    ),
+}  # fmt: skip
+
+SIZES = {"title": 16, "name": 11, "detail": 8, "edge": 8, "cluster": 9, "note": 8}
+"""Text sizes in points."""
+
+
+def kind_colour(category: str) -> str:
+    """The stripe colour of a category."""
+    return KINDS.get(category, KINDS["other"])
+
+
+def heat_colour(share: float, theme: Theme) -> str:
+    """The fill for a share of the whole cost, 0 to 1. The root spreads small shares, where most layers are."""
+    if share <= 0:
+        return theme.fill
+    place = min(share, 1.0) ** 0.5 * (len(theme.heat) - 1)
+    low = min(int(place), len(theme.heat) - 2)
+    return _mixed(theme.heat[low], theme.heat[low + 1], place - low)
+
+
+def text_on(fill: str, theme: Theme) -> str:
+    """Black, white or the theme's text, whichever reads best on a fill."""
+    return max((theme.text, "#FFFFFF", "#000000"), key=lambda colour: (contrast(colour, fill) >= 7, contrast(colour, fill)))
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2.2 contrast ratio of two colours, 1 to 21."""
+    bright, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2), 0 black to 1 white."""
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def _channels(colour: str) -> tuple[float, float, float]:
+    r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return r, g, b
+
+
+def _mixed(a: str, b: str, share: float) -> str:
+    parts = (round(255 * (x + (y - x) * share)) for x, y in zip(_channels(a), _channels(b), strict=True))
+    return "#" + "".join(f"{part:02X}" for part in parts)
