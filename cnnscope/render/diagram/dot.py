@@ -50,12 +50,14 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
 def _members(figure: Diagram, cluster: str, options: Options, theme: Theme, pad: str) -> Iterator[str]:
     for box in figure.boxes:
         if box.cluster == cluster:
-            yield f"{pad}{_quoted(box.id)} [label=<{_label(box, figure, options, theme)}>, tooltip={_quoted(box.name)}];"
+            label = _label(box, figure, options, theme)
+            yield f"{pad}{_quoted(box.id)} [label=<{label}>, tooltip={_quoted(box.name)}];"
     for inner in figure.clusters:
         if inner.parent == cluster:
             yield f"{pad}subgraph {_quoted(inner.id)} {{"
             yield f'{pad}  style="dashed,rounded"; color="{theme.frame}"; labeljust=l; margin=10;'
-            yield f'{pad}  fontsize={SIZES["cluster"]}; fontcolor="{theme.muted}"; label={_quoted(_frame_title(inner))};'
+            yield f'{pad}  fontsize={SIZES["cluster"]}; fontcolor="{theme.muted}";'
+            yield f"{pad}  label={_quoted(_frame_title(inner))};"
             yield from _members(figure, inner.id, options, theme, pad + "  ")
             yield f"{pad}}}"
 
@@ -121,8 +123,9 @@ def _share(box: Box, figure: Diagram, heat: Heat) -> float:
 
 
 def _edge(edge: Edge) -> str:
-    style = ", weight=1" if edge.skips else ", weight=4"
-    return f"  {_quoted(edge.source)} -> {_quoted(edge.target)} [label={_quoted(' ' + numbers.shape(edge.shape))}{style}];"
+    label = _quoted(" " + numbers.shape(edge.shape))
+    weight = 1 if edge.skips else 4
+    return f"  {_quoted(edge.source)} -> {_quoted(edge.target)} [label={label}, weight={weight}];"
 
 
 def _frame_title(cluster: Cluster) -> str:

@@ -72,7 +72,7 @@ def heat_colour(share: float, theme: Theme) -> str:
 
 def text_on(fill: str, theme: Theme) -> str:
     """Black, white or the theme's text, whichever reads best on a fill."""
-    return max((theme.text, "#FFFFFF", "#000000"), key=lambda colour: (contrast(colour, fill) >= 7, contrast(colour, fill)))
+    return max((theme.text, "#FFFFFF", "#000000"), key=lambda colour: contrast(colour, fill))
 
 
 def contrast(a: str, b: str) -> float:
