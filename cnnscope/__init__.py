@@ -1,3 +1,43 @@
-"""cnnscope: the instrument panel for convolutional networks."""
+"""cnnscope: the instrument panel for convolutional networks.
+
+    import cnnscope
+    cnnscope.load("resnet50").summary()
+
+Public names are imported when first used, so that ``import cnnscope`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnscope.api import Model, check, flops, load, memory, params, receptive_field, shapes, summary
+    from cnnscope.errors import CnnscopeError, Diagnostic, Span
+    from cnnscope.ir import Graph
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Model", "check", "flops", "load", "memory", "params", "receptive_field", "shapes", "summary"),
+        "cnnscope.api",
+    ),
+    **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
+    "Graph": "cnnscope.ir",
+}
+
+__all__ = [
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "flops", "load", "memory", "params",
+    "receptive_field", "shapes", "summary",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

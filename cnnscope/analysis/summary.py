@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 from cnnscope.analysis.cost import Cost, known, node_costs, param_cost, total
@@ -54,6 +55,22 @@ class Summary:
     totals: Cost
     peak_activation_bytes: int
     unsupported: tuple[str, ...]
+
+    @property
+    def receptive_field(self) -> Field | None:
+        """The largest local field of any row that runs at inference; None if nothing sees the image.
+
+        One that grows with position, so that no size describes it, counts as larger than any that does not. Where no
+        row sees more than a pixel but some see the whole image, as in a multilayer perceptron, the field is theirs.
+        """
+        fields = [row.receptive_field for row in self.rows if row.receptive_field and not row.training_only]
+        local = [field for field in fields if field.maps and (field.size is None or prod(field.size) > 1)]
+        whole = [field for field in fields if field.via and not field.maps]
+        return max(local, key=_extent, default=next(iter(whole or fields), None))
+
+
+def _extent(field: Field) -> tuple[bool, int]:
+    return field.position_dependent, prod(field.size or ())
 
 
 def summarize(graph: Graph, *, level: Level = "layer", batch: int = 1, dtype: str | None = None) -> Summary:

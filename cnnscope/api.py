@@ -1,0 +1,157 @@
+"""The library: load a network from anywhere, ask it anything.
+
+    import cnnscope
+    model = cnnscope.load("resnet50", input=(3, 256, 256))
+    model.summary()                  # a table in a notebook, `print` it elsewhere
+    model.flops().to_dict()["totals"]["macs"]
+
+Every question is also a function that takes whatever `load` takes: ``cnnscope.summary("lenet5")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from cnnscope.analysis.summary import Level, Summary, summarize
+from cnnscope.ir import Graph
+from cnnscope.render.checks import CheckReport, Comparand
+from cnnscope.render.layers import LayerReport, Verb
+from cnnscope.sources import InputSize
+from cnnscope.sources import load as load_source
+
+Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
+"""Sizes of inputs, channels first and without batch: one, or by name where there are several."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what can be asked of it. ``reference`` has known totals, ``about`` year and origin."""
+
+    graph: Graph
+    source: str
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The title its author gave it."""
+        return self.graph.name
+
+    @cached_property
+    def _summary(self) -> Summary:
+        return summarize(self.graph)
+
+    def summary(self, *, level: Level = "layer", batch: int = 1, dtype: str = "float32") -> LayerReport:
+        """Every layer's output shape, parameters, MACs and receptive field.
+
+        ``level="op"`` has a row for each op; ``batch`` scales activation bytes only; bytes are at ``dtype``.
+        """
+        return self.report("summary", level=level, batch=batch, dtype=dtype)
+
+    def shapes(self, *, level: Level = "layer") -> LayerReport:
+        """What every layer reads and makes."""
+        return self.report("shapes", level=level)
+
+    def params(self, *, level: Level = "layer", dtype: str = "float32") -> LayerReport:
+        """Parameters (trainable, frozen) and buffers."""
+        return self.report("params", level=level, dtype=dtype)
+
+    def flops(self, *, level: Level = "layer") -> LayerReport:
+        """MACs and FLOPs an image."""
+        return self.report("flops", level=level)
+
+    def memory(self, *, level: Level = "layer", batch: int = 1, dtype: str = "float32") -> LayerReport:
+        """Bytes of parameters and activations, and the peak of what is alive at inference."""
+        return self.report("memory", level=level, batch=batch, dtype=dtype)
+
+    def receptive_field(self, *, level: Level = "layer", exact: bool = True) -> LayerReport:
+        """Theoretical receptive fields, and with ``exact`` their clipped extremes at this input size (needs numpy)."""
+        return self.report("rf", level=level, exact=exact)
+
+    def check(self) -> CheckReport:
+        """Parameters and MACs against ``reference``."""
+        totals = self._summary.totals
+        found = {"params": totals.params, "macs": None if self._summary.unsupported else totals.macs}
+        comparands = tuple(Comparand(self.source, key, found[key], self.reference.get(key)) for key in found)
+        origin = self.reference.get("source")
+        return CheckReport(comparands, {self.source: str(origin)} if origin else {})
+
+    def report(
+        self, verb: Verb, *, level: Level = "layer", batch: int = 1, dtype: str = "float32", exact: bool = False
+    ) -> LayerReport:
+        """What the verb of that name prints."""
+        plain = (level, batch, dtype) == ("layer", 1, "float32")
+        summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
+        ranges = exact_ranges(self.graph, level) if exact else {}
+        return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
+
+
+def load(
+    source: str | Path | Graph | Model, *, input: Sizes | None = None, set: Mapping[str, Any] | None = None
+) -> Model:
+    """The network ``source`` names, or `CnnscopeError`.
+
+    ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"-"``), a path to a spec, or a graph.
+    ``input`` replaces the input's size, channels first and without batch: ``(3, 224, 224)``, ``"3x224x224"``, or by
+    name ``{"left": (3, 64, 64), "ids": "128:int64"}``. ``set`` gives a spec's parameters other values.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, Graph):
+        return Model(source, source.name)
+    loaded = load_source(str(source), inputs=_sizes(input), settings=set)
+    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about)
+
+
+def _sizes(sizes: Sizes | None) -> tuple[InputSize, ...]:
+    if not sizes:
+        return ()
+    if isinstance(sizes, Mapping):
+        return tuple(_size(size, name) for name, size in sizes.items())
+    if not isinstance(sizes, str) and any(isinstance(size, InputSize) for size in sizes):
+        return tuple(size for size in sizes if isinstance(size, InputSize))
+    return (_size(cast("str | Sequence[int]", sizes), None),)
+
+
+def _size(size: str | Sequence[int], name: str | None) -> InputSize:
+    text = size if isinstance(size, str) else "x".join(map(str, size))
+    return InputSize.parse(text if name is None else f"{name}={text}")
+
+
+def summary(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.summary` of whatever `load` takes."""
+    return load(source).summary(**options)
+
+
+def shapes(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.shapes` of whatever `load` takes."""
+    return load(source).shapes(**options)
+
+
+def params(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.params` of whatever `load` takes."""
+    return load(source).params(**options)
+
+
+def flops(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.flops` of whatever `load` takes."""
+    return load(source).flops(**options)
+
+
+def memory(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.memory` of whatever `load` takes."""
+    return load(source).memory(**options)
+
+
+def receptive_field(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+    """`Model.receptive_field` of whatever `load` takes."""
+    return load(source).receptive_field(**options)
+
+
+def check(source: str | Path | Graph | Model) -> CheckReport:
+    """`Model.check` of whatever `load` takes."""
+    return load(source).check()

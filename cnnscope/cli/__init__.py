@@ -1,0 +1,1 @@
+"""The command line: `app` assembles it, every verb has a file, heavy imports stay inside functions."""

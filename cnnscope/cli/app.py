@@ -1,0 +1,137 @@
+"""The program: its verbs, its exit codes, and what it says when something goes wrong.
+
+Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``,
+70 a bug, 130 interrupted, 141 the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import cnnscope
+from cnnscope.cli import check, layers, ops, rf, schema, zoo
+from cnnscope.cli.output import Color
+from cnnscope.errors import CnnscopeError, Diagnostic
+
+BUG = 70
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="cnnscope",
+    help="The instrument panel for convolutional networks: what every layer computes, costs and sees.",
+    epilog="Exit codes: 0 ok, 1 findings, 2 usage or bad input, 3 unsupported op with --strict, 70 bug, 130 interrupt.",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+_LOOK, _SPECS = "Look at a network", "Specs and layer types"
+for _name, _verb in layers.VERBS.items():
+    app.command(_name, rich_help_panel=_LOOK)(_verb)
+app.command("rf", rich_help_panel=_LOOK)(rf.rf)
+app.command("check", rich_help_panel=_SPECS)(check.check)
+app.command("zoo", rich_help_panel=_SPECS)(zoo.zoo)
+app.command("ops", rich_help_panel=_SPECS)(ops.ops)
+app.command("schema", rich_help_panel=_SPECS)(schema.schema)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cnnscope {cnnscope.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code; no exception leaves it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal of another encoding still gets its table
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(words, prog_name="cnnscope", standalone_mode=False)
+    except CnnscopeError as error:
+        return _failed(error, words)
+    except typer.TyperException as error:
+        return _failed(_usage(error, words), words)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except Exception as error:  # noqa: BLE001  # the one place where bugs end up
+        return _bug(error, words)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
+    """The command line's own complaints in the form of all others."""
+    message, _, guess = error.format_message().replace("'", "`").partition(". Did you mean ")
+    verb = next((f" {word}" for word in words if word in _verbs()), "")
+    hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
+    return CnnscopeError(Diagnostic("E400", message[:1].lower() + message[1:].rstrip("."), hint=hint))
+
+
+def _verbs() -> set[str]:
+    return {command.name for command in app.registered_commands if command.name}
+
+
+def _failed(error: CnnscopeError, words: Sequence[str]) -> int:
+    from cnnscope.render import diagnostics
+
+    if "--debug" in words:
+        traceback.print_exception(error)
+    if _option(words, "-f", "--format") == "json":
+        import json
+
+        print(json.dumps(diagnostics.document(error), indent=2, ensure_ascii=False), file=sys.stderr)
+    elif _color(words).on(sys.stderr):
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True, force_terminal=True, soft_wrap=True)
+        console.print(Text.assemble(*diagnostics.segments(error)), highlight=False, end="")
+    else:
+        print(diagnostics.text(error), file=sys.stderr)
+    return error.exit_code
+
+
+def _bug(error: Exception, words: Sequence[str]) -> int:
+    if "--debug" in words:
+        traceback.print_exception(error)
+    print(
+        f"internal error: {type(error).__name__}: {error}\n"
+        "This is a bug in cnnscope. Please report it with the command and what it prints with --debug.",
+        file=sys.stderr,
+    )
+    return BUG
+
+
+def _color(words: Sequence[str]) -> Color:
+    wanted = _option(words, "", "--color") or ""
+    return Color(wanted) if wanted in Color.__members__ else Color.auto
+
+
+def _option(words: Sequence[str], short: str, long: str) -> str | None:
+    """The value of an option as written, for what has to be known even if the command line is wrong."""
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word in (short, long):
+            return following
+        if word.startswith(f"{long}="):
+            return word.removeprefix(f"{long}=")
+        if short and word.startswith(short) and not word.startswith("--"):
+            return word.removeprefix(short)
+    return None

@@ -1,0 +1,88 @@
+"""The options verbs share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cnnscope.cli.output import Color, Format
+
+_OUTPUT = "Output"
+_NETWORK = "Network"
+
+
+def complete_source(incomplete: str) -> list[str]:
+    """Names of the zoo, for the shell's completion."""
+    from cnnscope.sources import zoo
+
+    return [name for name in zoo.names() if name.startswith(incomplete)]
+
+
+_SOURCE_HELP = "A model of the zoo (`cnnscope zoo` lists them), a spec.yaml, or - for a spec on standard input."
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP + " Several make one comparison table."
+    ),
+]
+OptionalSources = Annotated[
+    list[str] | None, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP)
+]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP)]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="SIZE", rich_help_panel=_NETWORK,
+        help="Size of the input, channels first: 3x224x224; of one of several: left=3x64x64, ids=128:int64.",
+    ),
+]  # fmt: skip
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", rich_help_panel=_NETWORK, help="Another value for a spec's parameter."),
+]
+LevelName = Literal["layer", "op"]
+Level = Annotated[
+    LevelName,
+    typer.Option(rich_help_panel=_NETWORK, help="One row a layer as written, or one an op (conv, its norm, its act)."),
+]
+Batch = Annotated[
+    int, typer.Option(min=1, rich_help_panel=_NETWORK, help="Images at a time; scales activation bytes only.")
+]
+Dtype = Annotated[
+    Literal["float32", "float16", "bfloat16", "float64"],
+    typer.Option(rich_help_panel=_NETWORK, help="Precision that bytes are counted in."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", rich_help_panel=_NETWORK, help="Exit with 3 if an op is not supported.")
+]
+
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", "-f", rich_help_panel=_OUTPUT, help="How to write the result.")
+]
+OutputPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", rich_help_panel=_OUTPUT,
+        help="Write to a file; .json .csv .tsv .md .txt pick the format.",
+    ),
+]  # fmt: skip
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", rich_help_panel=_OUTPUT, help="Which columns, by the names that `-f csv` shows."),
+]
+Depth = Annotated[
+    int | None, typer.Option(min=1, rich_help_panel=_OUTPUT, help="Collapse groups of layers nested deeper than this.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="The table alone, no remarks around it.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="All columns.")]
+ColorOption = Annotated[
+    Color, typer.Option("--color", rich_help_panel=_OUTPUT, help="Colours; NO_COLOR is respected.")
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show the traceback of an error.")
+]

@@ -1,0 +1,156 @@
+"""Where results and errors go: stdout carries the result, stderr everything else, ``-o`` a complete file or none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+
+if TYPE_CHECKING:
+    from cnnscope.render.result import Result
+
+BROKEN_PIPE = 128 + 13
+"""What a shell reports for a program that SIGPIPE ended."""
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    tsv = "tsv"
+    markdown = "markdown"
+
+
+class Color(StrEnum):
+    """When to colour. ``auto``: on a terminal, unless NO_COLOR is set or the terminal cannot."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+    def on(self, stream: TextIO) -> bool:
+        """Whether to colour what goes to ``stream``."""
+        if self is not Color.auto:
+            return self is Color.always
+        return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+SUFFIXES = {
+    ".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.markdown, ".txt": Format.table,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where one result goes, and how it is written there."""
+
+    format: Format
+    path: Path | None = None
+    color: Color = Color.auto
+    quiet: bool = False
+
+    @classmethod
+    def of(cls, form: Format | None, path: Path | None, color: Color, quiet: bool = False) -> Output:
+        """From the options; the suffix of ``-o`` picks the format where ``-f`` does not. E404 for an unknown suffix."""
+        if form is None and path is not None:
+            form = SUFFIXES.get(path.suffix.lower())
+            if form is None:
+                known = ", ".join(SUFFIXES)
+                hint = did_you_mean(path.suffix.lower(), SUFFIXES) or f"use {known}, or say -f"
+                raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+        return cls(form or Format.table, path, color, quiet)
+
+    def emit(self, result: Result) -> None:
+        """Writes the result to where it belongs."""
+        if self.path is None and self.format is Format.table and (sys.stdout.isatty() or self.color is Color.always):
+            self.write(lambda: self._draw(result))
+        else:
+            self.emit_text(_WRITERS[self.format](result))
+
+    def emit_text(self, text: str) -> None:
+        """Writes text that is complete but for its last newline."""
+        if self.path is None:
+            self.write(lambda: print(text))
+            return
+        write_file(self.path, text + "\n")
+        if not self.quiet:
+            print(f"wrote {self.path}", file=sys.stderr)
+
+    def _draw(self, result: Result) -> None:
+        from rich.console import Console
+
+        colored = self.color.on(sys.stdout)
+        width = None if sys.stdout.isatty() else 1_000
+        console = Console(force_terminal=colored, color_system="auto" if colored else None, width=width)
+        if colored and console.color_system is None:
+            console = Console(force_terminal=True, color_system="standard", width=width)
+        console.print(result, highlight=False, crop=False)
+
+    def write(self, action: Callable[[], None]) -> None:
+        """Writes to stdout; a reader that has gone away ends the program without a word."""
+        try:
+            action()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):  # so that nothing is flushed into the pipe at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
+
+
+_WRITERS: dict[Format, Callable[[Result], str]] = {
+    Format.table: str,
+    Format.json: lambda result: result.to_json(),
+    Format.csv: lambda result: result.to_csv(),
+    Format.tsv: lambda result: result.to_tsv(),
+    Format.markdown: lambda result: result.to_markdown(),
+}
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file completely or not at all; E405 says why it could not be."""
+    try:
+        target = path.resolve()
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode) and not target.is_dir():
+            target.write_text(text, encoding="utf-8")  # a device or a pipe takes what it is given
+            return
+        _replace(target, text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
+
+
+def _replace(target: Path, text: str) -> None:
+    """Through a temporary file beside the target, which takes over an old file's permissions."""
+    if target.is_dir():
+        raise IsADirectoryError(21, "it is a folder")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(13, "permission denied")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(name, mode)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,81 @@
+"""Totals against what the spec's author says they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.render import numbers, style
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Comparand:
+    """One quantity of one network: what was computed, and what its reference says (None: it says nothing)."""
+
+    source: str
+    quantity: str
+    found: int | None
+    expected: int | None
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether they are equal; None where there is no reference."""
+        return None if self.expected is None else self.found == self.expected
+
+    @property
+    def verdict(self) -> str:
+        return {True: "ok", False: "MISMATCH", None: "no reference"}[self.ok]
+
+
+@dataclass(frozen=True)
+class CheckReport(Result):
+    """Every quantity of every network checked. ``references`` says by source where its totals come from."""
+
+    comparands: tuple[Comparand, ...]
+    references: dict[str, str]
+    bare: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing contradicts its reference."""
+        return not any(comparand.ok is False for comparand in self.comparands)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **header("check"),
+            "ok": self.ok,
+            "checks": [
+                {
+                    "model": c.source, "quantity": c.quantity, "found": c.found, "expected": c.expected, "ok": c.ok,
+                    "reference": self.references.get(c.source),
+                }
+                for c in self.comparands
+            ],
+        }  # fmt: skip
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {"model": c.source, "quantity": c.quantity, "found": c.found, "expected": c.expected, "verdict": c.verdict}
+            for c in self.comparands
+        ]
+
+    def table(self) -> Table:
+        headings = (Column("model"), Column("quantity"), Column("found", True), Column("expected", True),
+                    Column("verdict"), Column("reference"))  # fmt: skip
+        return Table("", headings, tuple(map(self._line, self.comparands)), notes=() if self.bare else (self._note(),))
+
+    def _line(self, c: Comparand) -> Line:
+        expected = ABSENT if c.expected is None else numbers.count(c.expected)
+        reference = numbers.printable(self.references.get(c.source, ABSENT))
+        look = {True: "", False: style.BAD, None: style.MUTED}[c.ok]
+        cells = (numbers.printable(c.source), c.quantity, numbers.count(c.found), expected, c.verdict, reference)
+        return Line(cells, style=look, name_style=look)
+
+    def _note(self) -> str:
+        wrong = sum(c.ok is False for c in self.comparands)
+        silent = sum(c.ok is None for c in self.comparands)
+        right = len(self.comparands) - wrong - silent
+        return f"{right} ok, {wrong} wrong, {silent} without reference"

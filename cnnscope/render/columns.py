@@ -1,0 +1,175 @@
+"""The columns of a layer table: each figure's key, heading, how it is written, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from cnnscope.analysis.receptive_field import Field
+from cnnscope.analysis.summary import Row, Summary
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph, Shape, Value
+from cnnscope.render import fields, numbers
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell
+
+Layout = Literal["CHW", "HWC"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a cell may depend on beside its row."""
+
+    graph: Graph
+    summary: Summary
+    exact: Mapping[str, fields.Exact]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A column: ``text`` writes a cell for people, ``record`` for CSV and TSV (None: it has no place there).
+
+    ``total`` writes the cell of the last line, if the figure adds up.
+    """
+
+    heading: str
+    about: str
+    text: Callable[[Row, Context], str]
+    record: Callable[[Row, Context], Cell] | None = None
+    total: Callable[[Context], str] | None = None
+    right: bool = True
+
+
+def authored(value: Value, layout: Layout) -> Shape:
+    """A shape without batch as the author of the network writes it."""
+    shape = value.features
+    return (*shape[1:], shape[0]) if layout == "HWC" and value.kind == "map" else shape
+
+
+def _name(heading: str, about: str, of: Callable[[Row, Context], str]) -> Figure:
+    return Figure(heading, about, of, of, right=False)
+
+
+def _count(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], int | None]) -> Figure:
+    return Figure(
+        heading, about, lambda row, _: numbers.count(of(row)), lambda row, _: of(row),
+        lambda c: numbers.count(total(c.summary)),
+    )  # fmt: skip
+
+
+def _work(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], int | None]) -> Figure:
+    """A count that some rows may not know, so that its total is a lower bound."""
+
+    def at_least(context: Context) -> str:
+        return (">= " if context.summary.unsupported else "") + numbers.count(total(context.summary))
+
+    return replace(_count(heading, about, of, total), total=at_least)
+
+
+def _bytes(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], str]) -> Figure:
+    return Figure(
+        heading, about, lambda row, _: ABSENT if of(row) is None else numbers.binary(of(row)), lambda row, _: of(row),
+        lambda c: total(c.summary),
+    )  # fmt: skip
+
+
+def _share(about: str, of: Callable[[Row], int | None], total: Callable[[Summary], int | None]) -> Figure:
+    return Figure("%", about, lambda row, c: numbers.share(of(row), total(c.summary)))
+
+
+def _field(heading: str, about: str, part: Callable[[Field], str]) -> Figure:
+    def of(row: Row, _: Context) -> str:
+        return ABSENT if row.receptive_field is None else part(row.receptive_field)
+
+    return Figure(heading, about, of, of)
+
+
+def _type(row: Row, _: Context) -> str:
+    what = row.op if row.label == row.op else f"{row.op} {row.label}"
+    marks = [*row.followers]
+    marks += [mark for mark in ("shared", "unused", "training only") if getattr(row, mark.replace(" ", "_"))]
+    return ", ".join((what, *marks))
+
+
+def _output(row: Row, context: Context) -> str:
+    return ABSENT if row.output is None else numbers.shape(authored(row.output, context.graph.layout))
+
+
+def _inputs(row: Row, context: Context) -> str:
+    return ", ".join(numbers.shape(authored(value, context.graph.layout)) for value in row.input_values)
+
+
+def _place(row: Row, _: Context) -> str:
+    return f"{row.span.file}:{row.span.line}" if row.span else ABSENT
+
+
+def _exact(row: Row, context: Context) -> str:
+    return fields.exact_text(context.exact[row.name]) if row.name in context.exact else ABSENT
+
+
+FIGURES: dict[str, Figure] = {
+    "name": _name("layer", "the layer's name", lambda row, _: row.name),
+    "op": _name("type", "its type, what distinguishes it, and what follows inside the layer", _type),
+    "inputs": _name("reads", "the layers it reads", lambda row, _: ", ".join(row.inputs)),
+    "input_shapes": Figure("input", "shapes of what it reads, without batch", _inputs, _inputs),
+    "output_shape": Figure("output", "shape of what it makes, without batch", _output, _output),
+    "params": _count("params", "parameters", lambda r: r.cost.params, lambda s: s.totals.params),
+    "params_share": _share("share of all parameters", lambda r: r.cost.params, lambda s: s.totals.params),
+    "trainable_params": _count(
+        "trainable", "parameters that are trained", lambda r: r.cost.trainable, lambda s: s.totals.trainable
+    ),
+    "frozen_params": _count("frozen", "parameters that are not", lambda r: r.cost.frozen, lambda s: s.totals.frozen),
+    "buffers": _count(
+        "buffers", "state, such as running statistics", lambda r: r.cost.buffers, lambda s: s.totals.buffers
+    ),
+    "param_bytes": _bytes(
+        "size", "bytes of the parameters", lambda r: r.cost.param_bytes, lambda s: numbers.binary(s.totals.param_bytes)
+    ),
+    "macs": _work("MACs", "multiply-accumulates an image", lambda r: r.cost.macs, lambda s: s.totals.macs),
+    "macs_share": _share("share of all MACs", lambda r: r.cost.macs, lambda s: s.totals.macs),
+    "flops": _work(
+        "FLOPs", "2 x MACs + elementwise arithmetic, an image", lambda r: r.cost.flops, lambda s: s.totals.flops
+    ),
+    "activation_bytes": _bytes(
+        "activations", "bytes of what it makes", lambda r: r.cost.activation_bytes,
+        lambda s: numbers.binary(s.totals.activation_bytes),
+    ),
+    "live_bytes": _bytes(
+        "live", "bytes of all activations alive while it runs", lambda r: r.peak_bytes,
+        lambda s: f"peak {numbers.binary(s.peak_activation_bytes)}",
+    ),
+    "rf": _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
+    "rf_stride": _field("stride", "input pixels between neighbouring units", fields.stride_text),
+    "rf_padding": _field("padding", "input pixels before the image that the first unit reads", fields.padding_text),
+    "rf_centre": _field("centre", "centre of the first unit's field; pixel 0 has its centre at 0", fields.centre_text),
+    "rf_via": _field("global via", "what lets it see the whole image beside its local field", fields.via_text),
+    "rf_exact": Figure("exact", "smallest and largest field at this input size, clipped to the image", _exact, _exact),
+    "span": _name("where", "file and line", _place),
+}  # fmt: skip
+"""All columns by key, in the order of ``-v``."""
+
+PRESETS: dict[str, tuple[str, ...]] = {
+    "summary": ("name", "op", "output_shape", "params", "macs", "rf"),
+    "shapes": ("name", "op", "inputs", "input_shapes", "output_shape"),
+    "params": ("name", "op", "params", "params_share", "trainable_params", "frozen_params", "buffers", "param_bytes"),
+    "flops": ("name", "op", "output_shape", "macs", "macs_share", "flops"),
+    "memory": ("name", "op", "output_shape", "param_bytes", "activation_bytes", "live_bytes"),
+    "rf": ("name", "op", "output_shape", "rf", "rf_stride", "rf_padding", "rf_centre", "rf_exact", "rf_via"),
+}
+"""Which columns each verb shows."""
+
+
+def choose(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The keys in ``wanted``, checked; E402 names the nearest ones."""
+    for key in wanted:
+        if key not in FIGURES:
+            raise unknown_column(key, FIGURES)
+    return tuple(wanted)
+
+
+def unknown_column(key: str, known: Iterable[str]) -> CnnscopeError:
+    """E402 for a column that a table does not have."""
+    names = list(known)
+    hint = did_you_mean(key, names) or f"columns: {', '.join(names)}"
+    return CnnscopeError.of("E402", f"no column is called `{key}`", hint=hint)

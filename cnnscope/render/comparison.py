@@ -1,0 +1,127 @@
+"""Several networks side by side: one line each, with the totals a verb is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.render import conventions, numbers
+from cnnscope.render.columns import authored, unknown_column
+from cnnscope.render.fields import field_record, size_text
+from cnnscope.render.layers import LayerReport, model_record, totals_record
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A column: heading, the figure of a network, and how it is written for people."""
+
+    heading: str
+    of: Callable[[LayerReport], Cell]
+    text: Callable[[Any], str] = numbers.count
+    right: bool = True
+    bound: bool = False
+
+
+def _inputs(report: LayerReport) -> str:
+    values = report.graph.inputs.values()
+    return ", ".join(numbers.shape(authored(value, report.graph.layout)) for value in values)
+
+
+def _outputs(report: LayerReport) -> str:
+    values = (report.graph.value(name) for name in report.graph.outputs)
+    return ", ".join(numbers.shape(authored(value, report.graph.layout)) for value in values)
+
+
+def _field(report: LayerReport) -> str | None:
+    field = report.summary.receptive_field
+    return None if field is None else size_text(field)
+
+
+def _absent(text: str | None) -> str:
+    return ABSENT if text is None else text
+
+
+TOTALS: dict[str, Total] = {
+    "source": Total("model", lambda r: r.source, numbers.printable, right=False),
+    "input": Total("input", _inputs, str),
+    "output": Total("output", _outputs, str),
+    "layers": Total("layers", lambda r: len(r.summary.rows)),
+    "params": Total("params", lambda r: r.summary.totals.params),
+    "trainable_params": Total("trainable", lambda r: r.summary.totals.trainable),
+    "frozen_params": Total("frozen", lambda r: r.summary.totals.frozen),
+    "buffers": Total("buffers", lambda r: r.summary.totals.buffers),
+    "param_bytes": Total("size", lambda r: r.summary.totals.param_bytes, numbers.binary),
+    "macs": Total("MACs", lambda r: r.summary.totals.macs, bound=True),
+    "flops": Total("FLOPs", lambda r: r.summary.totals.flops, bound=True),
+    "activation_bytes": Total("activations", lambda r: r.summary.totals.activation_bytes, numbers.binary),
+    "peak_activation_bytes": Total("peak", lambda r: r.summary.peak_activation_bytes, numbers.binary),
+    "receptive_field": Total("RF", _field, _absent),
+}
+PRESETS: dict[str, tuple[str, ...]] = {
+    "summary": ("source", "input", "layers", "params", "macs", "peak_activation_bytes", "receptive_field"),
+    "shapes": ("source", "input", "output", "layers"),
+    "params": ("source", "params", "trainable_params", "frozen_params", "buffers", "param_bytes"),
+    "flops": ("source", "input", "macs", "flops"),
+    "memory": ("source", "input", "param_bytes", "activation_bytes", "peak_activation_bytes"),
+    "rf": ("source", "input", "layers", "receptive_field"),
+}
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """The totals of several networks, in the order asked for."""
+
+    reports: tuple[LayerReport, ...]
+    columns: tuple[str, ...] = ()
+    bare: bool = False
+
+    def __post_init__(self) -> None:
+        for key in self.columns:
+            if key not in TOTALS:
+                raise unknown_column(key, TOTALS)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns shown."""
+        return self.columns or PRESETS[self.reports[0].verb]
+
+    def to_dict(self) -> dict[str, Any]:
+        first = self.reports[0]
+        return {
+            **header("comparison"),
+            "conventions": conventions.document(first.dtype, first.batch),
+            "models": [_record(report) for report in self.reports],
+        }
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [{key: TOTALS[key].of(report) for key in self.keys} for report in self.reports]
+
+    def table(self) -> Table:
+        first = self.reports[0]
+        shown = [TOTALS[key] for key in self.keys]
+        layouts = "/".join(dict.fromkeys(report.graph.layout for report in self.reports))
+        return Table(
+            title="",
+            columns=tuple(Column(total.heading, total.right) for total in shown),
+            lines=tuple(Line(tuple(_cell(total, report) for total in shown)) for report in self.reports),
+            notes=() if self.bare else (conventions.line(self.keys, layouts, first.dtype, first.batch),),
+        )
+
+
+def _cell(total: Total, report: LayerReport) -> str:
+    lower = ">= " if total.bound and report.summary.unsupported else ""
+    return lower + total.text(total.of(report))
+
+
+def _record(report: LayerReport) -> dict[str, Any]:
+    field = report.summary.receptive_field
+    return {
+        **model_record(report.graph, report.source),
+        "totals": totals_record(report.summary),
+        "receptive_field": None if field is None else field_record(field),
+        "unsupported": list(report.summary.unsupported),
+    }

@@ -1,0 +1,192 @@
+"""The layer-by-layer report behind `summary`, `shapes`, `params`, `flops`, `memory` and `rf`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from cnnscope.analysis.summary import Level, Row, Summary
+from cnnscope.ir import Graph
+from cnnscope.render import conventions, numbers
+from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
+from cnnscope.render.fields import Exact, field_record, size_text
+from cnnscope.render.grouping import table_lines
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+Verb = Literal["summary", "shapes", "params", "flops", "memory", "rf"]
+
+
+@dataclass(frozen=True)
+class LayerReport(Result):
+    """Every layer of a network and the totals, as one verb shows them.
+
+    ``exact`` has the clipped receptive fields by row (`rf` only). ``complete`` is False where a later layer is wrong.
+    ``columns`` and ``depth`` shape the table, never the records.
+    """
+
+    verb: Verb
+    graph: Graph
+    source: str
+    summary: Summary
+    level: Level = "layer"
+    batch: int = 1
+    dtype: str = "float32"
+    exact: Mapping[str, Exact] = field(default_factory=dict)
+    complete: bool = True
+    columns: tuple[str, ...] = ()
+    depth: int | None = None
+    bare: bool = False
+
+    def view(self, *, columns: tuple[str, ...] = (), depth: int | None = None, bare: bool = False) -> LayerReport:
+        """The same report with other columns, groups collapsed below ``depth``, or nothing but the table."""
+        return replace(self, columns=choose(columns), depth=depth, bare=bare)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns shown; exact receptive fields only where they were computed."""
+        keys = self.columns or PRESETS[self.verb]
+        return tuple(key for key in keys if key != "rf_exact" or self.exact or self.columns)
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **header(self.verb),
+            "conventions": conventions.document(self.dtype, self.batch),
+            "model": model_record(self.graph, self.source),
+            "level": self.level,
+            "layers": [self._record(row) for row in self.summary.rows],
+            "totals": totals_record(self.summary),
+            "unsupported": list(self.summary.unsupported),
+            "complete": self.complete,
+        }
+
+    def records(self) -> list[dict[str, Cell]]:
+        context = Context(self.graph, self.summary, self.exact)
+        writers = {key: FIGURES[key].record for key in self.keys}
+        return [
+            {key: write(row, context) for key, write in writers.items() if write is not None}
+            for row in self.summary.rows
+        ]
+
+    def _record(self, row: Row) -> dict[str, Any]:
+        parts = [_identity, *_PARTS[self.verb]]
+        record = {key: value for part in parts for key, value in part(row).items()}
+        if row.name in self.exact and record.get("receptive_field") is not None:
+            record["receptive_field"]["exact"] = self.exact[row.name]
+        if row.span:
+            record["span"] = {"file": row.span.file, "line": row.span.line, "column": row.span.column}
+        return record
+
+    # -- table --------------------------------------------------------------------------------------------------------
+
+    def table(self) -> Table:
+        context = Context(self.graph, self.summary, self.exact)
+        figures = [FIGURES[key] for key in self.keys]
+        totals = ["" if figure.total is None else figure.total(context) for figure in figures]
+        sums = any(totals)
+        totals[0] = totals[0] or "total"
+        return Table(
+            title="" if self.bare else self._title(),
+            columns=tuple(Column(figure.heading, figure.right) for figure in figures),
+            lines=tuple(table_lines(self.summary.rows, self.keys, context, self.depth)),
+            total=Line(tuple(totals)) if sums else None,
+            notes=() if self.bare else tuple(self._notes()),
+        )
+
+    def _title(self) -> str:
+        inputs = ", ".join(
+            f"{name} {numbers.shape(authored(value, self.graph.layout))}" for name, value in self.graph.inputs.items()
+        )
+        name = numbers.printable(self.graph.name)
+        title = name if name == self.source else f"{name} ({numbers.printable(self.source)})"
+        return f"{title}, {inputs}" + ("" if self.complete else ", up to the layer that is wrong")
+
+    def _notes(self) -> list[str]:
+        notes = self._overview() if self.verb == "summary" else []
+        if self.summary.unsupported:
+            notes.append(f"not supported, so totals are lower bounds: {', '.join(self.summary.unsupported)}")
+        return [*notes, conventions.line(self.keys, self.graph.layout, self.dtype, self.batch)]
+
+    def _overview(self) -> list[str]:
+        costs, lower = self.summary.totals, ">= " if self.summary.unsupported else ""
+        count, binary, field = numbers.count, numbers.binary, self.summary.receptive_field
+        return [
+            f"parameters   {count(costs.params)} = {binary(costs.param_bytes)} at {self.dtype}; "
+            f"{count(costs.trainable)} trainable, {count(costs.frozen)} frozen; {count(costs.buffers)} in buffers",
+            f"compute      {lower}{count(costs.macs)} MACs, {lower}{count(costs.flops)} FLOPs an image",
+            f"activations  {binary(costs.activation_bytes)}, of which {binary(self.summary.peak_activation_bytes)} "
+            f"are alive at the peak (batch {self.batch})",
+            f"RF           {size_text(field) if field else numbers.ABSENT} at most, along local paths",
+            "",
+        ]
+
+
+def model_record(graph: Graph, source: str) -> dict[str, Any]:
+    """What a JSON document says about the network as a whole."""
+    return {
+        "name": graph.name,
+        "source": source,
+        "inputs": [{"name": name, "shape": list(value.features)} for name, value in graph.inputs.items()],
+        "outputs": [{"name": name, "shape": list(graph.value(name).features)} for name in graph.outputs],
+    }
+
+
+def totals_record(summary: Summary) -> dict[str, Any]:
+    """The totals; ``lower_bound`` says that MACs and FLOPs of unsupported ops are missing from them."""
+    costs = summary.totals
+    return {
+        "layers": len(summary.rows),
+        "params": costs.params, "trainable_params": costs.trainable, "frozen_params": costs.frozen,
+        "buffers": costs.buffers, "macs": costs.macs, "flops": costs.flops, "param_bytes": costs.param_bytes,
+        "buffer_bytes": costs.buffer_bytes, "activation_bytes": costs.activation_bytes,
+        "peak_activation_bytes": summary.peak_activation_bytes, "lower_bound": bool(summary.unsupported),
+    }  # fmt: skip
+
+
+def _identity(row: Row) -> dict[str, Any]:
+    flags = {key: True for key in ("shared", "unused", "training_only") if getattr(row, key)}
+    return {
+        "name": row.name, "path": row.name.split("."), "op": row.op, "category": row.category,
+        "inputs": list(row.inputs), "args": dict(row.arguments), **flags,
+    }  # fmt: skip
+
+
+def _output(row: Row) -> dict[str, Any]:
+    return {"output_shape": None if row.output is None else list(row.output.features)}
+
+
+def _shapes(row: Row) -> dict[str, Any]:
+    return {"input_shapes": [list(value.features) for value in row.input_values], **_output(row)}
+
+
+def _params(row: Row) -> dict[str, Any]:
+    costs = row.cost
+    return {
+        "params": costs.params, "trainable_params": costs.trainable, "frozen_params": costs.frozen,
+        "buffers": costs.buffers, "param_bytes": costs.param_bytes, "buffer_bytes": costs.buffer_bytes,
+    }  # fmt: skip
+
+
+def _work(row: Row) -> dict[str, Any]:
+    return {"macs": row.cost.macs, "flops": row.cost.flops}
+
+
+def _memory(row: Row) -> dict[str, Any]:
+    return {"activation_bytes": row.cost.activation_bytes, "live_bytes": row.peak_bytes}
+
+
+def _rf(row: Row) -> dict[str, Any]:
+    return {"receptive_field": None if row.receptive_field is None else field_record(row.receptive_field)}
+
+
+_PARTS = {
+    "summary": (_shapes, _params, _work, _memory, _rf),
+    "shapes": (_shapes,),
+    "params": (_params,),
+    "flops": (_output, _work),
+    "memory": (_output, _params, _memory),
+    "rf": (_output, _rf),
+}

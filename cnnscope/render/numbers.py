@@ -1,0 +1,54 @@
+"""How numbers, sizes and shapes are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+UNKNOWN = "?"
+"""Stands where a figure is not known; 0 never does."""
+ABSENT = "-"
+"""Stands where a figure does not apply."""
+
+
+def count(n: int | None) -> str:
+    """``1,234,567``; ``?`` if unknown."""
+    return UNKNOWN if n is None else f"{n:,}"
+
+
+def binary(n: int | None) -> str:
+    """Bytes with a binary prefix, two decimals from KiB up: ``241.04 KiB``, ``5.39 MiB``."""
+    if n is None:
+        return UNKNOWN
+    size, units = float(n), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{n} B" if units[0] == "B" else f"{size:,.2f} {units[0]}"
+
+
+def short(n: int | None) -> str:
+    """Three significant digits with a decimal prefix: ``4.09 G``, ``25.6 M``; whole below a thousand."""
+    if n is None:
+        return UNKNOWN
+    size, units = float(n), ["", "k", "M", "G", "T", "P", "E"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    if not units[0]:
+        return str(n)
+    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {units[0]}"
+
+
+def share(part: int | None, whole: int | None) -> str:
+    """A part of the whole in percent: ``12.3 %``; empty where either is unknown or there is no whole."""
+    return f"{100 * part / whole:.1f} %" if part is not None and whole else ""
+
+
+def shape(extents: Sequence[int]) -> str:
+    """``3x224x224``; ``scalar`` without axes."""
+    return "x".join(map(str, extents)) or "scalar"
+
+
+def printable(text: str) -> str:
+    """Text from a file, safe to send to a terminal: control characters are written out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

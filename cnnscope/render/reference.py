@@ -1,0 +1,153 @@
+"""The reference of layer types, written from their classes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+from cnnscope.ops import CATEGORIES, REGISTRY, Case, Op
+from cnnscope.ops.base import shape_text
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True)
+class OpList(Result):
+    """All layer types by category."""
+
+    ops: tuple[type[Op], ...]
+    bare: bool = False
+
+    @classmethod
+    def of_registry(cls, bare: bool = False) -> OpList:
+        """Everything registered, categories in their fixed order."""
+        order = {category: i for i, category in enumerate(CATEGORIES)}
+        return cls(tuple(sorted(REGISTRY.values(), key=lambda op: (order[op.category], op.tag))), bare)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**header("ops"), "ops": [op_record(op) for op in self.ops]}
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {"tag": op.tag, "category": op.category, "arguments": signature(op), "about": headline(op)}
+            for op in self.ops
+        ]
+
+    def table(self) -> Table:
+        headings = (Column("layer type"), Column("category"), Column("arguments"), Column("what it does"))
+        lines = (Line((op.tag, op.category, signature(op), headline(op)), name_style="bold") for op in self.ops)
+        return Table("", headings, tuple(lines), notes=() if self.bare else ("`cnnscope ops NAME` says more.",))
+
+
+@dataclass(frozen=True)
+class OpReference(Result):
+    """The page of one layer type: what it does, its arguments, worked examples."""
+
+    op: type[Op]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**header("op"), **op_record(self.op)}
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {"argument": name, "default": default, "takes": kind.describe()}
+            for name, default, kind in _arguments(self.op)
+        ]
+
+    def table(self) -> Table:
+        rows = [(name, default, kind.describe()) for name, default, kind in _arguments(self.op)]
+        if self.op.decorates:
+            rows += [("norm", _UNSET, "a normalisation behind it"), ("act", _UNSET, "an activation behind that")]
+        return Table(
+            title=f"{self.op.tag}: {headline(self.op)}",
+            intro=documentation(self.op).partition("\n\n")[2],
+            columns=(Column("argument"), Column("default"), Column("takes")),
+            lines=tuple(Line(row, name_style="bold") for row in rows),
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> list[str]:
+        notes = [f"takes {' or '.join(self.op.accepts)}; category {self.op.category}"]
+        if self.op.short:
+            notes.append(f"`{self.op.tag}: VALUE` is short for `{self.op.tag}: {{{self.op.short}: VALUE}}`")
+        if self.op.aliases:
+            named = ", ".join(f"{theirs} = {ours}" for theirs, ours in self.op.aliases.items())
+            notes.append(f"called elsewhere: {named}")
+        return [*notes, "", *(example(self.op, case) for case in self.op.cases)]
+
+
+def documentation(op: type[Op]) -> str:
+    """The docstring as a reader of plain text wants it."""
+    return (inspect.getdoc(op) or "").replace("``", "`")
+
+
+def headline(op: type[Op]) -> str:
+    """The first sentence of what it does."""
+    paragraph = " ".join(documentation(op).partition("\n\n")[0].split())
+    return re.split(r"(?<!\.)\. ", paragraph)[0].rstrip(".")
+
+
+def signature(op: type[Op]) -> str:
+    """``out, kernel, stride=1``; brackets round what may be left out and has no value of its own."""
+    shown = {_REQUIRED: "{0}", _UNSET: "[{0}]"}
+    return ", ".join(shown.get(default, "{0}={1}").format(name, default) for name, default, _ in _arguments(op))
+
+
+_REQUIRED = "required"
+_UNSET = "-"
+
+
+def _arguments(op: type[Op]) -> list[tuple[str, str, Any]]:
+    return [(name, _default(kind, default), kind) for name, (kind, default) in op.parameters().items()]
+
+
+def _default(kind: Any, default: Any) -> str:
+    if default is MISSING:
+        return _REQUIRED
+    if kind.spatial and isinstance(default, tuple):  # stated for one axis, meant for all
+        (default,) = default
+        if isinstance(default, tuple) and len(set(default)) == 1:
+            default = default[0]
+    return _UNSET if default is None else flow(default)
+
+
+def flow(value: Any) -> str:
+    """A plain value as YAML on one line."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case None:
+            return "~"
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(flow, value)) + "]"
+    return str(value)
+
+
+def example(op: type[Op], case: Case) -> str:
+    """``- conv: {out: 6, kernel: 5}  on 1x32x32 gives 6x28x28, 156 params, 117,600 MACs``."""
+    arguments = case.args.get(op.short or "") if len(case.args) == 1 and op.short in case.args else case.args
+    layer = f"- {op.tag}: {flow(arguments)}" if case.args else f"- {op.tag}"
+    shapes = case.x if case.x and isinstance(case.x[0], tuple) else (case.x,)
+    inputs = " and ".join(shape_text(shape) for shape in shapes)  # type: ignore[arg-type]  # narrowed above
+    costs = [f"{n:,} {unit}" for n, unit in ((case.params, "params"), (case.macs, "MACs")) if n]
+    return f"{layer}  on {inputs} gives {', '.join((shape_text(case.shape), *costs))}"
+
+
+def op_record(op: type[Op]) -> dict[str, Any]:
+    """A layer type as plain values."""
+    return {
+        "tag": op.tag, "category": op.category, "about": documentation(op), "accepts": list(op.accepts),
+        "short": op.short, "decorates": op.decorates,
+        "arguments": [
+            {"name": name, "required": default == _REQUIRED,
+             "default": None if default in (_REQUIRED, _UNSET) else default,
+             "takes": kind.describe(), "schema": kind.schema()}
+            for name, default, kind in _arguments(op)
+        ],
+        "examples": [example(op, case) for case in op.cases],
+    }  # fmt: skip

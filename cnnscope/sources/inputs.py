@@ -1,0 +1,51 @@
+"""Sizes and types of network inputs as people write them: ``3x224x224``, ``left=3x64x64``, ``ids=128:int64``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import DTYPE_BYTES, Shape
+from cnnscope.ops.arguments import MAX_INT
+
+_WRITTEN = re.compile(r"(?:(?P<name>[^=]*)=)?(?P<shape>[^:=]*)(?::(?P<dtype>.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSize:
+    """The shape of one input without batch, its name where the network has several, its dtype where it matters."""
+
+    shape: Shape
+    name: str | None = None
+    dtype: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> InputSize:
+        """Reads ``[NAME=]3x224x224[:DTYPE]``; E403 where that is not what it says."""
+        match = _WRITTEN.fullmatch(text)
+        extents = re.split("[x,]", match["shape"]) if match else []
+        if not match or not all(re.fullmatch("[0-9]{1,19}", n) and 0 < int(n) <= MAX_INT for n in extents):
+            raise CnnscopeError.of(
+                "E403", f"`{text}` is not an input size", hint="write 3x224x224, left=3x64x64 or ids=128:int64"
+            )
+        name, dtype = match["name"], match["dtype"]
+        if name == "":
+            raise CnnscopeError.of("E403", f"`{text}` names no input before `=`", hint="write left=3x64x64")
+        if dtype is not None and dtype not in DTYPE_BYTES:
+            hint = did_you_mean(dtype, DTYPE_BYTES) or f"known dtypes: {', '.join(DTYPE_BYTES)}"
+            raise CnnscopeError.of("E403", f"unknown dtype `{dtype}` of input `{text}`", hint=hint)
+        return cls(tuple(map(int, extents)), name, dtype)
+
+
+def parse_inputs(texts: Iterable[str]) -> tuple[InputSize, ...]:
+    """Several sizes; E403 if two name the same input, or one of several has no name."""
+    sizes = tuple(InputSize.parse(text) for text in texts)
+    names = [size.name for size in sizes]
+    if len(sizes) > 1 and None in names:
+        raise CnnscopeError.of("E403", "of several input sizes each needs a name", hint="write left=3x64x64")
+    for name in names:
+        if names.count(name) > 1:
+            raise CnnscopeError.of("E403", f"input `{name}` is given two sizes")
+    return sizes

@@ -1,0 +1,93 @@
+"""Which kind of source a SOURCE string is, and loading it.
+
+A new source is one file with a `Loader` and one line in `KINDS`; the loader is imported when a source of its kind is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph
+from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
+
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``paper``.
+    """
+
+    graph: Graph
+    source: str
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Loader(Protocol):
+    """Turns a SOURCE of one kind into a graph, or raises `CnnscopeError`."""
+
+    def __call__(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of source: what it looks like (a full match of ``pattern``), an example, and its loader."""
+
+    name: str
+    example: str
+    pattern: str
+    loader: str
+
+    def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
+        """The network; `CnnscopeError` if it cannot be had."""
+        module, _, function = self.loader.partition(":")
+        loader: Loader = getattr(import_module(module), function)
+        return loader(source, inputs, settings)
+
+
+KINDS = (
+    Kind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", "cnnscope.sources.spec_file:load"),
+)
+"""In the order they are tried; a bare name is looked up in the zoo first."""
+
+ZOO = Kind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load_from_zoo")
+
+
+def resolve(source: str) -> Kind:
+    """The kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
+    if source in zoo.names():
+        return ZOO
+    for kind in KINDS:
+        if re.fullmatch(kind.pattern, source, re.DOTALL):
+            return kind
+    raise _unknown(source)
+
+
+def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Loaded:
+    """The network a SOURCE names.
+
+    ``inputs`` replaces the sizes of its inputs, ``settings`` its parameters (``--set``).
+    """
+    return resolve(source).load(source, inputs, settings or {})
+
+
+def _unknown(source: str) -> CnnscopeError:
+    if Path(source).is_dir():
+        return CnnscopeError.of("E401", f"`{source}` is a folder", hint="name a file in it")
+    if Path(source).exists():
+        return CnnscopeError.of("E401", f"`{source}` is a file of no known kind", hint=f"known kinds: {_examples()}")
+    near = did_you_mean(source.lower(), zoo.names(), most=3)
+    hint = near or f"`cnnscope zoo` lists the models; other sources: {_examples()}"
+    return CnnscopeError.of("E401", f"no model is called `{source}`", hint=hint)
+
+
+def _examples() -> str:
+    return "; ".join(kind.example for kind in KINDS)
