@@ -122,8 +122,9 @@ class Op:
     @classmethod
     def unknown_argument(cls, name: str) -> ArgumentError:
         """E202, with the right spelling where one is near or another framework's name is known."""
+        known = [*cls.parameters(), *(("norm", "act") if cls.decorates else ())]
         right = cls.aliases.get(name)
-        hint = f"did you mean `{right}`?" if right else did_you_mean(name, cls.parameters())
+        hint = f"did you mean `{right}`?" if right in known else did_you_mean(name, known)
         return ArgumentError(f"`{cls.tag}` has no argument `{name}`", hint=hint, code="E202", where=(name,))
 
     # -- facts, each from the input values --------------------------------------------------------------------------

@@ -124,7 +124,9 @@ class Concat(Op, tag="concat", category="merge"):
 
 def different_sizes(x: Sequence[Value], *, hint: str | None = None) -> ShapeError:
     """E303, with the size of every input (the first and the odd ones, if there are many)."""
-    texts = [f"input {i} is {shape_text(value.features)}" for i, value in enumerate(x, start=1)]
+    kinds = len({value.kind for value in x}) > 1
+    sizes = [shape_text(value.features) + (f" ({value.kind})" if kinds else "") for value in x]
+    texts = [f"input {i} is {size}" for i, size in enumerate(sizes, start=1)]
     if len(texts) > 6:
         texts = [texts[0], *[t for t, v in zip(texts, x, strict=True) if v.shape != x[0].shape][:5]]
     return ShapeError(f"paths have different sizes: {', '.join(texts)}", code="E303", hint=hint)
