@@ -10,7 +10,8 @@ from typing import Any
 from cnnscope.ir import Graph
 from cnnscope.spec.document import read_document
 from cnnscope.spec.expand import SpecError, build
-from cnnscope.spec.files import input_shapes, read_file
+from cnnscope.spec.files import read_file
+from cnnscope.spec.inputs import input_shapes
 from cnnscope.spec.marks import parse
 
 __all__ = ["Spec", "SpecError", "load"]

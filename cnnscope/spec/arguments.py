@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass
-from typing import Literal
 
-from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
-from cnnscope.ops.arguments import ArgumentError
+from cnnscope.errors import CnnscopeError, Diagnostic, Span, did_you_mean
+from cnnscope.ops.arguments import ArgumentError, shown
 from cnnscope.ops.base import REGISTRY, Op
 from cnnscope.spec import expressions
+from cnnscope.spec import problems as check
 from cnnscope.spec.expressions import ExpressionError
 from cnnscope.spec.marks import Marked
 from cnnscope.spec.problems import Problems, kind_of, unknown
-from cnnscope.spec.syntax import Arg, Args, Defaults, Follower
+from cnnscope.spec.syntax import Arg, Args, Common, Defaults, Follower
 
-Role = Literal["norm", "act"]
-ROLES: tuple[Role, ...] = ("norm", "act")
+ROLES = ("norm", "act")
 COMMON = ("name", "from", "when", "frozen")
 
 
@@ -34,9 +33,9 @@ class Context:
 def check_expressions(value: Marked, params: Collection[str], problems: Problems) -> bool:
     """Whether ``value`` holds an expression anywhere; records those that cannot be read or use unknown names."""
     if isinstance(value.value, list):
-        return any([check_expressions(item, params, problems) for item in value.value])
+        return max([check_expressions(item, params, problems) for item in value.value], default=False)
     if isinstance(value.value, dict):
-        return any([check_expressions(item, params, problems) for item in value.value.values()])
+        return max([check_expressions(item, params, problems) for item in value.value.values()], default=False)
     if not expressions.is_expression(value.value):
         return False
     try:
@@ -45,7 +44,7 @@ def check_expressions(value: Marked, params: Collection[str], problems: Problems
         problems.add("E206", error.message, value.span, hint=error.hint)
         return True
     for name in sorted(names - set(params)):
-        problems.found.append(unknown("there is no parameter", name, params, value.span, code="E205"))
+        problems.record(unknown("there is no parameter", name, params, value.span, code="E205"))
     return True
 
 
@@ -54,30 +53,28 @@ def read_args(ctx: Context, op: type[Op], value: Marked, others: Iterable[str]) 
 
     Keys in ``others`` belong to the caller and are passed over.
     """
-    entries, keys = _entries(op, value)
     others = (*others, *(ROLES if op.decorates else ()))
     args: dict[str, Arg] = {}
-    for key, entry in entries.items():
+    for key, entry in _entries(op, value).items():
         if op.decorates and key in ROLES:
-            args[key] = read_role(ctx, "norm" if key == "norm" else "act", entry)
+            args[key] = read_role(ctx, key, entry)
         elif key in op.parameters():
             args[key] = _arg(ctx, op, key, entry)
         elif key not in others:
-            ctx.problems.found.append(_unknown_argument(op, key, others, keys.get(key, entry)))
+            ctx.problems.record(_unknown_argument(op, key, others, value.keys.get(key)))
     return args
 
 
-def _entries(op: type[Op], value: Marked) -> tuple[dict[str, Marked], dict[str, Marked]]:
+def _entries(op: type[Op], value: Marked) -> Mapping[str, Marked]:
     if isinstance(value.value, dict):
-        return value.value, {key: Marked(key, span) for key, span in value.keys.items()}
+        return value.value
     if value.value is None:
-        hint = f"write `- {op.tag}`" if not _required(op) else f"write `{_example(op)}`"
+        hint = f"write `{_example(op)}`" if _required(op) else f"write `- {op.tag}`"
         raise CnnscopeError.of("E104", f"`{op.tag}:` has no arguments", span=value.span, hint=hint)
     if op.short is None:
-        raise CnnscopeError.of(
-            "E203", f"`{op.tag}` does not take {kind_of(value)}", span=value.span, hint=f"write `{_example(op)}`"
-        )
-    return {op.short: value}, {}
+        hint = f"write `{_example(op)}`"
+        raise CnnscopeError.of("E203", f"`{op.tag}` does not take {kind_of(value)}", span=value.span, hint=hint)
+    return {op.short: value}
 
 
 def _required(op: type[Op]) -> list[str]:
@@ -89,12 +86,13 @@ def _example(op: type[Op]) -> str:
     return f"- {op.tag}: {{{', '.join(f'{name}: ...' for name in names)}}}" if names else f"- {op.tag}"
 
 
-def _unknown_argument(op: type[Op], key: str, others: Iterable[str], mark: Marked) -> Diagnostic:
+def _unknown_argument(op: type[Op], key: str, others: Iterable[str], span: Span | None) -> Diagnostic:
+    choices = [*op.parameters(), *others]
     right = op.aliases.get(key)
-    hint = f"did you mean `{right}`?" if right else did_you_mean(key, [*op.parameters(), *others])
-    if hint is None and key in ROLES:
-        hint = f"put `- {key if key == 'norm' else 'relu'}` behind it" if key == "act" else None
-    return Diagnostic("E202", f"`{op.tag}` has no argument `{key}`", mark.span, hint=hint)
+    hint = f"did you mean `{right}`?" if right in choices else did_you_mean(key, choices)
+    if key in ROLES:
+        hint = f"put a layer of its own behind it, such as `- {'batchnorm' if key == 'norm' else 'relu'}`"
+    return Diagnostic("E202", f"`{op.tag}` has no argument {shown(key)}", span, hint=hint)
 
 
 def _arg(ctx: Context, op: type[Op], key: str, value: Marked) -> Arg:
@@ -117,7 +115,7 @@ def missing(op: type[Op], given: Collection[str]) -> tuple[str, str] | None:
     return None
 
 
-def read_role(ctx: Context, role: Role, value: Marked) -> Arg:
+def read_role(ctx: Context, role: str, value: Marked) -> Arg:
     """``norm`` or ``act`` as an argument."""
     if check_expressions(value, ctx.params, ctx.problems):
         return Arg(value, True, None, ctx.spec_level)
@@ -126,14 +124,14 @@ def read_role(ctx: Context, role: Role, value: Marked) -> Arg:
     return Arg(value, False, None, ctx.spec_level)
 
 
-def role_words(role: Role) -> dict[str, type[Op]]:
+def role_words(role: str) -> dict[str, type[Op]]:
     """What may stand behind ``norm:`` or ``act:``; ``batch`` is short for ``batchnorm``."""
     category = {"norm": "norm", "act": "activation"}[role]
     ops = {tag: op for tag, op in REGISTRY.items() if op.category == category}
     return {tag.removesuffix("norm"): op for tag, op in ops.items()} if role == "norm" else ops
 
 
-def read_follower(role: Role, value: Marked) -> Follower | None:
+def read_follower(role: str, value: Marked) -> Follower | None:
     """What ``act: relu`` or ``norm: {batch: {eps: 1e-3}}`` stands for, None for ``none``; no expressions inside."""
     word, arguments = value, Marked({}, value.span)
     if isinstance(value.value, dict):
@@ -169,8 +167,48 @@ def read_defaults(ctx: Context, value: Marked) -> Defaults:
     for tag, arguments in value.entries.items():
         span = value.keys.get(tag, value.span)
         if tag not in REGISTRY:
-            ctx.problems.found.append(unknown("unknown layer type", tag, REGISTRY, span, code="E201"))
+            ctx.problems.record(unknown("unknown layer type", tag, REGISTRY, span, code="E201"))
             continue
         with ctx.problems.caught():
             result[tag] = read_args(ctx, REGISTRY[tag], arguments, ())
     return result
+
+
+def read_common(ctx: Context, value: Marked, span: Span | None) -> Common:
+    entries = value.value if isinstance(value.value, dict) else {}
+    name, frozen, when = entries.get("name"), entries.get("frozen"), entries.get("when")
+    text = None
+    if name is not None:
+        with ctx.problems.caught():
+            text = check.name(check.word(name, "`name`"), name.span, dotted=True)
+    if frozen is not None and not check_expressions(frozen, ctx.params, ctx.problems):
+        _flag(ctx, "frozen", frozen)
+    if when is not None and not check_expressions(when, ctx.params, ctx.problems):
+        with ctx.problems.caught():
+            condition(when)
+    return Common(span, text, name.span if name else None, _sources(ctx, entries.get("from")), when, frozen)
+
+
+def _flag(ctx: Context, what: str, value: Marked) -> None:
+    if not isinstance(value.value, bool):
+        ctx.problems.add("E203", f"`{what}` is true or false, not {kind_of(value)}", value.span)
+
+
+def condition(value: Marked) -> bool:
+    """What ``when`` comes to: false and 0 leave a layer out."""
+    if not isinstance(value.value, (bool, int, float)):
+        hint = 'write a comparison: "${stride > 1}"'
+        raise CnnscopeError.of("E203", f"`when` is a condition, not {kind_of(value)}", span=value.span, hint=hint)
+    return bool(value.value)
+
+
+def _sources(ctx: Context, value: Marked | None) -> tuple[Marked, ...]:
+    if value is None:
+        return ()
+    sources = tuple(value.items) if isinstance(value.value, list) else (value,)
+    if not sources:
+        ctx.problems.add("E203", "`from` names no layer", value.span)
+    for source in sources:
+        with ctx.problems.caught():
+            check_expressions(Marked(check.word(source, "`from`"), source.span), ctx.params, ctx.problems)
+    return sources

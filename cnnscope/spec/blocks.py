@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cnnscope.errors import CnnscopeError, Note
-from cnnscope.spec.layers import times
 from cnnscope.spec.marks import Marked
-from cnnscope.spec.network import MAX_STEPS, Spot, too_many
+from cnnscope.spec.network import MAX_NODES, Spot, too_many
 from cnnscope.spec.problems import kind_of
 from cnnscope.spec.scope import Scope, join
 from cnnscope.spec.syntax import Block, Group, Reuse, Use
+from cnnscope.spec.uses import times
 from cnnscope.spec.values import Bound, Env, bind, evaluate
 from cnnscope.spec.walk import (
     Again,
@@ -61,7 +61,7 @@ def _repetitions(item: Use, frame: Frame) -> Iterable[Mapping[str, Marked]]:
         return
     assert item.repeat is not None
     count = times(frame.value(item.repeat))
-    if count > MAX_STEPS:
+    if count > MAX_NODES:
         raise too_many(item.repeat.span)
     yield {**item.values, **item.first}
     for _ in range(count - 1):
@@ -87,9 +87,7 @@ def _repetition(item: Use, frame: Frame, values: Mapping[str, Marked], where: Sp
     return result
 
 
-def _bound(
-    block: Block, values: Mapping[str, Marked], frame: Frame, scope: Scope, entering: int | None
-) -> Env:
+def _bound(block: Block, values: Mapping[str, Marked], frame: Frame, scope: Scope, entering: int | None) -> Env:
     """The spec's parameters and the block's own, in order, each from the caller or by default."""
     env: dict[str, Bound] = dict(frame.library.env)
     for name, default in block.params.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Value
-from cnnscope.spec import blocks, joins, place  # each teaches `expand` its kinds of layer
+from cnnscope.ops.arguments import shown
+from cnnscope.spec import blocks, joins, place
+from cnnscope.spec.bounds import refuse_huge, refuse_recursion
 from cnnscope.spec.marks import Marked, mark, parse
 from cnnscope.spec.network import Flags, Network
 from cnnscope.spec.problems import unknown
@@ -18,9 +19,10 @@ from cnnscope.spec.syntax import Document, Input
 from cnnscope.spec.values import Bound, Env, evaluate
 from cnnscope.spec.walk import Frame, Library, channels, expand, walk
 
-__all__ = ["SpecError", "build"]
+__all__ = ["EXPANDERS", "SpecError", "build"]
 
 EXPANDERS = (blocks, joins, place)
+"""Each teaches `expand` its kinds of layer when it is imported."""
 
 
 class SpecError(CnnscopeError):
@@ -33,7 +35,9 @@ class SpecError(CnnscopeError):
 
 def build(document: Document, settings: Mapping[str, object], shapes: Mapping[str, Sequence[int]]) -> Graph:
     """The graph of a spec with some parameters and input shapes replaced; `SpecError` if something does not fit."""
+    order = refuse_recursion(document.blocks)
     env = _settled(document, settings)
+    refuse_huge(document, order, env)
     inputs = {name: _value(entry, shapes.get(name)) for name, entry in document.inputs.items()}
     layout = next(iter(document.inputs.values())).layout
     net = Network(document.name, layout, inputs)
@@ -76,7 +80,7 @@ def _settled(document: Document, settings: Mapping[str, object]) -> Env:
             raise CnnscopeError(unknown("the spec has no parameter", name, document.params, None, code="E205"))
     env: dict[str, Bound] = {}
     for name, default in document.params.items():
-        value = _setting(settings[name]) if name in settings else evaluate(default, env, None)
+        value = _setting(name, settings[name]) if name in settings else evaluate(default, env, None)
         if value.value is None:
             hint = f"give it one with `--set {name}=...`"
             raise CnnscopeError.of("E204", f"parameter `{name}` has no value", span=default.span, hint=hint)
@@ -84,22 +88,25 @@ def _settled(document: Document, settings: Mapping[str, object]) -> Env:
     return env
 
 
-def _setting(value: object) -> Marked:
+def _setting(name: str, value: object) -> Marked:
     """A value given from outside: text is read as YAML, so that ``"32"`` is a number."""
-    return _unmarked(parse(value, "--set")) if isinstance(value, str) and value.strip() else mark(value)
-
-
-def _unmarked(value: Marked) -> Marked:
-    return mark(value.plain())
+    if not isinstance(value, str):
+        return mark(value)
+    try:
+        return mark(parse(value, name).plain() if value.strip() else None)
+    except CnnscopeError as error:
+        message = f"the value of parameter `{name}`, {shown(value)}, is {error.diagnostics[0].message}"
+        raise CnnscopeError.of("E203", message) from None
 
 
 def _freeze(net: Network, document: Document) -> None:
-    """Weights of every layer that a pattern of `freeze` names, or that lies in a group it names, stop being trainable."""
+    """What a pattern of `freeze` names, a layer or a group or a single weight, stops being trainable."""
     for pattern in document.freeze:
-        hits = {key for node in net.nodes for key in node.params.values() if _matches(key, str(pattern.value))}
+        text = str(pattern.value)
+        hits = [key for key, param in net.params.items() if not param.buffer and _matches(key, text)]
         if not hits:
-            hint = did_you_mean(str(pattern.value), list(net.names.nodes)[:2000])
-            raise CnnscopeError.of("E205", f"`{pattern.value}` freezes nothing", span=pattern.span, hint=hint)
+            hint = did_you_mean(text, list(net.names.nodes)[:2000])
+            raise CnnscopeError.of("E205", f"`{text}` freezes nothing", span=pattern.span, hint=hint)
         for key in hits:
             net.params[key] = replace(net.params[key], trainable=False)
 
@@ -107,6 +114,3 @@ def _freeze(net: Network, document: Document) -> None:
 def _matches(key: str, pattern: str) -> bool:
     parts = key.split(".")
     return any(fnmatchcase(".".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))
-
-
-Settings = Mapping[str, Any]

@@ -1,15 +1,11 @@
-"""What comes with a spec from outside: the file itself, and input shapes that replace its own."""
+"""Reading a spec's file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError, Span
-from cnnscope.ops.arguments import ArgumentError, Integers
 from cnnscope.spec.marks import MAX_BYTES
-from cnnscope.spec.problems import unknown
-from cnnscope.spec.syntax import Document
 
 
 def read_file(path: Path) -> bytes:
@@ -29,28 +25,3 @@ def read_file(path: Path) -> bytes:
 
 def _unreadable(path: Path, message: str, hint: str | None) -> CnnscopeError:
     return CnnscopeError.of("E109", message, span=Span(str(path), 1, 1), hint=hint)
-
-
-def input_shapes(
-    document: Document, given: Sequence[int] | Mapping[str, Sequence[int]] | None
-) -> dict[str, tuple[int, ...]]:
-    """Replacement shapes by input name; E205 for an unknown name, E203 for what is no shape."""
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        if len(document.inputs) > 1:
-            names = ", ".join(document.inputs)
-            raise CnnscopeError.of("E203", f"the network has several inputs: {names}", hint="give each shape its name")
-        given = {name: given for name in document.inputs}
-    shapes = {}
-    for name, shape in given.items():
-        if name not in document.inputs:
-            raise CnnscopeError(unknown("there is no input", name, document.inputs, None, code="E205"))
-        try:
-            shapes[name] = Integers(1).read(list(shape), None)
-        except ArgumentError as error:
-            raise CnnscopeError.of("E203", f"the shape of input `{name}`: {error.message}") from None
-        if len(shapes[name]) > 4:
-            message = f"the shape of input `{name}` has {len(shape)} numbers; leave the batch out"
-            raise CnnscopeError.of("E203", message, hint="channels and at most three spatial sizes are read")
-    return shapes

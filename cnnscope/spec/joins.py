@@ -21,7 +21,7 @@ def _(item: Join, frame: Frame, current: str | None) -> str:
     args = {**frame.defaults.get(item.op.tag, {}), **item.args}
     inherited = flags(frame, item.common)
     if item.paths is None:
-        nodes = inputs(frame, item.common, current)
+        nodes = list(inputs(frame, item.common, current))
         labels = [str(frame.value(name).value) for name in item.common.sources]
         where = spot(frame, item.common, item.op.tag, alone=True)
         node = _joined(frame, item, args, nodes, labels, where)
@@ -30,10 +30,7 @@ def _(item: Join, frame: Frame, current: str | None) -> str:
     node = source(frame, item.common, current)
     group, scope = _group(frame, item.common, item.op.tag)
     inner = frame.inside(item.common.span, scope=scope, flags=inherited)
-    nodes = [
-        _path(inner, item, name, body, i, node)
-        for i, (name, body) in enumerate(item.paths.items())
-    ]
+    nodes = [_path(inner, item, name, body, i, node) for i, (name, body) in enumerate(item.paths.items())]
     where = _row(inner, item.op.tag, item.common.span)
     result = _joined(inner, item, args, nodes, list(item.paths), where)
     frame.net.names.nodes[where.path] = result
@@ -79,16 +76,15 @@ def _share(frame: Frame, item: Join, number: int, node: str) -> str:
     share = total // paths
     axis = channel_axis(frame.net.values[node])
     args = _plain(axis=axis, start=number * share, stop=(number + 1) * share)
-    return place(frame, REGISTRY["slice"], args, [node], _row(frame, "split", item.common.span), item.common.span, frame.flags)
+    span = item.common.span
+    return place(frame, REGISTRY["slice"], args, [node], _row(frame, "split", span), span, frame.flags)
 
 
 def _plain(**values: object) -> Args:
     return {name: Arg(mark(value), False, value) for name, value in values.items()}
 
 
-def _joined(
-    frame: Frame, item: Join, args: Args, nodes: Sequence[str], labels: Sequence[str], where: Spot
-) -> str:
+def _joined(frame: Frame, item: Join, args: Args, nodes: Sequence[str], labels: Sequence[str], where: Spot) -> str:
     try:
         return place(frame, item.op, args, nodes, where, item.common.span, flags(frame, item.common))
     except CnnscopeError as error:
@@ -108,9 +104,7 @@ def _(item: Residual, frame: Frame, current: str | None) -> str:
     group, scope = _group(frame, item.common, "residual")
     if group is not None:
         scope.reserved = item.body.reserved
-    inner = frame.inside(
-        span, scope=scope, channels=channels(frame.net, node), flags=flags(frame, item.common)
-    )
+    inner = frame.inside(span, scope=scope, channels=channels(frame.net, node), flags=flags(frame, item.common))
     branch = walk(item.body, inner, node)
     assert branch is not None
     around = _shortcut(inner, item, node, branch)

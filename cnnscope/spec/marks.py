@@ -7,19 +7,18 @@ schema: ``no`` is a string, ``1e-3`` a number.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
-from cnnscope.ops.arguments import MAX_INT
+from cnnscope.ops.arguments import shown
+from cnnscope.spec.events import events
+from cnnscope.spec.scalars import Scalar, resolve
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 100
 MAX_VALUES = 300_000
-
-Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,18 @@ class Marked:
 
     def find(self, path: tuple[str | int, ...]) -> Span | None:
         """The place of the value under ``path``, or of the nearest value around it that has one."""
-        here, place = self, self.span
+        place = self.span
+        here: Marked | None = self
         for key in path:
-            if isinstance(here.value, dict) and key in here.value:
-                here = here.value[cast(str, key)]
-            elif isinstance(here.value, list) and isinstance(key, int) and key < len(here.value):
-                here = here.value[key]
-            else:
-                break
-            place = here.span or place
+            here = here.child(key) if here else None
+            place = (here.span if here else None) or place
         return place
+
+    def child(self, key: str | int) -> Marked | None:
+        """The value directly under ``key``, None if there is none."""
+        if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
+            return self.value[key]
+        return self.value.get(key) if isinstance(self.value, dict) and isinstance(key, str) else None
 
 
 def mark(value: Any, span: Span | None = None) -> Marked:
@@ -125,13 +126,13 @@ class _Builder:
         self.count = 0
 
     def build(self) -> Marked:
-        for kind, event in _events(self.text, self.filename):
+        for kind, event in events(self.text, self.filename):
             span = self._span(event)
             match kind:
                 case "DocumentStartEvent" if self.root is not None:
                     raise CnnscopeError.of("E107", "a spec is one YAML document, but another starts here", span=span)
                 case "AliasEvent":
-                    raise _refused(f"alias `*{event.anchor}`", span)
+                    raise _refused(f"alias {shown('*' + event.anchor)}", span)
                 case "ScalarEvent":
                     self._scalar(event, span)
                 case "SequenceStartEvent" | "MappingStartEvent":
@@ -150,9 +151,9 @@ class _Builder:
 
     def _refuse_properties(self, event: Any, span: Span) -> None:
         if event.anchor:
-            raise _refused(f"anchor `&{event.anchor}`", span)
+            raise _refused(f"anchor {shown('&' + event.anchor)}", span)
         if event.tag is not None:
-            raise _refused(f"tag `{event.tag}`", span)
+            raise _refused(f"tag {shown(event.tag)}", span)
 
     def _scalar(self, event: Any, span: Span) -> None:
         self._refuse_properties(event, span)
@@ -172,11 +173,8 @@ class _Builder:
             raise _refused("merge key `<<`", span)
         if text in top.keys:
             first = top.keys[text]
-            raise CnnscopeError(
-                Diagnostic(
-                    "E102", f"duplicate key `{text}` (first on line {first.line})", span, (Note("first here", first),)
-                )
-            )
+            message = f"duplicate key {shown(text)} (first on line {first.line})"
+            raise CnnscopeError(Diagnostic("E102", message, span, (Note("first here", first),)))
         top.keys[text] = span
         top.key = text
 
@@ -216,84 +214,6 @@ class _Builder:
         self._place(Marked(closed.value, span, closed.keys))
 
 
-def _events(text: str, filename: str) -> Iterator[tuple[str, Any]]:
-    """ruamel.yaml's events by class name; its syntax errors as E101."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            yield type(event).__name__, event
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        span = Span(filename, mark.line + 1, mark.column + 1) if mark else Span(filename, 1, 1)
-        raise CnnscopeError(_syntax_error(error, span, text)) from None
-    except YAMLError as error:  # the reader's, for characters YAML does not allow
-        raise CnnscopeError(_character_error(error, text, filename)) from None
-
-
-def _syntax_error(error: Any, span: Span, text: str) -> Diagnostic:
-    problem = str(error.problem or error.context or "cannot be read").strip().replace("'", "`")
-    lines = text.splitlines()
-    line = lines[span.line - 1] if span.line <= len(lines) else ""
-    hint = None
-    if "${" in line and '"${' not in line:
-        hint = 'quote expressions: "${4 * w}"'
-    elif "\t" in line[: len(line) - len(line.lstrip())]:
-        hint = "indent with spaces, not tabs"
-    notes = ()
-    if error.context and error.context_mark and error.problem:
-        place = Span(span.file, error.context_mark.line + 1, error.context_mark.column + 1)
-        notes = (Note(str(error.context), place),)
-    return Diagnostic("E101", f"not YAML: {problem}", span, notes, hint)
-
-
-def _character_error(error: Any, text: str, filename: str) -> Diagnostic:
-    position = getattr(error, "position", None)
-    if not isinstance(position, int) or position >= len(text):
-        return Diagnostic("E101", "not YAML: it holds characters that YAML does not allow", Span(filename, 1, 1))
-    before = text[:position]
-    place = Span(filename, before.count("\n") + 1, position - before.rfind("\n"))
-    return Diagnostic("E101", f"not YAML: character U+{ord(text[position]):04X} is not allowed", place)
-
-
 def _refused(what: str, span: Span) -> CnnscopeError:
     hint = "write repeated parts as `blocks:`, repeated values as `params:` or `defaults:`"
     return CnnscopeError.of("E107", f"the spec language has no {what}", span=span, hint=hint)
-
-
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS: dict[str, Scalar] = {"": None, "~": None} | {
-    form: value
-    for word, value in {"null": None, "true": True, "false": False}.items()
-    for form in (word, word.capitalize(), word.upper())
-}
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_DIGITS = len(str(MAX_INT))
-
-
-def resolve(text: str, span: Span | None = None) -> Scalar:
-    """A plain scalar by the YAML 1.2 core schema; numbers must be finite and whole ones fit 64 bits (E203)."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        digits = text.lstrip("+-0ox") or "0"
-        value = int(text, 0 if text.startswith(("0x", "0o")) else 10) if len(digits) <= _DIGITS else MAX_INT + 1
-        if abs(value) > MAX_INT:
-            raise CnnscopeError.of("E203", f"`{_shortened(text)}` is beyond 64 bits", span=span)
-        return value
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        if abs(number) == float("inf"):
-            raise CnnscopeError.of("E203", f"`{_shortened(text)}` is too large a number", span=span)
-        return number
-    if _NOT_FINITE.fullmatch(text):
-        raise CnnscopeError.of("E203", f"`{text}` is not a finite number", span=span)
-    return text
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
-
-

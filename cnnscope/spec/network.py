@@ -11,7 +11,7 @@ from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.ops.base import Op, shape_text
 from cnnscope.spec.scope import Names
 
-MAX_STEPS = 100_000
+MAX_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,15 @@ class Flags:
 NO_FLAGS = Flags()
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An op bound to its inputs, what it yields, and its weights and buffers by role."""
+
+    op: Op
+    output: Value
+    params: Mapping[str, Param]
+
+
 @dataclass(slots=True)
 class Network:
     """Nodes in order, weights by key, the strides accumulated on the way to each value."""
@@ -50,6 +59,8 @@ class Network:
     params: dict[str, Param] = field(default_factory=dict)
     scopes: dict[str, str] = field(default_factory=dict)
     strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    training_only: set[str] = field(default_factory=set)
+    made: dict[tuple[type[Op], str, tuple[Value, ...], bool], _Made] = field(default_factory=dict)
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -60,7 +71,7 @@ class Network:
     def step(self, span: Span | None) -> None:
         """Counts one layer visited; E105 when there are too many."""
         self.steps += 1
-        if self.steps > MAX_STEPS:
+        if self.steps > MAX_NODES:
             raise too_many(span)
 
     def place(
@@ -71,32 +82,48 @@ class Network:
 
         `ArgumentError` or `ShapeError`, both without a place, if arguments or inputs do not fit.
         """
-        x = tuple(self.values[name] for name in inputs)
-        op.check(x)
-        ndim = len(x[0].spatial) if x and x[0].kind == "map" else None
-        bound = op.read(args, ndim).bind(x)
-        output = bound.infer(x)
-        suffix = "" if part is None else f".{part or bound.tag}"
+        if len(self.nodes) >= MAX_NODES:
+            raise too_many(span)
+        for name in inputs:
+            if name in self.training_only and not flags.training_only:
+                hint = "say `training_only: true` here too"
+                raise ShapeError(f"`{name}` runs in training only", hint=hint, code="E205")
+        made = self._made(op, args, tuple(self.values[name] for name in inputs), flags.frozen)
+        suffix = "" if part is None else f".{part or made.op.tag}"
         name = row.path + suffix
         if name in self.values:
             raise ShapeError(f"two layers are called `{name}`", code="E207")
-        keys = self._weights(bound, x, row.weights + suffix, row.again, flags.frozen)
-        self.nodes.append(Node(name, bound, tuple(inputs), output, keys, row.path, span, flags.training_only))
-        self.values[name] = output
-        self.strides[name] = self._stride(bound, inputs)
+        keys = self._weights(made, row.weights + suffix, row.again)
+        self.nodes.append(Node(name, made.op, tuple(inputs), made.output, keys, row.path, span, flags.training_only))
+        self.values[name] = made.output
+        if flags.training_only:
+            self.training_only.add(name)
+        self.strides[name] = self._stride(made.op, inputs)
         return name
 
-    def _weights(self, op: Op, x: Sequence[Value], path: str, again: bool, frozen: bool) -> dict[str, str]:
-        keys: dict[str, str] = {}
-        for buffer, shapes in ((False, op.weights(x)), (True, op.buffers(x))):
-            for role, shape in shapes.items():
-                key = keys[role] = f"{path}.{role}"
-                if not again:
-                    self.params[key] = Param(shape, trainable=not frozen and not buffer, buffer=buffer)
-                elif key not in self.params or self.params[key].shape != shape:
-                    there = shape_text(self.params[key].shape) if key in self.params else "missing"
-                    message = f"the reused weights do not fit: `{key}` is {there} but {shape_text(shape)} is needed"
-                    raise ShapeError(message, code="E304")
+    def _made(self, op: type[Op], args: Mapping[str, Any], x: tuple[Value, ...], frozen: bool) -> _Made:
+        """The op bound to its inputs; equal layers, as repeated blocks have them, are worked out once."""
+        key = (op, repr(args), x, frozen)
+        if key not in self.made:
+            op.check(x)
+            ndim = len(x[0].spatial) if x and x[0].kind == "map" else None
+            bound = op.read(args, ndim).bind(x)
+            output = bound.infer(x)
+            weights = {role: Param(shape, trainable=not frozen) for role, shape in bound.weights(x).items()}
+            buffers = {role: Param(shape, trainable=False, buffer=True) for role, shape in bound.buffers(x).items()}
+            self.made[key] = _Made(bound, output, weights | buffers)
+        return self.made[key]
+
+    def _weights(self, made: _Made, path: str, again: bool) -> dict[str, str]:
+        keys = {role: f"{path}.{role}" for role in made.params}
+        for role, key in keys.items():
+            param = made.params[role]
+            if not again:
+                self.params[key] = param
+            elif key not in self.params or self.params[key].shape != param.shape:
+                there = shape_text(self.params[key].shape) if key in self.params else "missing"
+                message = f"the reused weights do not fit: `{key}` is {there} but {shape_text(param.shape)} is needed"
+                raise ShapeError(message, code="E304")
         return keys
 
     def _stride(self, op: Op, inputs: Sequence[str]) -> tuple[int, ...]:
@@ -118,4 +145,4 @@ class Network:
 
 def too_many(span: Span | None) -> CnnscopeError:
     """E105: the expansion would not end well."""
-    return CnnscopeError.of("E105", f"the spec expands to more than {MAX_STEPS:,} layers", span=span)
+    return CnnscopeError.of("E105", f"the spec expands to more than {MAX_NODES:,} layers and ops", span=span)

@@ -10,7 +10,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, Note, ShapeError, Span
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.ops.base import Op, shape_text
 from cnnscope.ops.composite import Composite
-from cnnscope.spec.arguments import ROLES, Context, Role, read_follower
+from cnnscope.spec.arguments import ROLES, Context, read_follower
 from cnnscope.spec.layers import read_body
 from cnnscope.spec.marks import Marked, mark
 from cnnscope.spec.network import Flags, Spot
@@ -61,7 +61,7 @@ def _node(
 
 def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -> CnnscopeError:
     """An argument's error at the value itself, wherever that was written."""
-    place, notes = span, ()
+    place, notes = span, tuple[Note, ...]()
     if error.where and error.where[0] in args:
         arg = args[str(error.where[0])]
         mark = frame.argument(arg)
@@ -71,7 +71,7 @@ def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -
     return CnnscopeError(Diagnostic(error.code, error.message, place, notes, error.hint))
 
 
-def follower(frame: Frame, role: Role, arg: Arg) -> Follower | None:
+def follower(frame: Frame, role: str, arg: Arg) -> Follower | None:
     """The layer that ``norm`` or ``act`` stands for at this place."""
     if not arg.moving:
         assert arg.plain is None or isinstance(arg.plain, Follower)
@@ -114,9 +114,7 @@ def _composite(
         body = replace(body, items=(*body.items[:-1], replace(last, args={**last.args, **roles})))
     frame.net.scopes[where.path] = op.tag
     scope = Scope(frame.net.names, where.path, where.weights, None, body.reserved)
-    inner = frame.inside(
-        span, scope=scope, env={}, defaults={}, channels=channels(frame.net, node), flags=inherited
-    )
+    inner = frame.inside(span, scope=scope, env={}, defaults={}, channels=channels(frame.net, node), flags=inherited)
     result = walk(body, inner, node)
     assert result is not None
     return result
@@ -130,7 +128,7 @@ def _stands_for(op: Composite, channels: int, span: Span | None) -> Body:
     return body
 
 
-def _settled(frame: Frame, role: Role, arg: Arg) -> Arg:
+def _settled(frame: Frame, role: str, arg: Arg) -> Arg:
     """``norm`` or ``act`` with every value worked out, so that it means the same anywhere."""
     found = follower(frame, role, arg)
     if found is None:

@@ -16,9 +16,13 @@ NAME = re.compile(r"[A-Za-z0-9_]*[A-Za-z_][A-Za-z0-9_]*")
 """A name: letters, digits and underscores, not digits alone (those number repetitions)."""
 
 
+class EnoughError(Exception):
+    """So much is wrong that more of it would help nobody."""
+
+
 @dataclass(slots=True)
 class Problems:
-    """What is wrong so far. Readers go on after a problem with whatever stays readable."""
+    """What is wrong so far. Readers go on after a problem with whatever stays readable, up to `EnoughError`."""
 
     found: list[Diagnostic] = field(default_factory=list)
 
@@ -28,16 +32,22 @@ class Problems:
         try:
             yield
         except CnnscopeError as error:
-            self.found.extend(error.diagnostics)
+            self.record(*error.diagnostics)
 
     def add(self, code: str, message: str, span: Span | None, *, hint: str | None = None) -> None:
-        self.found.append(Diagnostic(code, message, span, hint=hint))
+        """Records one problem."""
+        self.record(Diagnostic(code, message, span, hint=hint))
+
+    def record(self, *diagnostics: Diagnostic) -> None:
+        """Records problems; `EnoughError` when there are more than a reader can use."""
+        self.found.extend(diagnostics)
+        if len(self.found) >= MAX_REPORTED:
+            raise EnoughError
 
     def raise_all(self) -> None:
         """`CnnscopeError` with everything found, in the order of the file."""
         if self.found:
-            distinct = dict.fromkeys(self.found)
-            raise CnnscopeError(*sorted(distinct, key=_place)[:MAX_REPORTED])
+            raise CnnscopeError(*sorted(dict.fromkeys(self.found), key=_place))
 
 
 def _place(diagnostic: Diagnostic) -> tuple[int, int]:
@@ -89,14 +99,18 @@ def unknown(what: str, wrong: str, right: Iterable[str], span: Span | None, *, c
     """``{what} `wrong```, with the nearest right spelling or, if there are few, all of them."""
     choices = list(right)
     hint = did_you_mean(wrong, choices)
-    if hint is None and choices and len(choices) <= 12:
-        hint = f"it is one of {', '.join(f'`{choice}`' for choice in choices)}" if len(choices) > 1 else None
-        hint = hint or f"there is only `{choices[0]}`"
-    return Diagnostic(code, f"{what} `{wrong}`", span, hint=hint)
+    if hint is None and 1 <= len(choices) <= 12:
+        hint = f"known: {', '.join(f'`{choice}`' for choice in choices)}"
+    return Diagnostic(code, f"{what} {shown(wrong)}", span, hint=hint)
 
 
 def only(
-    value: Marked, known: Iterable[str], what: str, problems: Problems, *, code: str = "E202",
+    value: Marked,
+    known: Iterable[str],
+    what: str,
+    problems: Problems,
+    *,
+    code: str = "E202",
     aliases: Mapping[str, str] | None = None,
 ) -> None:
     """Records every key of a mapping that is not ``known``."""
@@ -107,4 +121,4 @@ def only(
         diagnostic = unknown(f"{what} has no key", key, known, value.keys.get(key, value.span), code=code)
         if aliases and key in aliases:
             diagnostic = Diagnostic(code, diagnostic.message, diagnostic.span, hint=f"did you mean `{aliases[key]}`?")
-        problems.found.append(diagnostic)
+        problems.record(diagnostic)

@@ -11,7 +11,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
 from cnnscope.ir import Value
 from cnnscope.ops.base import channel_axis
 from cnnscope.spec import expressions
-from cnnscope.spec.layers import condition
+from cnnscope.spec.arguments import condition
 from cnnscope.spec.marks import Marked
 from cnnscope.spec.network import Flags, Network, Spot
 from cnnscope.spec.problems import kind_of
@@ -109,16 +109,13 @@ def channels(net: Network, node: str | None) -> int | None:
 
 def spot(frame: Frame, common: Common, base: str, *, alone: bool = False) -> Spot:
     """Where a layer goes: under its own name or, without one, under ``base`` with a number (``alone``: from 2 on)."""
-    scope, weights = frame.scope, None
-    if frame.again is not None:
-        scope, name, weights = frame.again.scope, frame.again.name, frame.again.weights
-    elif common.name is not None:
-        name = common.name
+    again, scope = frame.again, frame.scope
+    if again is not None:
+        path, weights = join(again.scope.path, again.name), again.weights
     else:
-        name = scope.alone(base) if alone else scope.fresh(base)
-    path = join(scope.path, name)
+        name = common.name or (scope.alone(base) if alone else scope.fresh(base))
+        path, weights = join(scope.path, name), join(scope.weights, name)
     scope.names.take(path, common.name_span or common.span)
-    weights = weights if weights is not None else join(scope.weights, name)
     return Spot(path, weights, weights != path)
 
 
