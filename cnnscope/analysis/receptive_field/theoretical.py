@@ -141,11 +141,11 @@ def _fields(graph: Graph, rank: int, sources: tuple[str, ...]) -> Iterator[tuple
 
 def _along(path: Path, reach: _Reach, memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None]) -> _Reach:
     """The reach at the end of a path."""
-    actions = [action for move in path.moves for action in move.actions]
+    actions = path.actions
     if not actions:
         return reach
     via = reach.via.union(action.via for action in actions if isinstance(action, Global))
-    if not reach.maps or not stays_local(path):
+    if not reach.maps or not stays_local(actions):
         return _Reach((), (), via)
     return _Reach(_acted(reach.maps, actions, memo), _acted(reach.shortest, actions, memo), via)
 
@@ -185,11 +185,13 @@ def _shorter(a: QuasiAffine | None, b: QuasiAffine | None) -> QuasiAffine | None
 
 def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
     axes = positions(value, layout)
+    maps, shortest = reach.maps, reach.shortest
     channels = tuple(i for i in range(len(layout)) if i not in axes)
-    layout, actions = follow(layout, Whole(channels, "dense"))  # a unit is all its channels
-    if any(isinstance(action, Global) for action in actions):
-        actions = tuple(map(Unclear, range(len(reach.maps))))
-    maps, shortest = _acted(reach.maps, actions, {}), _acted(reach.shortest, actions, {})
+    if any(digit.moves for i in channels for digit in layout[i].digits):
+        layout, actions = follow(layout, Whole(channels, "dense"))  # a unit is all its channels
+        if any(isinstance(action, Global) for action in actions):
+            actions = tuple(map(Unclear, range(len(maps))))
+        maps, shortest = _acted(maps, actions, {}), _acted(shortest, actions, {})
     if any(m and not m.sizes for m in maps):  # every window lies between the pixels
         maps, shortest = (), ()
     return Field(maps, shortest, tuple(sorted(reach.via)), layout, axes)

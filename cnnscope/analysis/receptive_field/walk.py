@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from cnnscope.analysis.receptive_field.digits import Layout, seed, shape_of
@@ -27,6 +27,10 @@ class Path(NamedTuple):
 
     source: str
     moves: tuple[Move, ...]
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for move in self.moves for action in move.actions)
 
 
 class Visit(NamedTuple):
@@ -72,25 +76,23 @@ def walk(graph: Graph, sources: Collection[str]) -> Iterator[Visit]:
             continue
         paths, ends = [], []
         for i in reached:
-            moves, end = _moves(layouts[node.inputs[i]], reads[i], node.output.shape)
-            paths.append(Path(node.inputs[i], moves))
+            source = node.inputs[i]
+            same = not reads[i] and graph.value(source).shape == node.output.shape
+            moves, end = ((), layouts[source]) if same else _moves(layouts[source], reads[i], node.output.shape)
+            paths.append(Path(source, moves))
             ends.append(end)
         if not paths:
             yield Visit(node)
             continue
-        kept = [local[path.source] and stays_local(path) for path in paths]
+        kept = [local[path.source] and stays_local(path.actions) for path in paths]
         layout, merging = join(ends, kept, node.output.shape) if len(ends) > 1 else (ends[0], ())
         layouts[node.name], local[node.name] = layout, any(kept)
         yield Visit(node, tuple(paths), merging, layout)
 
 
-def stays_local(path: Path) -> bool:
-    """Whether a local field at the start of the path is still one at its end."""
-    return not any(
-        isinstance(action, Elsewhere) or (isinstance(action, Global) and not action.own)
-        for move in path.moves
-        for action in move.actions
-    )
+def stays_local(actions: Iterable[Action]) -> bool:
+    """Whether a local field before these actions is still one after them."""
+    return not any(isinstance(a, Elsewhere) or (isinstance(a, Global) and not a.own) for a in actions)
 
 
 def _moves(layout: Layout, steps: tuple[Step, ...], shape: tuple[int, ...]) -> tuple[tuple[Move, ...], Layout]:
@@ -99,7 +101,7 @@ def _moves(layout: Layout, steps: tuple[Step, ...], shape: tuple[int, ...]) -> t
         after, actions = follow(layout, step)
         moves.append(Move(step, layout, actions))
         layout = after
-    if steps and shape_of(layout) != shape:
+    if shape_of(layout) != shape:
         after, actions = follow(layout, Expand(shape))
         moves.append(Move(Expand(shape), layout, actions))
         layout = after
