@@ -77,7 +77,7 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
         f'<TD BGCOLOR="{stripe}" WIDTH="7" FIXEDSIZE="FALSE" CELLPADDING="0"> </TD>',
         f'<TD BGCOLOR="{fill}" ALIGN="LEFT" BALIGN="LEFT" CELLPADDING="5">'
         f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT><BR ALIGN="LEFT"/>'
-        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">{_text(_details(box, figure, options))}</FONT></TD>',
+        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">{_text(details(box, figure, options))}</FONT></TD>',
     ]
     if box.count > 1:
         badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")
@@ -89,7 +89,8 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{"".join(cells)}</TR></TABLE>'
 
 
-def _details(box: Box, figure: Diagram, options: Options) -> str:
+def details(box: Box, figure: Diagram, options: Options) -> str:
+    """The second line of a box: its name, parameters, share of the MACs, receptive field."""
     parts = [box.name]
     if box.cost.params:
         parts.append(f"{numbers.short(box.cost.params)} params")
