@@ -44,7 +44,8 @@ def check_expressions(value: Marked, params: Collection[str], problems: Problems
         problems.add("E206", error.message, value.span, hint=error.hint)
         return True
     for name in sorted(names - set(params)):
-        problems.record(unknown("there is no parameter", name, params, value.span, code="E205"))
+        hint = did_you_mean(name, params) or "declare it under `params`"
+        problems.add("E205", f"there is no parameter {shown(name)}", value.span, hint=hint)
     return True
 
 
@@ -167,7 +168,8 @@ def read_defaults(ctx: Context, value: Marked) -> Defaults:
     for tag, arguments in value.entries.items():
         span = value.keys.get(tag, value.span)
         if tag not in REGISTRY:
-            ctx.problems.record(unknown("unknown layer type", tag, REGISTRY, span, code="E201"))
+            hint = did_you_mean(tag, REGISTRY) or "defaults are arguments by layer type, such as `conv: {bias: false}`"
+            ctx.problems.add("E201", f"unknown layer type {shown(tag)}", span, hint=hint)
             continue
         with ctx.problems.caught():
             result[tag] = read_args(ctx, REGISTRY[tag], arguments, ())
@@ -175,6 +177,7 @@ def read_defaults(ctx: Context, value: Marked) -> Defaults:
 
 
 def read_common(ctx: Context, value: Marked, span: Span | None) -> Common:
+    """What a layer of any kind may say, ``span`` being the place of its type."""
     entries = value.value if isinstance(value.value, dict) else {}
     name, frozen, when = entries.get("name"), entries.get("frozen"), entries.get("when")
     text = None

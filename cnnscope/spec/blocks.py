@@ -34,8 +34,8 @@ from cnnscope.spec.walk import (
 def _(item: Use, frame: Frame, current: str | None) -> str:
     node = source(frame, item.common, current)
     inner = replace(frame, flags=flags(frame, item.common))
-    if item.each is not None and item.each[0].name is not None:
-        for row in item.each:
+    if item.each is not None and "name" in item.each.columns:
+        for row in item.each.rows:
             common = replace(item.common, name=row.name, name_span=row.span, sources=(), when=None)
             single = Use(item.block, {**item.values, **row.values}, common)
             node = _once(single, inner, node)
@@ -57,7 +57,7 @@ def _once(item: Use, frame: Frame, node: str) -> str:
 def _repetitions(item: Use, frame: Frame) -> Iterable[Mapping[str, Marked]]:
     """The parameters set for each repetition."""
     if item.each is not None:
-        yield from ({**item.values, **row.values} for row in item.each)
+        yield from ({**item.values, **row.values} for row in item.each.rows)
         return
     assert item.repeat is not None
     count = times(frame.value(item.repeat))

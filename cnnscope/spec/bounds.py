@@ -65,7 +65,7 @@ def _certain(body: Body) -> Iterator[Item]:
 
 def _times(item: Use, env: Env) -> int:
     if item.each is not None:
-        return len(item.each)
+        return len(item.each.rows)
     return _known(item.repeat, env) if item.repeat is not None else 1
 
 

@@ -55,9 +55,10 @@ def read_item(ctx: Context, entry: Marked) -> Item:
     """One layer."""
     if isinstance(entry.value, dict):
         if len(entry.value) != 1:
+            second = next(iter(list(entry.keys.values())[1:]), entry.span)
             hint = "put a `-` before each" if len(entry.value) > 1 else None
             message = f"a layer is one `op: arguments` pair, found {len(entry.value)} keys"
-            raise CnnscopeError.of("E104", message, span=entry.span, hint=hint)
+            raise CnnscopeError.of("E104", message, span=second, hint=hint)
         ((tag, value),) = entry.value.items()
         span = entry.keys.get(tag, entry.span)
     elif isinstance(entry.value, str):
@@ -80,12 +81,13 @@ def read_item(ctx: Context, entry: Marked) -> Item:
 def _unknown_op(tag: str, span: Span | None) -> CnnscopeError:
     other = _ELSEWHERE.get(tag.lower().replace("_", "").replace("-", ""))
     words = [*REGISTRY, *STRUCTURES]
-    hint = f"did you mean `{other}`?" if other else did_you_mean(tag.lower(), words)
+    hint = f"did you mean `{other}`?" if other else did_you_mean(tag.lower(), words) or "`cnnscope ops` lists them"
     return CnnscopeError.of("E201", f"unknown layer type {shown(tag)}", span=span, hint=hint)
 
 
 def _layer(ctx: Context, op: type[Op], value: Marked, span: Span | None) -> Layer:
     others = (*COMMON, "like") if op.like else COMMON
+    before = len(ctx.problems.found)
     args = read_args(ctx, op, value, others)
     given = {*args, *ctx.defaults.get(op.tag, {})}
     if op.like and isinstance(value.value, dict) and "like" in value.value:
@@ -96,21 +98,23 @@ def _layer(ctx: Context, op: type[Op], value: Marked, span: Span | None) -> Laye
         if op.like in args:
             ctx.problems.add("E202", f"`{op.tag}` takes `like` or `{op.like}`, not both", like.span)
         given.add(op.like)
-    if lacking := missing(op, given):
+    misspelt = len(ctx.problems.found) > before
+    if not misspelt and (lacking := missing(op, given)):
         ctx.problems.add("E204", f"`{op.tag}` needs `{lacking[0]}`: {lacking[1]}", span)
     return Layer(op, args, read_common(ctx, value, span))
 
 
 def _join(ctx: Context, op: type[Op], value: Marked, span: Span | None) -> Join:
+    example = f"`{op.tag}: {{from: [a, b]}}` or `{op.tag}: {{paths: {{a: [...], b: [...]}}}}`"
+    check.mapping(value, f"`{op.tag}`", example=example)
     args = read_args(ctx, op, value, (*COMMON, "paths", "split"))
     common = read_common(ctx, value, span)
-    entries = value.value if isinstance(value.value, dict) else {}
+    entries = value.entries
     if "paths" not in entries:
         if "split" in entries:
             ctx.problems.add("E202", "`split` goes with `paths`", value.keys.get("split", span))
         if not common.sources:
-            hint = f"write `{op.tag}: {{from: [a, b]}}` or `{op.tag}: {{paths: {{a: [...], b: [...]}}}}`"
-            ctx.problems.add("E204", f"`{op.tag}` needs `from` or `paths`", span, hint=hint)
+            ctx.problems.add("E204", f"`{op.tag}` needs `from` or `paths`", span, hint=f"write {example}")
         return Join(op, args, common)
     if len(common.sources) > 1:
         ctx.problems.add("E203", "paths start from one layer, but `from` names several", common.sources[1].span)

@@ -15,7 +15,7 @@ def join(path: str, name: str) -> str:
 
 @dataclass(slots=True)
 class Names:
-    """All names of a network: where each was taken, and the graph node a finished one stands for."""
+    """All names of a network: where each was taken (None: by an input), and the node a finished one stands for."""
 
     taken: dict[str, Span | None] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
@@ -25,9 +25,10 @@ class Names:
         """Reserves a path; E207 if it is another layer's."""
         if path in self.taken:
             first = self.taken[path]
-            where = f" (first on line {first.line})" if first else ""
-            notes = (Note("first here", first),) if first else ()
-            raise CnnscopeError(Diagnostic("E207", f"two layers are called `{path}`{where}", span, notes))
+            if first is None:
+                raise CnnscopeError.of("E207", f"`{path}` is the name of an input", span=span)
+            message = f"two layers are called `{path}` (first on line {first.line})"
+            raise CnnscopeError(Diagnostic("E207", message, span, (Note("first here", first),)))
         self.taken[path] = span
 
 

@@ -80,6 +80,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """What ``each`` says: one repetition a row, a parameter a column. A column ``name`` names the rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """A block put to use: once, ``repeat`` times, or once for each row of a table."""
 
@@ -88,7 +96,7 @@ class Use:
     common: Common
     repeat: Marked | None = None
     first: Mapping[str, Marked] = field(default_factory=dict)
-    each: tuple[Row, ...] | None = None
+    each: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

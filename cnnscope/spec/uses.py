@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import replace
 
 from cnnscope.errors import CnnscopeError, Span
 from cnnscope.spec import problems as check
 from cnnscope.spec.arguments import COMMON, Context, check_expressions, read_common
 from cnnscope.spec.marks import Marked
 from cnnscope.spec.problems import kind_of, unknown
-from cnnscope.spec.syntax import Common, Row, Use
+from cnnscope.spec.syntax import Common, Row, Table, Use
+
+KEYS = ("block", "with", "repeat", "first", "each", *COMMON)
 
 
 def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
+    """``use: NAME`` or ``use: {block: NAME, ...}``."""
     if not isinstance(value.value, dict):
-        return Use(_block(ctx, value), {}, Common(span)) if _complete(ctx, value, {}, None, span) else _nothing(span)
-    known = ("block", "with", "repeat", "first", "each", *COMMON)
-    check.only(value, known, "`use`", ctx.problems, aliases={"params": "with", "times": "repeat", "n": "repeat"})
+        block = _block(ctx, value)
+        _complete(ctx, block, (), span)
+        return Use(block, {}, Common(span))
+    check.only(value, KEYS, "`use`", ctx.problems, aliases={"params": "with", "times": "repeat", "n": "repeat"})
     entries = value.value
     if "block" not in entries:
         raise CnnscopeError.of("E204", "`use` needs `block`", span=span, hint="write `use: {block: NAME, ...}`")
@@ -28,34 +33,26 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
     if repeat is not None and not check_expressions(repeat, ctx.params, ctx.problems):
         with ctx.problems.caught():
             times(repeat)
-    _exclusions(ctx, value, entries, values, each)
-    _complete(ctx, entries["block"], values, each, span)
+    if "first" in entries and repeat is None:
+        hint = f"put its values into {'`with`' if each is None else 'the table'}"
+        ctx.problems.add("E202", "`first` goes with `repeat`", value.keys.get("first"), hint=hint)
+    columns = each.columns if each else ()
+    if each:
+        _check_exclusive(ctx, value, each)
+    _complete(ctx, block, (*values, *columns), span)
     return Use(block, values, read_common(ctx, value, span), repeat, first, each)
 
 
-def _nothing(span: Span | None) -> Use:
-    """Stands for a `use` whose problems are recorded; it is never expanded."""
-    return Use("", {}, Common(span))
-
-
-def _exclusions(
-    ctx: Context, value: Marked, entries: Mapping[str, Marked], values: Mapping[str, Marked],
-    each: tuple[Row, ...] | None,
-) -> None:  # fmt: skip
-    if "first" in entries and "repeat" not in entries:
-        hint = "put its values into `with`" if each is None else "put its values into the table"
-        ctx.problems.add("E202", "`first` goes with `repeat`", value.keys.get("first", value.span), hint=hint)
-    if each is None:
-        return
-    if "repeat" in entries:
-        ctx.problems.add("E202", "`each` is a table instead of `repeat`", value.keys.get("repeat", value.span))
-    columns = each[0].values if each else {}
-    for name in values:
-        if name in columns:
-            span = entries["with"].keys.get(name, value.span)
-            ctx.problems.add("E202", f"`{name}` is in `with` and in the table", span)
-    if "name" in entries and each and each[0].name is not None:
-        ctx.problems.add("E202", "the table names its rows, so `name` has no place", value.keys.get("name", value.span))
+def _check_exclusive(ctx: Context, value: Marked, each: Table) -> None:
+    """What a table takes the place of may not stand beside it."""
+    if "repeat" in value.entries:
+        ctx.problems.add("E202", "`each` is a table instead of `repeat`", value.keys.get("repeat"))
+    if "name" in value.entries and "name" in each.columns:
+        ctx.problems.add("E202", "the table names its rows, so `name` has no place", value.keys.get("name"))
+    values = value.entries.get("with", Marked({}))
+    for name in values.entries:
+        if name in each.columns:
+            ctx.problems.add("E202", f"`{name}` is in `with` and in the table", values.keys.get(name))
 
 
 def times(value: Marked) -> int:
@@ -70,7 +67,8 @@ def times(value: Marked) -> int:
 def _block(ctx: Context, value: Marked) -> str:
     name = check.word(value, "`block`")
     if name not in ctx.blocks:
-        raise CnnscopeError(unknown("there is no block", name, ctx.blocks, value.span, code="E205"))
+        diagnostic = unknown("there is no block", name, ctx.blocks, value.span, code="E205")
+        raise CnnscopeError(diagnostic if ctx.blocks else replace(diagnostic, hint="define it under `blocks`"))
     return name
 
 
@@ -86,38 +84,32 @@ def _values(ctx: Context, block: str, what: str, value: Marked | None) -> dict[s
     return entries
 
 
-def _complete(
-    ctx: Context, block: Marked, values: Mapping[str, Marked], each: tuple[Row, ...] | None, span: Span | None
-) -> bool:
-    name = _block(ctx, block)
-    given = {*values, *(each[0].values if each else {})}
-    lacking = [p for p, default in ctx.blocks[name].items() if default.value is None and p not in given]
-    for param in lacking:
-        hint = f"write `use: {{block: {name}, with: {{{param}: ...}}}}`"
-        ctx.problems.add("E204", f"block `{name}` needs `{param}`", span, hint=hint)
-    return not lacking
+def _complete(ctx: Context, block: str, given: Collection[str], span: Span | None) -> None:
+    for param, default in ctx.blocks[block].items():
+        if default.value is None and param not in given:
+            hint = f"write `use: {{block: {block}, with: {{{param}: ...}}}}`"
+            ctx.problems.add("E204", f"block `{block}` needs `{param}`", span, hint=hint)
 
 
-def _table(ctx: Context, block: str, value: Marked) -> tuple[Row, ...]:
+def _table(ctx: Context, block: str, value: Marked) -> Table:
     rows = check.sequence(value, "`each`", example="`each: [[name, out], [c3, 256]]`")
     if len(rows) < 2:
         raise CnnscopeError.of("E106", "`each` needs a header and at least one row", span=value.span)
-    header = [check.word(cell, "a column") for cell in check.sequence(rows[0], "the header of `each`")]
-    for cell in rows[0].items:
-        if cell.value != "name" and cell.value not in ctx.blocks[block]:
-            choices = ["name", *ctx.blocks[block]]
-            message = f"block `{block}` has no parameter"
-            ctx.problems.record(unknown(message, str(cell.value), choices, cell.span))
-    if len(set(header)) < len(header):
-        raise CnnscopeError.of("E106", "a column stands twice in the header of `each`", span=rows[0].span)
+    header = tuple(check.word(cell, "a column") for cell in check.sequence(rows[0], "the header of `each`"))
+    choices = ("name", *ctx.blocks[block])
+    for column, cell in zip(header, rows[0].items, strict=True):
+        if column not in choices:
+            ctx.problems.record(unknown(f"block `{block}` has no parameter", column, choices, cell.span))
+        elif header.count(column) > 1:
+            ctx.problems.add("E106", f"column `{column}` stands twice in the header", cell.span)
     result: list[Row] = []
     for row in rows[1:]:
         with ctx.problems.caught():
             result.append(_row(ctx, header, row))
-    return tuple(result)
+    return Table(header, tuple(result))
 
 
-def _row(ctx: Context, header: list[str], row: Marked) -> Row:
+def _row(ctx: Context, header: tuple[str, ...], row: Marked) -> Row:
     cells = check.sequence(row, "a row of `each`")
     if len(cells) != len(header):
         values = "value" if len(cells) == 1 else "values"

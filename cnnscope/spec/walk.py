@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
 from cnnscope.ir import Value
+from cnnscope.ops.arguments import shown
 from cnnscope.ops.base import channel_axis
 from cnnscope.spec import expressions
 from cnnscope.spec.arguments import condition
@@ -204,11 +205,11 @@ def unknown_layer(frame: Frame, scope: Scope, name: Marked) -> CnnscopeError:
             notes = (Note("it is written here", names.omitted[path]),)
             return CnnscopeError(Diagnostic("E205", f"`{text}` is left out by its `when`", name.span, notes))
         if text in level.reserved or path in names.taken:
-            hint = "a layer reads only what stands above it"
-            return CnnscopeError.of("E205", f"`{text}` is not finished here", span=name.span, hint=hint)
+            above = "a layer reads only what stands above it"
+            return CnnscopeError.of("E205", f"`{text}` is not finished here", span=name.span, hint=above)
     prefixes = [f"{level.path}." if level.path else "" for level in around]
     visible = [path.removeprefix(prefix) for prefix in prefixes for path in names.nodes if path.startswith(prefix)]
     near = did_you_mean(text, [*frame.net.inputs, *dict.fromkeys(visible[:2000])])
     edge = "a block sees its own layers, its parameters and the inputs; pass other names in as parameters"
     hint = near or (edge if around[-1].path and around[-1].parent is None else None)
-    return CnnscopeError.of("E205", f"no layer is called `{text}` here", span=name.span, hint=hint)
+    return CnnscopeError.of("E205", f"no layer is called {shown(text)} here", span=name.span, hint=hint)
