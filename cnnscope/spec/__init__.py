@@ -23,10 +23,12 @@ class Spec:
 
     ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` what a catalogue shows; ``weights``,
     ``data`` and ``labels`` are paths resolved from the spec's folder (``labels`` may be the names themselves).
+    ``heads`` are the outputs that have a name, and the node each one is.
     """
 
     name: str
     graph: Graph
+    heads: Mapping[str, str] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
@@ -52,11 +54,12 @@ def load(
     root = parse(read_file(path) if text is None else text, str(path))
     document = read_document(root, path.stem)
     graph = build(document, set or {}, input_shapes(document, input))
+    heads = dict(zip((head.group.common.name or "" for head in document.heads), graph.outputs, strict=False))
     extra = document.metadata
     folder = path.parent
     labels = extra.get("labels")
     return Spec(
-        document.name, graph, extra.get("reference", {}), extra.get("about", {}), extra.get("preprocess", {}),
+        document.name, graph, heads, extra.get("reference", {}), extra.get("about", {}), extra.get("preprocess", {}),
         folder / extra["weights"] if "weights" in extra else None,
         folder / extra["data"] if "data" in extra else None,
         tuple(map(str, labels)) if isinstance(labels, list) else folder / labels if labels is not None else None,

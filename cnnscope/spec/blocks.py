@@ -25,6 +25,7 @@ from cnnscope.spec.walk import (
     noted,
     source,
     spot,
+    start,
     unknown_layer,
     walk,
 )
@@ -99,15 +100,14 @@ def _bound(block: Block, values: Mapping[str, Marked], frame: Frame, scope: Scop
 
 
 @expand.register
-def _(item: Group, frame: Frame, current: str | None) -> str | None:
+def _(item: Group, frame: Frame, current: str | None) -> str:
     node = source(frame, item.common, current) if item.common.sources or frame.again else current
     where = spot(frame, item.common, "head")
     net = frame.net
     net.scopes[where.path] = "head"
     scope = Scope(net.names, where.path, where.weights, frame.scope, item.body.reserved)
     inner = frame.inside(item.common.span, scope=scope, channels=channels(net, node), flags=flags(frame, item.common))
-    node = walk(item.body, inner, node)
-    return node if node is None else finish(frame, item, where, node)
+    return finish(frame, item, where, start(frame, item.common, walk(item.body, inner, node)))
 
 
 @expand.register

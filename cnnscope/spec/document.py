@@ -180,13 +180,17 @@ def _head(ctx: Context, name: str, entry: Marked, span: Span | None) -> Head:
 
 
 def _freeze(top: Mapping[str, Marked], problems: Problems) -> tuple[Marked, ...]:
-    patterns: list[Marked] = []
-    if "freeze" in top:
-        with problems.caught():
-            found = check.sequence(top["freeze"], "`freeze`", example="`freeze: [stage1, conv*]`")
-            if len(found) > MAX_PATTERNS:
-                problems.add("E105", f"`freeze` has more than {MAX_PATTERNS} patterns", found[MAX_PATTERNS].span)
-            for pattern in found[:MAX_PATTERNS]:
-                check.word(pattern, "a pattern of `freeze`")
-                patterns.append(pattern)
-    return tuple(patterns)
+    if "freeze" not in top:
+        return ()
+    with problems.caught():
+        patterns = check.sequence(top["freeze"], "`freeze`", example="`freeze: [stage1, conv*]`")
+        texts = [check.word(pattern, "a pattern of `freeze`") for pattern in patterns]
+        if sum(map(is_wildcard, texts)) > MAX_PATTERNS:
+            problems.add("E105", f"`freeze` has more than {MAX_PATTERNS} patterns with wildcards", top["freeze"].span)
+        return tuple(patterns)
+    return ()
+
+
+def is_wildcard(pattern: str) -> bool:
+    """Whether a pattern of `freeze` is more than a name."""
+    return any(character in pattern for character in "*?[")

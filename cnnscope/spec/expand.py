@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from itertools import accumulate
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Value
 from cnnscope.ops.arguments import shown
 from cnnscope.spec import blocks, joins, place
 from cnnscope.spec.bounds import refuse_huge, refuse_recursion
+from cnnscope.spec.document import is_wildcard
 from cnnscope.spec.marks import Marked, mark, parse
 from cnnscope.spec.network import Flags, Network
 from cnnscope.spec.problems import unknown
@@ -46,6 +48,8 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
     frame = Frame(net, Library(document.blocks, env), scope, env, document.defaults, channels(net, start))
     try:
         outputs = _walk(document, frame, start)
+        if not net.nodes:
+            raise CnnscopeError.of("E103", "every layer is left out by its `when`")
         _freeze(net, document)
     except CnnscopeError as error:
         raise SpecError(error, net.graph() if net.nodes else None) from None
@@ -61,8 +65,8 @@ def _walk(document: Document, frame: Frame, start: str | None) -> list[str]:
         frame.net.step(head.group.common.span)
         inner = replace(frame, channels=channels(frame.net, node), flags=Flags(training_only=head.training_only))
         result = expand(head.group, inner, node)
-        if result is not None:
-            outputs.append(result)
+        assert result is not None
+        outputs.append(result)
     return outputs
 
 
@@ -101,16 +105,24 @@ def _setting(name: str, value: object) -> Marked:
 
 def _freeze(net: Network, document: Document) -> None:
     """What a pattern of `freeze` names, a layer or a group or a single weight, stops being trainable."""
+    if not document.freeze:
+        return
+    inside = _keys_inside(net)
     for pattern in document.freeze:
         text = str(pattern.value)
-        hits = [key for key, param in net.params.items() if not param.buffer and _matches(key, text)]
-        if not hits:
-            hint = did_you_mean(text, list(net.names.nodes)[:2000])
+        paths = fnmatch.filter(inside, text) if is_wildcard(text) else [text] if text in inside else []
+        if not paths:
+            hint = did_you_mean(text, list(inside)[:2000])
             raise CnnscopeError.of("E205", f"`{text}` freezes nothing", span=pattern.span, hint=hint)
-        for key in hits:
+        for key in {key for path in paths for key in inside[path]}:
             net.params[key] = replace(net.params[key], trainable=False)
 
 
-def _matches(key: str, pattern: str) -> bool:
-    parts = key.split(".")
-    return any(fnmatchcase(".".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))
+def _keys_inside(net: Network) -> dict[str, list[str]]:
+    """The weights in every layer and group, by its path; a weight's own key is a path too."""
+    inside: dict[str, list[str]] = {}
+    for key, param in net.params.items():
+        parts = key.split(".")
+        for path in accumulate(parts, "{}.{}".format) if not param.buffer else ():
+            inside.setdefault(path, []).append(key)
+    return inside

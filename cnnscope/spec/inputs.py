@@ -53,8 +53,10 @@ def _input(name: str, value: Marked, problems: Problems) -> Input:
         raise CnnscopeError.of("E204", f"`{name}` needs `shape`", span=value.span, hint=f"write `{name}: {EXAMPLE}`")
     layout = _layout(entries["layout"]) if "layout" in entries else "CHW"
     shape = read_shape(entries["shape"], f"`shape` of `{name}`")
-    if "layout" not in entries:
-        _refuse_guess(name, shape, entries["shape"])
+    if "layout" not in entries and looks_like_hwc(shape):  # silence would give plausible nonsense
+        message = f"`shape` of `{name}` says {shape[0]} channels of {shape[1]}x{shape[2]}"
+        hint = "say `layout: HWC`, or `layout: CHW` if that is meant"
+        raise CnnscopeError.of("E203", message, span=entries["shape"].span, hint=hint)
     return Input(shape, layout, entries["shape"].span)
 
 
@@ -81,12 +83,9 @@ def read_shape(value: Marked, what: str) -> tuple[int, ...]:
     return shape
 
 
-def _refuse_guess(name: str, shape: tuple[int, ...], mark: Marked) -> None:
-    """224x224x3 without a layout is nearly always HWC; silence would give plausible nonsense."""
-    if len(shape) == 3 and shape[0] == shape[1] > 4 and shape[2] in (1, 3, 4):
-        message = f"`shape` of `{name}` says {shape[0]} channels of {shape[1]}x{shape[2]}"
-        hint = "say `layout: HWC`, or `layout: CHW` if that is meant"
-        raise CnnscopeError.of("E203", message, span=mark.span, hint=hint)
+def looks_like_hwc(shape: Sequence[int]) -> bool:
+    """Whether a shape without a layout is nearly surely height, width, channels, such as 224x224x3."""
+    return len(shape) == 3 and shape[0] == shape[1] > 4 and shape[2] in (1, 3, 4)
 
 
 def input_shapes(
