@@ -19,7 +19,9 @@ from typing import Any, cast
 from cnnscope.analysis.summary import Level, Summary, summarize
 from cnnscope.ir import Graph
 from cnnscope.render.checks import CheckReport, Comparand
+from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
+from cnnscope.render.unit import UnitReport
 from cnnscope.sources import InputSize
 from cnnscope.sources import load as load_source
 
@@ -29,12 +31,16 @@ Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[
 
 @dataclass(frozen=True)
 class Model:
-    """A network and what can be asked of it. ``reference`` has known totals, ``about`` year and origin."""
+    """A network and what can be asked of it.
+
+    ``reference`` has known totals, ``about`` year and origin, ``notes`` what to know about how it was loaded.
+    """
 
     graph: Graph
     source: str
     reference: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,6 +78,22 @@ class Model:
         """Theoretical receptive fields, and with ``exact`` their clipped extremes at this input size (needs numpy)."""
         return self.report("rf", level=level, exact=exact)
 
+    def unit(self, layer: str, position: Sequence[int]) -> UnitReport:
+        """What the unit at ``position`` (an index per spatial axis, from 0) of ``layer`` sees (needs numpy).
+
+        `CnnscopeError` for an unknown layer (E205), no position of it (E203), or one behind an unsupported op (E306).
+        """
+        from cnnscope.analysis.receptive_field import theoretical
+        from cnnscope.analysis.receptive_field.exact import exact
+        from cnnscope.analysis.receptive_field.places import find
+
+        answers = exact(self.graph, [layer])
+        full, local = answers.box(layer, position), answers.box(layer, position, local=True)
+        field = theoretical(self.graph)[find(self.graph, layer)]
+        return UnitReport(
+            self.graph, self.source, layer, tuple(position), field.box(position), local, full, field.via
+        )
+
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
         totals = self._summary.totals
@@ -86,7 +108,7 @@ class Model:
         """What the verb of that name prints."""
         plain = (level, batch, dtype) == ("layer", 1, "float32")
         summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
-        ranges = exact_ranges(self.graph, level) if exact else {}
+        ranges = _exact_ranges(self.graph, summary) if exact else {}
         return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
 
 
@@ -104,7 +126,17 @@ def load(
     if isinstance(source, Graph):
         return Model(source, source.name)
     loaded = load_source(str(source), inputs=_sizes(input), settings=set)
-    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about)
+    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes)
+
+
+def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:
+    """Extremes of the clipped local field by row, where there is one."""
+    from cnnscope.analysis.receptive_field.exact import exact
+
+    rows = [row.name for row in summary.rows if row.receptive_field is not None]
+    answers = exact(graph, rows)
+    ranges = ((name, answers.range(name, local=True)) for name in rows)
+    return {name: {"min": list(found.min), "max": list(found.max)} for name, found in ranges if found}
 
 
 def _sizes(sizes: Sizes | None) -> tuple[InputSize, ...]:

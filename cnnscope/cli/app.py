@@ -103,10 +103,20 @@ def _failed(error: CnnscopeError, words: Sequence[str]) -> int:
         from rich.text import Text
 
         console = Console(stderr=True, force_terminal=True, soft_wrap=True)
-        console.print(Text.assemble(*diagnostics.segments(error)), highlight=False, end="")
+        console.print(Text.assemble(*diagnostics.segments(error, _lines)), highlight=False, end="")
     else:
-        print(diagnostics.text(error), file=sys.stderr)
+        print(diagnostics.text(error, _lines), file=sys.stderr)
     return error.exit_code
+
+
+def _lines(name: str) -> Sequence[str]:
+    """The lines of what a diagnostic points into: a file, or what was on standard input."""
+    from cnnscope.render import diagnostics
+    from cnnscope.sources import spec_file
+
+    if name == spec_file.STDIN:
+        return diagnostics.text_lines(spec_file.standard_input())
+    return diagnostics.file_lines(name)
 
 
 def _bug(error: Exception, words: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ def check(
     output = Output.of(form, path, color, quiet)
     chosen = (*(sources or ()), *(zoo.names() if every else ()))
     if not chosen:
-        raise CnnscopeError.of("E400", "missing argument `SOURCE...`", hint="name a model, or say `--all`")
+        raise CnnscopeError.of("E400", "missing argument `SOURCE`", hint="name a model, or say `--all`")
     reports = [load(source, (), ()).check() for source in dict.fromkeys(chosen)]
     merged = CheckReport(
         tuple(comparand for report in reports for comparand in report.comparands),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,7 +54,10 @@ def load(source: str, inputs: Sequence[str], settings: Sequence[str]) -> Model:
     from cnnscope import api
     from cnnscope.sources.inputs import parse_inputs
 
-    return api.load(source, input=parse_inputs(inputs), set=parse_settings(settings))
+    model = api.load(source, input=parse_inputs(inputs), set=parse_settings(settings))
+    for note in model.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return model
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:
@@ -85,7 +89,8 @@ def _report(model: Model, question: Question) -> LayerReport:
 def _view(report: LayerReport, question: Question, output: Output) -> LayerReport:
     from cnnscope.render.columns import FIGURES
 
-    keys = _split(question.columns) or (tuple(FIGURES) if question.verbose else ())
+    every = tuple(key for key in FIGURES if key != "rf_exact" or report.exact)
+    keys = _split(question.columns) or (every if question.verbose else ())
     return report.view(columns=keys, depth=question.depth, bare=output.quiet)
 
 

@@ -36,7 +36,7 @@ Input = Annotated[
     list[str] | None,
     typer.Option(
         "--input", metavar="SIZE", rich_help_panel=_NETWORK,
-        help="Size of the input, channels first: 3x224x224; of one of several: left=3x64x64, ids=128:int64.",
+        help="Size of the input as its author writes it: 3x224x224; of one of several: left=3x64x64, ids=128:int64.",
     ),
 ]  # fmt: skip
 Settings = Annotated[

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 BROKEN_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended."""
+
+
+UNBOUNDED = 1_000
+"""Characters a line may have where no terminal limits it."""
 
 
 class Format(StrEnum):
@@ -93,11 +98,9 @@ class Output:
         from rich.console import Console
 
         colored = self.color.on(sys.stdout)
-        width = None if sys.stdout.isatty() else 1_000
-        console = Console(force_terminal=colored, color_system="auto" if colored else None, width=width)
-        if colored and console.color_system is None:
-            console = Console(force_terminal=True, color_system="standard", width=width)
-        console.print(result, highlight=False, crop=False)
+        width = max(get_terminal_size().columns, result.table().narrowest) if sys.stdout.isatty() else UNBOUNDED
+        console = Console(force_terminal=colored, color_system="standard" if colored else None, width=width)
+        console.print(result, highlight=False)
 
     def write(self, action: Callable[[], None]) -> None:
         """Writes to stdout; a reader that has gone away ends the program without a word."""

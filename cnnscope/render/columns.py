@@ -86,7 +86,7 @@ def _field(heading: str, about: str, part: Callable[[Field], str]) -> Figure:
 
 
 def _type(row: Row, _: Context) -> str:
-    what = row.op if row.label == row.op else f"{row.op} {row.label}"
+    what = row.label if row.label.split(" ")[0] == row.op else f"{row.op} {row.label}"
     marks = [*row.followers]
     marks += [mark for mark in ("shared", "unused", "training only") if getattr(row, mark.replace(" ", "_"))]
     return ", ".join((what, *marks))
@@ -110,7 +110,10 @@ def _exact(row: Row, context: Context) -> str:
 
 FIGURES: dict[str, Figure] = {
     "name": _name("layer", "the layer's name", lambda row, _: row.name),
-    "op": _name("type", "its type, what distinguishes it, and what follows inside the layer", _type),
+    "op": Figure(
+        "type", "its type, what distinguishes it, and what follows inside the layer", _type, lambda row, _: row.op,
+        right=False,
+    ),
     "inputs": _name("reads", "the layers it reads", lambda row, _: ", ".join(row.inputs)),
     "input_shapes": Figure("input", "shapes of what it reads, without batch", _inputs, _inputs),
     "output_shape": Figure("output", "shape of what it makes, without batch", _output, _output),

@@ -32,5 +32,7 @@ def line(columns: Iterable[str], layout: str = "CHW", dtype: str = "float32", ba
         (_WEIGHTS | _ACTIVATIONS, f"bytes at {dtype}"),
         (_ACTIVATIONS, f"activations of batch {batch} at inference, nothing reused in place"),
         (_FIELDS, "RF = theoretical receptive field in input pixels, padding counted; image = all of it"),
+        ({"rf_centre"}, "pixel 0 has its centre at 0"),
+        ({"rf_exact"}, "exact = smallest and largest at this input size, inside the image"),
     ]
     return "; ".join(text for keys, text in parts if shown & keys)

@@ -37,9 +37,14 @@ def file_lines(name: str) -> Sequence[str]:
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return ()
-        return _NEWLINE.split(path.read_text(encoding="utf-8", errors="replace").removeprefix("\ufeff"))
+        return text_lines(path.read_bytes())
     except (OSError, ValueError):  # gone, unreadable, or not a file name at all: the message stands without it
         return ()
+
+
+def text_lines(content: bytes) -> Sequence[str]:
+    """The lines of a text, split where YAML splits them."""
+    return _NEWLINE.split(content.decode(errors="replace").removeprefix("\ufeff"))
 
 
 def text(error: CnnscopeError, lines: Lines = file_lines) -> str:

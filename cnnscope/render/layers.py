@@ -11,7 +11,7 @@ from cnnscope.ir import Graph
 from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
 from cnnscope.render.fields import Exact, field_record, size_text
-from cnnscope.render.grouping import table_lines
+from cnnscope.render.grouping import enclosing, table_lines
 from cnnscope.render.result import Cell, Result, header
 from cnnscope.render.table import Column, Line, Table
 
@@ -46,8 +46,7 @@ class LayerReport(Result):
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns shown; exact receptive fields only where they were computed."""
-        keys = self.columns or PRESETS[self.verb]
-        return tuple(key for key in keys if key != "rf_exact" or self.exact or self.columns)
+        return self.columns or tuple(key for key in PRESETS[self.verb] if key != "rf_exact" or self.exact)
 
     # -- records ------------------------------------------------------------------------------------------------------
 
@@ -83,7 +82,13 @@ class LayerReport(Result):
     # -- table --------------------------------------------------------------------------------------------------------
 
     def table(self) -> Table:
-        context = Context(self.graph, self.summary, self.exact)
+        blocks = {
+            block: self.exact[row.name]
+            for row in self.summary.rows
+            for block in enclosing(row.name, self.graph.scopes)
+            if row.name in self.exact
+        }
+        context = Context(self.graph, self.summary, {**self.exact, **blocks})
         figures = [FIGURES[key] for key in self.keys]
         totals = ["" if figure.total is None else figure.total(context) for figure in figures]
         sums = any(totals)

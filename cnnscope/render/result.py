@@ -59,7 +59,7 @@ class Result(ABC):
         return tables.plain(self.table())
 
     def __rich__(self) -> RenderableType:
-        return tables.rich_table(self.table())
+        return tables.RichTable(self.table())
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return tables.mimebundle(self.table())

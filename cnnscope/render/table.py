@@ -9,12 +9,16 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cnnscope.render import style
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+
+FOLDED = 16
+"""Characters that text keeps in a line when it has to fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,21 @@ class Table:
     def all_lines(self) -> tuple[Line, ...]:
         return self.lines if self.total is None else (*self.lines, self.total)
 
+    @property
+    def narrowest(self) -> int:
+        """Characters a terminal needs: names and figures stay whole, other text folds."""
+        widths = _widths(self)
+        whole = (column.right or i == 0 for i, column in enumerate(self.columns))
+        kept = (width if firm else min(width, FOLDED) for width, firm in zip(widths, whole, strict=True))
+        return sum(kept) + 3 * len(widths)
+
 
 def plain(table: Table) -> str:
     """Aligned text without a newline at the end."""
     headings = tuple(column.heading for column in table.columns)
     body = [_indented(line) for line in table.lines]
     total = [_indented(table.total)] if table.total else []
-    widths = [max(map(len, cells)) for cells in zip(headings, *body, *total, strict=True)]
+    widths = _widths(table)
     parts = [
         table.title,
         table.intro,
@@ -65,6 +77,11 @@ def plain(table: Table) -> str:
         "\n".join(table.notes),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _widths(table: Table) -> list[int]:
+    headings = tuple(column.heading for column in table.columns)
+    return [max(map(len, cells)) for cells in zip(headings, *map(_indented, table.all_lines), strict=True)]
 
 
 def _indented(line: Line) -> tuple[str, ...]:
@@ -80,39 +97,51 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Colu
     return "  ".join(padded).rstrip()
 
 
-def rich_table(table: Table) -> RenderableType:
-    """The table for a terminal."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table as RichTable
-    from rich.text import Text
+@dataclass(frozen=True, slots=True)
+class RichTable:
+    """The table for a terminal. Text folds where it is narrow, names and figures too where it is very narrow."""
 
-    drawn = RichTable(
-        box=box.SIMPLE_HEAD, show_footer=table.total is not None, header_style=style.HEADER, footer_style=style.TOTAL,
-        pad_edge=False, padding=(0, 1),
-    )  # fmt: skip
-    footer = _indented(table.total) if table.total else ("",) * len(table.columns)
-    for column, foot in zip(table.columns, footer, strict=True):
-        drawn.add_column(
-            Text(column.heading), Text(foot), justify="right" if column.right else "left", overflow="fold"
-        )
-    for line in table.lines:
-        first, *rest = _indented(line)
-        drawn.add_row(Text(first, style=line.name_style), *(Text(cell, style=line.style) for cell in rest))
-    notes = (Text(note, style=style.MUTED) for note in table.notes)
-    title = [Text(table.title, style=style.TITLE)] if table.title else []
-    intro = [Text(""), Text(table.intro)] if table.intro else []
-    return Group(*title, *intro, drawn, *notes)
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        if self.table.title:
+            yield Text(self.table.title, style=style.TITLE)
+        if self.table.intro:
+            yield Text(f"\n{self.table.intro}")
+        yield self._grid(whole=options.max_width >= self.table.narrowest)
+        for note in self.table.notes:
+            yield Text(note, style=style.MUTED)
+
+    def _grid(self, *, whole: bool) -> RenderableType:
+        from rich import box
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid(
+            box=box.SIMPLE_HEAD, show_footer=self.table.total is not None, header_style=style.HEADER,
+            footer_style=style.TOTAL, pad_edge=False, padding=(0, 1),
+        )  # fmt: skip
+        footer = _indented(self.table.total) if self.table.total else ("",) * len(self.table.columns)
+        for i, (column, foot) in enumerate(zip(self.table.columns, footer, strict=True)):
+            firm = whole and (column.right or i == 0)
+            side: Literal["left", "right"] = "right" if column.right else "left"
+            grid.add_column(Text(column.heading), Text(foot), justify=side, overflow="fold", no_wrap=firm)
+        for line in self.table.lines:
+            first, *rest = _indented(line)
+            grid.add_row(Text(first, style=line.name_style), *(Text(cell, style=line.style) for cell in rest))
+        return grid
 
 
 def markdown(table: Table) -> str:
     """A GitHub-flavoured Markdown table, title above and remarks below."""
     rule = (("---:" if column.right else "---") for column in table.columns)
     rows = [tuple(column.heading for column in table.columns), tuple(rule)]
-    rows += [line.cells for line in table.all_lines]
+    rows += [("&nbsp;" * 4 * line.indent + line.cells[0], *line.cells[1:]) for line in table.all_lines]
     body = "\n".join("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows)
     heading = f"**{_escaped(table.title)}**" if table.title else ""
-    notes = "  \n".join(map(_escaped, table.notes))
+    notes = "  \n".join(map(_escaped, table.notes)).replace("\n  \n", "\n\n")
     return "\n\n".join(part for part in (heading, _escaped(table.intro), body, notes) if part)
 
 

@@ -22,13 +22,15 @@ from cnnscope.sources.inputs import InputSize
 class Loaded:
     """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
 
-    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``paper``.
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``; ``notes``
+    say what a reader should know of how it was loaded.
     """
 
     graph: Graph
     source: str
     reference: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Loader(Protocol):

@@ -1,0 +1,139 @@
+"""JSON documents: valid against the published schema, and consistent in themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Run
+from jsonschema import Draft7Validator
+
+import cnnscope
+
+SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
+COMMANDS = {
+    "summary": ("summary", "blocks.yaml"), "shapes": ("shapes", "blocks.yaml"), "params": ("params", "blocks.yaml"),
+    "flops": ("flops", "blocks.yaml"), "memory": ("memory", "blocks.yaml"), "rf": ("rf", "blocks.yaml"),
+    "comparison": ("summary", "lenet5", "unet"), "rf_unit": ("rf", "blocks.yaml", "--unit", "logits.linear1"),
+    "zoo": ("zoo",), "check": ("check", "lenet5"), "ops": ("ops",), "op": ("ops", "conv"),
+}  # fmt: skip
+
+
+def document(run: Run, *words: str) -> Any:
+    outcome = run(*words, "-f", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    return json.loads(outcome.out)
+
+
+def validator(name: str) -> Draft7Validator:
+    definitions = {"definitions": SCHEMA["definitions"], "$ref": f"#/definitions/{name}"}
+    return Draft7Validator(definitions)
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft7Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_documents_keep_the_contract(run: Run, name: str) -> None:
+    found = document(run, *COMMANDS[name])
+    assert found["format"] == f"cnnscope.{name}"
+    validator(name).validate(found)
+    Draft7Validator(SCHEMA).validate(found)
+
+
+@pytest.mark.parametrize("source", ["densenet121", "siamese", "vit_tiny", "inception_v3", "unet", "mlp-200", "m5"])
+def test_networks_of_every_make_keep_the_contract(run: Run, source: str) -> None:
+    validator("summary").validate(document(run, "summary", source))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_key_is_in_the_schema(run: Run, name: str) -> None:
+    undeclared = set(_keys(document(run, *COMMANDS[name]))) - set(_declared(SCHEMA))
+    assert not undeclared
+
+
+def _keys(value: Any) -> list[str]:
+    """All keys of a document but those under ``args`` and ``schema``, which are a layer type's own business."""
+    if isinstance(value, list):
+        return [key for item in value for key in _keys(item)]
+    if not isinstance(value, dict):
+        return []
+    inner = (key for name, item in value.items() if name not in ("args", "schema") for key in _keys(item))
+    return [*value, *inner]
+
+
+def _declared(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [key for item in schema for key in _declared(item)]
+    if not isinstance(schema, dict):
+        return []
+    return [*schema.get("properties", {}), *(key for item in schema.values() for key in _declared(item))]
+
+
+def test_a_wrong_document_is_noticed(run: Run) -> None:
+    found = document(run, "summary", "lenet5")
+    del found["layers"][0]["params"]
+    assert not validator("summary").is_valid(found)
+    assert not Draft7Validator(SCHEMA).is_valid({**found, "format": "cnnscope.else"})
+
+
+@pytest.mark.parametrize("level", ["layer", "op"])
+@pytest.mark.parametrize("source", ["blocks.yaml", "siamese", "inception_v3"])
+def test_rows_add_up_to_totals_at_every_level(run: Run, source: str, level: str) -> None:
+    found = document(run, "summary", source, "--level", level)
+    for key in ("params", "trainable_params", "frozen_params", "buffers", "param_bytes", "macs", "flops",
+                "activation_bytes"):  # fmt: skip
+        assert sum(layer[key] for layer in found["layers"]) == found["totals"][key]
+    assert max(layer["live_bytes"] or 0 for layer in found["layers"]) == found["totals"]["peak_activation_bytes"]
+    assert found["totals"]["layers"] == len(found["layers"])
+
+
+def test_totals_do_not_depend_on_the_level(run: Run) -> None:
+    layers, ops = (document(run, "summary", "blocks.yaml", "--level", level)["totals"] for level in ("layer", "op"))
+    assert {**layers, "layers": 0} == {**ops, "layers": 0}
+
+
+def test_shared_weights_are_counted_once_and_marked(run: Run) -> None:
+    layers = document(run, "summary", "siamese")["layers"]
+    shared = [layer for layer in layers if layer.get("shared")]
+    assert shared
+    assert all(layer["params"] == 0 and layer["macs"] > 0 for layer in shared)
+
+
+def test_batch_scales_activations_alone(run: Run) -> None:
+    one, eight = (document(run, "summary", "blocks.yaml", "--batch", n)["totals"] for n in ("1", "8"))
+    scaled = {"activation_bytes", "peak_activation_bytes"}
+    assert {key: 8 * one[key] if key in scaled else one[key] for key in one} == eight
+
+
+def test_half_precision_halves_bytes(run: Run) -> None:
+    whole, half = (document(run, "summary", "lenet5", "--dtype", d)["totals"] for d in ("float32", "float16"))
+    for key in ("param_bytes", "activation_bytes", "peak_activation_bytes"):
+        assert whole[key] == 2 * half[key]
+
+
+def test_shapes_stay_channel_first_in_json_whatever_the_author_writes(run: Run) -> None:
+    found = document(run, "shapes", "blocks.yaml")
+    assert found["model"]["inputs"][0]["shape"] == [3, 24, 32]
+    assert found["layers"][0]["output_shape"] == [8, 24, 32]
+
+
+def test_exact_fields_stay_inside_the_image(run: Run) -> None:
+    for layer in document(run, "rf", "blocks.yaml")["layers"]:
+        if exact := layer["receptive_field"].get("exact"):
+            low, high, size = exact["min"], exact["max"], layer["receptive_field"]["size"]
+            assert all(0 < a <= b <= min(n, s) for a, b, n, s in zip(low, high, (24, 32), size, strict=True))
+
+
+def test_published_schemas_are_printed(run: Run) -> None:
+    outcome = run("schema", "summary")
+    printed = json.loads(outcome.out)
+    Draft7Validator.check_schema(printed)
+    assert Draft7Validator(printed).is_valid(document(run, "summary", "lenet5"))
+    assert not Draft7Validator(printed).is_valid(document(run, "shapes", "lenet5"))
+    assert run("schema", "sumary").err == (
+        "error[E408]: no document is called `sumary`\n  = help: did you mean `summary`?\n"
+    )
