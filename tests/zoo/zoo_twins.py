@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (64, 128, 256, 512, 1024)
-        self.down = nn.ModuleList(self.double(c, d) for c, d in zip((1, *widths), widths, strict=False))
+        self.down = nn.ModuleList(self.double(c, d) for c, d in pairwise((1, *widths)))
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in reversed(widths[:-1]))
         self.up = nn.ModuleList(self.double(2 * c, c) for c in reversed(widths[:-1]))
         self.out = nn.Conv2d(64, 2, 1)
@@ -217,7 +218,7 @@ class Siamese(nn.Module):
 
 
 def mlp(*widths: int, bias: bool = True) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), *(nn.Linear(c, d, bias) for c, d in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(nn.Flatten(), *(nn.Linear(c, d, bias) for c, d in pairwise(widths)))
 
 
 TWINS: dict[str, Twin] = {
