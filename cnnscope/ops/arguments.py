@@ -238,9 +238,11 @@ class Padding:
     def schema(self) -> dict[str, Any]:
         one = Integer(0).schema()
         named = {side: one for pairs in _SIDES.values() for pair in pairs for side in pair}
+        pair = {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
         kinds = [
             one,
             {"type": "array", "items": one, "minItems": 1, "maxItems": 3},
+            {"type": "array", "items": pair, "minItems": 1, "maxItems": 3},
             {"type": "object", "properties": named, "additionalProperties": False},
         ]
         return {"oneOf": [*kinds, {"enum": list(self.words)}] if self.words else kinds}

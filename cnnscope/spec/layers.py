@@ -15,7 +15,7 @@ from cnnscope.spec.syntax import Arg, Body, Common, Item, Join, Layer, Residual,
 from cnnscope.spec.uses import read_use
 
 STRUCTURES = ("use", "residual", "reuse")
-_SHORTCUTS = ("identity", "project", "identity_or_project", "identity_or_none", "none")
+SHORTCUTS = ("identity", "project", "identity_or_project", "identity_or_none", "none")
 _ELSEWHERE = {
     "conv2d": "conv", "conv1d": "conv", "conv3d": "conv", "convolution": "conv", "convolutional": "conv",
     "dense": "linear", "fc": "linear", "convtranspose2d": "upconv", "conv2dtranspose": "upconv", "deconv": "upconv",
@@ -157,8 +157,8 @@ def _residual(ctx: Context, value: Marked, span: Span | None) -> Residual:
 
 def shortcut_word(value: Marked) -> str:
     """One of the words for a shortcut, or E203."""
-    if not isinstance(value.value, str) or value.value not in _SHORTCUTS:
-        diagnostic = unknown("unknown shortcut", str(value.value), _SHORTCUTS, value.span, code="E203")
+    if not isinstance(value.value, str) or value.value not in SHORTCUTS:
+        diagnostic = unknown("unknown shortcut", str(value.value), SHORTCUTS, value.span, code="E203")
         raise CnnscopeError(diagnostic)
     return value.value
 

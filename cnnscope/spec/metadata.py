@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cnnscope.spec import problems as check
@@ -12,64 +13,77 @@ from cnnscope.spec.problems import Problems, kind_of
 KEYS = ("about", "reference", "weights", "data", "preprocess", "labels")
 
 
-def _count(value: Marked) -> str | None:
-    good = isinstance(value.value, int) and not isinstance(value.value, bool) and value.value >= 0
-    return None if good else "a whole number >= 0"
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a value must be: in words, as a test of the plain value, as JSON Schema."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    schema: Mapping[str, Any]
 
 
-def _text(value: Marked) -> str | None:
-    return None if isinstance(value.value, str) and value.value else "text"
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _size(value: Marked) -> str | None:
-    sizes = value.value if isinstance(value.value, list) else [value]
-    good = 1 <= len(sizes) <= 3 and all(isinstance(n.value, int) and n.value is not True and n.value > 0 for n in sizes)
-    return None if good else "a size in pixels, or a list of them"
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _numbers(value: Marked) -> str | None:
-    numbers = value.value if isinstance(value.value, list) else [value]
-    good = numbers and all(isinstance(n.value, (int, float)) and not isinstance(n.value, bool) for n in numbers)
-    return None if good else "a number, or one per channel"
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def _names(value: Marked) -> str | None:
-    if isinstance(value.value, list):
-        good = bool(value.value) and all(isinstance(label.value, (str, int, float)) for label in value.value)
-        return None if good else "a file, or a list of names"
-    return "a file, or a list of names" if _text(value) else None
+def _one_or_more(one: Callable[[Any], bool], most: int) -> Callable[[Any], bool]:
+    return lambda value: one(value) or (isinstance(value, list) and 1 <= len(value) <= most and all(map(one, value)))
 
 
-FIELDS: Mapping[str, Mapping[str, Callable[[Marked], str | None]]] = {
-    "about": {"title": _text, "year": _count, "source": _text, "notes": _text},
-    "reference": {"params": _count, "macs": _count, "source": _text},
-    "preprocess": {"resize": _size, "crop": _size, "mean": _numbers, "std": _numbers},
+def _one_or_list(schema: Mapping[str, Any], most: int) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1, "maxItems": most}]}
+
+
+_MANY = 100_000
+_TEXT_SCHEMA = {"type": "string", "minLength": 1}
+_SIZE_SCHEMA = {"type": "integer", "minimum": 1}
+TEXT = Kind("text", _is_text, _TEXT_SCHEMA)
+COUNT = Kind("a whole number >= 0", _is_count, {"type": "integer", "minimum": 0})
+SIZE = Kind(
+    "a size in pixels, or one per axis",
+    _one_or_more(lambda value: _is_count(value) and value > 0, 3), _one_or_list(_SIZE_SCHEMA, 3),
+)  # fmt: skip
+NUMBERS = Kind("a number, or one per channel", _one_or_more(_is_number, _MANY), _one_or_list({"type": "number"}, _MANY))
+LABELS = Kind("a file, or a list of names", _one_or_more(_is_text, _MANY), _one_or_list(_TEXT_SCHEMA, _MANY))
+
+FIELDS: Mapping[str, Mapping[str, Kind]] = {
+    "about": {"title": TEXT, "year": COUNT, "source": TEXT},
+    "reference": {"params": COUNT, "macs": COUNT, "source": TEXT},
+    "preprocess": {"resize": SIZE, "crop": SIZE, "mean": NUMBERS, "std": NUMBERS},
 }
-"""Sections by key, and what each of their values must be (the check answers what it expected)."""
-FILES: Mapping[str, Callable[[Marked], str | None]] = {"weights": _text, "data": _text, "labels": _names}
+"""Sections by key, and what each of their values must be."""
+FILES: Mapping[str, Kind] = {"weights": TEXT, "data": TEXT, "labels": LABELS}
 
 
 def read_metadata(top: Mapping[str, Marked], problems: Problems) -> dict[str, Any]:
     """Plain values by key; what is wrong is recorded and left out."""
     result: dict[str, Any] = {}
-    for key, fields in FIELDS.items():
+    for key, kinds in FIELDS.items():
         if key in top:
             with problems.caught():
-                check.mapping(top[key], f"`{key}`", example=f"`{key}: {{{', '.join(f'{f}: ...' for f in fields)}}}`")
-                check.only(top[key], fields, f"`{key}`", problems)
+                check.mapping(top[key], f"`{key}`", example=f"`{key}: {{{', '.join(f'{f}: ...' for f in kinds)}}}`")
+                check.only(top[key], kinds, f"`{key}`", problems)
                 result[key] = {
                     field: value.plain()
                     for field, value in top[key].entries.items()
-                    if field in fields and _good(f"`{field}` of `{key}`", value, fields[field], problems)
+                    if field in kinds and _good(f"`{field}` of `{key}`", value, kinds[field], problems)
                 }
-    for key, expected in FILES.items():
-        if key in top and _good(f"`{key}`", top[key], expected, problems):
+    for key, kind in FILES.items():
+        if key in top and _good(f"`{key}`", top[key], kind, problems):
             result[key] = top[key].plain()
     return result
 
 
-def _good(what: str, value: Marked, expected: Callable[[Marked], str | None], problems: Problems) -> bool:
-    wanted = expected(value)
-    if wanted:
-        problems.add("E203", f"{what} is {wanted}, not {kind_of(value)}", value.span)
-    return wanted is None
+def _good(what: str, value: Marked, kind: Kind, problems: Problems) -> bool:
+    good = kind.holds(value.plain())
+    if not good:
+        problems.add("E203", f"{what} is {kind.words}, not {kind_of(value)}", value.span)
+    return good
