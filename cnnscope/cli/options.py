@@ -65,8 +65,8 @@ FormatOption = Annotated[
 OutputPath = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", rich_help_panel=_OUTPUT,
-        help="Write to a file; .json .csv .tsv .md .txt pick the format.",
+        "--output", "-o", metavar="FILE", readable=False, rich_help_panel=_OUTPUT,
+        help="Write to a file; where several formats exist, .json .csv .tsv .md .txt pick one.",
     ),
 ]  # fmt: skip
 Columns = Annotated[

@@ -21,7 +21,9 @@ def schema(
     debug: o.Debug = False,
 ) -> None:
     """Print a JSON Schema (draft-07): of specs, for an editor's completion, or of a command's JSON."""
-    chosen = _language() if document is None else _document(document)
+    from cnnscope.spec.jsonschema import language
+
+    chosen = language() if document is None else _document(document)
     Output(Format.json, path).emit_text(json.dumps(chosen, indent=2))
 
 

@@ -57,10 +57,14 @@ class Kind:
 
 KINDS = (
     Kind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", "cnnscope.sources.spec_file:load"),
+    Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", "cnnscope.sources.torch_models:load"),
+    Kind("timm", "timm:convnext_tiny", r"timm:.*", "cnnscope.sources.torch_models:load"),
+    Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", "cnnscope.sources.torch_models:load"),
+    Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", "cnnscope.sources.torch_models:load"),
 )
 """In the order they are tried; a bare name is looked up in the zoo first."""
 
-ZOO = Kind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load_from_zoo")
+ZOO = Kind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load")
 
 
 def resolve(source: str) -> Kind:

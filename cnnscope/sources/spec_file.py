@@ -6,13 +6,16 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Loaded
 from cnnscope.spec.marks import MAX_BYTES
+
+if TYPE_CHECKING:
+    from cnnscope.spec import Spec
 
 STDIN = "<stdin>"
 """What standard input is called in diagnostics."""
@@ -25,24 +28,18 @@ def standard_input() -> bytes:
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """The network a spec file describes; ``-`` is standard input."""
-    if source == "-":
-        return _load(Path(STDIN), source, inputs, settings, standard_input())
-    return _load(Path(source), source, inputs, settings)
+    """The network a spec describes."""
+    spec = read(source, inputs, settings)
+    return Loaded(spec.graph, source, spec.reference, spec.about)
 
 
-def load_from_zoo(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """The model of the zoo with that name."""
-    return _load(zoo.path(source), source, inputs, settings)
-
-
-def _load(
-    path: Path, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any], text: bytes | None = None
-) -> Loaded:
+def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Spec:
+    """The spec itself: a model of the zoo, a file, or standard input (``-``)."""
     from cnnscope import spec
 
-    loaded = spec.load(path, text=text, set=settings, input=_shapes(inputs))
-    return Loaded(loaded.graph, source, loaded.reference, loaded.about)
+    text = standard_input() if source == "-" else None
+    path = zoo.path(source) if source in zoo.names() else Path(STDIN if source == "-" else source)
+    return spec.load(path, text=text, set=settings, input=_shapes(inputs))
 
 
 def _shapes(inputs: tuple[InputSize, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
