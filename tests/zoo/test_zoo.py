@@ -203,7 +203,7 @@ def test_alexnet_rows_are_the_papers() -> None:
         (96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3),
     ]  # fmt: skip
     lrn = graph.node("norm1").op.arguments()
-    assert (lrn["k"], lrn["size"], lrn["alpha"], lrn["beta"]) == (2, 5, 1e-4, 0.75)  # section 3.3
+    assert (lrn["k"], lrn["size"], lrn["alpha"] / lrn["size"], lrn["beta"]) == (2, 5, 1e-4, 0.75)  # section 3.3
     pool = graph.node("pool1").op.arguments()
     assert (pool["kernel"], pool["stride"]) == ([3, 3], [2, 2])  # section 3.4, overlapping
 

@@ -1,0 +1,123 @@
+"""The documents show commands and what they print: every one of them is run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cnnscope.cli.app import main
+from cnnscope.spec import load
+
+ROOT = Path(__file__).resolve().parents[2]
+LECTURES = ROOT / "docs" / "lectures.md"
+ELISION = "..."
+
+
+def shown(document: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a document's console blocks, and the lines below it."""
+    for block in re.findall(r"^```console\n(.*?)^```$", document.read_text(encoding="utf-8"), re.M | re.S):
+        command, *lines = block.splitlines()
+        assert command.startswith("$ cnnscope "), command
+        yield command.removeprefix("$ cnnscope "), lines
+
+
+def missing(lines: list[str], printed: list[str]) -> str | None:
+    """The first line of a document that was not printed where it stands; `...` stands for any lines."""
+    position, elided = 0, False
+    for line in lines:
+        if line == ELISION:
+            elided = True
+        elif line not in printed[position:] or (printed[position] != line and not elided):
+            return line
+        else:
+            position, elided = printed.index(line, position) + 1, False
+    return None if elided or position == len(printed) else printed[position]
+
+
+def columns(text: str) -> list[str]:
+    """Lines without the spaces that only align columns, and without empty ones."""
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+COMMANDS = list(shown(LECTURES))
+
+
+@pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])
+def test_the_lectures_show_what_is_printed(
+    command: str, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code = main(shlex.split(command))
+    out, err = capsys.readouterr()
+    assert code == (2 if any(line.startswith("error[") for line in lines) else 0), err
+    assert missing(columns("\n".join(lines)), columns(out + err)) is None
+
+
+def test_a_line_that_is_not_printed_is_found() -> None:
+    printed = ["a", "b", "c", "d"]
+    assert missing(["a", ELISION, "d"], printed) is None
+    assert missing(["a", ELISION, "e"], printed) == "e"
+    assert missing(["a", "c", ELISION], printed) == "c"
+    assert missing(["a", "b", "c"], printed) == "d"
+    assert missing([ELISION, "c", ELISION, "b"], printed) == "b"
+
+
+def test_every_claim_has_its_section() -> None:
+    text = LECTURES.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d+)\]\(#(\S+)\) \|", text, re.M)
+    sections = re.findall(r"^## (\d+)\. (.+)$", text, re.M)
+    anchors = [re.sub(r"[^a-z0-9 -]", "", f"{n}. {title}".lower()).replace(" ", "-") for n, title in sections]
+    assert rows == list(zip([n for n, _ in sections], anchors, strict=True))
+    assert len(COMMANDS) == len(rows)
+
+
+def test_every_lecture_spec_is_used() -> None:
+    specs = {path.name for path in (ROOT / "examples" / "lectures").glob("*.yaml")}
+    assert specs == set(re.findall(r"examples/lectures/([\w-]+\.yaml)", LECTURES.read_text(encoding="utf-8")))
+
+
+def lecture(name: str, **settings: object) -> tuple[int, int, tuple[int, ...]]:
+    """Weights, MACs and output shape of a lecture's network."""
+    graph = load(ROOT / "examples" / "lectures" / f"{name}.yaml", set=settings).graph
+    macs = [node.op.macs(graph.values(node)) or 0 for node in graph.nodes]
+    return sum(param.numel for param in graph.params.values()), sum(macs), graph.nodes[-1].output.features
+
+
+def test_a_1x1_convolution_makes_a_5x5_cheap() -> None:
+    wide, narrow = lecture("wide-5x5"), lecture("bottleneck-5x5")
+    assert wide == (32 * (192 * 25 + 1), 28 * 28 * 32 * 5 * 5 * 192, (32, 28, 28))
+    assert wide[1] == 120_422_400
+    assert narrow[1:] == (28 * 28 * 16 * 192 + 28 * 28 * 32 * 5 * 5 * 16, (32, 28, 28))
+    assert narrow[1] == 12_443_648
+
+
+def test_a_kernel_as_large_as_the_image_is_fully_connected() -> None:
+    dense, conv = lecture("dense"), lecture("dense-as-conv")
+    assert dense[:2] == conv[:2] == (10 * (3 * 32 * 32 + 1), 10 * 3 * 32 * 32)
+    assert (dense[2], conv[2]) == ((10,), (10, 1, 1))
+
+
+def test_dilation_has_the_footprint_of_a_larger_kernel() -> None:
+    assert lecture("window", kernel=5)[::2] == (25, (1, 1, 1))
+    assert lecture("window", dilation=2)[::2] == (9, (1, 1, 1))
+
+
+def test_a_stride_does_what_pooling_does_for_a_quarter() -> None:
+    (pooled, work, shape), (strided, less, same) = lecture("pooled"), lecture("strided")
+    assert (pooled, shape) == (strided, same)
+    assert work == 4 * less
+
+
+@pytest.mark.parametrize("n", [5, 6, 11])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("pad", [0, 1, 2])
+def test_the_output_size_formula(n: int, stride: int, pad: int) -> None:
+    path = ROOT / "examples" / "lectures" / "window.yaml"
+    graph = load(path, set={"stride": stride, "pad": pad}, input=(1, n, n)).graph
+    positions = sum(1 for start in range(-pad, n + pad - 3 + 1) if (start + pad) % stride == 0)  # slide and count
+    assert graph.nodes[-1].output.features == (1, positions, positions)
+    assert positions == (n + 2 * pad - 3) // stride + 1
