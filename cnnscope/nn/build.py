@@ -18,10 +18,10 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
     """The module of a graph, its weights initialised as torch does, from ``seed``; torch's generators stay as they are.
 
     Every key of ``graph.params`` is the key of a parameter or buffer in the state dict, and nothing else is. Each op is
-    a submodule, named by the key of its weights or, without any, like its node. Build under
-    ``torch.device("meta")`` for a module without memory.
+    a submodule, named by the key of its weights or, without any, like its node. It starts in training mode, as modules
+    do; build under ``torch.device("meta")`` for one without memory.
 
-    Raises `CnnscopeError`: E404 for an op torch cannot run here, E405 for a name torch keeps for itself.
+    Raises `CnnscopeError`: E428 for an op torch cannot run here, E429 for a name torch keeps for itself.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -168,7 +168,7 @@ def _tensor(root: nn.Module, key: str) -> Tensor:
 
 
 def _reserved(path: str, name: str) -> CnnscopeError:
-    return CnnscopeError.of("E405", f"torch keeps the name `{name}` for itself", hint=f"rename the layer `{path}`")
+    return CnnscopeError.of("E429", f"torch keeps the name `{name}` for itself", hint=f"rename the layer `{path}`")
 
 
 def _last_use(graph: Graph) -> dict[str, list[str]]:

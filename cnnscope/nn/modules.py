@@ -36,10 +36,10 @@ TABLE: dict[type[Op], Callable[[Any, X], nn.Module]] = {}
 
 
 def module_of(op: Operation, x: X) -> nn.Module:
-    """A fresh torch module that computes ``op`` on inputs like ``x`` at any batch size; E404 if the table has none."""
+    """A fresh torch module that computes ``op`` on inputs like ``x`` at any batch size; E428 if the table has none."""
     build = TABLE.get(type(op)) if isinstance(op, Op) else None
     if build is None:
-        raise CnnscopeError.of("E404", f"`{op.tag}` cannot be run in torch")
+        raise CnnscopeError.of("E428", f"`{op.tag}` cannot be run in torch")
     return build(op, x)
 
 

@@ -222,13 +222,13 @@ def test_names_torch_needs_itself(name: str) -> None:
         build(graph((name, "relu", {}, ["x"])))
     (diagnostic,) = caught.value.diagnostics
     word = next(word for word in name.split(".") if hasattr(nn.Module(), word))
-    assert diagnostic.code == "E405"
+    assert diagnostic.code == "E429"
     assert diagnostic.message == f"torch keeps the name `{word}` for itself"
     assert diagnostic.hint == f"rename the layer `{name}`"
 
 
 def test_an_op_without_a_module_is_refused_by_name() -> None:
-    with pytest.raises(CnnscopeError, match="E404: `` cannot be run in torch"):
+    with pytest.raises(CnnscopeError, match="E428: `` cannot be run in torch"):
         module_of(Op(), (IMAGE,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import prod
 
 import pytest
@@ -71,3 +72,14 @@ def test_every_op_that_can_be_a_node_of_a_spec_has_a_module_and_a_reference() ->
     assert {op.tag for op in TABLE} == PLAIN.keys() - expand
     written = {tag for tag, op in REGISTRY.items() if op.__module__ != "cnnscope.ops.generic"}
     assert written == RUN.keys() | expand
+
+
+@pytest.mark.parametrize("tag", REGISTRY)
+def test_arguments_read_back_as_the_same_op(tag: str) -> None:
+    """`arguments` is what goes into JSON and into an expanded spec."""
+    for case in REGISTRY[tag].cases:
+        read = REGISTRY[tag].read(case.args, ndim := len(case.inputs()[0].spatial) or None)
+        ready = read if isinstance(read, Composite) else read.bind(case.inputs())
+        for op in (read, ready):
+            assert REGISTRY[op.tag].read(json.loads(json.dumps(op.arguments())), ndim) == op
+            assert 0 < len(op.label()) <= 24
