@@ -15,6 +15,7 @@ from zoo_published import KERAS_SUMMARY, TIMM, TORCHVISION
 from zoo_twins import M5, TWINS, GoogLeNet, count
 
 from cnnscope.analysis.summary import Row, Summary, summarize
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources import zoo
 from cnnscope.spec import Spec, load
@@ -246,3 +247,25 @@ def test_a_convolution_shares_what_an_mlp_cannot() -> None:
 def test_the_siamese_towers_share_their_weights() -> None:
     assert [row("siamese", f"{tower}.conv4").shared for tower in "ab"] == [False, True]
     assert row("siamese", "b.conv4").cost.macs == row("siamese", "a.conv4").cost.macs
+
+
+def test_the_page_lists_what_is_there() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| \[`(.+?)`\]\(\.\./specs/(.+?)\.yaml\) \| .+ \| ([\d,]+) \| ([\d,]+) \| (\w+) \|$", page, re.M
+    )
+    kind = {**dict.fromkeys(TORCHVISION, "torchvision"), **dict.fromkeys(TIMM, "timm"), **dict.fromkeys(TWINS, "twin")}
+    assert rows == [(n, n, f"{totals(n)[0]:,}", f"{totals(n)[1]:,}", kind[n]) for n in zoo.names()]
+
+
+def test_inception_without_its_training_head(torchvision: ModuleType) -> None:
+    build = partial(torchvision.models.inception_v3, weights=None, aux_logits=False, init_weights=False)
+    inference = sum(row.cost.params for row in summary("inception_v3").rows if not row.training_only)
+    assert (inference, summary("inception_v3").totals.macs) == count(build, ((3, 299, 299),))
+    assert inference == 23_834_568
+
+
+@pytest.mark.parametrize(("name", "shape"), [("lenet5", (1, 29, 29)), ("vgg16-conv", (3, 128, 128))])
+def test_sizes_that_leave_less_than_a_kernel_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(CnnscopeError, match=r"E301: kernel \d does not fit into 4 \+ 2\*0"):
+        load(zoo.path(name), input=shape)
