@@ -1,23 +1,26 @@
 """Which tensor of a file is which weight of a network, when the names differ: a proposal by order and shape.
 
-Tensors are taken a module at a time (the weight and bias of a layer, the four of a batch norm). Modules of one shape
-follow each other in a file as they were registered and in a graph as they run, which is the same but for whole
-stretches: a shortcut registered behind the branch it bypasses, a head in front of another. So the longest stretch
-of modules both sides have is matched first, then the longest of what is left (greedy string tiling, Wise 1993). Where
-a stretch could stand in several places, and order does not tell which, nothing is proposed for it.
+Tensors are taken a module at a time: the weight and bias of a layer, the four of a batch norm. Modules of one shape
+follow each other in a file as they were registered, in a graph as they run. Taken over the whole network these orders
+differ (shortcuts behind the branch they bypass, heads in front of others), within one scope and shape hardly ever: so
+scopes are matched first (`cnnscope.nn.nesting`). Safetensors files are sorted by name; there only numbers show an
+order. Where nothing tells which is which, nothing is proposed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Shape
 from cnnscope.nn.checkpoint import Checkpoint
-from cnnscope.nn.tiling import Doubt, tile
-from cnnscope.nn.weights import COUNTER, NameMap, compare, scope_of
+from cnnscope.nn.nesting import Group, Side, nest
+from cnnscope.nn.weights import COUNTER, NameMap, compare, scope_of, squeeze
 
 _ROLES = ("weight", "bias", "running_mean", "running_var", COUNTER)
 _SHORTCUT = re.compile(r"(^|[._])(downsample|short_?cut|skip|projection)([._]|$)")
@@ -58,9 +61,9 @@ class _Module:
         return tuple(("" if len(shapes) == 1 else role, shape) for role, shape in sorted(shapes.items()))
 
     @property
-    def family(self) -> Hashable:
-        """What layers of one type have in common: roles and numbers of axes."""
-        return tuple((role, len(shape)) for role, shape in self.kind)
+    def squeezed(self) -> tuple[tuple[str, Shape], ...]:
+        """`kind` without axes of size 1."""
+        return tuple((role, squeeze(shape)) for role, shape in self.kind)
 
 
 def propose(graph: Graph, checkpoint: Checkpoint) -> Proposal:
@@ -69,14 +72,12 @@ def propose(graph: Graph, checkpoint: Checkpoint) -> Proposal:
     if by_name is not None:
         return by_name
     ours = _modules(graph.params, _run_order(graph), _projections(graph))
-    theirs = _modules(checkpoint.tensors, _file_order(checkpoint), None)
-    alike: list[list[Hashable]] = [[(m.kind, m.shortcut) for m in side] for side in (ours, theirs)]
-    if Counter(alike[0]) != Counter(alike[1]):  # shortcuts have names we do not know, or are none
-        alike = [[m.kind for m in side] for side in (ours, theirs)]
-    if checkpoint.ordered:
-        found, doubtful = tile(alike[0], alike[1])
-    else:
-        found, doubtful = _sorted_tile(alike[0], alike[1], [m.family for m in ours], theirs)
+    theirs = _modules(checkpoint.tensors, checkpoint.tensors, None)
+    alike, flagged = _kinds(ours, theirs)
+    sides = (Side([m.name for m in ours], alike[0]), Side([m.name for m in theirs], alike[1], checkpoint.ordered))
+    found, doubtful = nest(*sides)
+    if not flagged:
+        doubtful += _mixed(found, ours, alike[0])
     out = {i for group, _ in doubtful for i in group}
     matched = [(ours[i], theirs[j]) for i, j in sorted(found.items()) if i not in out]
     pairs = {key: name for mine, other in matched for key, name in _pair_up(mine, other)}
@@ -100,6 +101,31 @@ def _by_name(graph: Graph, checkpoint: Checkpoint) -> Proposal | None:
                     changed = [f"without `{theirs}`"] * bool(theirs) + [f"with `{ours}`"] * bool(ours)
                     return Proposal(found.matched, ", ".join(["names", *changed]), unused=tuple(found.extra))
     return None
+
+
+def _kinds(ours: Sequence[_Module], theirs: Sequence[_Module]) -> tuple[list[list[Hashable]], bool]:
+    """What modules of either side need to have in common, and whether that includes being a shortcut.
+
+    As much as lets all of them match: shortcuts may have names we do not know, and a linear layer's weight fits the
+    kernel of a 1x1 convolution.
+    """
+    rules: list[tuple[Callable[[_Module], Hashable], bool]] = [
+        (lambda m: (m.kind, m.shortcut), True), (lambda m: (m.squeezed, m.shortcut), True),
+        (lambda m: m.kind, False), (lambda m: m.squeezed, False),
+    ]  # fmt: skip
+    for kind, flagged in rules:
+        sides: list[list[Hashable]] = [[kind(m) for m in side] for side in (ours, theirs)]
+        if Counter(sides[0]) == Counter(sides[1]):
+            return sides, flagged
+    return [[m.kind for m in side] for side in (ours, theirs)], False
+
+
+def _mixed(found: Mapping[int, int], ours: Sequence[_Module], kinds: Sequence[Hashable]) -> Iterator[Group]:
+    """Modules of one kind of which some are shortcuts: where names do not say which, their order does not either."""
+    for kind in dict.fromkeys(kinds):
+        alike = [i for i in found if kinds[i] == kind]
+        if len({ours[i].shortcut for i in alike}) > 1:
+            yield tuple(alike), tuple(found[i] for i in alike)
 
 
 def _proposal(
@@ -147,13 +173,6 @@ def _run_order(graph: Graph) -> Iterator[str]:
     yield from dict.fromkeys([*(key for node in graph.nodes for key in node.params.values()), *graph.params])
 
 
-def _file_order(checkpoint: Checkpoint) -> Sequence[str]:
-    """Keys as they were registered. Where the format sorted them, ``layer10`` at least comes after ``layer2``."""
-    if checkpoint.ordered:
-        return list(checkpoint.tensors)
-    return sorted(checkpoint.tensors, key=lambda key: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", key)])
-
-
 def _projections(graph: Graph) -> frozenset[str]:
     """Layers with weights on the shorter way into a residual sum: those its other inputs do not depend on."""
     position = {node.name: i for i, node in enumerate(graph.nodes)}
@@ -194,23 +213,27 @@ def _pair_up(mine: _Module, other: _Module) -> Iterator[tuple[str, str]]:
             yield key, next(name for r, (name, _) in other.tensors.items() if r != COUNTER)
 
 
-def _sorted_tile(
-    ours: Sequence[Hashable], theirs: Sequence[Hashable], families: Sequence[Hashable], modules: Sequence[_Module]
-) -> tuple[dict[int, int], Doubt]:
-    """`tile` for a file sorted by name, where only numbers tell the order: layers of each family by themselves.
+# -- mappings as files -----------------------------------------------------------------------------------------------
 
-    Layers of one shape whose names differ in more than numbers could be either, whatever order they are in.
-    """
-    pairs: dict[int, int] = {}
-    doubt: Doubt = []
-    for family in dict.fromkeys(families):
-        mine = [i for i, f in enumerate(families) if f == family]
-        others = [j for j, module in enumerate(modules) if module.family == family]
-        found, unsure = tile([ours[i] for i in mine], [theirs[j] for j in others])
-        pairs |= {mine[i]: others[j] for i, j in found.items()}
-        doubt += [(tuple(mine[i] for i in a), tuple(others[j] for j in b)) for a, b in unsure]
-    for kind in dict.fromkeys(theirs):
-        alike = [(i, j) for i, j in pairs.items() if theirs[j] == kind]
-        if len({re.sub(r"\d+", "#", modules[j].name) for _, j in alike}) > 1:
-            doubt.append((tuple(i for i, _ in alike), tuple(j for _, j in alike)))
-    return pairs, doubt
+
+def read_name_map(path: Path | str) -> NameMap:
+    """A mapping as ``cnnscope weights map -o`` wrote it and its reader may have edited it; E426 if it is none."""
+    path = Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CnnscopeError.of("E426", f"there is no file `{path}`") from None
+    except OSError as error:
+        raise CnnscopeError.of("E426", f"`{path}` cannot be read: {(error.strerror or '').lower()}") from None
+    except (ValueError, RecursionError) as error:
+        raise CnnscopeError.of("E426", f"`{path.name}` is no JSON: {error}") from None
+    match document:
+        case {"format": "cnnscope.weights_map", "pairs": dict(pairs)}:
+            ignore = document.get("ignore", [])
+        case _:
+            hint = "`cnnscope weights map SOURCE FILE -o mapping.json` writes one"
+            raise CnnscopeError.of("E426", f"`{path.name}` is no mapping of weights", hint=hint)
+    for name in (*pairs.values(), *(ignore if isinstance(ignore, list) else [None])):
+        if not isinstance(name, str):
+            raise CnnscopeError.of("E426", f"`{path.name}`: {json.dumps(name)[:40]} is no name of a tensor")
+    return NameMap(pairs, ignore)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
-from cnnscope.ir import Graph, Param
+from cnnscope.ir import Graph, Param, Shape
 from cnnscope.nn.checkpoint import Checkpoint, read_header, read_weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SHOWN = 8
 class NameMap:
     """Which name in a file stands for which of the network's: ``pairs`` from the network's to the file's.
 
-    ``ignore`` are names in the file that have no place in the network.
+    ``ignore`` are names in the file that have no place in the network. Shapes may differ in axes of size 1.
     """
 
     pairs: Mapping[str, str]
@@ -108,10 +108,11 @@ def compare(graph: Graph, checkpoint: Checkpoint, names: NameMap | None = None) 
         place = {key: name for key, name in place.items() if name not in taken}
         place |= {key: name for key, name in names.pairs.items() if name in checkpoint.tensors}
     both = {key: (param, checkpoint.tensors[place[key]]) for key, param in graph.params.items() if key in place}
-    misfits = {key: pair for key, pair in both.items() if not _same(*pair)}
+    mapped = set() if names is None else names.pairs.keys()
+    misfits = {key: pair for key, pair in both.items() if not _same(key, *pair, squeezed=key in mapped)}
     missing = {key: param for key, param in graph.params.items() if key not in place}
     extra = {key: checkpoint.tensors[name] for key, name in place.items() if key not in graph.params}
-    harmless = {key for key in (*missing, *extra) if key.rpartition(".")[2] in (COUNTER, _AVERAGED)}
+    harmless = {key for key in (*missing, *extra) if _role(key) in (COUNTER, _AVERAGED)}
     missing, extra = ({k: p for k, p in side.items() if k not in harmless} for side in (missing, extra))
     return Comparison(
         network=graph.name, file=checkpoint.path.name,
@@ -139,7 +140,7 @@ def state_dict(graph: Graph, path: Path | str, comparison: Comparison) -> dict[s
         raise comparison.error()
     weights = read_weights(path)
     counters = {key: torch.zeros((), dtype=torch.int64) for key in comparison.counters if key in graph.params}
-    matched = {key: weights[name] for key, name in comparison.matched.items()}
+    matched = {key: weights[name].reshape(graph.params[key].shape) for key, name in comparison.matched.items()}
     return {key: (matched | counters)[key] for key in graph.params}
 
 
@@ -155,9 +156,19 @@ def _prefix(keys: Collection[str], wanted: Collection[str]) -> str:
     return max(chains, key=lambda chain: sum(key[len(chain) :] in wanted for key in keys))
 
 
-def _same(wanted: Param, found: Param) -> bool:
-    """Equal shapes, and types that convert without changing what a value means."""
-    return wanted.shape == found.shape and _numbers(wanted) == _numbers(found)
+def _same(key: str, wanted: Param, found: Param, *, squeezed: bool) -> bool:
+    """Equal shapes (``squeezed``: but for axes of size 1), and types that convert without changing the meaning."""
+    fits = squeeze(wanted.shape) == squeeze(found.shape) if squeezed else wanted.shape == found.shape
+    return fits and (_numbers(wanted) == _numbers(found) or _role(key) == COUNTER)
+
+
+def squeeze(shape: Shape) -> Shape:
+    """A shape without its axes of size 1: a 1x1 convolution's kernel is the weight of a linear layer."""
+    return tuple(n for n in shape if n != 1)
+
+
+def _role(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _numbers(param: Param) -> str:
