@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Mix, Permute, Reshape, Step, Taps
+from cnnscope.ir.reads import Permute, Reshape, Step, Taps
 from cnnscope.ops.arguments import Choice, Maybe, PerAxis, Pos, Real, Sides, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import BORDERS, check_border, size_text
@@ -122,7 +122,7 @@ class Shuffle(Op, tag="shuffle", category="movement"):
 class PixelShuffle(Op, tag="pixelshuffle", category="movement"):
     """Turns channels into positions: (N, C f^d, n...) -> (N, C, n f, ...), d spatial axes, factor f.
 
-    y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w]. `reads` names all f^d channels that feed an output channel.
+    y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w].
     Source: Shi et al. 2016, section 2.2 (periodic shuffling).
     """
 
@@ -139,9 +139,11 @@ class PixelShuffle(Op, tag="pixelshuffle", category="movement"):
         return replace(x[0], shape=(n, channels // cell, *(m * self.factor for m in size)))
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        _, channels, *size = self.output(x).shape
-        taps = (Taps(axis, m, 1, ((0,),) * self.factor) for axis, m in enumerate(size, start=2))
-        return ((Mix(1, channels, channels), *taps),)
+        n, channels, *size = x[0].shape
+        d = len(size)
+        cell = (n, channels // self.factor**d, *(self.factor,) * d, *size)
+        beside = (place for axis in range(2, d + 2) for place in (axis + d, axis))
+        return ((Reshape(cell), Permute((0, 1, *beside)), Reshape(self.output(x).shape)),)
 
     def label(self) -> str:
         return f"x{self.factor}"
@@ -156,7 +158,7 @@ class PixelShuffle(Op, tag="pixelshuffle", category="movement"):
 class PixelUnshuffle(Op, tag="pixelunshuffle", category="movement"):
     """Turns positions into channels (space to depth): (N, C, n f, ...) -> (N, C f^d, n, ...).
 
-    y[c f^2 + i f + j, h, w] = x[c, h f + i, w f + j]. `reads` names the whole cell that feeds the f^d channels.
+    y[c f^2 + i f + j, h, w] = x[c, h f + i, w f + j].
     Source: the inverse of Shi et al. 2016, section 2.2; as a layer Redmon & Farhadi 2017 (passthrough), section 2.
     """
 
@@ -172,11 +174,11 @@ class PixelUnshuffle(Op, tag="pixelunshuffle", category="movement"):
         return replace(x[0], shape=(n, channels * self.factor ** len(size), *(m // self.factor for m in size)))
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        channels = x[0].shape[1]
-        _, out, *size = self.output(x).shape
-        cell = (tuple(range(self.factor)),)
-        taps = (Taps(axis, m, self.factor, cell) for axis, m in enumerate(size, start=2))
-        return ((Mix(1, out, channels), *taps),)
+        n, channels, *size = x[0].shape
+        d = len(size)
+        cells = (n, channels, *(part for m in size for part in (m // self.factor, self.factor)))
+        order = (0, 1, *range(3, 2 * d + 3, 2), *range(2, 2 * d + 2, 2))
+        return ((Reshape(cells), Permute(order), Reshape(self.output(x).shape)),)
 
     def label(self) -> str:
         return f"/{self.factor}"
