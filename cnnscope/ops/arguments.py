@@ -53,6 +53,8 @@ def shown(raw: object) -> str:
     if isinstance(raw, bool):
         return str(raw).lower()
     text = str(raw)
+    if isinstance(raw, str) and text.lstrip("+-").replace(".", "", 1).isdigit():
+        text = f'"{text}"'  # a string that reads like a number is not one
     return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
 
 

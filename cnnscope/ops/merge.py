@@ -102,7 +102,8 @@ class Concat(Op, tag="concat", category="merge"):
     def output(self, x: Sequence[Value]) -> Value:
         axis = self.along(x[0])
         if any(value.kind != x[0].kind or _without(value.shape, axis) != _without(x[0].shape, axis) for value in x):
-            raise different_sizes(x, hint=f"only axis {axis} may differ")
+            what = "the channels" if self.axis is None else f"axis {axis}"
+            raise different_sizes(x, hint=f"only {what} may differ")
         shape = x[0].shape
         batch = None if axis == x[0].batch_axis else x[0].batch_axis
         shape = (*shape[:axis], sum(value.shape[axis] for value in x), *shape[axis + 1 :])

@@ -62,7 +62,7 @@ def _repetitions(item: Use, frame: Frame) -> Iterable[Mapping[str, Marked]]:
         return
     assert item.repeat is not None
     count = times(frame.value(item.repeat))
-    if count > MAX_NODES:
+    if frame.net.steps + count * frame.library.least[item.block] > MAX_NODES:
         raise too_many(item.repeat.span)
     yield {**item.values, **item.first}
     for _ in range(count - 1):

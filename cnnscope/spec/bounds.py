@@ -33,11 +33,11 @@ def refuse_recursion(blocks: Mapping[str, Block]) -> list[str]:
         ) from None
 
 
-def refuse_huge(document: Document, order: Iterable[str], env: Env) -> None:
-    """E105 if the repeats that are known beforehand alone expand to too many layers.
+def refuse_huge(document: Document, order: Iterable[str], env: Env) -> dict[str, int]:
+    """How many layers each block expands to at least; E105 if that alone is too many.
 
-    Only a lower bound is needed: a repeat that depends on a block's parameters counts as one, a layer with a `when`
-    as none. What slips through is stopped while expanding, a few seconds later.
+    A repeat that depends on a block's parameters counts as one, a layer with a `when` as none. What slips through is
+    stopped while expanding.
     """
     least: dict[str, int] = {}
     for name in order:
@@ -46,6 +46,7 @@ def refuse_huge(document: Document, order: Iterable[str], env: Env) -> None:
         least[name] = _least(block.body, least, visible)
     for body in (document.body, *(head.group.body for head in document.heads)):
         _least(body, least, env)
+    return least
 
 
 def _least(body: Body, least: Mapping[str, int], env: Env) -> int:
@@ -54,7 +55,7 @@ def _least(body: Body, least: Mapping[str, int], env: Env) -> int:
         count = _times(item, env) * least.get(item.block, 1) if isinstance(item, Use) else 1
         total += count
         if total > MAX_NODES:
-            raise too_many(item.common.span)
+            raise too_many(item.repeat.span if isinstance(item, Use) and item.repeat else item.common.span)
     return max(total, 1)
 
 

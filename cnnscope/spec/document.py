@@ -59,7 +59,7 @@ def _top(root: Marked, problems: Problems) -> dict[str, Marked]:
             "E103", f"a spec is a mapping, not {kind_of(root)}", span=root.span, hint="start it with `cnnscope: 1`"
         )
     top = root.value
-    aliases = {"model": "layers", "backbone": "layers", "nc": "params", "outputs": "heads", "parameters": "params"}
+    aliases = {"model": "layers", "backbone": "layers", "outputs": "heads", "parameters": "params"}
     check.only(root, TOP, "a spec", problems, code="E103", aliases=aliases)
     if "cnnscope" not in top:
         problems.add(

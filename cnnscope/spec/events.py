@@ -33,6 +33,8 @@ def _syntax_error(error: Any, text: str, filename: str) -> Diagnostic:
         hint = 'quote expressions: "${4 * w}"'
     elif "\t" in line[: len(line) - len(line.lstrip())]:
         hint = "indent with spaces, not tabs"
+    elif problem.startswith("mapping values"):
+        hint = "quote text that holds a colon"
     notes: tuple[Note, ...] = ()
     if error.context and error.context_mark and error.problem:
         notes = (Note(str(error.context), Span(filename, error.context_mark.line + 1, error.context_mark.column + 1)),)

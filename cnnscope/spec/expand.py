@@ -39,17 +39,18 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
     """The graph of a spec with some parameters and input shapes replaced; `SpecError` if something does not fit."""
     order = refuse_recursion(document.blocks)
     env = _settled(document, settings)
-    refuse_huge(document, order, env)
+    least = refuse_huge(document, order, env)
     inputs = {name: _value(entry, shapes.get(name)) for name, entry in document.inputs.items()}
     layout = next(iter(document.inputs.values())).layout
     net = Network(document.name, layout, inputs)
     scope = Scope(net.names, reserved=document.body.reserved)
     start = next(iter(inputs)) if len(inputs) == 1 else None
-    frame = Frame(net, Library(document.blocks, env), scope, env, document.defaults, channels(net, start))
+    frame = Frame(net, Library(document.blocks, env, least), scope, env, document.defaults, channels(net, start))
     try:
         outputs = _walk(document, frame, start)
         if not net.nodes:
-            raise CnnscopeError.of("E103", "every layer is left out by its `when`")
+            span = document.body.items[0].common.span
+            raise CnnscopeError.of("E103", "every layer is left out by its `when`", span=span)
         _freeze(net, document)
     except CnnscopeError as error:
         raise SpecError(error, net.graph() if net.nodes else None) from None

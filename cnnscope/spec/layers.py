@@ -36,7 +36,7 @@ def is_join(op: type[Op]) -> bool:
 def read_body(ctx: Context, value: Marked, what: str) -> Body:
     """A list of layers; what cannot be read is recorded and left out."""
     items: list[Item] = []
-    for entry in check.sequence(value, what, example="- op: arguments"):
+    for entry in check.sequence(value, what, example="`- op: arguments` lines"):
         with ctx.problems.caught():
             items.append(read_item(ctx, entry))
     return Body(tuple(items), frozenset(_names(items)))

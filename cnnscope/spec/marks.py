@@ -200,10 +200,7 @@ class _Builder:
 
     def _open(self, opened: _Open) -> None:
         if self._expects_key():
-            raise CnnscopeError.of(
-                "E101", "a key is a word, not a list or a mapping", span=opened.span,
-                hint='quote expressions: "${4 * w}"',
-            )  # fmt: skip
+            raise CnnscopeError.of("E101", "a key is a word, not a list or a mapping", span=opened.span)
         if len(self.stack) >= MAX_DEPTH:
             raise CnnscopeError.of("E105", f"values nest deeper than {MAX_DEPTH} levels", span=opened.span)
         self.stack.append(opened)

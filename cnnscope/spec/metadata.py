@@ -34,6 +34,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _is_label(value: Any) -> bool:
+    return _is_text(value) or _is_number(value)
+
+
 def _one_or_more(one: Callable[[Any], bool], most: int) -> Callable[[Any], bool]:
     return lambda value: one(value) or (isinstance(value, list) and 1 <= len(value) <= most and all(map(one, value)))
 
@@ -52,7 +56,11 @@ SIZE = Kind(
     _one_or_more(lambda value: _is_count(value) and value > 0, 3), _one_or_list(_SIZE_SCHEMA, 3),
 )  # fmt: skip
 NUMBERS = Kind("a number, or one per channel", _one_or_more(_is_number, _MANY), _one_or_list({"type": "number"}, _MANY))
-LABELS = Kind("a file, or a list of names", _one_or_more(_is_text, _MANY), _one_or_list(_TEXT_SCHEMA, _MANY))
+LABELS = Kind(
+    "a file, or a list of names",
+    lambda value: _is_text(value) or (isinstance(value, list) and _one_or_more(_is_label, _MANY)(value)),
+    {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}]},
+)
 
 FIELDS: Mapping[str, Mapping[str, Kind]] = {
     "about": {"title": TEXT, "year": COUNT, "source": TEXT},

@@ -17,7 +17,7 @@ from cnnscope.spec.network import Flags, Spot
 from cnnscope.spec.problems import Problems
 from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Follower, Join, Layer
-from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, named, source, spot, walk
+from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, named, noted, source, spot, walk
 
 
 @expand.register
@@ -42,7 +42,10 @@ def place(
     node = _node(frame, op, plain, nodes, where, "" if followers else None, span, inherited)
     for role, found in followers:
         laid = {**frame.defaults.get(found.op.tag, {}), **found.args}
-        node = _node(frame, found.op, laid, [node], where, role, span, inherited)
+        try:
+            node = _node(frame, found.op, laid, [node], where, role, span, inherited)
+        except CnnscopeError as error:
+            raise noted(error, Note(f"`{role}` is asked for here", args[role].mark.span)) from None
     return node
 
 

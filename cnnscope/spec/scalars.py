@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cnnscope.errors import CnnscopeError, Span
-from cnnscope.ops.arguments import MAX_INT, shown
+from cnnscope.ops.arguments import MAX_INT
 
 Scalar = str | int | float | bool | None
 
@@ -27,13 +27,17 @@ def resolve(text: str, span: Span | None = None) -> Scalar:
         digits = text.lstrip("+-0ox")  # counted first: turning a million of them into a number would take minutes
         value = int(text, 0 if text[:2] in ("0x", "0o") else 10) if len(digits) <= _DIGITS else MAX_INT + 1
         if abs(value) > MAX_INT:
-            raise CnnscopeError.of("E203", f"{shown(text)} is beyond 64 bits", span=span)
+            raise CnnscopeError.of("E203", f"`{_short(text)}` is beyond 64 bits", span=span)
         return value
     if _FLOAT.fullmatch(text):
         number = float(text)
         if abs(number) == float("inf"):
-            raise CnnscopeError.of("E203", f"{shown(text)} is too large a number", span=span)
+            raise CnnscopeError.of("E203", f"`{_short(text)}` is too large a number", span=span)
         return number
     if _NOT_FINITE.fullmatch(text):
         raise CnnscopeError.of("E203", f"`{text}` is not a finite number", span=span)
     return text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -26,6 +26,7 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
     if "block" not in entries:
         raise CnnscopeError.of("E204", "`use` needs `block`", span=span, hint="write `use: {block: NAME, ...}`")
     block = _block(ctx, entries["block"])
+    before = len(ctx.problems.found)
     values = _values(ctx, block, "with", entries.get("with"))
     first = _values(ctx, block, "first", entries.get("first"))
     each = _table(ctx, block, entries["each"]) if "each" in entries else None
@@ -39,7 +40,8 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
     columns = each.columns if each else ()
     if each:
         _check_exclusive(ctx, value, each)
-    _complete(ctx, block, (*values, *columns), span)
+    if len(ctx.problems.found) == before:  # a misspelt parameter is not a missing one too
+        _complete(ctx, block, (*values, *columns), span)
     return Use(block, values, read_common(ctx, value, span), repeat, first, each)
 
 
@@ -97,10 +99,10 @@ def _table(ctx: Context, block: str, value: Marked) -> Table:
         raise CnnscopeError.of("E106", "`each` needs a header and at least one row", span=value.span)
     header = tuple(check.word(cell, "a column") for cell in check.sequence(rows[0], "the header of `each`"))
     choices = ("name", *ctx.blocks[block])
-    for column, cell in zip(header, rows[0].items, strict=True):
+    for i, (column, cell) in enumerate(zip(header, rows[0].items, strict=True)):
         if column not in choices:
             ctx.problems.record(unknown(f"block `{block}` has no parameter", column, choices, cell.span))
-        elif header.count(column) > 1:
+        elif column in header[:i]:
             ctx.problems.add("E106", f"column `{column}` stands twice in the header", cell.span)
     result: list[Row] = []
     for row in rows[1:]:

@@ -44,10 +44,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What a spec holds for the whole walk: its blocks, its own parameters, and what can be reused, by path."""
+    """What a spec holds for the whole walk: its blocks, its own parameters, and what can be reused, by path.
+
+    ``least`` is how many layers each block expands to at least.
+    """
 
     blocks: Mapping[str, Block]
     env: Env
+    least: Mapping[str, int]
     runs: dict[str, Run] = field(default_factory=dict)
 
 
@@ -127,9 +131,12 @@ def finish(frame: Frame, item: Item, where: Spot, node: str) -> str:
     return node
 
 
+MAX_NOTES = 6
+
+
 def noted(error: CnnscopeError, note: Note) -> CnnscopeError:
-    """The same error with one more note on each of its diagnostics."""
-    return CnnscopeError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics))
+    """The same error with one more note on each of its diagnostics; of very many, the last is replaced."""
+    return CnnscopeError(*(replace(d, notes=(*d.notes[: MAX_NOTES - 1], note)) for d in error.diagnostics))
 
 
 def flags(frame: Frame, common: Common) -> Flags:
@@ -205,8 +212,8 @@ def unknown_layer(frame: Frame, scope: Scope, name: Marked) -> CnnscopeError:
             notes = (Note("it is written here", names.omitted[path]),)
             return CnnscopeError(Diagnostic("E205", f"`{text}` is left out by its `when`", name.span, notes))
         if text in level.reserved or path in names.taken:
-            above = "a layer reads only what stands above it"
-            return CnnscopeError.of("E205", f"`{text}` is not finished here", span=name.span, hint=above)
+            message = f"`{text}` is not finished here" if path in names.taken else f"`{text}` stands below this layer"
+            return CnnscopeError.of("E205", message, span=name.span, hint="a layer reads only what stands above it")
     prefixes = [f"{level.path}." if level.path else "" for level in around]
     visible = [path.removeprefix(prefix) for prefix in prefixes for path in names.nodes if path.startswith(prefix)]
     near = did_you_mean(text, [*frame.net.inputs, *dict.fromkeys(visible[:2000])])

@@ -63,7 +63,7 @@ SHAPES: list[tuple[str, dict[str, Any], list[Value], str, str | None]] = [
     ("mul", {}, [value((3, 4), "tensor"), value((5,), "tensor")],
      "E303: paths have different sizes: input 1 is 3x4, input 2 is 5", None),
     ("concat", {}, [value(MAP), value((2, 9, 8))],
-     "E303: paths have different sizes: input 1 is 6x9x9, input 2 is 2x9x8", "only axis 1 may differ"),
+     "E303: paths have different sizes: input 1 is 6x9x9, input 2 is 2x9x8", "only the channels may differ"),
     ("flatten", {"start": 3, "end": 1}, [value(MAP)], "E301: `start` 3 lies behind `end` 1 in 6x9x9", None),
     ("reshape", {"shape": [4, 5]}, [value(MAP)], "E301: 6x9x9 has 486 elements, which do not make 4x5", None),
     ("reshape", {"shape": [4, -1]}, [value(MAP)], "E301: 6x9x9 has 486 elements, which do not make 4x-1", None),
