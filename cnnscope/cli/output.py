@@ -122,20 +122,21 @@ _WRITERS: dict[Format, Callable[[Result], str]] = {
 }
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Writes a file completely or not at all; E405 says why it could not be."""
     try:
         target = path.resolve()
+        data = content.encode() if isinstance(content, str) else content
         if target.exists() and not stat.S_ISREG(target.stat().st_mode) and not target.is_dir():
-            target.write_text(text, encoding="utf-8")  # a device or a pipe takes what it is given
+            target.write_bytes(data)  # a device or a pipe takes what it is given
             return
-        _replace(target, text)
+        _replace(target, data)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
 
 
-def _replace(target: Path, text: str) -> None:
+def _replace(target: Path, data: bytes) -> None:
     """Through a temporary file beside the target, which takes over an old file's permissions."""
     if target.is_dir():
         raise IsADirectoryError(21, "it is a folder")
@@ -144,8 +145,8 @@ def _replace(target: Path, text: str) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(data)
         os.chmod(name, mode)
         os.replace(name, target)
     except BaseException:

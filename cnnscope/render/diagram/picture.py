@@ -1,0 +1,72 @@
+"""From a graph to a file's bytes: the formats, and what happens when a figure is too much for Graphviz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import takewhile
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph
+from cnnscope.render.diagram.dot import Options, to_dot
+from cnnscope.render.diagram.layout import LIMIT_SECONDS, Engine, LayoutTimeout, draw
+from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
+from cnnscope.render.diagram.text import to_json, to_mermaid
+
+LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
+"""From the most to the least detail."""
+TEXT: dict[str, Callable[[Diagram, Options], str]] = {"dot": to_dot, "json": to_json, "mmd": to_mermaid}
+DRAWN = ("svg", "png", "pdf")
+FORMATS = (*DRAWN, *TEXT)
+
+BUDGET = 40_000
+"""Edges times the ranks they span: above it `dot` takes more than seconds (measured on DenseNets and chains)."""
+
+
+def check_format(form: str) -> str:
+    """The format, or E604 with the known ones."""
+    if form not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise CnnscopeError.of("E604", f"no picture format is called `{form}`",
+                               hint=did_you_mean(form, FORMATS) or f"the formats are {known}")  # fmt: skip
+    return form
+
+
+def picture(
+    graph: Graph, form: str, level: DetailLevel, options: Options, *, engine: Engine | None = None,
+    limit: float = LIMIT_SECONDS,
+) -> tuple[bytes, DetailLevel]:  # fmt: skip
+    """The file's bytes, and the level it was drawn at: less detail than asked for where Graphviz would not finish."""
+    check_format(form)
+    figure = diagram(graph, level)
+    if form in TEXT:
+        return TEXT[form](figure, options).encode(), level
+    for simpler in _simpler(level):
+        if simpler != level:
+            note = f"drawn at level {simpler}: {level} is too much to lay out"
+            figure = diagram(graph, simpler)
+            figure = replace(figure, notes=(*figure.notes, note))
+        if effort(figure) > BUDGET and simpler != LEVELS[-1]:
+            continue
+        try:
+            return draw(to_dot(figure, options), form, engine=engine, limit=limit), simpler
+        except LayoutTimeout:
+            continue
+    raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit:g} s",
+                           hint="try `-o figure.dot`, or another view")  # fmt: skip
+
+
+def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:
+    """This level and those with less detail."""
+    return LEVELS[len(tuple(takewhile(lambda one: one != level, LEVELS))) :]
+
+
+def effort(figure: Diagram) -> int:
+    """What `dot` has to do: the sum over edges of the ranks between their ends."""
+    rank: dict[str, int] = {}
+    sources: dict[str, list[str]] = {}
+    for edge in figure.edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+    for box in figure.boxes:
+        rank[box.id] = 1 + max((rank[s] for s in sources.get(box.id, ()) if s in rank), default=-1)
+    return sum(max(rank[e.target] - rank[e.source], 1) for e in figure.edges if e.source in rank)

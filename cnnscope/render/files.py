@@ -1,0 +1,37 @@
+"""What a verb that writes pictures or pages answers: which files there are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnscope.render import numbers
+from cnnscope.render.result import Result, header
+from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was written: where, what kind of content, how large."""
+
+    path: Path
+    kind: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FilesReport(Result):
+    """The ``cnnscope.files`` document."""
+
+    files: tuple[File, ...]
+
+    def records(self) -> list[dict[str, str | int | None]]:
+        return [{"path": str(file.path), "kind": file.kind, "bytes": file.bytes} for file in self.files]
+
+    def to_dict(self) -> dict[str, Any]:
+        return header("files") | {"files": self.records()}
+
+    def table(self) -> Table:
+        lines = (Line((str(f.path), f.kind, numbers.binary(f.bytes))) for f in self.files)
+        return Table("", (Column("file"), Column("kind"), Column("size", right=True)), tuple(lines))
