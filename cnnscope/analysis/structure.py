@@ -8,7 +8,7 @@ they are *similar* if only the number of channels that enter and leave differs, 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -69,7 +69,7 @@ def units_of(part: Part) -> tuple[Unit, ...]:
 
 
 def hierarchy(graph: Graph) -> Group:
-    """The whole network as nested groups. A group that holds nothing but one other part is that part."""
+    """The whole network as nested groups. A group that holds nothing but one other is that one, under its own name."""
     root: dict[str, Any] = {}
     for unit in fuse(graph):
         *scopes, leaf = unit.name.split(".")
@@ -87,7 +87,8 @@ def _group(path: str, content: dict[Any, Any], graph: Graph) -> Group:
             children.extend(inside)
             continue
         group = _group(f"{path}.{name}" if path else name, inside, graph)
-        children.append(group.children[0] if len(group.children) == 1 else group)
+        only = group.children[0] if len(group.children) == 1 else group
+        children.append(replace(only, path=group.path) if isinstance(only, Group) else only)
     return Group(path, graph.scopes.get(path, path.rpartition(".")[2]), tuple(children))
 
 

@@ -91,6 +91,8 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
 
 def details(box: Box, figure: Diagram, options: Options) -> str:
     """The second line of a box: its name, parameters, share of the MACs, receptive field."""
+    if box.category == "input":
+        return numbers.shape(box.shape)
     parts = [box.name]
     if box.cost.params:
         parts.append(f"{numbers.short(box.cost.params)} params")
