@@ -23,8 +23,12 @@ MORE: dict[str, tuple[Case, ...]] = {
         Case(x=(1, 6), args={"out": 1, "kernel": 3, "pad": {"left": 4, "right": 5}, "pad_mode": "reflect"},
              shape=(1, 13)),
     ),
-    "avgpool": (Case(x=(1, 6, 6), args={"kernel": 3, "stride": 2, "pad": 1, "ceil": True}, shape=(1, 4, 4)),),
+    "avgpool": (
+        Case(x=(1, 6, 6), args={"kernel": 3, "stride": 2, "pad": 1, "ceil": True}, shape=(1, 4, 4)),
+        Case(x=(1, 7, 6), args={"kernel": 4, "stride": 3, "pad": "same", "count_pad": False}, shape=(1, 3, 2)),
+    ),
     "maxpool": (
+        Case(x=(1, 7, 6), args={"kernel": 4, "stride": 3, "pad": {"top": 2, "right": 1}}, shape=(1, 2, 2)),
         Case(x=(1, 9), args={"kernel": 3, "stride": 2, "dilation": 2, "pad": 1, "ceil": True}, shape=(1, 4)),
     ),
     "lppool": (Case(x=(1, 7, 7), args={"kernel": 3, "stride": 2, "ceil": True}, shape=(1, 3, 3)),),

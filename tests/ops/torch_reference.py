@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from inspect import signature
@@ -82,20 +83,47 @@ def linear(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.linear(x, w["weight"], w.get("bias"))
 
 
-def even(pads: list[tuple[int, int]]) -> list[int]:
-    assert all(low == high for low, high in pads)
-    return [low for low, _ in pads]
+def even(pads: list[tuple[int, int]]) -> list[int] | None:
+    return [low for low, _ in pads] if all(low == high for low, high in pads) else None
+
+
+def window_by_window(a: Args, x: Tensor, pads: list[tuple[int, int]]) -> Tensor:
+    """Pooling with uneven padding, which torch does not have: every window's pixels are looked up."""
+    dilation = getattr(a, "dilation", [1] * len(pads))
+    per_axis = []
+    for n, k, s, d, (low, high) in zip(x.shape[2:], a.kernel, a.stride or a.kernel, dilation, pads, strict=True):
+        starts = range(-low, n + high, s)
+        whole = [start for start in starts if start + d * (k - 1) < n + high]
+        if a.ceil and whole[-1] + d * (k - 1) + 1 < n + high and whole[-1] + s < n:
+            whole.append(whole[-1] + s)
+        per_axis.append([[start + d * j for j in range(k) if start + d * j < n + high] for start in whole])
+    results = []
+    for window in itertools.product(*per_axis):
+        pixels = x
+        for axis, places in enumerate(window, start=2):
+            inside = [i for i in places if 0 <= i < x.shape[axis]]
+            pixels = pixels.index_select(axis, torch.tensor(inside, device=x.device))
+        if a.tag == "maxpool":
+            results.append(pixels.flatten(2).amax(2))
+        else:
+            count = math.prod(len(places) for places in window) if a.count_pad else pixels[0, 0].numel()
+            results.append(pixels.flatten(2).sum(2) / count)
+    return torch.stack(results, 2).reshape(*x.shape[:2], *map(len, per_axis))
 
 
 @run("maxpool")
 def maxpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     pads = even(pads_of(a, x))
+    if pads is None:
+        return window_by_window(a, x, pads_of(a, x))
     return by_rank("max_pool", x)(x, a.kernel, a.stride, pads, a.dilation, ceil_mode=a.ceil)
 
 
 @run("avgpool")
 def avgpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     pads = even(pads_of(a, x))
+    if pads is None:
+        return window_by_window(a, x, pads_of(a, x))
     return by_rank("avg_pool", x)(x, a.kernel, a.stride, pads, ceil_mode=a.ceil, count_include_pad=a.count_pad)
 
 
