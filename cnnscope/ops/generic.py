@@ -307,8 +307,10 @@ def kind_of(shape: Shape, batch_axis: int | None) -> Kind:
 
 
 def _batch_of_all(x: Sequence[Value], rank: int) -> int | None:
+    """The batch axis of a broadcast result: where an input has it, unless another input stretches that axis."""
     axes = [rank - len(v.shape) + v.batch_axis for v in x if v.batch_axis is not None]
-    return axes[0] if axes else None
+    whole = broadcast([v.shape for v in x])
+    return next((axis for axis in axes if axis >= len(whole) or whole[axis] == 1), None)
 
 
 def moved(value: Value, steps: Sequence[Step]) -> Value:

@@ -1,0 +1,59 @@
+"""Building torch models without memory for their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def build(factory: Callable[[], object]) -> object:
+    """What ``factory`` makes, its weights on the meta device; built with real weights only if there is no other way.
+
+    Buffers keep their values: index tables are needed, and small. A constructor that computes with its own weights
+    fails without values and is run once more with them.
+    """
+    try:
+        with _weights_on_meta():
+            return factory()
+    except Exception:  # noqa: BLE001  # whatever it is, it either comes again below or was for want of values
+        made = factory()
+        if isinstance(made, nn.Module):
+            _drop_values(made)
+        return made
+
+
+@contextmanager
+def _weights_on_meta() -> Iterator[None]:
+    """Inside, every parameter goes to the meta device as it is registered, which is before it is initialised."""
+    register = nn.Module.register_parameter
+    twins: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # with the originals, whose ids must stay taken
+
+    def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        if type(param) is nn.Parameter and not param.is_meta:
+            if id(param) not in twins:
+                twins[id(param)] = (_twin(param), param)
+            param = twins[id(param)][0]
+        register(self, name, param)
+
+    setattr(nn.Module, "register_parameter", register_on_meta)  # noqa: B010  # patched, which types cannot express
+    try:
+        yield
+    finally:
+        setattr(nn.Module, "register_parameter", register)  # noqa: B010
+
+
+def _twin(parameter: nn.Parameter) -> nn.Parameter:
+    empty = torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype, device="meta")
+    twin = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+    twin.__dict__.update(parameter.__dict__)
+    return twin
+
+
+def _drop_values(module: nn.Module) -> None:
+    for m in module.modules():
+        for name, parameter in m._parameters.items():
+            if type(parameter) is nn.Parameter:
+                m._parameters[name] = _twin(parameter)

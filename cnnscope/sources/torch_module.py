@@ -1,0 +1,292 @@
+"""A live torch module to a graph: one run without values, the module left exactly as it was."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph
+from cnnscope.ops.base import shape_text
+from cnnscope.sources import torch_maps, torch_movement, torch_pointwise, torch_products, torch_weights  # noqa: F401
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch_trace import DataDependentError, Trace
+
+Build = Callable[[], nn.Module]
+
+_REAL_RUN = "`{name}` reads values (`{reads}`): it ran on a copy with random numbers; other images may go other ways"
+
+
+class TraceError(CnnscopeError):
+    """A forward pass that failed. ``partial`` is the graph up to there."""
+
+    partial: Graph | None = None
+
+
+def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
+    """The graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
+
+    ``inputs`` are sizes without batch, named as the parameters of ``forward`` where there are several. Whatever a
+    reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced; if its
+    forward pass fails, that error has the graph up to there as ``partial``.
+    """
+    graph, notes = trace(module, inputs)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return graph
+
+
+def trace(
+    module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None
+) -> tuple[Graph, tuple[str, ...]]:
+    """`from_module` with the notes apart. ``rebuild`` makes the module with values, if this one is on meta."""
+    module, notes = _plain(module)
+    _check(module)
+    name = name or type(module).__name__
+    graph, reads = _attempt(module, inputs, name, real=False)
+    if graph is None:
+        notes += (_REAL_RUN.format(name=name, reads=reads),)
+        graph, _ = _attempt(_with_values(module, reads or "", rebuild), inputs, name, real=True)
+        assert graph is not None
+    return graph, notes
+
+
+def _attempt(
+    module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
+) -> tuple[Graph | None, str | None]:
+    """The graph, or None and the function that read values this run does not have."""
+    with torch.random.fork_rng(devices=[]), _untouched(module), ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        feeds = make_inputs(module, inputs, real=real)
+        recorder = Trace(module, real=real)
+        for feed in feeds:
+            recorder.feed(feed.tensor, feed.name)
+        positional = [feed.tensor for feed in feeds if not feed.keyword]
+        keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
+        try:
+            with _hooks(recorder), recorder:
+                output = module(*positional, **keywords)
+        except Exception as error:
+            if recorder.data_dependent and not real:
+                return None, recorder.data_dependent
+            raise _failure(error, recorder, feeds, name) from error
+        if recorder.data_dependent and not real:
+            return None, recorder.data_dependent
+        results = list(_tensors_of(output))
+        if not results:
+            raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
+        return recorder.recording.graph(name, [recorder.node(t) for t in results]), None
+
+
+# -- before the run ----------------------------------------------------------------------------------------------------
+
+
+def _plain(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module inside ``torch.compile`` or ``DataParallel``."""
+    notes: tuple[str, ...] = ()
+    while type(module).__name__ in _WRAPPERS:
+        notes += (f"looked inside `{type(module).__name__}`",)
+        module = getattr(module, _WRAPPERS[type(module).__name__])
+    return module, notes
+
+
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+
+
+def _check(module: nn.Module) -> None:
+    """E436 for modules whose calls do not go through torch's dispatcher one by one, or that have no shapes yet."""
+    for path, m in module.named_modules():
+        kind, place = type(m), f"`{path}`" if path else "the model"
+        if isinstance(m, torch.jit.ScriptModule):
+            raise CnnscopeError.of("E436", f"{place} is TorchScript", hint="load the Python module it was made from")
+        if ".quantized" in kind.__module__ and kind.__module__.startswith("torch."):
+            raise CnnscopeError.of(
+                "E436", f"{place} is quantised (`{kind.__name__}`)", hint="load the model before its conversion"
+            )
+        if any(map(is_lazy, m.parameters(recurse=False))):
+            raise CnnscopeError.of(
+                "E436", f"{place} (`{kind.__name__}`) has weights without a shape yet",
+                hint="call the model once before it is loaded here",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An argument of ``forward``."""
+
+    name: str
+    tensor: Tensor
+    keyword: bool
+
+
+def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
+    """Batch-1 tensors of these sizes as ``forward`` takes them; E434 if it takes others.
+
+    On meta, or if ``real`` with normal random numbers (zeros where they are integers, as they may be indices).
+    """
+    accepted = inspect.signature(module.forward).parameters
+    wanted = [p for p in accepted.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    named = [size.name for size in sizes if size.name]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    for name in named:
+        if name not in accepted and not open_ended:
+            known = f"it takes {_listed(accepted)}"
+            raise CnnscopeError.of(
+                "E434", f"`{type(module).__name__}` has no input `{name}`", hint=did_you_mean(name, accepted) or known
+            )
+    missing = [p.name for p in wanted if p.name not in named][len(sizes) - len(named) :]
+    if missing:
+        example = " ".join(f"--input {p.name}=3x224x224" for p in wanted)
+        takes = f"`{type(module).__name__}` takes {_listed(p.name for p in wanted)}"
+        hint = f"for instance {example}, or {wanted[0].name}=128:int64 for indices"
+        raise CnnscopeError.of("E434", f"{takes}; no size is given for {_listed(missing)}", hint=hint)
+    default = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return [Feed(size.name or "input", _tensor(size, default, real), bool(size.name)) for size in sizes]
+
+
+def _tensor(size: InputSize, default: torch.dtype, real: bool) -> Tensor:
+    dtype = getattr(torch, size.dtype) if size.dtype else default
+    shape = (1, *size.shape)
+    if not real:
+        return torch.empty(shape, dtype=dtype, device="meta")
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _with_values(module: nn.Module, reads: str, rebuild: Build | None) -> nn.Module:
+    """A copy on the CPU whose weights have values; E437 if they cannot be had."""
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(t.is_meta for t in tensors):
+        try:
+            return copy.deepcopy(module).cpu()
+        except Exception as error:
+            raise _no_values(module, reads, f"it cannot be copied: {error}") from error
+    if rebuild is None:
+        raise _no_values(module, reads, "its weights are on the meta device, without values")
+    return rebuild()
+
+
+def _no_values(module: nn.Module, reads: str, reason: str) -> CnnscopeError:
+    return CnnscopeError.of("E437", f"`{type(module).__name__}` reads values (`{reads}`), but {reason}")
+
+
+# -- the run -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _untouched(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module is as it was: mode, hooks, buffers, attributes."""
+    kept = [(m, dict(m.__dict__), _containers(m)) for m in module.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)  # attention as one opaque call
+        for m, _, _ in kept:
+            m.__dict__["training"] = False  # not eval(): a module may do more there than set its mode
+        with _eager():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for m, attributes, containers in kept:
+            m.__dict__.clear()
+            m.__dict__.update(attributes)
+            for container, content in containers:
+                _refill(container, content)
+
+
+def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
+    """Dicts, lists and sets among a module's attributes, each with a copy."""
+    return [(value, copy.copy(value)) for value in module.__dict__.values() if isinstance(value, (dict, list, set))]
+
+
+def _refill(container: Any, content: Any) -> None:
+    if len(container) == len(content) and all(a is b for a, b in zip(_items(container), _items(content), strict=True)):
+        return
+    container.clear()
+    (container.extend if isinstance(container, list) else container.update)(content)
+
+
+def _items(container: Any) -> Iterator[Any]:
+    return (x for pair in container.items() for x in pair) if isinstance(container, dict) else iter(container)
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled parts run as they were written. Only where something was compiled, as asking is not cheap."""
+    if "torch._dynamo" in sys.modules:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _hooks(recorder: Trace) -> Iterator[None]:
+    """Tells the recorder which module is running."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recorder.recording.enter(module)
+
+    def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        passed_on = isinstance(output, Tensor) and recorder.recording.idle(module) and recorder.tracked(output)
+        result = recorder.idle(output, type(module).__name__) if passed_on else None
+        recorder.recording.leave(module)
+        return result
+
+    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# -- after it ----------------------------------------------------------------------------------------------------------
+
+
+def _tensors_of(output: Any) -> Iterator[Tensor]:
+    """All tensors of a result, whatever they are packed in."""
+    if isinstance(output, Tensor):
+        yield output
+        return
+    if isinstance(output, Mapping):
+        parts: Any = output.values()
+    elif isinstance(output, (list, tuple, set)):
+        parts = output
+    elif is_dataclass(output) and not isinstance(output, type):
+        parts = [getattr(output, f.name) for f in fields(output)]
+    else:
+        parts = getattr(output, "__dict__", {}).values()
+    for part in parts:
+        yield from _tensors_of(part)
+
+
+def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:
+    call = recorder.recording.calls[-1]
+    kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
+    place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
+    given = ", ".join(shape_text(tuple(feed.tensor.shape[1:])) for feed in feeds)
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if isinstance(error, DataDependentError):
+        reason = f"`{error.function}` depends on values"
+    failure = TraceError.of(
+        "E435", f"with input {given} the run stops {place}: {reason}", hint="another size: `--input 3x224x224`"
+    )
+    assert isinstance(failure, TraceError)
+    failure.partial = recorder.recording.graph(name, ())
+    return failure

@@ -1,0 +1,130 @@
+"""Outputs of the commonest functions without asking torch, whose own shape rules for meta tensors are Python and slow.
+
+Each takes the arguments of a call and returns its output, or None where it is not sure: torch then runs the function,
+and reports what is wrong with it. They cover plain cases of contiguous floating-point tensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SHORTCUTS: dict[str, Callable[..., Tensor | None]] = {}
+
+
+def _shortcut(*names: str) -> Callable[[Callable[..., Tensor | None]], Callable[..., Tensor | None]]:
+    def register(function: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+        SHORTCUTS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def _each(n: int | Sequence[int]) -> Sequence[int]:
+    return (n, n) if isinstance(n, int) else n
+
+
+def _plain(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_meta and x.is_contiguous() and x.is_floating_point()
+
+
+@_shortcut(
+    "relu", "relu6", "gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "elu",
+    "mish",
+)  # fmt: skip
+def elementwise(x: Tensor, *rest: Any, **kwargs: Any) -> Tensor | None:
+    return torch.empty_like(x) if x.is_meta and x.is_floating_point() else None
+
+
+@_shortcut("softmax")
+def softmax(x: Tensor, axis: int, dtype: torch.dtype | None = None) -> Tensor | None:
+    return torch.empty_like(x) if _plain(x) and dtype is None and -x.dim() <= axis < x.dim() else None
+
+
+@_shortcut("roll")
+def roll(x: Tensor, shifts: Sequence[int], axes: Sequence[int] = ()) -> Tensor | None:
+    return torch.empty_like(x) if _plain(x) and len(shifts) == len(axes) else None
+
+
+@_shortcut("relu_", "relu6_", "silu_", "hardswish_", "hardsigmoid_", "hardtanh_", "leaky_relu_")
+def same_in_place(x: Tensor, *rest: Any) -> Tensor | None:
+    return x if x.is_meta else None
+
+
+@_shortcut("add", "sub", "mul", "div")
+def binary(x: Any, y: Any, **kwargs: Any) -> Tensor | None:
+    if not isinstance(x, Tensor):
+        return None
+    if isinstance(y, (int, float)):
+        return torch.empty_like(x) if x.is_meta and x.is_floating_point() else None
+    if not (_plain(x) and isinstance(y, Tensor) and y.is_contiguous() and y.dtype == x.dtype):
+        return None
+    if x.shape == y.shape:
+        return torch.empty_like(x)
+    fits = y.dim() <= x.dim() and all(m in (1, n) for n, m in zip(x.shape[::-1], y.shape[::-1], strict=False))
+    return torch.empty_like(x) if fits else None
+
+
+@_shortcut("add_")
+def binary_in_place(x: Tensor, y: Any, **kwargs: Any) -> Tensor | None:
+    return x if x.is_meta and isinstance(y, Tensor) and y.shape == x.shape and y.dtype == x.dtype else None
+
+
+@_shortcut("batch_norm")
+def batch_norm(x: Tensor, *rest: Any) -> Tensor | None:
+    *statistics, training = rest[:5]
+    sized = all(t is None or t.shape == x.shape[1:2] for t in statistics)
+    return torch.empty_like(x) if not training and sized and x.dim() > 1 and _plain(x) else None
+
+
+@_shortcut("layer_norm")
+def layer_norm(x: Tensor, shape: Sequence[int], *rest: Any) -> Tensor | None:
+    fits = list(x.shape[x.dim() - len(shape) :]) == list(shape)
+    sized = all(t is None or list(t.shape) == list(shape) for t in rest[:2])
+    return torch.empty_like(x) if fits and sized and _plain(x) else None
+
+
+@_shortcut("linear")
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    fits = weight.dim() == 2 and x.dim() > 0 and x.shape[-1] == weight.shape[1] and x.dtype == weight.dtype
+    if not (fits and _plain(x) and (bias is None or bias.shape == weight.shape[:1])):
+        return None
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+@_shortcut("matmul")
+def matmul(a: Tensor, b: Tensor) -> Tensor | None:
+    fits = a.dim() == b.dim() > 2 and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2]
+    same_kind = a.dtype == b.dtype and a.is_meta and b.is_meta and a.is_floating_point()
+    return a.new_empty((*a.shape[:-1], b.shape[-1])) if fits and same_kind else None
+
+
+@_shortcut("conv2d")
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:  # fmt: skip
+    if isinstance(padding, str) or not (_plain(x) and weight.is_contiguous() and x.dim() == weight.dim() == 4):
+        return None
+    sized = x.shape[1] == weight.shape[1] * groups and not weight.shape[0] % groups
+    if not sized or x.dtype != weight.dtype or not (bias is None or bias.shape == weight.shape[:1]):
+        return None
+    axes = zip(x.shape[2:], weight.shape[2:], _each(stride), _each(padding), _each(dilation), strict=True)
+    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
+    return x.new_empty((x.shape[0], weight.shape[0], *size)) if min(size) > 0 else None
+
+
+@_shortcut("cat")
+def cat(parts: Sequence[Tensor], axis: int = 0) -> Tensor | None:
+    first = parts[0]
+    rest = [*first.shape]
+    axis %= max(first.dim(), 1)
+    for t in parts:
+        fits = _plain(t) and t.dim() == len(rest) > axis and t.dtype == first.dtype
+        if not fits or any(n != m for i, (n, m) in enumerate(zip(t.shape, rest, strict=True)) if i != axis):
+            return None
+    rest[axis] = sum(t.shape[axis] for t in parts)
+    return first.new_empty(rest)

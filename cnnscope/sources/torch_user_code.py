@@ -1,0 +1,172 @@
+"""Finding and calling a factory in the user's own code, and saying what went wrong there in their terms."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+import cnnscope
+from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
+
+T = TypeVar("T")
+_NOT_THEIRS = tuple(str(Path(package.__file__).parent) for package in (cnnscope, torch, importlib) if package.__file__)
+
+
+def parse(source: str) -> tuple[str, str, str]:
+    """``file.py:factory?width=2`` as the file or module, the factory and its arguments."""
+    path, _, query = source.partition("?")
+    place, colon, name = path.rpartition(":")
+    return (place, name, query) if colon and not name.endswith(".py") else (path, "", query)
+
+
+@contextmanager
+def importable(place: str) -> Iterator[None]:
+    """Inside, the user's code finds its own modules: those beside the file, or in the current folder."""
+    folder = str(Path(place).resolve().parent if place.endswith(".py") else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def find(place: str, name: str) -> Any:
+    """The factory: a function, a class, or a module already made. E430, E431 or E433 if it cannot be had."""
+    module = _import_file(place) if place.endswith(".py") else _import_module(place)
+    found: Any = module
+    for part in name.split(".") if name else [""]:
+        if not hasattr(found, part):
+            factories = sorted(key for key, value in vars(module).items() if _may_be(value, module))
+            listed = f"it has {', '.join(f'`{f}`' for f in factories)}" if factories else None
+            what = f"`{place}` has no `{name}`" if name else f"`{place}` needs the name of a factory behind a `:`"
+            raise CnnscopeError.of("E431", what, hint=did_you_mean(name, factories) or listed)
+        found = getattr(found, part)
+    return found
+
+
+def _may_be(value: Any, module: ModuleType) -> bool:
+    own = getattr(value, "__module__", None) == module.__name__
+    return own and (inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, nn.Module)))
+
+
+def import_with_operators(run: Callable[[], T]) -> T:
+    """What ``run``, which imports something, returns.
+
+    torchvision's wheel has C++ operators built for one version of torch; beside another they do not load, and
+    importing torchvision stops at the first it refers to. Two declarations are all its models, which are pure Python,
+    need of them: where an import fails for exactly that reason they are made, and the import is tried again.
+    """
+    try:
+        return run()
+    except RuntimeError as error:
+        if "operator torchvision::nms does not exist" not in str(error):
+            raise
+        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch's own
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _DECLARATIONS.append(library)
+        return run()
+
+
+_DECLARATIONS: list[object] = []
+"""Operators declared above; a declaration lives as long as this."""
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return import_with_operators(lambda: importlib.import_module(name))
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            hint = "modules are looked for in the current folder and among installed packages"
+            raise CnnscopeError.of("E430", f"there is no module `{name}`", hint=hint) from None
+        raise _raised(error, f"`{name}` cannot be imported") from error
+    except (Exception, SystemExit) as error:
+        raise _raised(error, f"`{name}` cannot be imported") from error
+
+
+def _import_file(file: str) -> ModuleType:
+    path = Path(file)
+    if not path.is_file():
+        raise CnnscopeError.of("E430", f"`{file}` does not exist")
+    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    loader = spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        import_with_operators(lambda: loader.exec_module(module))
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _raised(error, f"`{file}` cannot be imported") from error
+    return module
+
+
+def call(
+    factory: Any, name: str, arguments: Mapping[str, Any], build: Callable[[Callable[[], object]], object]
+) -> nn.Module:
+    """The module a factory makes with ``build``; E432 for wrong arguments, E433 if it raises or makes no module."""
+    if isinstance(factory, nn.Module):
+        made: object = factory
+    else:
+        _check_arguments(factory, name, arguments)
+        try:
+            made = build(lambda: factory(**arguments))
+        except (Exception, SystemExit) as error:
+            raise _raised(error, f"`{name}` failed") from error
+    if not isinstance(made, nn.Module):
+        raise CnnscopeError.of("E433", f"`{name}` returns no torch.nn.Module but {_a(type(made).__name__)}")
+    return made
+
+
+def _check_arguments(factory: Any, name: str, arguments: Mapping[str, Any]) -> None:
+    if not callable(factory):
+        raise CnnscopeError.of("E431", f"`{name}` is no factory but {_a(type(factory).__name__)}")
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # a builtin: it will say itself what it needs
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        known = ", ".join(f"`{p}`" for p in signature.parameters)
+        hint = f"it takes {known}: write {name}?{next(iter(signature.parameters))}=..." if known else "it takes none"
+        raise CnnscopeError.of("E432", f"wrong arguments for `{name}`: {error}", hint=hint) from None
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _raised(error: BaseException, what: str) -> CnnscopeError:
+    """E433 with the user's own frames: where it was raised, and from where that was called."""
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        span = Span(error.filename, error.lineno, error.offset or 1)
+        return CnnscopeError(Diagnostic("E433", f"{what}: {error.msg}", span))
+    places = list(user_frames(error.__traceback__))
+    notes = tuple(Note(f"called in `{function}`", span) for span, function in places[:-1])
+    return CnnscopeError(Diagnostic("E433", f"{what}: {reason}", places[-1][0] if places else None, notes[::-1]))
+
+
+def user_frames(trace: TracebackType | None) -> Iterator[tuple[Span, str]]:
+    """Frames of a traceback outside of torch, Python's import machinery and cnnscope, outermost first."""
+    for frame in traceback.extract_tb(trace):
+        if frame.filename.startswith(("<frozen", *_NOT_THEIRS)) or frame.lineno is None:
+            continue
+        line = linecache.getline(frame.filename, frame.lineno).rstrip()
+        code = line.lstrip()
+        yield Span(frame.filename, frame.lineno, len(line) - len(code) + 1, max(len(code), 1)), frame.name
