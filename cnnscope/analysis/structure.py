@@ -17,6 +17,10 @@ from cnnscope.analysis.fuse import Unit, fuse
 from cnnscope.ir import Graph
 
 
+CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
+"""Kinds that say nothing about what is inside."""
+
+
 @dataclass(frozen=True)
 class Group:
     """A scope: ``path`` (empty for the whole network), what kind of block it is, and its parts in execution order."""
@@ -24,6 +28,11 @@ class Group:
     path: str
     kind: str
     children: tuple[Group | Unit, ...]
+
+    @property
+    def block(self) -> str:
+        """What makes two groups blocks of one sort: their kind; a mere container stands for itself."""
+        return self.path if self.kind in CONTAINERS else self.kind
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
@@ -48,7 +57,7 @@ Part = Group | Unit
 class Run:
     """Equal or similar neighbours, folded: ``count`` parts of which the first stands for all.
 
-    ``growth`` is the difference in output channels from each to the next where they are only similar, else 0.
+    ``growth`` is how many channels more each works on than the one before where they are only similar, else 0.
     """
 
     parts: tuple[Part, ...]
@@ -145,7 +154,8 @@ def _family(part: Part) -> Hashable:
 
 
 def _channels(part: Part) -> int:
-    features = units_of(part)[-1].last.output.features
+    """What grows along a dense block: the channels of the first thing each layer makes of all earlier maps."""
+    features = units_of(part)[0].last.output.features
     return features[0] if features else 0
 
 
@@ -167,13 +177,17 @@ def is_chain(group: Group) -> bool:
 
 
 def block_kinds(root: Group) -> frozenset[str]:
-    """Kinds of groups that are blocks: somewhere, one of that kind branches (a residual, an inception module)."""
+    """Kinds of groups that are blocks: somewhere, one of that kind branches (a residual, an inception module).
+
+    A group of three or more equal or similar groups in a row is a stage of blocks, however they are wired.
+    """
     return frozenset(_branching(root, top=True))
 
 
 def _branching(group: Group, *, top: bool = False) -> Iterator[str]:
-    if not top and not is_chain(group):
-        yield group.kind
+    stage = any(run.count > 2 and isinstance(run.first, Group) for run in fold(group.children, similar=True))
+    if not top and not stage and not is_chain(group):
+        yield group.block
         return
     for child in group.children:
         if isinstance(child, Group):

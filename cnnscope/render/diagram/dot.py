@@ -66,7 +66,9 @@ def _heading(figure: Diagram, theme: Theme) -> str:
     totals = figure.totals
     facts = [f"{numbers.short(totals.params)} parameters", f"{numbers.short(totals.macs)} MACs"]
     title = f'<FONT POINT-SIZE="{SIZES["title"]}"><B>{_text(figure.name)}</B></FONT>'
-    return f'{title}<BR/><FONT POINT-SIZE="{SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT><BR/> '
+    line = f'<FONT POINT-SIZE="{SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT>'
+    rows = "".join(f"<TR><TD>{text}</TD></TR>" for text in (title, line, " "))
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}</TABLE>'
 
 
 def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
@@ -75,9 +77,10 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
     stripe = kind_colour(box.category)
     cells = [
         f'<TD BGCOLOR="{stripe}" WIDTH="7" FIXEDSIZE="FALSE" CELLPADDING="0"> </TD>',
-        f'<TD BGCOLOR="{fill}" ALIGN="LEFT" BALIGN="LEFT" CELLPADDING="5">'
-        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT><BR ALIGN="LEFT"/>'
-        f'<FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">{_text(details(box, figure, options))}</FONT></TD>',
+        f'<TD BGCOLOR="{fill}" CELLPADDING="2"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">'
+        f'<TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT></TD>'
+        f'</TR><TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">'
+        f"{_text(details(box, figure, options))}</FONT></TD></TR></TABLE></TD>",
     ]
     if box.count > 1:
         badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnscope.analysis.chain import chain_concats
 from cnnscope.analysis.cost import Cost, known, node_costs
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, units_of
@@ -87,15 +88,16 @@ class _Tile:
 
 def diagram(graph: Graph, level: DetailLevel = "overview") -> Diagram:
     """The figure of ``graph`` at a level: folded blocks, all blocks, all layers, or all ops."""
+    costs, fields = node_costs(graph), theoretical(graph)
+    graph, chained = chain_concats(graph)
     root = hierarchy(graph)
     clusters: list[Cluster] = []
     tiles = list(_tiles(root, level, _blocks(root, level), "", clusters))
-    costs, fields = node_costs(graph), theoretical(graph)
     boxes = [*_input_boxes(graph, fields), *(_box(tile, graph, costs, fields) for tile in tiles)]
     used = {box.cluster for box in boxes}
     return Diagram(
         name=graph.name, level=level, boxes=tuple(boxes), clusters=tuple(_needed(clusters, used)),
-        edges=tuple(_edges(graph, tiles)), totals=known(costs.values()), notes=tuple(_notes(tiles)),
+        edges=tuple(_edges(graph, tiles)), totals=known(costs.values()), notes=tuple(_notes(tiles, chained)),
     )  # fmt: skip
 
 
@@ -109,7 +111,7 @@ def _tiles(
     """The group's parts as tiles, groups that are no blocks opened up as clusters."""
     runs = fold(group.children, similar=True) if level == "overview" else [Run((part,)) for part in group.children]
     for run in runs:
-        if isinstance(run.first, Group) and run.first.kind not in blocks:
+        if isinstance(run.first, Group) and run.first.block not in blocks:
             for part in run.parts:
                 assert isinstance(part, Group)
                 last = part.units[-1].last.output.features
@@ -188,9 +190,11 @@ def _needed(clusters: Sequence[Cluster], used: set[str]) -> Iterator[Cluster]:
     return (cluster for cluster in clusters if cluster.id in keep)
 
 
-def _notes(tiles: Sequence[_Tile]) -> Iterator[str]:
+def _notes(tiles: Sequence[_Tile], chained: int) -> Iterator[str]:
     folded = [tile.run for tile in tiles if tile.run.count > 1]
     if folded:
         yield f"{sum(run.count for run in folded)} equal neighbours are drawn as {len(folded)} boxes (×n)"
     if any(run.growth for run in folded):
-        yield "“+n channels” marks blocks that differ only in width"
+        yield "+n: each has n channels more than the one before"
+    if chained:
+        yield f"{chained} concatenations of all earlier maps are drawn as a chain: cat(cat(a, b), c) for cat(a, b, c)"
