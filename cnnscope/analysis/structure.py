@@ -16,7 +16,6 @@ from typing import Any
 from cnnscope.analysis.fuse import Unit, fuse
 from cnnscope.ir import Graph
 
-
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 """Kinds that say nothing about what is inside."""
 
@@ -79,10 +78,10 @@ def units_of(part: Part) -> tuple[Unit, ...]:
 
 def hierarchy(graph: Graph) -> Group:
     """The whole network as nested groups. A group that holds nothing but one other is that one, under its own name."""
-    root: dict[str, Any] = {}
+    root: dict[tuple[str, str], Any] = {}
     for unit in fuse(graph):
         *scopes, leaf = unit.name.split(".")
-        level = root
+        level: dict[tuple[str, str], Any] = root
         for scope in scopes:
             level = level.setdefault(("group", scope), {})
         level.setdefault(("units", leaf), []).append(unit)
@@ -97,7 +96,9 @@ def _group(path: str, content: dict[Any, Any], graph: Graph) -> Group:
             continue
         group = _group(f"{path}.{name}" if path else name, inside, graph)
         only = group.children[0] if len(group.children) == 1 else group
-        children.append(replace(only, path=group.path) if isinstance(only, Group) else only)
+        if isinstance(only, Group):
+            only = replace(only, path=group.path, kind=group.kind if only.kind in CONTAINERS else only.kind)
+        children.append(only)
     return Group(path, graph.scopes.get(path, path.rpartition(".")[2]), tuple(children))
 
 
