@@ -53,7 +53,7 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
             raise CnnscopeError.of("E103", "every layer is left out by its `when`", span=span)
         _freeze(net, document)
     except CnnscopeError as error:
-        raise SpecError(error, net.graph() if net.nodes else None) from None
+        raise SpecError(error, net.partial()) from None
     return net.graph(outputs)
 
 

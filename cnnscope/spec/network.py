@@ -134,13 +134,29 @@ class Network:
             return before
         return tuple(a * b for a, b in zip(before or (1,) * len(own), own, strict=False))
 
-    def graph(self, outputs: Sequence[str] | None = None) -> Graph:
-        """The graph so far; its last node is the output unless ``outputs`` are given."""
-        last = (self.nodes[-1].name,) if self.nodes else ()
-        outputs = last if outputs is None else tuple(outputs)
+    def graph(self, outputs: Sequence[str]) -> Graph:
+        """The finished graph."""
         return Graph(
-            self.name, dict(self.inputs), tuple(self.nodes), outputs, dict(self.params), dict(self.scopes), self.layout
+            self.name,
+            dict(self.inputs),
+            tuple(self.nodes),
+            tuple(outputs),
+            dict(self.params),
+            dict(self.scopes),
+            self.layout,
         )
+
+    def partial(self) -> Graph | None:
+        """The graph up to the last finished layer, which is its output; None if there is none."""
+        nodes = list(self.nodes)
+        while nodes and nodes[-1].name != nodes[-1].layer and nodes[-1].layer not in self.names.nodes:
+            nodes.pop()
+        if not nodes:
+            return None
+        used = {key for node in nodes for key in node.params.values()}
+        params = {key: param for key, param in self.params.items() if key in used}
+        outputs = (nodes[-1].name,)
+        return Graph(self.name, dict(self.inputs), tuple(nodes), outputs, params, dict(self.scopes), self.layout)
 
 
 def too_many(span: Span | None) -> CnnscopeError:
