@@ -71,12 +71,15 @@ def shape_of(layout: Layout) -> Shape:
 
 
 def digits_of(layout: Layout, image: int) -> Iterator[Digit]:
-    """The digits of one image axis that have more than one position."""
-    return (digit for axis in layout for digit in axis.digits if digit.extent > 1 and image in digit.images)
+    """The digits of one image axis."""
+    return (digit for axis in layout for digit in axis.digits if image in digit.images)
 
 
 def leads(layout: Layout, digit: Digit) -> bool:
-    """Whether this is the most significant digit of its image axis, so that reducing it reaches across the image."""
+    """Whether this is the most significant digit of its image axis, so that reducing it reaches across the image.
+
+    A higher digit counts even where subsampling has left it one position.
+    """
     return digit.weight == 0 or all(d.weight <= digit.weight for d in digits_of(layout, digit.images[0]))
 
 

@@ -76,7 +76,7 @@ def follow(layout: Layout, step: Step) -> Outcome:
         case Expand():
             return _expand(layout, step.shape)
         case Place():
-            return _place(layout, step), ()
+            return _place(layout, step)
 
 
 def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outcome:
@@ -97,9 +97,13 @@ def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outc
         axes.append(candidates.pop() if len(candidates) == 1 else opaque(extent, images))
     result = tuple(axes)
     for image in {image for axis in result for image in axis.images}:
-        if any(list(digits_of(layout, image)) != list(digits_of(result, image)) for layout in mapped):
+        if any(_moving(layout, image) != _moving(result, image) for layout in mapped):
             unclear.add(image)
     return result, tuple(map(Unclear, sorted(unclear)))
+
+
+def _moving(layout: Layout, image: int) -> list[Digit]:
+    return [digit for digit in digits_of(layout, image) if digit.moves]
 
 
 def _put(layout: Layout, at: int, axis: Axis) -> Layout:
@@ -210,9 +214,13 @@ def _expand(layout: Layout, shape: Shape) -> Outcome:
     return layout, tuple(actions)
 
 
-def _place(layout: Layout, step: Place) -> Layout:
+def _place(layout: Layout, step: Place) -> Outcome:
+    """Digits that do not lead are channels by now (space to depth); beside other channels they are united."""
     axis = layout[step.axis]
     if not axis.images:
-        return _put(layout, step.axis, uniform(step.size))
+        return _put(layout, step.axis, uniform(step.size)), ()
+    windows = () if axis.before or axis.after else _reduced(layout, axis.digits, "dense")
+    if windows and not isinstance(windows, Global):
+        return without(_put(layout, step.axis, uniform(step.size)), axis.digits), windows
     after = axis.after + step.size - step.offset - axis.extent
-    return _put(layout, step.axis, Axis(axis.digits, axis.before + step.offset, after))
+    return _put(layout, step.axis, Axis(axis.digits, axis.before + step.offset, after)), ()

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Shape
 
 
+def names(graph: Graph) -> dict[str, str]:
+    """What may be asked for, each with the input or node meant: a row stands for its last op, an op for itself."""
+    nodes = {name: name for name in (*graph.inputs, *(node.name for node in graph.nodes))}
+    return nodes | {row: members[-1].name for row, members in graph.layers()}
+
+
+def pick(layer: str, known: Mapping[str, str]) -> str:
+    """The input or node that `names` has for ``layer``; E205 if there is none."""
+    if layer not in known:
+        raise CnnscopeError.of("E205", f"no layer is called `{layer}`", hint=did_you_mean(layer, known))
+    return known[layer]
+
+
 def find(graph: Graph, layer: str) -> str:
-    """The input or node that gives ``layer`` its output: a row's last op, or that op itself; E205 if there is none."""
-    names = {name: name for name in (*graph.inputs, *(node.name for node in graph.nodes))}
-    names |= {row: nodes[-1].name for row, nodes in graph.layers()}
-    if layer not in names:
-        raise CnnscopeError.of("E205", f"no layer is called `{layer}`", hint=did_you_mean(layer, names))
-    return names[layer]
+    """The input or node that gives ``layer`` its output; E205 if there is none."""
+    return pick(layer, names(graph))
 
 
 def check(layer: str, position: Sequence[int], extents: Shape) -> None:

@@ -1,12 +1,9 @@
-"""Exact receptive fields: the bounding box of the pixels a unit depends on, at this input size, on any graph.
+"""The bounding box of the pixels a unit depends on.
 
 The field of an element is the union of the fields of the elements it reads, and the hull of a union is the hull of
 the hulls, so bounds carried forward are exact. Every tensor has a shadow: per image axis the lower bound and the
 negated upper bound of each element, so that an op is a minimum over what it reads and `EMPTY` is neutral. An element
-that reads nothing is `EMPTY` in every image axis. A shadow has extent 1 along whatever nothing varies, which keeps it
-one-dimensional in most networks.
-
-Zero weights, dead units and masks are not seen; normalisation is that of inference.
+that reads nothing is `EMPTY` in every image axis.
 """
 
 from __future__ import annotations
@@ -14,25 +11,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from cnnscope.analysis.receptive_field.digits import Layout, shape_of
+from cnnscope.analysis.receptive_field.digits import Layout
+from cnnscope.analysis.receptive_field.exact.steps import Array, least, moved
 from cnnscope.analysis.receptive_field.layout import Global
-from cnnscope.analysis.receptive_field.places import check, find, unknown
+from cnnscope.analysis.receptive_field.places import check, names, pick, unknown
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
-from cnnscope.analysis.receptive_field.reshape import aligned
-from cnnscope.analysis.receptive_field.walk import FIRST, Move, Path, images, positions, stays_local, walk
+from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
 from cnnscope.ir import Graph, Shape, Value
-from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
-Array = npt.NDArray[np.int32]
 Bounds = tuple[Array, ...]
 """Per image axis an array (2, *tensor axes) of lower and negated upper bounds."""
-EMPTY = np.int32(2**30)
 
 
 class Range(NamedTuple):
@@ -54,7 +47,7 @@ class _Units(NamedTuple):
 class Exact:
     """Answers for the layers that were kept. ``local`` asks for the field without paths through global reductions."""
 
-    graph: Graph
+    names: Mapping[str, str]
     units: Mapping[str, _Units | None]
 
     def box(self, layer: str, position: Sequence[int], *, local: bool = False) -> tuple[Interval, ...] | None:
@@ -85,7 +78,7 @@ class Exact:
         return result if all(result.max) else None
 
     def _units(self, layer: str) -> _Units | None:
-        return self.units[find(self.graph, layer)]
+        return self.units[pick(layer, self.names)]
 
 
 def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = None) -> Exact:
@@ -93,7 +86,8 @@ def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = N
 
     Where images of different dimension meet, it is with respect to those of the most spatial axes.
     """
-    wanted = None if keep is None else {find(graph, layer) for layer in keep}
+    known = names(graph)
+    wanted = None if keep is None else {pick(layer, known) for layer in keep}
     values = {**graph.inputs, **{node.name: node.output for node in graph.nodes}}
     units: dict[str, _Units | None] = {
         name: _Units(tuple(value.shape[axis] for axis in positions(value, ())))
@@ -104,7 +98,7 @@ def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = N
         for name, shadow, layout in _shadows(graph, rank, sources):
             if name in units:
                 units[name] = None if shadow is None else _at_positions(shadow, values[name], layout)
-    return Exact(graph, units)
+    return Exact(known, units)
 
 
 class _Shadow(NamedTuple):
@@ -168,96 +162,9 @@ def _union(a: Bounds, b: Bounds) -> Bounds:
 def _at_positions(shadow: _Shadow, value: Value, layout: Layout) -> _Units:
     axes = positions(value, layout)
     rest = tuple(i + 1 for i in range(len(value.shape)) if i not in axes)
-    full = tuple(_least(bounds, rest) for bounds in shadow.full)
+    full = tuple(least(bounds, rest) for bounds in shadow.full)
     if shadow.local is shadow.full:
         local: Bounds | None = full
     else:
-        local = None if shadow.local is None else tuple(_least(bounds, rest) for bounds in shadow.local)
+        local = None if shadow.local is None else tuple(least(bounds, rest) for bounds in shadow.local)
     return _Units(tuple(value.shape[axis] for axis in axes), full, local)
-
-
-# -- one step of one shadow --------------------------------------------------------------------------------------------
-
-
-def moved(bounds: Array, move: Move) -> Array:
-    """The shadow behind a step: the minimum over what each element reads."""
-    match move.step:
-        case Taps() as step:
-            return _tapped(bounds, step, move.before[step.axis].extent)
-        case Mix(axis, out, groups):
-            return _mixed(bounds, axis + 1, out, groups)
-        case Whole(axes, _, keep):
-            return _least(bounds, tuple(axis + 1 for axis in axes), keep)
-        case Spread(axes):
-            return _least(bounds, tuple(axis + 1 for axis in axes), True)
-        case Reshape(shape):
-            return _reshaped(bounds, shape_of(move.before), shape)
-        case Permute(order):
-            return bounds.transpose(0, *(axis + 1 for axis in order))
-        case Expand(shape):
-            return bounds.reshape(2, *(1,) * (len(shape) + 1 - bounds.ndim), *bounds.shape[1:])
-        case Place() as step:
-            return _placed(bounds, step, move.before[step.axis].extent)
-
-
-def _least(bounds: Array, axes: tuple[int, ...], keep: bool = False) -> Array:
-    result: Array = bounds.min(axes, keepdims=keep)
-    return result
-
-
-def _tapped(bounds: Array, step: Taps, extent: int) -> Array:
-    index, reads = tap_table(step, extent)
-    axis = step.axis + 1
-    if bounds.shape[axis] == 1:
-        if reads.all():
-            return bounds
-        return np.where(reads.reshape(-1, *(1,) * (bounds.ndim - 1 - axis)), bounds, EMPTY)
-    beyond = np.full((*bounds.shape[:axis], 1, *bounds.shape[axis + 1 :]), EMPTY)
-    return _least(np.concatenate([bounds, beyond], axis).take(index, axis), (axis + 1,))
-
-
-@lru_cache(maxsize=4096)
-def tap_table(step: Taps, extent: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Input indices (outputs, taps) along the axis, ``extent`` standing for none, and which outputs read any."""
-    width = max(map(len, step.taps))
-    taps = np.array([[*tap, *(0,) * (width - len(tap))] for tap in step.taps], dtype=np.intp).reshape(-1, width)
-    holes = np.array([[False] * len(tap) + [True] * (width - len(tap)) for tap in step.taps]).reshape(-1, width)
-    turn, phase = np.divmod(np.arange(step.size), len(step.taps))
-    index = taps[phase] + step.n * turn[:, None]
-    match step.border:
-        case "clamp":
-            index = index.clip(0, extent - 1)
-        case "reflect":
-            index = np.where(index < 0, -index, index)
-            index = np.where(index >= extent, 2 * (extent - 1) - index, index)
-        case "wrap":
-            index %= extent
-    index[(index < 0) | (index >= extent) | holes[phase]] = extent
-    return index, (index < extent).any(1)
-
-
-def _mixed(bounds: Array, axis: int, out: int, groups: int) -> Array:
-    if bounds.shape[axis] == 1:
-        return bounds
-    split = (*bounds.shape[:axis], groups, -1, *bounds.shape[axis + 1 :])
-    united = _least(bounds.reshape(split), (axis + 1,))
-    return united if groups == 1 else united.repeat(out // groups, axis)
-
-
-def _reshaped(bounds: Array, old: Shape, new: Shape) -> Array:
-    """Only groups of axes along which the shadow varies are filled out before they are strung together."""
-    filled, result = [1] * len(old), [1] * len(new)
-    for olds, news in aligned(old, new)[1]:
-        if any(bounds.shape[i + 1] > 1 for i in olds):
-            for i in olds:
-                filled[i] = old[i]
-            for i in news:
-                result[i] = new[i]
-    return np.broadcast_to(bounds, (2, *filled)).reshape(2, *result)
-
-
-def _placed(bounds: Array, step: Place, extent: int) -> Array:
-    axis = step.axis + 1
-    result = np.full((*bounds.shape[:axis], step.size, *bounds.shape[axis + 1 :]), EMPTY)
-    result.swapaxes(0, axis)[step.offset : step.offset + extent] = bounds.swapaxes(0, axis)
-    return result

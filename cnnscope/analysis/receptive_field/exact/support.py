@@ -1,0 +1,190 @@
+"""Pixel by pixel: what one unit depends on, and how much, by walking its network backwards.
+
+`touched` finds the holes a bounding box hides (dilation gridding: Wang et al. 2018, "Understanding convolution for
+semantic segmentation", section 3.2). `influence` is the gradient if every op averaged what it reads: the structural
+part of the effective receptive field (Luo et al. 2016, section 2.1), before any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnscope.analysis.receptive_field.digits import shape_of
+from cnnscope.analysis.receptive_field.exact.steps import bordered, reshaped
+from cnnscope.analysis.receptive_field.layout import Global
+from cnnscope.analysis.receptive_field.places import check, find, unknown
+from cnnscope.analysis.receptive_field.quasi_affine import Interval
+from cnnscope.analysis.receptive_field.walk import Move, Visit, images, positions, stays_local, walk
+from cnnscope.ir import Graph, Shape
+from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
+
+Flow = npt.NDArray[np.float64]
+"""(1, *tensor axes) how much of the unit stems from each element, with extent 1 along whatever does not vary."""
+TWO_SIGMA = 0.9545
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The pixels a unit depends on: their bounding box, how many lines of it they lie in per axis, and their number."""
+
+    box: tuple[Interval, ...]
+    lines: tuple[int, ...]
+    pixels: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the box that is touched."""
+        return self.pixels / prod(hi - lo + 1 for lo, hi in self.box)
+
+
+def touched(
+    graph: Graph, layer: str, position: Sequence[int] | None = None, *, local: bool = False
+) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """Per image input that reaches the layer, which pixels the unit at ``position`` depends on, or any unit if None.
+
+    Arrays have the input's spatial shape. ``local`` leaves out paths through reductions over a whole image axis.
+    E205 for an unknown layer, E203 for no position of it, E306 behind an op that no rule covers.
+    """
+    return {name: flow > 0 for name, flow in _flows(graph, layer, position, local, weighed=False).items()}
+
+
+def influence(graph: Graph, layer: str, position: Sequence[int]) -> Mapping[str, Flow]:
+    """Per image input, the weight of every pixel in the unit if each op averages what it reads, on local paths alone.
+
+    A sum counts its terms alike, padding takes its share and keeps it. Errors as in `touched`.
+    """
+    return _flows(graph, layer, position, True, weighed=True)
+
+
+def coverage(graph: Graph, layer: str, position: Sequence[int], *, local: bool = False) -> Mapping[str, Coverage]:
+    """`touched` in numbers, for the inputs of which the unit depends on any pixel."""
+    result = {}
+    for name, mask in touched(graph, layer, position, local=local).items():
+        if mask.any():
+            places = mask.nonzero()
+            box = tuple((int(at.min()), int(at.max())) for at in places)
+            result[name] = Coverage(box, tuple(len(np.unique(at)) for at in places), int(mask.sum()))
+    return result
+
+
+def effective_size(flow: Flow) -> float:
+    """Side of the square (cube) with as many pixels as weigh more than 4.55 % of the heaviest (Luo et al., section 4).
+
+    VGG-16's pool5 has 123 of its theoretical 212 pixels.
+    """
+    return float(np.count_nonzero(flow >= (1 - TWO_SIGMA) * flow.max()) ** (1 / flow.ndim))
+
+
+def _flows(
+    graph: Graph, layer: str, position: Sequence[int] | None, local: bool, weighed: bool
+) -> dict[str, Flow]:
+    target = find(graph, layer)
+    result: dict[str, Flow] = {}
+    for rank, sources in images(graph).items():
+        visits = {visit.node.name: visit for visit in walk(graph, sources)}
+        if target in visits and not visits[target].known:
+            raise unknown(layer)
+        value = graph.value(target)
+        axes = positions(value, visits[target].layout if target in visits else ())
+        if position is not None:
+            check(layer, position, tuple(value.shape[axis] for axis in axes))
+        flows = {target: _unit(value.shape, axes, position)}
+        for visit in reversed(visits.values()):
+            if visit.node.name in flows and visit.paths:
+                _back(visit, flows, local, weighed)
+        for name in sources:
+            if name in flows:
+                shape = graph.inputs[name].shape
+                channels = tuple(range(len(shape) - rank + 1))
+                result[name] = np.broadcast_to(flows[name], (1, *shape)).sum(channels)
+    return result
+
+
+def _unit(shape: Shape, axes: tuple[int, ...], position: Sequence[int] | None) -> Flow:
+    """1 in all, in equal parts in the channels of the unit; everywhere if ``position`` is None."""
+    channels = prod(n for axis, n in enumerate(shape) if axis not in axes)
+    flow = np.full((1,) * (len(shape) + 1), 1 / channels)
+    if position is not None:
+        for axis, at in zip(axes, position, strict=True):
+            line = np.zeros(shape[axis])
+            line[at] = 1
+            flow = flow * line.reshape(-1, *(1,) * (len(shape) - 1 - axis))
+    return flow
+
+
+def _back(visit: Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> None:
+    """Moves what arrived at a node to the values it reads."""
+    arrived = flows.pop(visit.node.name)
+    shared = len(visit.paths) if not any(isinstance(m.step, Place) for p in visit.paths for m in p.moves) else 1
+    for path in visit.paths:
+        if local and not stays_local(path.actions):
+            continue
+        flow = arrived / shared
+        for move in reversed(path.moves):
+            if not (local and any(isinstance(action, Global) for action in move.actions)):
+                flow = _spread(flow, move)
+        if not weighed:
+            flow = (flow > 0).astype(np.float64)  # keeps deep networks within the range of a float
+        flows[path.source] = flows[path.source] + flow if path.source in flows else flow
+
+
+def _spread(flow: Flow, move: Move) -> Flow:
+    """One step backwards: each element hands what it has to those it reads, in equal parts."""
+    shape = shape_of(move.before)
+    match move.step:
+        case Taps() as step:
+            return _untapped(flow, step, shape[step.axis])
+        case Mix(axis, out, groups):
+            n, at = shape[axis] // groups, axis + 1
+            if flow.shape[at] == 1:
+                return flow * (out / groups / n)
+            parts: Flow = flow.reshape(*flow.shape[:at], groups, -1, *flow.shape[at + 1 :]).sum(at + 1) / n
+            return parts if groups == 1 else parts.repeat(n, at)
+        case Whole(axes, _, keep):
+            kept = flow if keep else np.expand_dims(flow, tuple(axis + 1 for axis in axes))
+            return kept / prod(shape[axis] for axis in axes)
+        case Spread(axes):
+            statistic = flow
+            for axis in axes:
+                statistic = statistic.mean(axis + 1, keepdims=True)
+            return (flow + statistic) / 2
+        case Reshape(after):
+            return reshaped(flow, after, shape)
+        case Permute(order):
+            return flow.transpose(0, *(1 + order.index(axis) for axis in range(len(order))))
+        case Expand(after):
+            return _unexpanded(flow, shape, after)
+        case Place(axis, offset, _):
+            cut = slice(offset, offset + shape[axis]) if flow.shape[axis + 1] > 1 else slice(None)
+            return flow[(slice(None),) * (axis + 1) + (cut,)]
+
+
+def _unexpanded(flow: Flow, before: Shape, after: Shape) -> Flow:
+    new = len(after) - len(before)
+    for axis, n in enumerate(after):
+        if axis < new or before[axis - new] != n:
+            flow = flow.sum(axis + 1, keepdims=True) * (n if flow.shape[axis + 1] == 1 else 1)
+    return flow.reshape(1, *flow.shape[new + 1 :])
+
+
+def _untapped(flow: Flow, step: Taps, extent: int) -> Flow:
+    out = np.moveaxis(flow, step.axis + 1, 0)
+    out = np.broadcast_to(out, (step.size, *out.shape[1:]))
+    into = np.zeros((extent, *out.shape[1:]))
+    for phase, taps in enumerate(step.taps):
+        part = out[phase :: len(step.taps)] / max(len(taps), 1)
+        for tap in taps:
+            index = tap + step.n * np.arange(len(part))
+            real = (index >= 0) & (index < extent)
+            if step.n:
+                into[index[real]] += part[real]  # each at most once
+            else:
+                into[index[real][:1]] += part[real].sum(0, keepdims=True)
+            border = bordered(index[~real], extent, step.border)
+            np.add.at(into, border[border < extent], part[~real][border < extent])
+    return np.moveaxis(into, 0, step.axis + 1)
