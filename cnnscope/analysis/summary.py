@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -11,7 +13,7 @@ from cnnscope.analysis.cost import Cost, known, node_costs, param_cost, total
 from cnnscope.analysis.memory import live_bytes
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.errors import Span
-from cnnscope.ir import Graph, Node, Value
+from cnnscope.ir import Graph, Node, Operation, Value
 
 Level = Literal["layer", "op"]
 
@@ -30,7 +32,7 @@ class Row:
     op: str
     category: str
     label: str
-    arguments: Mapping[str, Any]
+    operation: Operation | None
     inputs: tuple[str, ...]
     input_values: tuple[Value, ...]
     output: Value | None
@@ -42,6 +44,11 @@ class Row:
     unused: bool = False
     training_only: bool = False
     span: Span | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of its operation as plain JSON values."""
+        return {} if self.operation is None else self.operation.arguments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,23 @@ def _extent(field: Field) -> tuple[bool, int]:
 
 def summarize(graph: Graph, *, level: Level = "layer", batch: int = 1, dtype: str | None = None) -> Summary:
     """Every row of ``graph`` and the totals. Totals are equal at every level."""
+    with _without_collection():
+        return _summarize(graph, level, batch, dtype)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keeps Python's cycle collector away: results hold no cycles, but looking for some grows with what is there."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _summarize(graph: Graph, level: Level, batch: int, dtype: str | None) -> Summary:
     costs = node_costs(graph, batch=batch, dtype=dtype)
     live = live_bytes(graph, batch=batch, dtype=dtype)
     fields = theoretical(graph)
@@ -103,7 +127,7 @@ def _row(
     outside = list(dict.fromkeys(i for node in nodes for i in node.inputs if row_of.get(i) != name))
     peaks = [live[node.name] for node in nodes if node.name in live]
     return Row(
-        name=name, op=main.op.tag, category=main.op.category, label=main.op.label(), arguments=main.op.arguments(),
+        name=name, op=main.op.tag, category=main.op.category, label=main.op.label(), operation=main.op,
         inputs=tuple(row_of.get(i, i) for i in outside),
         input_values=tuple(graph.value(i) for i in outside),
         output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
@@ -120,6 +144,6 @@ def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
     for owner, keys in owners.items():
         cost = param_cost((graph.params[key] for key in keys), dtype)
         yield Row(
-            name=owner, op="parameter", category="constant", label="unused", arguments={}, inputs=(), input_values=(),
+            name=owner, op="parameter", category="constant", label="unused", operation=None, inputs=(), input_values=(),
             output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=True,
         )  # fmt: skip

@@ -62,7 +62,7 @@ def _merged(block: str, kind: str, rows: Sequence[Row]) -> Row:
     outside = {name: value for name, value in reads.items() if name not in inside}
     peaks = [row.peak_bytes for row in rows if row.peak_bytes is not None]
     return Row(
-        name=block, op=kind, category="", label=kind, arguments={}, inputs=tuple(outside),
+        name=block, op=kind, category="", label=kind, operation=None, inputs=tuple(outside),
         input_values=tuple(outside.values()), output=last.output, cost=total(row.cost for row in rows),
         peak_bytes=max(peaks, default=None), receptive_field=last.receptive_field,
         training_only=all(row.training_only for row in rows),

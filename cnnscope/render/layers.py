@@ -155,7 +155,7 @@ def _identity(row: Row) -> dict[str, Any]:
     flags = {key: True for key in ("shared", "unused", "training_only") if getattr(row, key)}
     return {
         "name": row.name, "path": row.name.split("."), "op": row.op, "category": row.category,
-        "inputs": list(row.inputs), "args": dict(row.arguments), **flags,
+        "inputs": list(row.inputs), "args": row.arguments, **flags,
     }  # fmt: skip
 
 
