@@ -16,7 +16,7 @@ from cnnscope.nn.modules import module_of
 from cnnscope.ops import REGISTRY
 
 Drawn = tuple[tuple[int, ...], dict[str, Any]]
-few = settings(max_examples=150)
+few = settings(max_examples=80)
 
 
 @st.composite
