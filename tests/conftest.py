@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -14,20 +15,7 @@ settings.load_profile("cnnscope")
 
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
-    """torchvision beside whichever torch is installed.
+    """torchvision beside whichever torch is installed."""
+    from cnnscope.sources.torch_user_code import import_with_operators
 
-    Its wheel loads C++ operators built against a CUDA torch; where they do not load, importing it still works once the
-    two operators it refers to by name are declared. Models are pure Python and need neither.
-    """
-    import torch
-
-    library = torch.library.Library("torchvision", "DEF")
-    try:
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:  # already declared: the C++ operators did load
-        pass
-    import torchvision as module
-
-    module.__dict__["_operators"] = library  # declarations live as long as the library object does
-    return module
+    return import_with_operators(lambda: import_module("torchvision"))
