@@ -95,3 +95,8 @@ def _channels(colour: str) -> tuple[float, float, float]:
 def _mixed(a: str, b: str, share: float) -> str:
     parts = (round(255 * (x + (y - x) * share)) for x, y in zip(_channels(a), _channels(b), strict=True))
     return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+def shaded(colour: str, amount: float) -> str:
+    """Lighter for a positive amount up to 1 (white), darker for a negative one down to -1 (black)."""
+    return _mixed(colour, "#FFFFFF" if amount > 0 else "#000000", abs(amount))
