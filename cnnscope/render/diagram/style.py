@@ -52,6 +52,9 @@ THEMES: dict[ThemeName, Theme] = {
     ),
 }  # fmt: skip
 
+WINDOW = "#D55E00"
+"""The outline of a kernel on the map it reads, of a unit and of what it sees."""
+
 SIZES = {"title": 16, "name": 11, "detail": 8, "edge": 8, "cluster": 9, "note": 8}
 """Text sizes in points."""
 

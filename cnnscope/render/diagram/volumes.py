@@ -16,7 +16,7 @@ from cnnscope.ir import Graph, Shape
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT
 from cnnscope.render.diagram.model import Box, Diagram, diagram
-from cnnscope.render.diagram.style import SIZES, THEMES, Theme, ThemeName, kind_colour, shaded
+from cnnscope.render.diagram.style import SIZES, THEMES, WINDOW, Theme, ThemeName, kind_colour, shaded
 
 TALL, WIDE = 190.0, 64.0
 """Points of the largest map's height, and of the largest number of channels."""
@@ -206,7 +206,7 @@ def _projection(source: Volume, target: Volume, graph: Graph, theme: Theme) -> I
     points = " ".join(f"{px:.1f},{py:.1f}" for px, py in corners)
     for corner in corners:
         yield _line(corner, end, theme, dashed=True)
-    yield f'<polygon points="{points}" fill="{theme.background}" fill-opacity="0.55" stroke="{theme.text}"/>'
+    yield f'<polygon points="{points}" fill="{theme.background}" fill-opacity="0.6" stroke="{WINDOW}"/>'
 
 
 def _kernel(box: Box, graph: Graph) -> tuple[int, int] | None:
