@@ -119,7 +119,7 @@ def _row(
     graph: Graph, name: str, nodes: Sequence[Node], row_of: Mapping[str, str], costs: Mapping[str, Cost],
     live: Mapping[str, int], fields: Mapping[str, Field], counted: set[str],
 ) -> Row:  # fmt: skip
-    main = max(nodes, key=lambda node: costs[node.name].macs or 0)
+    main = max(nodes, key=lambda node: _weight(node, costs[node.name]))
     last = nodes[-1]
     keys = {key for node in nodes for key in node.params.values()}
     shared = bool(keys) and keys <= counted
@@ -131,9 +131,14 @@ def _row(
         inputs=tuple(row_of.get(i, i) for i in outside),
         input_values=tuple(graph.value(i) for i in outside),
         output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
-        receptive_field=fields.get(last.name), followers=tuple(node.op.tag for node in nodes if node is not main),
+        receptive_field=fields.get(last.name), followers=tuple(node.op.tag for node in nodes if node is not main and not node.op.is_view),
         shared=shared, training_only=main.training_only, span=main.span,
     )  # fmt: skip
+
+
+def _weight(node: Node, cost: Cost) -> tuple[int, int, int]:
+    """What makes an op the one that a row is named by: its products, else its weights, else its arithmetic."""
+    return cost.macs or 0, len(node.params), cost.flops or 0
 
 
 def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
