@@ -1,0 +1,147 @@
+"""One call of a Keras layer as a row of ops, and the tensors between them.
+
+Keras' maps have their channels last, the graph's first. A `Tensor` therefore says which axis of the author's shape each
+axis of the graph's value is; a layer asks for the arrangement it needs, and gets a permuting view where that differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Kind, Node, Param, Shape, Value
+from cnnscope.ops.base import Op
+from cnnscope.ops.movement import Identity, PermuteOp
+from cnnscope.sources.assembly import Assembly, placed
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the graph; axis i of it is axis ``axes[i]`` of the shape its author sees (the batch is 0 in both)."""
+
+    name: str
+    value: Value
+    axes: Axes
+
+    @property
+    def shape(self) -> Shape:
+        """As the author sees it, with the batch."""
+        return tuple(self.value.shape[self.axes.index(axis)] for axis in range(len(self.axes)))
+
+    @property
+    def rank(self) -> int:
+        return len(self.axes)
+
+    def axis(self, authored: int) -> int:
+        """Where the author's axis (negative from the end) is in the value; E443 if there is none."""
+        place = authored + self.rank if authored < 0 else authored
+        if not 0 <= place < self.rank:
+            raise CnnscopeError.of("E443", f"axis {authored} does not exist in {list(self.shape)}")
+        return self.axes.index(place)
+
+
+def map_axes(rank: int, channels_last: bool) -> Axes:
+    """How a map is stored: batch, channels, positions."""
+    return (0, rank - 1, *range(1, rank - 1)) if channels_last else tuple(range(rank))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An op of a row that has no name yet, and the shapes of its weights and buffers by role."""
+
+    op: Op
+    value: Value
+    inputs: tuple[str, ...]
+    weights: Mapping[str, Shape]
+    buffers: Mapping[str, Shape]
+
+
+@dataclass
+class Row:
+    """The ops of one call. They get their names when all are there: one alone is called like the layer.
+
+    ``keys`` has the weights of earlier calls of the same layer by part and role.
+    """
+
+    assembly: Assembly
+    name: str
+    keys: dict[tuple[str, str], str]
+    channels_last: bool
+    trainable: bool = True
+    parts: dict[str, _Part] = field(default_factory=dict)
+
+    def add(
+        self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
+        without: Iterable[str] = (),
+    ) -> Tensor:  # fmt: skip
+        """Appends an op. ``without`` names roles of weights it does not have here; their effect is neutral."""
+        values = [x.value for x in xs]
+        bound, value = placed(op, values)
+        part = self._free(part or op.tag)
+        absent = set(without)
+        weights, buffers = (
+            {role: shape for role, shape in roles.items() if role not in absent}
+            for roles in (bound.weights(values), bound.buffers(values))
+        )
+        if kind is not None:
+            value = replace(value, kind=kind)
+        self.parts[part] = _Part(bound, value, tuple(x.name for x in xs), weights, buffers)
+        if axes is None:
+            same = bool(xs) and len(value.shape) == xs[0].rank
+            axes = xs[0].axes if same else tuple(range(len(value.shape)))
+        return Tensor(self._unnamed(part), value, axes)
+
+    def store(self, x: Tensor, axes: Axes, kind: Kind) -> Tensor:
+        """The same tensor with its axes in this order, through a view where they are in another."""
+        if x.axes == axes and x.value.kind == kind:
+            return x
+        order = tuple(x.axes.index(axis) for axis in axes[1:])
+        return self.add(PermuteOp(order), replace(x, value=replace(x.value, kind="tensor")), axes=axes, kind=kind)
+
+    def map(self, x: Tensor) -> Tensor:
+        """As a map, channels first."""
+        if x.rank < 3:
+            raise CnnscopeError.of("E301", f"it needs positions and channels but gets {list(x.shape[1:])}")
+        return self.store(x, map_axes(x.rank, self.channels_last), "map")
+
+    def authored(self, x: Tensor) -> Tensor:
+        """In the author's own order, for layers that look at the last axis or at all elements in a row."""
+        kind: Kind = "tokens" if x.rank == 3 else "flat" if x.rank == 2 else "tensor"
+        return self.store(x, tuple(range(x.rank)), kind)
+
+    def settle(self, x: Tensor, channels_last: bool) -> Tensor:
+        """As other layers get it: whatever has more than one axis of positions is a map."""
+        return self.store(x, map_axes(x.rank, channels_last), "map") if x.rank > 3 else x
+
+    def finish(self, results: Sequence[Tensor]) -> list[Tensor]:
+        """Names the ops, enters them and their weights, and gives the results their final names."""
+        if not self.parts:
+            results = [self.add(Identity(), x) for x in results]
+        alone = len(self.parts) == 1
+        names = {part: self.name if alone else self.assembly.unique(f"{self.name}.{part}") for part in self.parts}
+        final = {self._unnamed(part): name for part, name in names.items()}
+        for part, step in self.parts.items():
+            params = self._enter(part, names[part], step.weights) | self._enter(part, names[part], step.buffers, True)
+            inputs = tuple(final.get(name, name) for name in step.inputs)
+            self.assembly.add(Node(names[part], step.op, inputs, step.value, params, self.name))
+        return [replace(x, name=final.get(x.name, x.name)) for x in results]
+
+    def _enter(self, part: str, node: str, shapes: Mapping[str, Shape], buffer: bool = False) -> dict[str, str]:
+        roles = {role: self.keys.setdefault((part, role), f"{node}.{role}") for role in shapes}
+        for role, key in roles.items():
+            self.assembly.param(key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer))
+        return roles
+
+    def _free(self, part: str) -> str:
+        count, free = 1, part
+        while free in self.parts:
+            count += 1
+            free = f"{part}{count}"
+        return free
+
+    def _unnamed(self, part: str) -> str:
+        """What stands for a part until `finish`: no name in a graph contains a null."""
+        return f"{self.name}\0{part}"
