@@ -121,6 +121,7 @@ def _row(
 ) -> Row:  # fmt: skip
     main = max(nodes, key=lambda node: _weight(node, costs[node.name]))
     last = nodes[-1]
+    followers = (node.op.tag for node in nodes if node is not main and not node.op.is_view)
     keys = {key for node in nodes for key in node.params.values()}
     shared = bool(keys) and keys <= counted
     counted |= keys
@@ -131,8 +132,8 @@ def _row(
         inputs=tuple(row_of.get(i, i) for i in outside),
         input_values=tuple(graph.value(i) for i in outside),
         output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
-        receptive_field=fields.get(last.name), followers=tuple(node.op.tag for node in nodes if node is not main and not node.op.is_view),
-        shared=shared, training_only=main.training_only, span=main.span,
+        receptive_field=fields.get(last.name), followers=tuple(followers), shared=shared,
+        training_only=main.training_only, span=main.span,
     )  # fmt: skip
 
 
