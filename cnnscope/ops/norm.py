@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Mix, Spread, Step, Taps
+from cnnscope.ir.reads import Reshape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, NonNegativeReal, Pos, Probability, Real
 from cnnscope.ops.base import Case, Op, channel_axis, shape_text
 
@@ -144,8 +144,9 @@ class GroupNorm(Op, tag="groupnorm", category="norm"):
         return _cost(x[0], self.affine)
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        mix = Mix(1, x[0].shape[1], self.groups, via="norm-statistics")
-        return ((mix, *_statistics(*_spatial_axes(x[0]))),)
+        n, channels, *size = x[0].shape
+        grouped = (n, self.groups, channels // self.groups, *size)
+        return ((Reshape(grouped), *_statistics(*range(2, len(grouped))), Reshape(x[0].shape)),)
 
     def label(self) -> str:
         return f"groupnorm {self.groups}"

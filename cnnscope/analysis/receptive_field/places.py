@@ -30,7 +30,7 @@ def check(layer: str, position: Sequence[int], extents: Shape) -> None:
     """E203 unless ``position`` is one of the layer's: an index from 0 per axis."""
     grid = "x".join(map(str, extents))
     if len(position) != len(extents):
-        axes = f"{len(extents)} ({grid})" if extents else "no numbers"
+        axes = f"{len(extents)} number{'s' * (len(extents) > 1)} ({grid})" if extents else "no numbers"
         raise CnnscopeError.of("E203", f"a position in `{layer}` takes {axes}, not {len(position)}")
     if any(not 0 <= at < n for at, n in zip(position, extents, strict=True)):
         where = ",".join(map(str, position))

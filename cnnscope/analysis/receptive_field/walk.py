@@ -56,9 +56,11 @@ def images(graph: Graph, wrt: str | None = None) -> dict[int, tuple[str, ...]]:
 
 
 def positions(value: Value, layout: Layout) -> tuple[int, ...]:
-    """The axes that place a unit: the spatial ones of a map, of any other tensor those with image positions."""
+    """The axes that place a unit: all but batch and channels of a map and of tokens, else those with image positions."""
     if value.kind == "map":
         return tuple(range(FIRST, len(value.shape)))
+    if value.kind == "tokens":
+        return tuple(range(1, len(value.shape) - 1))
     return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))
 
 

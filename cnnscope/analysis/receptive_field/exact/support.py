@@ -45,7 +45,7 @@ class Coverage:
 def touched(
     graph: Graph, layer: str, position: Sequence[int] | None = None, *, local: bool = False
 ) -> Mapping[str, npt.NDArray[np.bool_]]:
-    """Per image input that reaches the layer, which pixels the unit at ``position`` depends on, or any unit if None.
+    """Per image input, which pixels the unit at ``position`` depends on, or any unit of the layer if None.
 
     Arrays have the input's spatial shape. ``local`` leaves out paths through reductions over a whole image axis.
     E205 for an unknown layer, E203 for no position of it, E306 behind an op that no rule covers.
@@ -98,10 +98,9 @@ def _flows(
             if visit.node.name in flows and visit.paths:
                 _back(visit, flows, local, weighed)
         for name in sources:
-            if name in flows:
-                shape = graph.inputs[name].shape
-                channels = tuple(range(len(shape) - rank + 1))
-                result[name] = np.broadcast_to(flows[name], (1, *shape)).sum(channels)
+            shape = graph.inputs[name].shape
+            flow = flows.get(name, np.zeros((1,) * (len(shape) + 1)))
+            result[name] = np.broadcast_to(flow, (1, *shape)).sum(tuple(range(len(shape) - rank + 1)))
     return result
 
 
