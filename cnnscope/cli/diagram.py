@@ -25,6 +25,10 @@ def diagram(
         typer.Option("--output", "-o", metavar="FILE", rich_help_panel=_PICTURE,
                      help="svg, png, pdf, dot, json or mmd by its suffix; else NAME.svg here."),
     ] = None,
+    view: Annotated[
+        Literal["graph", "volumes"],
+        typer.Option(rich_help_panel=_PICTURE, help="Boxes and arrows, or feature maps to scale."),
+    ] = "graph",
     level: Annotated[
         Literal["overview", "block", "layer", "op"],
         typer.Option(rich_help_panel=_PICTURE, help="How much detail: folded blocks, all blocks, layers, or ops."),
@@ -51,14 +55,17 @@ def diagram(
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
     from cnnscope.render.diagram.dot import Options
-    from cnnscope.render.diagram.picture import check_format, picture
+    from cnnscope.render.diagram.picture import check_format, picture, volumes_picture
     from cnnscope.render.files import File, FilesReport
 
     kind = picture_format(path)
     check_format(kind)
     model = load(source, input or (), set or ())
     target = path or Path(f"{file_name(model.name)}.{kind}")
-    content, drawn = picture(model.graph, kind, level, Options(heat, rf, theme, direction), engine=engine)
+    if view == "volumes":
+        content, drawn = volumes_picture(model.graph, kind, theme), level
+    else:
+        content, drawn = picture(model.graph, kind, level, Options(heat, rf, theme, direction), engine=engine)
     write_file(target, content)
     if drawn != level and not quiet:
         print(f"note: drawn at level {drawn}: {level} is too much to lay out", file=sys.stderr)

@@ -11,6 +11,7 @@ from cnnscope.ir import Graph
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import LIMIT_SECONDS, Engine, LayoutTimeout, draw
 from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
+from cnnscope.render.diagram.style import ThemeName
 from cnnscope.render.diagram.text import to_json, to_mermaid
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
@@ -54,6 +55,19 @@ def picture(
             continue
     raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit:g} s",
                            hint="try `-o figure.dot`, or another view")  # fmt: skip
+
+
+def volumes_picture(graph: Graph, form: str, theme: ThemeName) -> bytes:
+    """The volumes view as ``svg``, ``png`` or ``pdf``; E604 for a format that only the graph view has."""
+    from cnnscope.render.diagram.canvas import to_raster, to_svg
+    from cnnscope.render.diagram.volumes import volumes
+
+    match form:
+        case "svg":
+            return to_svg(volumes(graph, theme))
+        case "png" | "pdf":
+            return to_raster(volumes(graph, theme), form)
+    raise CnnscopeError.of("E604", f"the volumes view is not drawn as `{form}`", hint=f"use {', '.join(DRAWN)}")
 
 
 def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:

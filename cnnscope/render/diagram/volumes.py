@@ -1,4 +1,4 @@
-"""The volumes view: feature maps as boxes to scale, in the manner of the LeNet and AlexNet figures, as SVG.
+"""The volumes view: feature maps as boxes to scale, in the manner of the LeNet and AlexNet figures.
 
 A box's height and depth are the map's, its width the channels. Axes are honest: each has one scale for the whole
 figure, linear or square root, and the figure says which. A window is drawn to scale on the map it slides over, with
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
-from xml.sax.saxutils import escape
 
 from cnnscope.ir import Graph, Shape
 from cnnscope.render import numbers
-from cnnscope.render.diagram.layout import FONT
+from cnnscope.render.diagram.canvas import Canvas, Mark, Path, Point, Polygon, Text
 from cnnscope.render.diagram.model import Box, Diagram, diagram
 from cnnscope.render.diagram.style import SIZES, THEMES, WINDOW, Theme, ThemeName, kind_colour, shaded
 
@@ -80,13 +80,12 @@ class Volume:
         return self.x + self.width + back * self.lean[0], self.y - up * self.height + back * self.lean[1]
 
 
-def to_volumes(graph: Graph, theme: ThemeName = "light") -> str:
-    """The figure as an SVG document, the same bytes every time."""
+def volumes(graph: Graph, theme: ThemeName = "light") -> Canvas:
+    """The figure, ready to be written in any format."""
     figure = diagram(graph, "overview")
     boxes = [box for box in figure.boxes if box.category in DRAWN and box.shape]
-    maps, channels, vectors = _scales(boxes)
-    volumes = tuple(_placed(boxes, maps, channels, vectors))
-    return "\n".join(_document(figure, graph, volumes, (maps, channels, vectors), THEMES[theme])) + "\n"
+    scales = _scales(boxes)
+    return _canvas(figure, graph, tuple(_placed(boxes, *scales)), scales, THEMES[theme])
 
 
 def map_size(shape: Shape) -> tuple[int, int, int] | None:
@@ -136,37 +135,31 @@ def _text_width(text: str, size: float) -> float:
     return CHARACTER * size * len(text)
 
 
-def _document(
+def _canvas(
     figure: Diagram, graph: Graph, volumes: Sequence[Volume], scales: tuple[Scale, Scale, Scale], theme: Theme
-) -> Iterator[str]:
+) -> Canvas:
     skips = tuple(_skips(figure, volumes))
     arcs = 26.0 * len(skips) + (14.0 if skips else 0.0)
     left, top = min(v.x for v in volumes) - 40, min(v.top for v in volumes) - arcs - 62
     right, bottom = max(v.right for v in volumes) + 40, max(v.y for v in volumes) + 96
-    width, height = right - left, bottom - top
-    yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}pt" height="{height:.0f}pt" role="img" '
-        f'viewBox="{left:.1f} {top:.1f} {width:.1f} {height:.1f}" font-family="{FONT}, sans-serif">'
-    )
-    yield f"<title>{_safe(figure.name)}</title>"
-    yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{theme.background}"/>'
-    middle = (left + right) / 2
-    yield _text(middle, top + 26, figure.name, SIZES["title"], theme.text, bold=True)
     facts = f"{numbers.short(figure.totals.params)} parameters · {numbers.short(figure.totals.macs)} MACs"
-    yield _text(middle, top + 42, facts, SIZES["cluster"], theme.muted)
     floor = max(v.y for v in volumes) + 18
-    for i, volume in enumerate(volumes):
-        if i:
-            yield from _projection(volumes[i - 1], volume, graph, theme)
+    roof = min(v.top for v in volumes) - 14
+    marks: list[Mark] = [
+        Text((left + right) / 2, top + 26, figure.name, SIZES["title"], theme.text, bold=True),
+        Text((left + right) / 2, top + 42, facts, SIZES["cluster"], theme.muted),
+    ]
     for volume in volumes:
-        yield from _drawn(volume, floor, theme)
+        marks += _drawn(volume, floor, theme)
+    for source, target in pairwise(volumes):
+        marks += _projection(source, target, graph, theme)
     for level, (source, target) in enumerate(skips):
-        yield _arc(source, target, min(v.top for v in volumes) - 14 - 26 * level, theme)
-    yield from _key(volumes, scales, (left + 24, bottom - 30), theme)
-    yield "</svg>"
+        marks += _arc(source, target, roof - 26 * level, theme)
+    marks += _key(volumes, scales, (left + 24, bottom - 30), theme)
+    return Canvas(figure.name, left, top, right - left, bottom - top, theme.background, tuple(marks))
 
 
-def _drawn(volume: Volume, floor: float, theme: Theme) -> Iterator[str]:
+def _drawn(volume: Volume, floor: float, theme: Theme) -> Iterator[Mark]:
     """Front, top and side, and the labels under the figure's floor, where nothing else is."""
     x, y, w, h = volume.x, volume.y, volume.width, volume.height
     dx, dy = volume.lean
@@ -176,37 +169,32 @@ def _drawn(volume: Volume, floor: float, theme: Theme) -> Iterator[str]:
         (shaded(colour, 0.3), ((x, y - h), (x + w, y - h), (x + w + dx, y - h + dy), (x + dx, y - h + dy))),
         (shaded(colour, -0.3), ((x + w, y), (x + w + dx, y + dy), (x + w + dx, y - h + dy), (x + w, y - h))),
     )
-    yield f"<g><title>{_safe(volume.box.name)}: {_safe(volume.box.title)}</title>"
     for fill, corners in faces:
-        points = " ".join(f"{px:.1f},{py:.1f}" for px, py in corners)
-        yield (
-            f'<polygon points="{points}" fill="{fill}" fill-opacity="0.82" stroke="{theme.line}" stroke-width="0.7" '
-            'stroke-linejoin="round"/>'
-        )
+        yield Polygon(corners, fill, theme.line, opacity=0.82, title=f"{volume.box.name}: {volume.box.title}")
     middle = (x + volume.right) / 2
     shape, title, name = _labels(volume.box)
-    yield _text(middle, floor, shape, SIZES["edge"], theme.text, bold=True)
-    yield _text(middle, floor + 12, title, SIZES["edge"], theme.text)
-    yield _text(middle, floor + 24, name, SIZES["edge"], theme.muted)
-    yield "</g>"
+    yield Text(middle, floor, shape, SIZES["edge"], theme.text, bold=True)
+    yield Text(middle, floor + 12, title, SIZES["edge"], theme.text)
+    yield Text(middle, floor + 24, name, SIZES["edge"], theme.muted)
 
 
-def _projection(source: Volume, target: Volume, graph: Graph, theme: Theme) -> Iterator[str]:
+def _projection(source: Volume, target: Volume, graph: Graph, theme: Theme) -> Iterator[Mark]:
     """The window of the target's op on the source's map, to scale, and lines to the unit it makes; else an arrow."""
     kernel, size = _kernel(target.box, graph), map_size(source.box.shape)
     end = target.x, target.y - target.height / 2
     if kernel is None or size is None or target.box.count > 1:
-        start = (source.right + 4 if source.depth == 0 else source.side(0.5, 0.5)[0] + 6), end[1]
-        yield _line(start, (end[0] - 4, end[1]), theme, arrow=True)
+        start = source.right + 4 if source.depth == 0 else source.side(0.5, 0.5)[0] + 6
+        x, y = end[0] - 4, end[1]
+        yield Path(((start, y), (x, y)), theme.line)
+        yield Polygon(((x - 6, y - 3), (x - 6, y + 3), (x, y)), theme.line, theme.line)
         return
     up, back = (min(k / n, 1.0) for k, n in zip(kernel, size[1:], strict=True))
     low, near = 0.5 - up / 2, 0.5 - back / 2
-    corners = [source.side(low, near), source.side(low, near + back), source.side(low + up, near + back),
-               source.side(low + up, near)]  # fmt: skip
-    points = " ".join(f"{px:.1f},{py:.1f}" for px, py in corners)
+    corners = (source.side(low, near), source.side(low, near + back), source.side(low + up, near + back),
+               source.side(low + up, near))  # fmt: skip
     for corner in corners:
-        yield _line(corner, end, theme, dashed=True)
-    yield f'<polygon points="{points}" fill="{theme.background}" fill-opacity="0.6" stroke="{WINDOW}"/>'
+        yield Path((corner, end), theme.line, dashed=True)
+    yield Polygon(corners, theme.background, WINDOW, opacity=0.6, width=1.0)
 
 
 def _kernel(box: Box, graph: Graph) -> tuple[int, int] | None:
@@ -225,53 +213,23 @@ def _skips(figure: Diagram, volumes: Sequence[Volume]) -> Iterator[tuple[Volume,
         yield volumes[a], volumes[b]
 
 
-def _arc(source: Volume, target: Volume, y: float, theme: Theme) -> str:
+def _arc(source: Volume, target: Volume, y: float, theme: Theme) -> Iterator[Mark]:
     start, end = (source.x + source.right) / 2, (target.x + target.right) / 2
-    return (
-        f'<path d="M{start:.1f},{source.top - 3:.1f} V{y:.1f} H{end:.1f} V{target.top - 5:.1f}" fill="none" '
-        f'stroke="{theme.line}" stroke-linejoin="round"/>{_head(end, target.top - 3, theme, down=True)}'
-    )
+    tip = target.top - 3
+    yield Path(((start, source.top - 3), (start, y), (end, y), (end, tip - 2)), theme.line)
+    yield Polygon(((end - 3, tip - 6), (end + 3, tip - 6), (end, tip)), theme.line, theme.line)
 
 
 def _key(
-    volumes: Sequence[Volume], scales: tuple[Scale, Scale, Scale], corner: tuple[float, float], theme: Theme
-) -> Iterator[str]:
+    volumes: Sequence[Volume], scales: tuple[Scale, Scale, Scale], corner: Point, theme: Theme
+) -> Iterator[Mark]:
     """Which colour is which kind, and how sizes were scaled."""
     x, y = corner
     for kind in dict.fromkeys(volume.box.category for volume in volumes):
-        yield f'<rect x="{x:.1f}" y="{y - 8:.1f}" width="9" height="9" fill="{kind_colour(kind)}"/>'
-        yield _text(x + 13, y, kind, SIZES["note"], theme.muted, anchor="start")
+        colour = kind_colour(kind)
+        yield Polygon(((x, y - 8), (x + 9, y - 8), (x + 9, y + 1), (x, y + 1)), colour, colour)
+        yield Text(x + 13, y, kind, SIZES["note"], theme.muted, anchor="start")
         x += 24 + _text_width(kind, SIZES["note"])
     maps, channels, _ = scales
     note = f"height and depth: {maps.name} scale; width (channels) and vectors: {channels.name} scale"
-    yield _text(corner[0], y + 16, note, SIZES["note"], theme.muted, anchor="start")
-
-
-def _line(
-    start: tuple[float, float], end: tuple[float, float], theme: Theme, *, dashed: bool = False, arrow: bool = False
-) -> str:
-    dash = ' stroke-dasharray="2.5 2"' if dashed else ""
-    head = _head(*end, theme) if arrow else ""
-    return (
-        f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
-        f'stroke="{theme.line}" stroke-width="0.7"{dash}/>{head}'
-    )
-
-
-def _head(x: float, y: float, theme: Theme, *, down: bool = False) -> str:
-    points = f"{x - 3},{y - 6} {x + 3},{y - 6} {x},{y}" if down else f"{x - 6},{y - 3} {x - 6},{y + 3} {x},{y}"
-    return f'<polygon points="{points}" fill="{theme.line}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, size: float, colour: str, *, bold: bool = False, anchor: str = "middle"
-) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}"{weight}>'
-        f"{_safe(text)}</text>"
-    )
-
-
-def _safe(text: str) -> str:
-    return escape(numbers.printable(text))
+    yield Text(corner[0], y + 16, note, SIZES["note"], theme.muted, anchor="start")
