@@ -12,7 +12,7 @@ from cnnscope.spec import expressions
 from cnnscope.spec import problems as check
 from cnnscope.spec.expressions import ExpressionError
 from cnnscope.spec.marks import Marked
-from cnnscope.spec.problems import Problems, kind_of, unknown
+from cnnscope.spec.problems import Problems, kind_of, reported, unknown
 from cnnscope.spec.syntax import Arg, Args, Common, Defaults, Follower
 
 ROLES = ("norm", "act")
@@ -156,9 +156,8 @@ def read_follower(role: str, value: Marked) -> Follower | None:
         hint = f"did you mean `{near}`?" if near else diagnostic.hint
         raise CnnscopeError(Diagnostic("E203", diagnostic.message, diagnostic.span, hint=hint))
     op = words[word.value]
-    ctx = Context(Problems(), (), {}, {})
-    args = read_args(ctx, op, arguments, ())
-    ctx.problems.raise_all()
+    with reported() as problems:
+        args = read_args(Context(problems, (), {}, {}), op, arguments, ())
     return Follower(op, args)
 
 

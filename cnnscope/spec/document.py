@@ -11,7 +11,7 @@ from cnnscope.spec.inputs import read_inputs
 from cnnscope.spec.layers import read_body
 from cnnscope.spec.marks import Marked
 from cnnscope.spec.metadata import KEYS, read_metadata
-from cnnscope.spec.problems import EnoughError, Problems, kind_of
+from cnnscope.spec.problems import Problems, kind_of, reported
 from cnnscope.spec.syntax import Args, Block, Body, Common, Defaults, Document, Group, Head
 from cnnscope.spec.values import CHANNELS
 
@@ -24,14 +24,8 @@ MAX_PATTERNS = 100
 
 def read_document(root: Marked, default_name: str) -> Document:
     """The checked spec, or `CnnscopeError` with every problem found."""
-    problems = Problems()
-    try:
-        document = _document(root, default_name, problems)
-    except EnoughError:
-        document = None
-    problems.raise_all()
-    assert document is not None
-    return document
+    with reported() as problems:
+        return _document(root, default_name, problems)
 
 
 def _document(root: Marked, default_name: str, problems: Problems) -> Document:

@@ -50,14 +50,14 @@ def _row(frame: Frame, base: str, span: Span | None) -> Spot:
     return spot(frame, Common(span), base, alone=True)
 
 
-def _path(frame: Frame, item: Join, name: str, body: Body, place_in_split: int, node: str) -> str:
+def _path(frame: Frame, item: Join, name: str, body: Body, number: int, node: str) -> str:
     """One path of a join, in a scope of its name."""
     span = item.common.span
     where = spot(frame, Common(span), name, alone=True)
     scope = Scope(frame.net.names, where.path, where.weights, frame.scope, body.reserved)
     inner = frame.inside(span, scope=scope)
     if item.split:
-        node = _share(inner, item, place_in_split, node)
+        node = _share(inner, item, number, node)
     if body.items or item.split:
         frame.net.scopes[where.path] = "path"
     result = walk(body, replace(inner, channels=channels(frame.net, node)), node)
@@ -167,9 +167,10 @@ def _projection(frame: Frame, node: str, branch: str, span: Span | None) -> str:
     """
     net = frame.net
     result = net.values[branch]
-    if net.values[node].kind != "map" or result.kind != "map":
-        hint = "write the shortcut as a list of layers"
-        raise CnnscopeError.of("E302", "a projection is a convolution and needs maps", span=span, hint=hint)
+    axes = len(net.values[node].spatial)
+    if axes == 0 or axes != len(result.spatial):
+        message = "a projection is a convolution and needs maps on both sides"
+        raise CnnscopeError.of("E302", message, span=span, hint="write the shortcut as a list of layers")
     defaults = frame.defaults.get("conv", {})
     args = {name: defaults[name] for name in ("bias", "norm") if name in defaults}
     out = _plain(out=result.shape[1], kernel=1, stride=list(_strides(frame, node, branch)))
@@ -181,7 +182,6 @@ def _projection(frame: Frame, node: str, branch: str, span: Span | None) -> str:
 
 def _strides(frame: Frame, node: str, branch: str) -> tuple[int, ...]:
     """The product of the strides between two nodes, along each spatial axis."""
-    axes = len(frame.net.values[branch].spatial)
-    ones = (1,) * axes
-    before, after = frame.net.strides.get(node) or ones, frame.net.strides.get(branch) or ones
+    after = frame.net.strides.get(branch, (1,) * len(frame.net.values[branch].spatial))
+    before = frame.net.strides.get(node, (1,) * len(after))
     return tuple(max(b // a, 1) for a, b in zip(before, after, strict=True))

@@ -98,7 +98,7 @@ class Network:
         self.values[name] = made.output
         if flags.training_only:
             self.training_only.add(name)
-        self.strides[name] = self._stride(made.op, inputs)
+        self.strides[name] = self._stride(made, inputs)
         return name
 
     def _made(self, op: type[Op], args: Mapping[str, Any], x: tuple[Value, ...], frozen: bool) -> _Made:
@@ -126,13 +126,14 @@ class Network:
                 raise ShapeError(message, code="E304")
         return keys
 
-    def _stride(self, op: Op, inputs: Sequence[str]) -> tuple[int, ...]:
-        """Strides of the way here, multiplied; () where the way has none or is not plain."""
-        before = self.strides.get(inputs[0], ()) if inputs else ()
-        own = getattr(op, "stride", None)
-        if not isinstance(own, tuple):
-            return before
-        return tuple(a * b for a, b in zip(before or (1,) * len(own), own, strict=False))
+    def _stride(self, made: _Made, inputs: Sequence[str]) -> tuple[int, ...]:
+        """The strides of the way here multiplied, one per spatial axis, along the first input of each op."""
+        ones = (1,) * len(made.output.spatial)
+        before = self.strides.get(inputs[0], ones) if inputs else ones
+        own = getattr(made.op, "stride", ones)
+        if len(before) != len(ones) or not isinstance(own, tuple) or len(own) != len(ones):
+            return ones
+        return tuple(a * b for a, b in zip(before, own, strict=True))
 
     def graph(self, outputs: Sequence[str]) -> Graph:
         """The finished graph."""

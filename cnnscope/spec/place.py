@@ -14,7 +14,7 @@ from cnnscope.spec.arguments import ROLES, Context, read_follower
 from cnnscope.spec.layers import read_body
 from cnnscope.spec.marks import Marked, mark
 from cnnscope.spec.network import Flags, Spot
-from cnnscope.spec.problems import Problems
+from cnnscope.spec.problems import reported
 from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Follower, Join, Layer
 from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, named, noted, source, spot, walk
@@ -37,7 +37,8 @@ def place(
     frame: Frame, op: type[Op], args: Args, nodes: Sequence[str], where: Spot, span: Span | None, inherited: Flags
 ) -> str:
     """Puts an op and its followers in place as one row and answers the last node."""
-    followers = [(role, found) for role in ROLES if role in args and (found := follower(frame, role, args[role]))]
+    roles = [role for role in ROLES if op.decorates and role in args]
+    followers = [(role, found) for role in roles if (found := follower(frame, role, args[role]))]
     plain = {name: arg for name, arg in args.items() if name in op.parameters()}
     node = _node(frame, op, plain, nodes, where, "" if followers else None, span, inherited)
     for role, found in followers:
@@ -125,10 +126,8 @@ def _composite(
 
 @lru_cache(maxsize=512)
 def _stands_for(op: Composite, channels: int, span: Span | None) -> Body:
-    ctx = Context(Problems(), (), {}, {})
-    body = read_body(ctx, mark(op.layers(channels), span), f"`{op.tag}`")
-    ctx.problems.raise_all()
-    return body
+    with reported() as problems:
+        return read_body(Context(problems, (), {}, {}), mark(op.layers(channels), span), f"`{op.tag}`")
 
 
 def _settled(frame: Frame, role: str, arg: Arg) -> Arg:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Span, did_you_mean
@@ -44,10 +44,15 @@ class Problems:
         if len(self.found) >= MAX_REPORTED:
             raise EnoughError
 
-    def raise_all(self) -> None:
-        """`CnnscopeError` with everything found, in the order of the file."""
-        if self.found:
-            raise CnnscopeError(*sorted(dict.fromkeys(self.found), key=_place))
+
+@contextmanager
+def reported() -> Iterator[Problems]:
+    """Collects problems; at the end `CnnscopeError` with all of them, in the order of the file, if there are any."""
+    problems = Problems()
+    with suppress(EnoughError):
+        yield problems
+    if problems.found:
+        raise CnnscopeError(*sorted(dict.fromkeys(problems.found), key=_place))
 
 
 def _place(diagnostic: Diagnostic) -> tuple[int, int]:

@@ -176,3 +176,9 @@ def test_what_slips_through_the_first_bound_is_stopped_by_the_second() -> None:
     error = refusal("net.yaml", HEAD + blocks + "layers: [use: {block: many, with: {n: 1000}}]\n")
     assert error.diagnostics[0].code == "E105"
     assert error.diagnostics[0].message == "the spec expands to more than 100,000 layers and ops"
+
+
+def test_very_many_mistakes_inside_a_parameter() -> None:
+    slopes = ", ".join(f"s{i}: 1" for i in range(60))
+    text = HEAD + f"params: {{a: {{leakyrelu: {{{slopes}}}}}}}\nlayers: [conv: {{out: 6, kernel: 3, act: $a}}]\n"
+    assert {d.code for d in refusal("net.yaml", text).diagnostics} == {"E202"}

@@ -23,7 +23,8 @@ VALIDATOR = Draft7Validator(SCHEMA)
 
 BEYOND_A_SCHEMA = {
     "e103-everything-left-out", "e105-deep-blocks", "e105-huge-repeat", "e105-many-wildcards", "e105-repeats-multiply",
-    "e106-column-twice", "e106-short-row", "e110-block-uses-itself", "e110-recursion", "e202-like-and-size",
+    "e106-column-twice", "e106-short-row", "e110-block-uses-itself", "e110-recursion", "e202-inside-a-parameter",
+    "e202-like-and-size",
     "e202-split-without-paths", "e202-table-column", "e203-default-of-a-parameter", "e203-hwc-undeclared",
     "e203-table-cell", "e203-too-many-axes", "e203-when", "e204-missing-argument", "e204-missing-parameter",
     "e204-norm-argument", "e204-spec-parameter", "e205-beyond-the-block", "e205-freeze", "e205-later-layer",
@@ -32,6 +33,7 @@ BEYOND_A_SCHEMA = {
     "e206-divides-by-zero", "e206-inside-blocks", "e206-not-a-number", "e206-not-exact", "e206-too-large",
     "e207-input-name", "e207-same-name", "e301-groups", "e301-inputs-of-a-layer", "e301-inside-a-block",
     "e301-kernel-too-big", "e301-like-a-vector", "e301-linear-on-a-map", "e301-overflow", "e301-split", "e302-list",
+    "e302-other-axes",
     "e302-projection", "e302-projection-of-a-vector", "e302-shortcut", "e303-named", "e303-paths", "e304-reuse",
 }  # fmt: skip
 """What depends on other parts of the file, on arithmetic or on shapes."""
