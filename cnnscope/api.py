@@ -94,6 +94,17 @@ class Model:
             self.graph, self.source, layer, tuple(position), field.box(position), local, full, field.via
         )
 
+    def page(self, image: str | Path | None = None) -> str:
+        """The network as an interactive page: HTML that needs nothing else. ``image`` lies under receptive fields.
+
+        `CnnscopeError` where the image cannot be read (E606) or fits no input (E607), or Graphviz fails.
+        """
+        from cnnscope.render.page.document import html
+        from cnnscope.render.page.image import data_uri
+
+        picture = None if image is None else data_uri(Path(image), self.graph)
+        return html(self.graph, self.source, self._summary, about=self.about, image=picture)
+
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
         totals = self._summary.totals

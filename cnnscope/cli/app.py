@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import cnnscope
-from cnnscope.cli import check, diagram, expand, layers, ops, rf, schema, zoo
+from cnnscope.cli import check, diagram, expand, layers, ops, page, rf, schema, zoo
 from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError, Diagnostic
 
@@ -36,6 +36,7 @@ for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
+app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("check", rich_help_panel=_SPECS)(check.check)
 app.command("expand", rich_help_panel=_SPECS)(expand.expand)
 app.command("zoo", rich_help_panel=_SPECS)(zoo.zoo)

@@ -1,0 +1,176 @@
+"""Receptive fields of every unit of a layer, small enough to embed.
+
+In nearly all networks the field is a box whose sides depend on one position axis each, so two short lists per image
+axis say it for all units. What is embedded is decoded again and compared with the engine before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, product
+from math import prod
+from typing import Any
+
+from cnnscope.analysis.receptive_field import Field
+from cnnscope.analysis.receptive_field.exact import Exact
+from cnnscope.ir import Shape
+
+Box = tuple[tuple[int, int], ...]
+Series = tuple[int, ...]
+"""A list of integers as ``(period, first, step, times, step, times, ...)``, repeated for ever."""
+Side = tuple[int | None, int, int]
+"""One image axis: the position axis it depends on (None: the position counted through), its first and last pixels."""
+Bounds = tuple[Side, ...]
+
+EMPTY = (0, -1)
+"""First and last pixel of a unit that reads nothing."""
+MOST_POSITIONS = 65_536
+"""Positions that are embedded one by one where the sides of a box depend on more than one axis."""
+MOST_NUMBERS = 4_000
+"""Length of a series that is still embedded."""
+
+
+@dataclass
+class Shelf:
+    """Series by number: layers of equal geometry share theirs."""
+
+    places: dict[Series, int] = field(default_factory=dict)
+
+    def put(self, values: Sequence[int]) -> int | None:
+        """The number of the series, or None where it is too long to embed."""
+        series = packed(values)
+        return None if len(series) > MOST_NUMBERS else self.places.setdefault(series, len(self.places))
+
+
+def packed(values: Sequence[int]) -> Series:
+    """The shortest period, and the steps inside it by run length."""
+    period = _period(values)
+    runs: list[list[int]] = []
+    for before, after in pairwise(values[:period]):
+        if runs and runs[-1][0] == after - before:
+            runs[-1][1] += 1
+        else:
+            runs.append([after - before, 1])
+    return (period, values[0], *(number for run in runs for number in run))
+
+
+def unpacked(series: Series) -> list[int]:
+    """One period of a series."""
+    values = [series[1]]
+    for step, times in zip(series[2::2], series[3::2], strict=True):
+        values += [values[-1] + step * i for i in range(1, times + 1)]
+    return values
+
+
+def _period(values: Sequence[int]) -> int:
+    """The shortest that divides the length."""
+    n = len(values)
+    return next(p for p in range(1, n + 1) if n % p == 0 and values[p:] == values[: n - p])
+
+
+def exact_bounds(answers: Exact, layer: str, shelf: Shelf, *, local: bool) -> Bounds | None:
+    """The exact fields of all units of ``layer``; None where there are none, or they are too many to embed."""
+    import numpy as np
+
+    units = answers.units[answers.names[layer]]
+    found = units and (units.local if local else units.full)
+    if not units or not found:
+        return None
+    shape = units.extents or (1,)
+    firsts = [np.broadcast_to(bounds[0].reshape(bounds.shape[1:] or (1,)), shape) for bounds in found]
+    lasts = [np.broadcast_to(-bounds[1].reshape(bounds.shape[1:] or (1,)), shape) for bounds in found]
+    reads = np.logical_and.reduce([first <= last for first, last in zip(firsts, lasts, strict=True)])
+    if not reads.any():
+        return None
+    sides, empty = [], np.zeros(shape, dtype=bool)
+    for image, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
+        for axis in sorted(range(len(shape)), key=lambda axis: axis != image):
+            line = tuple(i for i in range(len(shape)) if i != axis)
+            low = np.where(reads, first, 2**30).min(line, keepdims=True)
+            high = np.where(reads, last, -1).max(line, keepdims=True)
+            if (((low == first) & (high == last)) | ~reads).all():
+                break
+        else:
+            return _one_by_one(firsts, lasts, reads, shelf)
+        unread = ~reads.any(line, keepdims=True)
+        empty |= unread
+        sides.append((axis, np.where(unread, EMPTY[0], low).ravel(), np.where(unread, EMPTY[1], high).ravel()))
+    if (empty == reads).any():
+        return _one_by_one(firsts, lasts, reads, shelf)
+    return _shelved(((axis, low.tolist(), high.tolist()) for axis, low, high in sides), shelf)
+
+
+def _one_by_one(firsts: Sequence[Any], lasts: Sequence[Any], reads: Any, shelf: Shelf) -> Bounds | None:
+    import numpy as np
+
+    if reads.size > MOST_POSITIONS:
+        return None
+    sides = zip(firsts, lasts, strict=True)
+    return _shelved(
+        ((None, np.where(reads, first, EMPTY[0]).ravel().tolist(), np.where(reads, last, EMPTY[1]).ravel().tolist())
+         for first, last in sides), shelf,
+    )  # fmt: skip
+
+
+def theoretical_bounds(layer: Field, extents: Shape, shelf: Shelf) -> Bounds | None:
+    """The same with padding counted. The sides are read off along one axis at a time and checked in every corner."""
+    if not layer.maps or layer.position_dependent:
+        return None
+    if not extents:
+        return _shelved(((None, [low], [high]) for low, high in layer.box(()) or ()), shelf) or None
+    sides: list[tuple[int | None, list[int], list[int]]] = []
+    for image in range(len(layer.maps)):
+        for axis in sorted(range(len(extents)), key=lambda axis: axis != image):
+            lines = [_line(layer, extents, axis, other) for other in (0, 1)]
+            pairs = [[box[image] if box else EMPTY for box in line] for line in lines]
+            if pairs[0] == pairs[1]:
+                sides.append((axis, [low for low, _ in pairs[0]], [high for _, high in pairs[0]]))
+                break
+    corners = product(*({0, 1 % n, n // 2, n - 1} for n in extents))
+    if len(sides) == len(layer.maps) and all(_at(sides, corner, extents) == layer.box(corner) for corner in corners):
+        return _shelved(sides, shelf)
+    if prod(extents) > MOST_POSITIONS:
+        return None
+    boxes = [layer.box(at) for at in product(*map(range, extents))]
+    every = [[box[image] if box else EMPTY for box in boxes] for image in range(len(layer.maps))]
+    return _shelved(((None, [low for low, _ in side], [high for _, high in side]) for side in every), shelf)
+
+
+def _line(layer: Field, extents: Shape, axis: int, other: int) -> list[Box | None]:
+    """The fields along one position axis, the other positions all at the start or all at the end."""
+    at = [0 if not other else n - 1 for n in extents]
+    return [layer.box([*at[:axis], i, *at[axis + 1 :]]) for i in range(extents[axis])]
+
+
+def _shelved(sides: Iterable[tuple[int | None, list[int], list[int]]], shelf: Shelf) -> Bounds | None:
+    bounds = []
+    for axis, low, high in sides:
+        first, last = shelf.put(low), shelf.put(high)
+        if first is None or last is None:
+            return None
+        bounds.append((axis, first, last))
+    return tuple(bounds) or None
+
+
+def _at(sides: Sequence[tuple[int | None, list[int], list[int]]], at: Sequence[int], extents: Shape) -> Box | None:
+    place = sum(i * prod(extents[k + 1 :]) for k, i in enumerate(at))
+    box = tuple((low[i], high[i]) for axis, low, high in sides for i in [place if axis is None else at[axis]])
+    return None if any(low > high for low, high in box) else box
+
+
+def grid_of(bounds: Bounds, extents: Shape, shelf: Shelf) -> tuple[int, int, int] | None:
+    """How tokens lie on the image, as rows, columns and the first token with a place; None where they do not."""
+    if len(bounds) != 2 or len(extents) != 1:
+        return None
+    series = [unpacked(packed_) for packed_ in shelf.places]
+    (_, top, bottom), (_, left, right) = bounds
+    side = {number: [series[number][i % len(series[number])] for i in range(extents[0])]
+            for number in {top, bottom, left, right}}  # fmt: skip
+    cells = list(zip(*(side[number] for number in (top, bottom, left, right)), strict=True))
+    start = next((i for i, cell in enumerate(cells) if cell[0] <= cell[1]), 0)
+    columns = next((i for i, cell in enumerate(cells[start:]) if cell[:2] != cells[start][:2]), 0)
+    rows, rest = divmod(len(cells) - start, columns) if columns else (0, 1)
+    placed = [(cells[start + i * columns][:2], cells[start + j][2:]) for i in range(rows) for j in range(columns)]
+    lies = not rest and rows * columns > 1 and [(c[:2], c[2:]) for c in cells[start:]] == placed
+    return (rows, columns, start) if lies and len(set(placed)) == len(placed) else None
