@@ -36,8 +36,9 @@ ALONG_CHANNELS: Mapping[str, Callable[[int], Op]] = {
 
 def activate(row: Row, x: Tensor, spec: object) -> Tensor:
     """``x`` behind an ``activation=`` argument: a name, a function or layer by its class, or nothing."""
-    if isinstance(spec, dict) and isinstance(config := spec.get("config"), dict) and spec.get("class_name") in LAYERS:
-        inner = Layer(row.name, str(spec["class_name"]), config, ())
+    kind = str(spec.get("class_name")) if isinstance(spec, dict) else ""
+    if isinstance(spec, dict) and isinstance(config := spec.get("config"), dict) and kind in LAYERS:
+        inner = Layer(row.name, kind, config, ())
         (result,) = LAYERS[inner.kind](row, Settings(inner), Arguments([x], {}))
         return result
     if isinstance(spec, dict):
@@ -95,8 +96,7 @@ def _prelu(row: Row, s: Settings, x: Tensor) -> Tensor:
     """A weight for every element, except along the shared axes."""
     shared = {x.axis(axis) for axis in s.integers("shared_axes", [])}
     shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.value.shape) if axis > 0)
-    channels = x.value.shape[1]
-    if shape == (channels, *(1,) * (x.rank - 2)) and x.value.kind in ("map", "flat"):
+    if x.value.kind in ("map", "flat") and shape == (x.value.shape[1], *(1,) * (x.rank - 2)):
         return row.add(act.PReLU(), x)
     alpha = row.add(Parameter(shape), part="alpha")
     return row.add(Elementwise("prelu"), x, alpha)

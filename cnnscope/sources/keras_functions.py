@@ -192,7 +192,9 @@ def _split(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor
 
 
 def _matmul(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
-    a, b = (row.authored(x) for x in call.tensors()[:2])
+    if len(call.tensors()) != 2:
+        return [_unsupported(row, "matmul", call)]
+    a, b = (row.authored(x) for x in call.tensors())
     if any(options.get(key) for key in ("transpose_a", "transpose_b")) or a.rank != b.rank or a.rank < 3:
         return [_unsupported(row, "matmul", call)]
     if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:

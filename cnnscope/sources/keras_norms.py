@@ -40,7 +40,7 @@ def _batchnorm(row: Row, s: Settings, x: Tensor) -> Tensor:
 def _layernorm(row: Row, s: Settings, x: Tensor) -> Tensor:
     axes = sorted({x.axes[x.axis(axis)] for axis in s.integers("axis", -1)})
     eps, without = s.get("epsilon", 1e-3), [*_absent(s), *(["bias"] if s.flag("rms_scaling", False) else [])]
-    if axes == [x.axes[1]] and x.value.kind == "map":
+    if x.value.kind == "map" and axes == [x.axes[1]]:
         return row.add(LayerNorm.read({"eps": eps}), x, without=without)
     rest = tuple(a for a in range(x.rank) if a not in axes)  # the op looks at the last axes
     x = row.store(x, (*rest, *axes), "flat" if x.rank == 2 else "tokens" if x.rank == 3 else "tensor")

@@ -23,6 +23,8 @@ from cnnscope.sources.keras_table import Arguments, Settings, calls, layer
 def _dense(row: Row, s: Settings, x: Tensor) -> Tensor:
     """On the author's last axis, whatever the rank."""
     op = Linear.read({"out": s.get("units"), "bias": s.get("use_bias", True)})
+    if x.rank < 2:
+        raise CnnscopeError.of("E301", "it needs features but gets one number an image")
     return activate(row, row.add(op, row.authored(x)), s.get("activation"))
 
 

@@ -18,9 +18,10 @@ from cnnscope.sources.keras_row import Row, Tensor
 from cnnscope.sources.keras_table import Settings, argument, layer
 
 
-def _map(row: Row, s: Settings, x: Tensor) -> Tensor:
-    if x.rank != s.ndim + 2:
-        raise CnnscopeError.of("E301", f"it needs {s.ndim} axes of positions and the channels, not {list(x.shape[1:])}")
+def _map(row: Row, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
+    axes = ndim or s.ndim
+    if x.rank != axes + 2:
+        raise CnnscopeError.of("E301", f"it needs {axes} axes of positions and the channels, not {list(x.shape[1:])}")
     return row.map(x)
 
 
@@ -158,7 +159,7 @@ def _upsample(row: Row, s: Settings, x: Tensor) -> Tensor:
 def _resizing(row: Row, s: Settings, x: Tensor) -> Tensor:
     if s.flag("crop_to_aspect_ratio", False) or s.flag("pad_to_aspect_ratio", False):
         raise CnnscopeError.of("E445", "`Resizing` that keeps the aspect ratio is not read yet")
-    return _resize(row, s, row.map(x), [s.integer("height", minimum=1), s.integer("width", minimum=1)])
+    return _resize(row, s, _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)])
 
 
 def _resize(row: Row, s: Settings, x: Tensor, size: list[int], scale: Any = None) -> Tensor:
@@ -172,7 +173,7 @@ def _resize(row: Row, s: Settings, x: Tensor, size: list[int], scale: Any = None
 
 @layer("CenterCrop")
 def _center_crop(row: Row, s: Settings, x: Tensor) -> Tensor:
-    x, size = row.map(x), [s.integer("height", minimum=1), s.integer("width", minimum=1)]
+    x, size = _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)]
     if any(n > m for n, m in zip(size, x.value.shape[2:], strict=True)):
         raise CnnscopeError.of("E445", f"`CenterCrop` to {size} would enlarge {list(x.shape[1:])}; not read yet")
     return row.add(Crop.read({"size": size}, 2), x)
