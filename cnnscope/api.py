@@ -10,11 +10,11 @@ Every question is also a function that takes whatever `load` takes: ``cnnscope.s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cnnscope.analysis.summary import Level, Summary, summarize
 from cnnscope.ir import Graph
@@ -24,6 +24,9 @@ from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.unit import UnitReport
 from cnnscope.sources import InputSize
 from cnnscope.sources import load as load_source
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
@@ -113,6 +116,12 @@ class Model:
         origin = self.reference.get("source")
         return CheckReport(comparands, {self.source: str(origin)} if origin else {})
 
+    def module(self, *, seed: int = 0) -> nn.Module:
+        """A torch module of the same graph, its weights drawn from ``seed``; its state dict has the graph's names."""
+        from cnnscope.nn.build import build
+
+        return build(self.graph, seed=seed)
+
     def report(
         self, verb: Verb, *, level: Level = "layer", batch: int = 1, dtype: str = "float32", exact: bool = False
     ) -> LayerReport:
@@ -123,20 +132,31 @@ class Model:
         return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
 
 
-def load(
-    source: str | Path | Graph | Model, *, input: Sizes | None = None, set: Mapping[str, Any] | None = None
-) -> Model:
+Source = str | Path | Graph | Model | Callable[..., Any]
+"""What `load` takes; torch modules are callable."""
+Settings = Mapping[str, Any] | None
+"""Other values for a spec's parameters, or arguments of a factory."""
+
+
+def load(source: Source, *, input: Sizes | None = None, set: Settings = None) -> Model:
     """The network ``source`` names, or `CnnscopeError`.
 
-    ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"-"``), a path to a spec, or a graph.
+    ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"timm:vit_tiny_patch16_224"``), a path,
+    a graph, a torch module (which stays as it is), or a function that makes one.
     ``input`` replaces the input's size, channels first and without batch: ``(3, 224, 224)``, ``"3x224x224"``, or by
-    name ``{"left": (3, 64, 64), "ids": "128:int64"}``. ``set`` gives a spec's parameters other values.
+    name ``{"left": (3, 64, 64), "ids": "128:int64"}``. ``set`` gives a spec's parameters other values, or a factory its
+    arguments.
     """
     if isinstance(source, Model):
         return source
     if isinstance(source, Graph):
         return Model(source, source.name)
-    loaded = load_source(str(source), inputs=_sizes(input), settings=set)
+    if isinstance(source, (str, Path)):
+        loaded = load_source(str(source), inputs=_sizes(input), settings=set)
+    else:
+        from cnnscope.sources.torch_models import load_live
+
+        loaded = load_live(source, _sizes(input), set or {})
     return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes)
 
 
@@ -165,36 +185,36 @@ def _size(size: str | Sequence[int], name: str | None) -> InputSize:
     return InputSize.parse(text if name is None else f"{name}={text}")
 
 
-def summary(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def summary(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.summary` of whatever `load` takes."""
-    return load(source).summary(**options)
+    return load(source, input=input, set=set).summary(**options)
 
 
-def shapes(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def shapes(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.shapes` of whatever `load` takes."""
-    return load(source).shapes(**options)
+    return load(source, input=input, set=set).shapes(**options)
 
 
-def params(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def params(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.params` of whatever `load` takes."""
-    return load(source).params(**options)
+    return load(source, input=input, set=set).params(**options)
 
 
-def flops(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def flops(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.flops` of whatever `load` takes."""
-    return load(source).flops(**options)
+    return load(source, input=input, set=set).flops(**options)
 
 
-def memory(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def memory(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.memory` of whatever `load` takes."""
-    return load(source).memory(**options)
+    return load(source, input=input, set=set).memory(**options)
 
 
-def receptive_field(source: str | Path | Graph | Model, **options: Any) -> LayerReport:
+def receptive_field(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.receptive_field` of whatever `load` takes."""
-    return load(source).receptive_field(**options)
+    return load(source, input=input, set=set).receptive_field(**options)
 
 
-def check(source: str | Path | Graph | Model) -> CheckReport:
+def check(source: Source, *, input: Sizes | None = None, set: Settings = None) -> CheckReport:
     """`Model.check` of whatever `load` takes."""
-    return load(source).check()
+    return load(source, input=input, set=set).check()

@@ -20,7 +20,10 @@ def complete_source(incomplete: str) -> list[str]:
     return [name for name in zoo.names() if name.startswith(incomplete)]
 
 
-_SOURCE_HELP = "A model of the zoo (`cnnscope zoo` lists them), a spec.yaml, or - for a spec on standard input."
+_SOURCE_HELP = (
+    "A model of the zoo (`cnnscope zoo` lists them), spec.yaml (or - for standard input), torchvision:NAME, timm:NAME, "
+    "model.keras or model.json; file.py:FACTORY and pkg.mod:FACTORY run that code."
+)
 
 Sources = Annotated[
     list[str],

@@ -13,8 +13,12 @@ from cnnscope.sources.inputs import parse_inputs
 
 @pytest.mark.parametrize(
     ("source", "kind"),
-    [("lenet5", "zoo"), ("-", "spec"), ("net.yaml", "spec"), ("a/b c.yml", "spec"), ("lenet5.yaml", "spec")],
-)
+    [
+        ("lenet5", "zoo"), ("-", "spec"), ("net.yaml", "spec"), ("a/b c.yml", "spec"), ("lenet5.yaml", "spec"),
+        ("torchvision:resnet18", "torchvision"), ("timm:vit_tiny_patch16_224?img_size=384", "timm"),
+        ("a/net.py:make?width=2", "file"), ("pkg.mod:make", "module"), ("a/model.keras", "keras"), ("m.json", "keras"),
+    ],
+)  # fmt: skip
 def test_a_source_is_recognised_by_its_form(source: str, kind: str) -> None:
     assert resolve(source).name == kind
 
