@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cnnscope.ir import Graph, Kind, Node, Value
-from cnnscope.ops import REGISTRY
+from cnnscope.ir.reads import Step
+from cnnscope.ops import REGISTRY, Op
+from cnnscope.ops.generic import View
 
 
 class Net:
@@ -22,10 +24,17 @@ class Net:
         """A node behind ``sources``, or behind the last one; ShapeError if the op does not fit."""
         sources = sources or (self.nodes[-1].name if self.nodes else "x",)
         values = [self.value(source) for source in sources]
-        op = REGISTRY[tag].read(args, len(values[0].spatial) or None).bind(values)
-        name = name or f"{tag}{len(self.nodes)}"
-        self.nodes.append(Node(name, op, sources, op.infer(values)))
+        return self.put(REGISTRY[tag].read(args, len(values[0].shape) - 2 or None).bind(values), *sources, name=name)
+
+    def put(self, op: Op, *sources: str, name: str | None = None) -> str:
+        """The same for an op at hand."""
+        name = name or f"{op.tag}{len(self.nodes)}"
+        self.nodes.append(Node(name, op, sources, op.infer([self.value(source) for source in sources])))
         return name
+
+    def view(self, *steps: Step) -> str:
+        """The last value in another arrangement, as traces have it."""
+        return self.put(View("view", steps), self.last)
 
     def conv(self, out: int, kernel: Any, *sources: str, name: str | None = None, **args: Any) -> str:
         return self.add("conv", *sources, name=name, out=out, kernel=kernel, **args)

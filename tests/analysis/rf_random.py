@@ -65,6 +65,8 @@ def network(
     for _ in range(5 * most):
         if len(net.nodes) < most:
             _grow(net, random, often, largest)
+    if not net.nodes:
+        net.add("relu")
     return net.graph()
 
 

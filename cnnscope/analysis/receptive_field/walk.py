@@ -56,9 +56,13 @@ def images(graph: Graph, wrt: str | None = None) -> dict[int, tuple[str, ...]]:
 
 
 def positions(value: Value, layout: Layout) -> tuple[int, ...]:
-    """The axes that place a unit: all but batch and channels of a map and of tokens, else those with image positions."""
-    if value.kind == "map":
-        return tuple(range(FIRST, len(value.shape)))
+    """The axes that place a unit: all but batch and channels of a map or of tokens, else those with image positions.
+
+    A tensor whose axes from the third on are the image's, in order, is as good as a map.
+    """
+    spatial = tuple(range(FIRST, len(value.shape)))
+    if value.kind == "map" or (layout and spatial and all(layout[a].images == (a - FIRST,) for a in spatial)):
+        return spatial
     if value.kind == "tokens":
         return tuple(range(1, len(value.shape) - 1))
     return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))
