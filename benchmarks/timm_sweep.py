@@ -15,6 +15,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from importlib import import_module
 
 import torch
 from torch import nn
@@ -24,7 +25,8 @@ from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch_models import build_timm
+from cnnscope.sources.torch_build import build
+from cnnscope.sources.torch_libraries import timm
 from cnnscope.sources.torch_module import trace
 from cnnscope.sources.torch_user_code import import_with_operators
 
@@ -60,7 +62,10 @@ def analyse(name: str) -> Outcome:
     """Traces one model and compares."""
     outcome = Outcome(name)
     try:
-        module, sizes = build_timm(name, {})
+        recipe = timm(name, {})
+        module = build(recipe.make)
+        assert isinstance(module, nn.Module)
+        sizes = recipe.sizes(module)
         start = time.process_time()
         graph, outcome.notes = trace(module, sizes, name=name)
         fields = theoretical(graph)
@@ -100,12 +105,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
 
-    def models() -> list[str]:
-        import timm
-
-        return list(timm.list_models())
-
-    names = [n for n in import_with_operators(models) if any(fnmatchcase(n, p) for p in options.patterns)]
+    listed = import_with_operators(lambda: import_module("timm")).list_models()
+    names = [n for n in listed if any(fnmatchcase(n, p) for p in options.patterns)]
     outcomes = []
     for name in names[:: options.every]:
         outcome = analyse(name)

@@ -119,7 +119,7 @@ class Join(Traced, tag="join", category="merge"):
 class Overwrite(Traced, tag="overwrite", category="movement"):
     """The first input with a part replaced by the second: ``x[..., a:b] = y``. No arithmetic.
 
-    ``steps`` take an element of the second input to its place in the first.
+    ``steps`` take an element of the second input to its place in the first, one axis of which is cut.
     """
 
     steps: tuple[Step, ...]
@@ -127,10 +127,20 @@ class Overwrite(Traced, tag="overwrite", category="movement"):
     is_view = True
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        return ((), self.steps)
+        (cut,) = (i for i, step in enumerate(self.steps) if isinstance(step, Taps))
+        before = (_rest(self.steps[cut], moved(x[1], self.steps[:cut])),)
+        return (before, self.steps)
 
     def arguments(self) -> dict[str, Any]:
         return {}
+
+
+def _rest(cut: Step, part: Value) -> Taps:
+    """The positions of an axis at which no element of ``part`` is put."""
+    assert isinstance(cut, Taps)
+    phases, there = len(cut.taps), range(part.shape[cut.axis])
+    taken = {o for o in range(cut.size) if any(tap + cut.n * (o // phases) in there for tap in cut.taps[o % phases])}
+    return Taps(cut.axis, cut.size, cut.size, tuple(() if o in taken else (o,) for o in range(cut.size)))
 
 
 class Reduce(Traced, tag="reduce", category="pool"):
@@ -163,7 +173,7 @@ class Reduce(Traced, tag="reduce", category="pool"):
 
 
 class Scan(Traced, tag="scan", category="other"):
-    """A function ``fn`` in which an element depends on all others along ``axes`` (cumsum, sort, a normalisation).
+    """A function ``fn`` in which an element may depend on all others along ``axes`` (cumsum, sort, a normalisation).
 
     FLOPs: ``cost`` an element.
     """

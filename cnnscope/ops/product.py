@@ -146,9 +146,9 @@ class Recurrent(Traced, tag="recurrent", category="other"):
 
 
 class _Computed(Op):
-    """A layer whose weights other ops compute: inputs are x, the weight and, where it has one, the bias.
+    """A layer some of whose weights other ops compute: its inputs are x and those weights.
 
-    It has no parameters of its own; every output element reads all of the weight.
+    Every output element reads all of them.
     """
 
     arity = (2, 3)

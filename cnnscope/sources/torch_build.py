@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+T = TypeVar("T")
 
-def build(factory: Callable[[], object]) -> object:
+
+def build(factory: Callable[[], T]) -> T:
     """What ``factory`` makes, its weights on the meta device; built with real weights only if there is no other way.
 
     Buffers keep their values: index tables are needed, and small. A constructor that computes with its own weights

@@ -89,12 +89,14 @@ def _look_up(func: Any) -> Lowering:
     mutable = func._schema.is_mutable
     if mutable and name.endswith("_"):
         name = name[:-1]
+    if name == "where" and len(func._schema.arguments) == 1:
+        name = "nonzero"  # what it is
     if namespace != "aten":
         name = f"{namespace}::{name}"
+    dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
     return Lowering(
-        name=name, record=RECORDS.get(name), instead=INSTEAD.get(name), shortcut=shortcut,
-        mutable=mutable, dynamic=not _DYNAMIC.isdisjoint(func.tags), view=func.is_view, composite=func._can_decompose(),
-    )  # fmt: skip
+        name, RECORDS.get(name), INSTEAD.get(name), shortcut, mutable, dynamic, func.is_view, func._can_decompose()
+    )
 
 
 def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources import torch_maps, torch_movement, torch_pointwise, torch_products, torch_weights  # noqa: F401
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch_trace import DataDependentError, Trace
+from cnnscope.sources.torch_trace import Trace
+from cnnscope.sources.torch_user_code import user_frames
 
 Build = Callable[[], nn.Module]
 
@@ -78,8 +79,9 @@ def _attempt(
             with _hooks(recorder), recorder:
                 output = module(*positional, **keywords)
         except Exception as error:
-            if recorder.data_dependent and not real:
-                return None, recorder.data_dependent
+            reads = recorder.data_dependent or _values_read(error)
+            if reads and not real:
+                return None, reads
             raise _failure(error, recorder, feeds, name) from error
         if recorder.data_dependent and not real:
             return None, recorder.data_dependent
@@ -110,7 +112,11 @@ def _check(module: nn.Module) -> None:
         kind, place = type(m), f"`{path}`" if path else "the model"
         if isinstance(m, torch.jit.ScriptModule):
             raise CnnscopeError.of("E436", f"{place} is TorchScript", hint="load the Python module it was made from")
-        if ".quantized" in kind.__module__ and kind.__module__.startswith("torch."):
+        if (
+            ".quantized." in kind.__module__
+            and kind.__name__ != "FloatFunctional"
+            and kind.__module__.startswith("torch.")
+        ):
             raise CnnscopeError.of(
                 "E436", f"{place} is quantised (`{kind.__name__}`)", hint="load the model before its conversion"
             )
@@ -147,9 +153,9 @@ def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = F
             )
     missing = [p.name for p in wanted if p.name not in named][len(sizes) - len(named) :]
     if missing:
-        example = " ".join(f"--input {p.name}=3x224x224" for p in wanted)
         takes = f"`{type(module).__name__}` takes {_listed(p.name for p in wanted)}"
-        hint = f"for instance {example}, or {wanted[0].name}=128:int64 for indices"
+        examples = [f"--input {p.name}=3x224x224" for p in wanted] if len(wanted) > 1 else ["--input 3x224x224"]
+        hint = f"for instance `{' '.join(examples)}`, or `{wanted[0].name}=128:int64` for indices"
         raise CnnscopeError.of("E434", f"{takes}; no size is given for {_listed(missing)}", hint=hint)
     default = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     return [Feed(size.name or "input", _tensor(size, default, real), bool(size.name)) for size in sizes]
@@ -245,10 +251,10 @@ def _hooks(recorder: Trace) -> Iterator[None]:
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
         passed_on = isinstance(output, Tensor) and recorder.recording.idle(module) and recorder.tracked(output)
         result = recorder.idle(output, type(module).__name__) if passed_on else None
-        recorder.recording.leave(module)
+        recorder.recording.leave(sys.exc_info()[1] if output is None else None)
         return result
 
-    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
     try:
         yield
     finally:
@@ -276,17 +282,29 @@ def _tensors_of(output: Any) -> Iterator[Tensor]:
         yield from _tensors_of(part)
 
 
+def _values_read(error: Exception) -> str | None:
+    """What read values, if that is what this error of torch is about: there are ways that are no calls."""
+    text = str(error)
+    if not any(words in text for words in ("meta", "unallocated storage", "incompatible tensor type")):
+        return None
+    return next((function for function in ("numpy", "tolist", "set_data") if function in text), type(error).__name__)
+
+
 def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:
-    call = recorder.recording.calls[-1]
+    failed = recorder.recording.failed
+    call = failed[1] if failed and failed[0] is error else recorder.recording.calls[0]
     kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
     place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
     given = ", ".join(shape_text(tuple(feed.tensor.shape[1:])) for feed in feeds)
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
-    if isinstance(error, DataDependentError):
-        reason = f"`{error.function}` depends on values"
-    failure = TraceError.of(
-        "E435", f"with input {given} the run stops {place}: {reason}", hint="another size: `--input 3x224x224`"
-    )
-    assert isinstance(failure, TraceError)
+    reason = str(error).strip().split("\n")[0] or "no reason given"
+    if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
+        reason = f"{type(error).__name__}: {reason}"
+    places = list(user_frames(error.__traceback__))
+    failure = TraceError(
+        Diagnostic(
+            "E435", f"with input {given} the run stops {place}: {reason}", places[-1][0] if places else None,
+            hint="another size: `--input 3x224x224`",
+        )
+    )  # fmt: skip
     failure.partial = recorder.recording.graph(name, ())
     return failure

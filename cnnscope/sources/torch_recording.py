@@ -45,6 +45,7 @@ class Recording:
     def __init__(self, module: nn.Module) -> None:
         self.drafts: list[Draft] = []
         self.calls = [Call(None, "", None, 0)]
+        self.failed: tuple[BaseException, Call] | None = None
         self._root = module
         self._paths = {id(m): path for path, m in module.named_modules()}
         self._taken = set(self._paths.values())
@@ -66,10 +67,11 @@ class Recording:
         own = call.layer is not None and self.calls[-2].layer is None
         return own and call.module is module and call.start == len(self.drafts)
 
-    def leave(self, module: nn.Module) -> None:
-        """A module's forward is over, and that of modules inside which an exception left that the model caught."""
-        while len(self.calls) > 1 and self.calls.pop().module is not module:
-            pass
+    def leave(self, error: BaseException | None) -> None:
+        """The forward of the module under way is over; by an error, which came from here if nobody has it yet."""
+        call = self.calls.pop()
+        if error is not None and (self.failed is None or self.failed[0] is not error):
+            self.failed = error, call
 
     def append(
         self, op: Op | None, inputs: tuple[int, ...], output: Value, fn: str,

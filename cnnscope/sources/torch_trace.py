@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir import Kind, Shape, Value
+from cnnscope.ir.reads import Taps
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View, kind_of
 from cnnscope.ops.movement import Identity
@@ -55,6 +56,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._named = named_weights(module)
         self._keys = {id(t): key for key, t in self._named.items()}
         self._parameters = {id(t) for t in module.parameters()}
+        self._aliases: dict[int, Tensor] = {}
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
@@ -207,7 +209,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def key(self, t: Tensor | None) -> str | None:
         """The key of a parameter or buffer, None for any other tensor and for one that the run has overwritten."""
-        return None if t is None or id(t) in self._nodes or id(t) in self._copies else self._keys.get(id(t))
+        return None if t is None or id(t) in self._nodes else self._keys.get(id(t))
 
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
         """The parameter or buffer called ``name`` in the module that has ``t``."""
@@ -249,8 +251,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             constant = Constant(shape, dtype)
             return self._remember(t, self.recording.append(constant, (), constant.output(()), "constant", keys))
         if key not in self._parameter_nodes:
-            parameter = Parameter(shape, dtype)
-            place = self.recording.append(parameter, (), parameter.output(()), key, {"value": key}, layer=key)
+            parameter, name = Parameter(shape, dtype), key.rpartition(".")[2]
+            place = self.recording.append(parameter, (), parameter.output(()), name, {"value": key}, layer=key)
             self._parameter_nodes[key] = place
         return self._parameter_nodes[key]
 
@@ -305,14 +307,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if out is source:
             return
         key = self.key(source)
-        if key is not None:
-            self._keys[id(out)] = key
-            self._parameters.add(id(out))
-            self._alive.append(out)
-        else:
+        if key is None:
             place = self.node(source)
             self._views[id(out)] = (source, None, place)
             self._remember(out, place)
+        else:
+            self._keys[id(out)] = key
+            self._parameters.add(id(out))
+            self._aliases[id(out)] = source
+            self._alive.append(out)
 
     def idle(self, output: Tensor, kind: str) -> Tensor:
         """Records a leaf module that just passed its input on; its output gets an identity of its own."""
@@ -325,6 +328,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def _write_back(self, t: Tensor) -> None:
         """After a write to a view: the tensor it is a view of has changed too."""
         written = self.node(t)
+        if id(t) in self._aliases:
+            self._remember(self._aliases[id(t)], written)
         if id(t) not in self._views and id(t) in self._constant_views:
             self._record_view(t)
             self._nodes[id(t)] = written
@@ -343,9 +348,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         back = inverse(steps, whole)
         if back is None:
             op: Op = Unsupported(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
-        else:
-            op = Overwrite(back)
-        return self.recording.append(op, (before, written), whole, "overwrite")
+            return self.recording.append(op, (before, written), whole, "overwrite")
+        if not any(isinstance(step, Taps) for step in back):  # nothing of what was there is left
+            return self.recording.append(View("overwrite", back), (written,), whole, "overwrite")
+        return self.recording.append(Overwrite(back), (before, written), whole, "overwrite")
 
 
 def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:

@@ -72,6 +72,8 @@ def transposed_convolution(
 ) -> None:  # fmt: skip
     kernel = tuple(weight.shape[2:])
     count = len(kernel)
+    if x.shape[-count - 1] != weight.shape[0]:  # without values torch takes any
+        raise RuntimeError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
     layer = {
         "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count), "pad": each(padding, count),
         "out_pad": each(output_padding, count), "dilation": each(dilation, count), "groups": groups,
@@ -108,8 +110,8 @@ def _weighted(
     if all(t is None or trace.key(t) for t in weights.values()):
         with_batch(trace, layer(**arguments), x, out, weight.dim(), weights)
     else:
-        given = [weight] if bias is None else [weight, bias]
-        trace.emit(computed(**arguments), [x, *given], out)
+        given = [t for t in weights.values() if t is not None and not trace.key(t)]
+        trace.emit(computed(**arguments), [x, *given], out, weights)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
@@ -166,6 +168,16 @@ def layer_norm(
     _normalised(trace, make, x, _first(out), axes, weight, bias)
 
 
+@records("_weight_norm", "_weight_norm_interface")
+def weight_norm(trace: Trace, out: Any, direction: Tensor, length: Tensor, axis: int = 0) -> None:
+    """A weight as direction / |direction| * length (Salimans & Kingma 2016), the norm over all axes but one."""
+    weight = _first(out)
+    unit = torch.empty_like(weight)
+    axes = tuple(i for i in range(direction.dim()) if i != axis)
+    trace.emit(Scan("weight_norm", axes, cost=3), [direction], unit, fn="weight_norm")
+    trace.emit(Elementwise("mul"), [unit, length], weight, fn="mul")
+
+
 @records("rms_norm")
 def rms_norm(
     trace: Trace, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
@@ -217,7 +229,7 @@ def _first(out: Any) -> Tensor:
 def recurrent(trace: Trace, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
     states = [state] if isinstance(state, Tensor) else list(state)
     packed = not isinstance(rest[1], bool)
-    kind = func._schema.name.removeprefix("aten::").removesuffix("_tanh").removesuffix("_relu")
+    kind = func._schema.name.removeprefix("aten::").partition("_")[0]
     if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
         with trace:  # step by step, as the states are computed
             return func.decompose(x, state, *rest)

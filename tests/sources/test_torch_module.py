@@ -1,0 +1,342 @@
+"""A live module: left as it was, its inputs made, its failures told."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnscope.analysis.summary import summarize
+from cnnscope.errors import CnnscopeError
+from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.torch_module import TraceError, from_module
+
+
+def traced(module: nn.Module, *inputs: str) -> Any:
+    return from_module(module, parse_inputs(inputs or ("3x8x8",)))
+
+
+def refused(module: nn.Module, *inputs: str) -> tuple[str, str, str | None]:
+    with pytest.raises(CnnscopeError) as caught:
+        traced(module, *inputs)
+    (diagnostic,) = caught.value.diagnostics
+    return diagnostic.code, diagnostic.message, diagnostic.hint
+
+
+# -- untouched ---------------------------------------------------------------------------------------------------------
+
+
+class Mutating(nn.Module):
+    """Changes whatever it can when it runs."""
+
+    def __init__(self, *, fail: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.frozen = nn.BatchNorm2d(3).eval()
+        self.register_buffer("steps", torch.zeros(()))
+        self.seen: list[Any] = []
+        self.cache: dict[str, Any] = {"size": 1}
+        self.last: Any = None
+        self.fail = fail
+        self.plain = torch.zeros(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.shape)
+        self.cache["size"] = x
+        self.last = x
+        self.extra = x
+        self.steps += 1
+        self.plain.add_(1)
+        self.conv.weight.data.mul_(2)
+        self.register_buffer("new", torch.zeros(1))
+        x = self.frozen(self.norm(self.conv(x))) + self.plain
+        if self.fail:
+            raise ValueError("on purpose")
+        return x
+
+
+def state(module: nn.Module) -> dict[str, Any]:
+    attributes = {path: dict(m.__dict__) for path, m in module.named_modules()}
+    containers = {
+        (path, key): (id(value), copy.copy(value))
+        for path, m in module.named_modules() for key, value in m.__dict__.items()
+        if isinstance(value, (dict, list, set))
+    }  # fmt: skip
+    values = {key: value.clone() for key, value in module.state_dict(keep_vars=True).items()}
+    return {
+        "ids": {path: {key: id(value) for key, value in items.items()} for path, items in attributes.items()},
+        "containers": containers, "keys": list(module.state_dict()), "plain": module.get_buffer("steps").clone(),
+        "modes": [m.training for m in module.modules()], "values": values,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_nothing_of_the_module_changes(fail: bool) -> None:
+    module = Mutating(fail=fail)
+    module.conv.register_forward_hook(lambda m, args, output: output * 2)
+    before, hooks = state(module), dict(module.conv._forward_hooks)
+    rng, fast = torch.random.get_rng_state(), torch.backends.mha.get_fastpath_enabled()
+    if fail:
+        with pytest.raises(TraceError):
+            traced(module)
+    else:
+        rows = ["conv.weight", "mul", "conv", "mul#2", "norm", "frozen", "add"]
+        assert [name for name, _ in traced(module).layers()] == rows
+    after = state(module)
+    values, expected = after.pop("values"), before.pop("values")
+    assert after == before
+    assert all(torch.equal(values[key], expected[key]) for key in expected)
+    assert torch.equal(module.plain, torch.zeros(3, 1, 1))
+    assert module.seen == []
+    assert dict(module.conv._forward_hooks) == hooks
+    assert torch.equal(torch.random.get_rng_state(), rng)
+    assert torch.backends.mha.get_fastpath_enabled() is fast
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_module_trains_on_after_it_was_traced() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+    traced(module)
+    module(torch.rand(2, 3, 8, 8)).sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+    assert module.training
+
+
+def test_a_module_on_meta_is_traced_as_it_is() -> None:
+    with torch.device("meta"):
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    assert traced(module).node("1").output.features == (4, 6, 6)
+    assert {p.device.type for p in module.parameters()} == {"meta"}
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+class Branching(nn.Module):
+    def __init__(self, read: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.read, self.a, self.b = read, nn.Conv2d(3, 2, 1), nn.Conv2d(3, 5, 1)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.a(x) if self.read(x) else self.b(x)
+
+
+@pytest.mark.parametrize(
+    ("read", "function"),
+    [
+        (lambda x: x.sum() > -1e9, "item"),
+        (lambda x: x.max().item() < 1e9, "item"),
+        (lambda x: x.flatten().tolist()[0] < 1e9, "tolist"),
+        (lambda x: x[0, 0].numpy().max() < 1e9, "numpy"),
+        (lambda x: len(x.nonzero()), "nonzero"),
+        (lambda x: len(torch.where(x > 0)), "nonzero"),
+        (lambda x: x[x > 0].numel(), "index"),
+        (lambda x: len(x.masked_select(x > 0)), "masked_select"),
+        (lambda x: len(x.unique()), "_unique2"),
+        (lambda x: not torch.equal(x, x + 1), "equal"),
+    ],
+)
+def test_a_branch_on_values_is_taken_by_a_real_run_of_a_copy(read: Callable[[Tensor], Any], function: str) -> None:
+    module = Branching(read)
+    weights = {key: value.clone() for key, value in module.state_dict().items()}
+    with pytest.warns(UserWarning, match="copy with random numbers") as caught:
+        graph = traced(module)
+    assert str(caught[0].message) == (
+        f"`Branching` reads values (`{function}`): it ran on a copy with random numbers; other images may go other ways"
+    )
+    assert graph.outputs == ("a",)
+    assert graph.unused == ("b.weight", "b.bias")
+    assert module.calls == 0
+    assert all(torch.equal(weights[key], value) for key, value in module.state_dict().items())
+
+
+class MaxNorm(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = torch.renorm(self.weight.data, p=2, dim=0, maxnorm=1)
+        return super().forward(x)
+
+
+def test_a_module_that_replaces_its_weights_is_run_on_a_copy() -> None:
+    module = MaxNorm(3, 2, 3)
+    before = module.weight.data
+    with pytest.warns(UserWarning, match="set_data"):
+        graph = traced(module)
+    assert [node.name for node in graph.nodes if node.op.tag == "conv"] == ["conv"]
+    assert module.weight.data.data_ptr() == before.data_ptr()
+
+
+class Swallowing(Branching):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            return super().forward(x)
+        except Exception:  # noqa: BLE001
+            return self.b(x)
+
+
+def test_a_model_that_swallows_the_refusal_is_run_for_real_all_the_same() -> None:
+    with pytest.warns(UserWarning, match="reads values"):
+        assert traced(Swallowing(lambda x: x.sum().item() > -1e9)).outputs == ("a",)
+
+
+def test_a_branch_on_values_without_any() -> None:
+    with torch.device("meta"):
+        module = Branching(lambda x: x.sum() > 0)
+    assert refused(module) == (
+        "E437", "`Branching` reads values (`item`), but its weights are on the meta device, without values", None
+    )  # fmt: skip
+
+
+class Uncopiable(Branching):
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("there is only one of me")
+
+
+def test_a_branch_on_values_in_what_cannot_be_copied() -> None:
+    code, message, _ = refused(Uncopiable(lambda x: x.sum() > 0))
+    assert (code, message.endswith("it cannot be copied: there is only one of me")) == ("E437", True)
+
+
+# -- inputs ------------------------------------------------------------------------------------------------------------
+
+
+class Two(nn.Module):
+    def forward(self, left: Tensor, right: Tensor, scale: float = 1.0) -> Tensor:
+        return left + right * scale
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message", "hint"),
+    [
+        (["3x8x8"], "`Two` takes `left`, `right`; no size is given for `right`",
+         "for instance `--input left=3x224x224 --input right=3x224x224`, or `left=128:int64` for indices"),
+        (["left=3x8x8", "rigth=3x8x8"], "`Two` has no input `rigth`", "did you mean `right`?"),
+        (["left=3x8x8", "zzz=3"], "`Two` has no input `zzz`", "it takes `left`, `right`, `scale`"),
+    ],
+)  # fmt: skip
+def test_inputs_that_do_not_fit_the_signature(inputs: list[str], message: str, hint: str) -> None:
+    assert refused(Two(), *inputs) == ("E434", message, hint)
+
+
+def test_a_missing_size() -> None:
+    with pytest.raises(CnnscopeError) as caught:
+        from_module(nn.Conv2d(3, 3, 1))
+    assert caught.value.diagnostics[0].message == "`Conv2d` takes `input`; no size is given for `input`"
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_size_is_told_with_the_rows_up_to_where_it_hurts() -> None:
+    features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    module = nn.Sequential()
+    module.add_module("features", features)
+    module.add_module("flatten", nn.Flatten())
+    module.add_module("classifier", nn.Linear(144, 2))
+    with pytest.raises(TraceError) as caught:
+        traced(module, "3x9x9")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E435"
+    assert diagnostic.message.startswith("with input 3x9x9 the run stops in `classifier` (`Linear`): ")
+    assert "196" in diagnostic.message
+    assert diagnostic.hint == "another size: `--input 3x224x224`"
+    partial = caught.value.partial
+    assert partial is not None
+    assert [row.name for row in summarize(partial).rows if not row.unused] == ["features.0", "features.1", "flatten"]
+
+
+class Raising(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyError("no such thing")
+
+
+def test_an_error_of_the_model_itself_shows_where_it_was_raised() -> None:
+    with pytest.raises(TraceError) as caught:
+        traced(nn.Sequential(nn.ReLU(), Raising()))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "with input 3x8x8 the run stops in `1` (`Raising`): KeyError: 'no such thing'"
+    assert diagnostic.span is not None
+    assert diagnostic.span.file == __file__
+
+
+def test_channels_of_a_transposed_convolution_are_checked() -> None:
+    code, message, _ = refused(nn.ConvTranspose2d(4, 2, 2))
+    assert (code, "expected 4 input channels but got 3" in message) == ("E435", True)
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return {"answer": 42}
+
+
+def test_a_model_without_an_output() -> None:
+    assert refused(Nothing()) == ("E438", "`Nothing` returns no tensor but dict", None)
+
+
+# -- kinds of modules --------------------------------------------------------------------------------------------------
+
+
+def test_torchscript_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.rand(1, 3, 8, 8))
+    expected = ("E436", "the model is TorchScript", "load the Python module it was made from")
+    assert refused(script) == expected
+    assert refused(nn.Sequential(script)) == ("E436", "`0` is TorchScript", expected[2])
+
+
+def test_a_converted_model_is_refused() -> None:
+    from torch.ao.nn import quantized
+
+    found = refused(nn.Sequential(nn.ReLU(), quantized.Conv2d(3, 3, 1)))
+    assert found == ("E436", "`1` is quantised (`Conv2d`)", "load the model before its conversion")
+
+
+def test_lazy_weights_are_refused_and_stay_lazy() -> None:
+    module = nn.Sequential(nn.LazyConv2d(3, 1))
+    code, message, hint = refused(module)
+    assert (code, message) == ("E436", "`0` (`LazyConv2d`) has weights without a shape yet")
+    assert hint == "call the model once before it is loaded here"
+    assert nn.parameter.is_lazy(module[0].weight)
+
+
+COMPILED = """
+import torch, warnings
+from torch import nn
+from cnnscope.sources import InputSize
+from cnnscope.sources.torch_module import from_module
+inner = nn.Conv2d(4, 5, 1)
+inner.compile()
+module = torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3), torch.compile(nn.ReLU()), inner))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    graph = from_module(module, [InputSize((3, 8, 8))])
+print([str(w.message) for w in caught if "looked" in str(w.message)])
+print([(n.name, n.op.tag) for n in graph.nodes], list(graph.params))
+"""
+
+
+def test_compiled_modules_run_as_they_were_written() -> None:
+    """In a process of its own: importing the compiler changes torch for good."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "['looked inside `OptimizedModule`']",
+        "[('0', 'conv'), ('1._orig_mod', 'relu'), ('2', 'conv')] ['0.weight', '0.bias', '2.weight', '2.bias']",
+    ]
+
+
+def test_data_parallel_is_looked_into() -> None:
+    with pytest.warns(UserWarning, match="looked inside `DataParallel`"):
+        graph = traced(nn.DataParallel(nn.Sequential(nn.Conv2d(3, 3, 1))))
+    assert list(graph.params) == ["0.weight", "0.bias"]
