@@ -5,15 +5,16 @@ A new source is one file with a `Loader` and one line in `KINDS`; the loader is 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph
+from cnnscope.ops.arguments import shown
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 
@@ -22,8 +23,8 @@ from cnnscope.sources.inputs import InputSize
 class Loaded:
     """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
 
-    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``; ``notes``
-    say what a reader should know of how it was loaded.
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``,
+    ``notes`` what a reader should know of how it was loaded.
     """
 
     graph: Graph
@@ -87,13 +88,14 @@ def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[s
 
 
 def _unknown(source: str) -> CnnscopeError:
-    if Path(source).is_dir():
-        return CnnscopeError.of("E401", f"`{source}` is a folder", hint="name a file in it")
-    if Path(source).exists():
-        return CnnscopeError.of("E401", f"`{source}` is a file of no known kind", hint=f"known kinds: {_examples()}")
+    if os.path.isdir(source):  # unlike pathlib, it answers for what can be no path at all
+        return CnnscopeError.of("E401", f"{shown(source)} is a folder", hint="name a file in it")
+    if os.path.exists(source):
+        hint = f"known kinds: {_examples()}"
+        return CnnscopeError.of("E401", f"{shown(source)} is a file of no known kind", hint=hint)
     near = did_you_mean(source.lower(), zoo.names(), most=3)
     hint = near or f"`cnnscope zoo` lists the models; other sources: {_examples()}"
-    return CnnscopeError.of("E401", f"no model is called `{source}`", hint=hint)
+    return CnnscopeError.of("E401", f"no model is called {shown(source)}", hint=hint)
 
 
 def _examples() -> str:

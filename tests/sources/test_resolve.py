@@ -36,6 +36,13 @@ def test_an_unknown_name_is_answered_with_the_nearest_models(source: str, near: 
     assert near in diagnostic.hint
 
 
+@pytest.mark.parametrize(("source", "named"), [("", "``"), ("x" * 10**5, f"`{'x' * 37}...`"), ("a\0b", "`a\0b`")])
+def test_what_can_be_no_name_is_refused_like_any_other(source: str, named: str) -> None:
+    with pytest.raises(CnnscopeError) as caught:
+        resolve(source)
+    assert caught.value.diagnostics[0].message == f"no model is called {named}"
+
+
 def test_what_resembles_nothing_gets_the_list_of_kinds() -> None:
     with pytest.raises(CnnscopeError) as caught:
         resolve("qqqqqqqq")
