@@ -42,6 +42,10 @@ def diagram(
     direction: Annotated[
         Literal["TB", "LR"], typer.Option(rich_help_panel=_PICTURE, help="From top to bottom, or left to right.")
     ] = "TB",
+    fit: Annotated[
+        Literal["a4", "slide", "none"],
+        typer.Option(rich_help_panel=_PICTURE, help="Wrap into columns and shrink to a page or a slide."),
+    ] = "none",
     engine: Annotated[
         Literal["wheel", "dot"] | None,
         typer.Option(rich_help_panel=_PICTURE, help="Graphviz from pygraphviz's wheel, or the `dot` on the PATH."),
@@ -65,7 +69,7 @@ def diagram(
     if view == "volumes":
         content, drawn = volumes_picture(model.graph, kind, theme), level
     else:
-        content, drawn = picture(model.graph, kind, level, Options(heat, rf, theme, direction), engine=engine)
+        content, drawn = picture(model.graph, kind, level, Options(heat, rf, theme, direction), engine=engine, fit=fit)
     write_file(target, content)
     if drawn != level and not quiet:
         print(f"note: drawn at level {drawn}: {level} is too much to lay out", file=sys.stderr)

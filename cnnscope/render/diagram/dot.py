@@ -12,6 +12,9 @@ from cnnscope.render.diagram.layout import FONT
 from cnnscope.render.diagram.model import Box, Cluster, Diagram, Edge
 from cnnscope.render.diagram.style import SIZES, THEMES, Theme, ThemeName, contrast, heat_colour, kind_colour, text_on
 
+GAPS = {False: 0.38, True: 0.28}
+"""Inches between ranks: in one column, and where a long network is wrapped into several."""
+
 Heat = Literal["macs", "params", "none"]
 Direction = Literal["TB", "LR"]
 
@@ -24,6 +27,9 @@ class Options:
     rf: bool = True
     theme: ThemeName = "light"
     direction: Direction = "TB"
+    columns: int = 1
+    page: tuple[float, float] | None = None
+    """Points of width and height to shrink to; None leaves the size to the figure."""
 
 
 def to_dot(figure: Diagram, options: Options = Options()) -> str:
@@ -34,15 +40,20 @@ def to_dot(figure: Diagram, options: Options = Options()) -> str:
 def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     theme = THEMES[options.theme]
     yield f"digraph {_quoted(figure.name)} {{"
-    yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", ranksep=0.38, '
-    yield f'         nodesep=0.3, labelloc=t, fontcolor="{theme.text}", margin=0.2, pad=0.15,'
+    yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", '
+    yield f'         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t, fontcolor="{theme.text}", margin=0.2, pad=0.15,'
+    if options.page:
+        yield f'         size="{options.page[0] / 72:.3f},{options.page[1] / 72:.3f}",'
     yield f"         label=<{_heading(figure, theme)}>];"
     yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
     yield f'  edge [fontname="{FONT}", fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}",'
     yield '        arrowsize=0.6, penwidth=1.0];'
     yield from _members(figure, "", options, theme, "  ")
-    for edge in figure.edges:
-        yield _edge(edge)
+    column = _columns(figure, options.columns)
+    yield from (_edge(edge) for edge in figure.edges if column[edge.source] == column[edge.target])
+    wrapped = (edge for edge in figure.edges if column[edge.source] != column[edge.target])
+    for number, edge in enumerate(wrapped, start=1):
+        yield from _connector(edge, number, theme)
     yield from _legend(figure, options, theme)
     yield "}"
 
@@ -80,7 +91,7 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
         f'<TD BGCOLOR="{fill}" CELLPADDING="2"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">'
         f'<TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT></TD>'
         f'</TR><TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">'
-        f"{_text(details(box, figure, options))}</FONT></TD></TR></TABLE></TD>",
+        f"{_wrapped_details(box, figure, options)}</FONT></TD></TR></TABLE></TD>",
     ]
     if box.count > 1:
         badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")
@@ -90,6 +101,13 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
             f"<B>{_text(badge)}</B></FONT></TD>"
         )
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{"".join(cells)}</TR></TABLE>'
+
+
+def _wrapped_details(box: Box, figure: Diagram, options: Options) -> str:
+    """On two lines where columns stand side by side, so that they stay narrow."""
+    text = details(box, figure, options)
+    lines = text.split(" · ", 1) if options.columns > 1 else [text]
+    return "".join(f'{_text(line)}<BR ALIGN="LEFT"/>' for line in lines)
 
 
 def details(box: Box, figure: Diagram, options: Options) -> str:
@@ -126,6 +144,32 @@ def _share(box: Box, figure: Diagram, heat: Heat) -> float:
         (box.cost.macs, figure.totals.macs) if heat == "macs" else (box.cost.params, figure.totals.params)
     )
     return (part or 0) / whole if whole else 0.0
+
+
+def _columns(figure: Diagram, count: int) -> dict[str, int]:
+    """Which column each box is in: even shares of the boxes in order, a stage's frame never torn apart."""
+    parents = {cluster.id: cluster.parent for cluster in figure.clusters}
+    column: dict[str, int] = {}
+    current, frame = 0, ""
+    for i, box in enumerate(figure.boxes):
+        outermost = box.cluster
+        while parents.get(outermost):
+            outermost = parents[outermost]
+        if not outermost or outermost != frame:
+            current = max(current, i * count // len(figure.boxes))
+        column[box.id], frame = current, outermost
+    return column
+
+
+def _connector(edge: Edge, number: int, theme: Theme) -> Iterator[str]:
+    """An edge from one column to another: two ends with the same mark, so that no line crosses the figure."""
+    look = f'shape=circle, margin=0.02, fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}"'
+    ends = _quoted(f"from {number}"), _quoted(f"to {number}")
+    for end in ends:
+        yield f'  {end} [label="{number}", width=0.2, {look}];'
+    label = _quoted(" " + numbers.shape(edge.shape))
+    yield f"  {_quoted(edge.source)} -> {ends[0]} [label={label}];"
+    yield f"  {ends[1]} -> {_quoted(edge.target)} [label={label}];"
 
 
 def _edge(edge: Edge) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from cnnscope.analysis.chain import chain_concats
 from cnnscope.analysis.cost import Cost, known, node_costs
 from cnnscope.analysis.receptive_field import Field, theoretical
-from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, units_of
+from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.ir import Graph, Node, Shape
 
 DetailLevel = Literal["overview", "block", "layer", "op"]
@@ -111,7 +111,7 @@ def _tiles(
     """The group's parts as tiles, groups that are no blocks opened up as clusters."""
     runs = fold(group.children, similar=True) if level == "overview" else [Run((part,)) for part in group.children]
     for run in runs:
-        if isinstance(run.first, Group) and run.first.block not in blocks:
+        if isinstance(run.first, Group) and _opens(run.first, blocks):
             for part in run.parts:
                 assert isinstance(part, Group)
                 last = part.units[-1].last.output.features
@@ -122,6 +122,13 @@ def _tiles(
                         for node in unit.nodes)  # fmt: skip
         else:
             yield _Tile(run, cluster)
+
+
+def _opens(group: Group, blocks: frozenset[str]) -> bool:
+    """Whether a group is a frame round its parts, not a block: so is a mere chain of blocks that bears their name."""
+    if group.block not in blocks:
+        return True
+    return is_chain(group) and any(isinstance(part, Group) and part.block in blocks for part in group.children)
 
 
 def _single(node: Node) -> Part:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
+from typing import Literal
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph
@@ -19,6 +21,11 @@ LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 TEXT: dict[str, Callable[[Diagram, Options], str]] = {"dot": to_dot, "json": to_json, "mmd": to_mermaid}
 DRAWN = ("svg", "png", "pdf")
 FORMATS = (*DRAWN, *TEXT)
+
+PAGES = {"a4": (595.0 - 68.0, 842.0 - 68.0), "slide": (960.0, 540.0)}
+"""Points of a page inside margins of 12 mm, and of a slide."""
+Fit = Literal["a4", "slide", "none"]
+MOST_COLUMNS = 4
 
 BUDGET = 40_000
 """Edges times the ranks they span: above it `dot` takes more than seconds (measured on DenseNets and chains)."""
@@ -35,7 +42,7 @@ def check_format(form: str) -> str:
 
 def picture(
     graph: Graph, form: str, level: DetailLevel, options: Options, *, engine: Engine | None = None,
-    limit: float = LIMIT_SECONDS,
+    limit: float = LIMIT_SECONDS, fit: Fit = "none",
 ) -> tuple[bytes, DetailLevel]:  # fmt: skip
     """The file's bytes, and the level it was drawn at: less detail than asked for where Graphviz would not finish."""
     check_format(form)
@@ -50,11 +57,32 @@ def picture(
         if effort(figure) > BUDGET and simpler != LEVELS[-1]:
             continue
         try:
-            return draw(to_dot(figure, options), form, engine=engine, limit=limit), simpler
+            fitted = options if fit == "none" else _fitted(figure, options, PAGES[fit], engine, limit)
+            return draw(to_dot(figure, fitted), form, engine=engine, limit=limit), simpler
         except LayoutTimeout:
             continue
     raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit:g} s",
                            hint="try `-o figure.dot`, or another view")  # fmt: skip
+
+
+def _fitted(
+    figure: Diagram, options: Options, page: tuple[float, float], engine: Engine | None, limit: float
+) -> Options:
+    """The options with as many columns as leave the picture largest on the page."""
+
+    def shrink(columns: int) -> float:
+        wrapped = replace(options, columns=columns)
+        width, height = size(draw(to_dot(figure, wrapped), "svg", engine=engine, limit=limit))
+        return min(1.0, page[0] / width, page[1] / height)
+
+    return replace(options, columns=max(range(1, MOST_COLUMNS + 1), key=shrink), page=page)
+
+
+def size(svg: bytes) -> tuple[float, float]:
+    """Width and height in points that an SVG document states."""
+    found = re.search(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    assert found, "Graphviz states the size of its pictures"
+    return float(found[1]), float(found[2])
 
 
 def volumes_picture(graph: Graph, form: str, theme: ThemeName) -> bytes:

@@ -20,12 +20,13 @@ KINDS = {
     "attention": "#E69F00",
     "activation": "#F0E442",
     "merge": "#D55E00",
-    "norm": "#B8BEC6",
-    "movement": "#8A929C",
-    "input": "#5A626C",
-    "other": "#8A929C",
+    "norm": "#C9CED5",
+    "movement": "#C9CED5",
+    "regularization": "#C9CED5",
+    "input": "#3E454E",
+    "other": "#C9CED5",
 }
-"""The stripe of a box by the category of its op."""
+"""The stripe of a box by the category of its op; what neither learns nor decides is grey."""
 
 
 @dataclass(frozen=True, slots=True)
