@@ -119,8 +119,10 @@ def _row(
     graph: Graph, name: str, nodes: Sequence[Node], row_of: Mapping[str, str], costs: Mapping[str, Cost],
     live: Mapping[str, int], fields: Mapping[str, Field], counted: set[str],
 ) -> Row:  # fmt: skip
-    main = max(nodes, key=lambda node: _weight(node, costs[node.name]))
     last = nodes[-1]
+    main = max(nodes, key=lambda node: _weight(node, costs[node.name]))
+    if not any(_weight(main, costs[main.name])):  # only views: the last is what they lead to
+        main = last
     followers = (node.op.tag for node in nodes if node is not main and not node.op.is_view)
     keys = {key for node in nodes for key in node.params.values()}
     shared = bool(keys) and keys <= counted
