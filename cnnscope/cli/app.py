@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     """The command line's own complaints in the form of all others."""
-    message, _, guess = error.format_message().replace("'", "`").partition(". Did you mean ")
+    complaint = error.format_message().replace("'", "`").replace("Value error, ", "")
+    message, _, guess = complaint.partition(". Did you mean ")
     verb = next((f" {word}" for word in words if word in _verbs()), "")
     hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
     return CnnscopeError(Diagnostic("E400", message[:1].lower() + message[1:].rstrip("."), hint=hint))
