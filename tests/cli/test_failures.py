@@ -30,6 +30,8 @@ USAGE = [
     ("check", "error[E400]: missing argument `SOURCE`\n  = help: name a model, or say `--all`\n"),
     ("summary lenet", "error[E401]: no model is called `lenet`\n  = help: did you mean `lenet5` or `alexnet` or "
      "`googlenet`?\n"),
+    ("summary lenet5 -f xml", "error[E400]: invalid value for `--format` / `-f`: `xml` is not one of `table`, `json`, "
+     "`csv`, `tsv`, `markdown`\n  = help: `cnnscope summary --help` shows what there is\n"),
     ("summary lenet5 --columns nam", "error[E402]: no column is called `nam`\n  = help: did you mean `name`?\n"),
     ("summary lenet5 vgg16 --columns mac", "error[E402]: no column is called `mac`\n  = help: did you mean `macs`?\n"),
     ("summary lenet5 --input 3xx3", "error[E403]: `3xx3` is not an input size\n  = help: write 3x224x224, "
