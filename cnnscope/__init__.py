@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnscope.api import Model, check, flops, load, memory, params, receptive_field, shapes, summary
+    from cnnscope.api import Model, check, diff, flops, load, memory, params, receptive_field, shapes, summary
     from cnnscope.errors import CnnscopeError, Diagnostic, Span
     from cnnscope.ir import Graph
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(
-        ("Model", "check", "flops", "load", "memory", "params", "receptive_field", "shapes", "summary"),
+        ("Model", "check", "diff", "flops", "load", "memory", "params", "receptive_field", "shapes", "summary"),
         "cnnscope.api",
     ),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
@@ -28,7 +28,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "flops", "load", "memory", "params",
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "diff", "flops", "load", "memory", "params",
     "receptive_field", "shapes", "summary",
 ]  # fmt: skip
 

@@ -28,6 +28,8 @@ from cnnscope.sources import load as load_source
 if TYPE_CHECKING:
     from torch import nn
 
+    from cnnscope.render.difference import DifferenceReport
+
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
 
@@ -107,6 +109,14 @@ class Model:
 
         picture = None if image is None else data_uri(Path(image), self.graph)
         return html(self.graph, self.source, self._summary, about=self.about, image=picture)
+
+    def diff(self, other: Source) -> DifferenceReport:
+        """What changes layer by layer from this network to ``other``, which is whatever `load` takes."""
+        from cnnscope.analysis.diff import diff as compare
+        from cnnscope.render.difference import DifferenceReport
+
+        b = load(other)
+        return DifferenceReport(compare(self.graph, b.graph), self.source, b.source)
 
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
@@ -213,6 +223,11 @@ def memory(source: Source, *, input: Sizes | None = None, set: Settings = None, 
 def receptive_field(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
     """`Model.receptive_field` of whatever `load` takes."""
     return load(source, input=input, set=set).receptive_field(**options)
+
+
+def diff(a: Source, b: Source, *, input: Sizes | None = None) -> DifferenceReport:
+    """`Model.diff` of whatever `load` takes."""
+    return load(a, input=input).diff(load(b, input=input))
 
 
 def check(source: Source, *, input: Sizes | None = None, set: Settings = None) -> CheckReport:

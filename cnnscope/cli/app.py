@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import cnnscope
-from cnnscope.cli import check, diagram, expand, layers, ops, page, rf, schema, zoo
+from cnnscope.cli import check, diagram, diff, expand, layers, ops, page, rf, schema, zoo
 from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError, Diagnostic
 
@@ -35,6 +35,7 @@ _LOOK, _DRAW, _SPECS = "Look at a network", "Draw it", "Specs and layer types"
 for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
+app.command("diff", rich_help_panel=_LOOK)(diff.diff)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("check", rich_help_panel=_SPECS)(check.check)

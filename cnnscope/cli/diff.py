@@ -1,0 +1,67 @@
+"""``diff``: two architectures, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cnnscope.cli import options as o
+from cnnscope.cli.layers import load
+from cnnscope.cli.output import SUFFIXES, Color, Format, Output, write_file
+from cnnscope.errors import CnnscopeError, did_you_mean
+
+if TYPE_CHECKING:
+    from cnnscope.render.difference import DifferenceReport
+
+PICTURES = (".svg", ".png", ".pdf", ".dot")
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", autocompletion=o.complete_source, help="The network to start from.")],
+    b: Annotated[str, typer.Argument(metavar="B", autocompletion=o.complete_source, help="The one to compare with.")],
+    input: o.Input = None,
+    form: o.FormatOption = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", rich_help_panel="Output",
+            help="Write to a file: .svg .png .pdf .dot draw it, .json .csv .tsv .md .txt hold the table.",
+        ),
+    ] = None,
+    theme: Annotated[
+        Literal["light", "dark"], typer.Option(rich_help_panel="Output", help="Background of a picture.")
+    ] = "light",
+    quiet: o.Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", rich_help_panel="Output", help="Equal layers one by one.")
+    ] = False,
+    color: o.ColorOption = Color.auto,
+    debug: o.Debug = False,
+) -> int:  # fmt: skip
+    """Compare two architectures layer by layer; exit with 1 if they differ."""
+    from dataclasses import replace
+
+    drawn = path is not None and path.suffix.lower() in PICTURES
+    if path is not None and not drawn and path.suffix.lower() not in SUFFIXES and form is None:
+        known = (*PICTURES, *SUFFIXES)
+        hint = did_you_mean(path.suffix.lower(), known) or f"use {', '.join(known)}, or say -f"
+        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+    first, second = (load(source, input or (), ()) for source in (a, b))
+    report = first.diff(second)
+    if path is not None and drawn:
+        _draw(report, path, theme, Output(form or Format.table, color=color, quiet=quiet))
+    else:
+        Output.of(form, path, color, quiet).emit(replace(report, verbose=verbose, bare=quiet))
+    return 0 if report.equal else 1
+
+
+def _draw(report: DifferenceReport, path: Path, theme: Literal["light", "dark"], output: Output) -> None:
+    from cnnscope.render.diagram.difference import picture
+    from cnnscope.render.files import File, FilesReport
+
+    kind = path.suffix.lower().removeprefix(".")
+    content = picture(report, kind, theme)
+    write_file(path, content)
+    output.emit(FilesReport((File(path, kind, len(content)),)))

@@ -1,0 +1,240 @@
+"""Two architectures side by side: which layers are new, gone, changed or equal, and what that adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from cnnscope.analysis.diff import Change, Difference, Part
+from cnnscope.analysis.receptive_field import Field
+from cnnscope.render import conventions, numbers, style
+from cnnscope.render.fields import field_record, size_text
+from cnnscope.render.layers import model_record, totals_record
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+KEPT = 2
+"""Equal rows in a row that are still shown; longer stretches are one line."""
+WORDS = {
+    "op": "operation", "input_shape": "input shape", "output_shape": "output shape", "dtype": "number type",
+    "inputs": "what it reads", "params": "parameters", "output": "whether it is an output",
+}  # fmt: skip
+"""What may have changed, in words."""
+_STYLES = {"+": style.GOOD, "-": style.BAD, "~": style.WARNING, "=": style.MUTED}
+
+
+@dataclass(frozen=True)
+class DifferenceReport(Result):
+    """The ``cnnscope.diff`` document; ``verbose`` shows equal rows one by one, ``bare`` leaves out remarks."""
+
+    difference: Difference
+    source_a: str
+    source_b: str
+    verbose: bool = False
+    bare: bool = False
+
+    @property
+    def equal(self) -> bool:
+        """Whether the architectures are the same but for names."""
+        return self.difference.equal
+
+    def to_dict(self) -> dict[str, Any]:
+        found = self.difference
+        return {
+            **header("diff"),
+            "conventions": conventions.document(),
+            "equal": found.equal,
+            "a": model_record(found.a, self.source_a),
+            "b": model_record(found.b, self.source_b),
+            "layers": [_row(row) for row in found.rows],
+            "totals": {
+                "a": totals_record(found.summary_a),
+                "b": totals_record(found.summary_b),
+                "delta": {key: after - before for key, before, after in self._totals()},
+            },
+        }
+
+    def _totals(self) -> Iterator[tuple[str, int, int]]:
+        a, b = (totals_record(summary) for summary in (self.difference.summary_a, self.difference.summary_b))
+        return ((key, a[key], b[key]) for key in a if key != "lower_bound")
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [_record(row) for row in self.difference.rows]
+
+    def table(self) -> Table:
+        columns = (Column(""), Column("layer"), Column("type"), Column("output"), Column("delta params", True),
+                   Column("delta MACs", True), Column("RF"), Column("changed"))  # fmt: skip
+        return Table(
+            title=f"{numbers.printable(self.difference.a.name)} ({numbers.printable(self.source_a)}) -> "
+            f"{numbers.printable(self.difference.b.name)} ({numbers.printable(self.source_b)})",
+            intro="\n".join(self.headline),
+            columns=columns,
+            lines=tuple(self._lines()),
+            notes=() if self.bare else (self.counts, conventions.line(("macs", "output_shape", "rf"))),
+        )
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The totals of both in words: parameters, MACs, receptive field."""
+        (a, b), summaries = self.difference.totals, (self.difference.summary_a, self.difference.summary_b)
+        bound = ["lower bound: some ops are unsupported"] if any(s.unsupported for s in summaries) else []
+        fields = [s.receptive_field for s in summaries]
+        return (
+            f"parameters  {_counted(a.params, b.params)}",
+            f"MACs        {_counted(a.macs, b.macs)}",
+            f"RF          {_from_to(*(ABSENT if field is None else size_text(field) for field in fields))}",
+            *bound,
+        )
+
+    @property
+    def counts(self) -> str:
+        """How many rows there are of each sort."""
+        marks = [row.mark for row in self.difference.rows]
+        sorts = {"=": "equal", "~": "changed", "-": "only in the first", "+": "only in the second"}
+        text = ", ".join(f"{marks.count(mark)} {words}" for mark, words in sorts.items() if mark in marks)
+        return text if self.equal or set(marks) != {"="} else f"{text}; they differ in weights that no layer reads"
+
+    def _lines(self) -> Iterator[Line]:
+        for row in collapsed(self.difference.rows, len(self.difference.rows) if self.verbose else KEPT):
+            yield _line(row) if isinstance(row, Change) else _stretch(row)
+
+
+def collapsed(rows: Sequence[Change], kept: int = KEPT) -> Iterator[Change | Sequence[Change]]:
+    """The rows, those of equal stretches longer than ``kept`` together."""
+    for mark, group in groupby(rows, key=lambda row: row.mark):
+        stretch = tuple(group)
+        if mark == "=" and len(stretch) > kept:
+            yield stretch
+        else:
+            yield from stretch
+
+
+def row_name(row: Change) -> str:
+    """The layer's path; both where they differ."""
+    return _both(row, lambda part: numbers.printable(part.name))
+
+
+def row_type(row: Change, label: Callable[[Part], str]) -> str:
+    """What it computes as ``label`` says it; both where they differ."""
+    return _both(row, label)
+
+
+def label(part: Part) -> str:
+    """``conv 3x3, 64 + batchnorm + relu``."""
+    if not part.nodes:
+        return "input"
+    main, *followers = part.nodes
+    text = main.op.label()
+    kind = text if text.startswith(main.op.tag) else f"{main.op.tag} {text}".rstrip()
+    return " + ".join((kind, *(node.op.tag for node in followers)))
+
+
+def shape(part: Part) -> str:
+    """What it yields."""
+    return numbers.shape(part.value.features)
+
+
+def field_text(part: Part) -> str:
+    """Its theoretical receptive field."""
+    if part.field is None:
+        return numbers.UNKNOWN if part.nodes else ABSENT
+    return size_text(part.field)
+
+
+def changed_text(row: Change) -> str:
+    """What changed where type and output do not show it, in words."""
+    if row.a is None or row.b is None:
+        return ""
+    seen = {"output_shape", "params"} if len(row.changed) > 1 else {"output_shape"}
+    if label(row.a) != label(row.b):
+        seen |= {"op", "input_shape"}
+    return ", ".join(_arguments(row.a, row.b) if key == "op" else WORDS[key] for key in row.changed if key not in seen)
+
+
+def _arguments(a: Part, b: Part) -> str:
+    """Which arguments changed where the types read alike: ``pad``, ``batchnorm.eps``."""
+    names = []
+    for i, (one, other) in enumerate(zip(a.nodes, b.nodes, strict=True)):
+        before, after = one.op.arguments(), other.op.arguments()
+        scope = f"{one.op.tag}." if i else ""
+        names += [f"{scope}{key}" for key in before if before[key] != after.get(key)]
+    return ", ".join(names) or WORDS["op"]
+
+
+def delta(before: int | None, after: int | None) -> int | None:
+    """The change; None where one is unknown."""
+    return None if before is None or after is None else after - before
+
+
+def deltas(row: Change) -> tuple[int | None, int | None]:
+    """The change in parameters and in MACs."""
+    params = [part.cost.params if part else 0 for part in (row.a, row.b)]
+    macs = [part.cost.macs if part else 0 for part in (row.a, row.b)]
+    return delta(*params), delta(*macs)
+
+
+def signed(n: int | None, text: Callable[[int | None], str] = numbers.count) -> str:
+    """``+1,024``, ``-96``, ``0``; ``?`` if unknown."""
+    return text(n) if not n else f"{'+' if n > 0 else '-'}{text(abs(n))}"
+
+
+def _line(row: Change) -> Line:
+    look = _STYLES[row.mark]
+    figures = ("", "") if row.mark == "=" else tuple(map(signed, deltas(row)))
+    cells = (row.mark, row_name(row), row_type(row, label), _both(row, shape), *figures, _both(row, field_text),
+             changed_text(row))  # fmt: skip
+    return Line(cells, style=look, name_style=look)
+
+
+def _stretch(rows: Sequence[Change]) -> Line:
+    cells = ("=", f"... {len(rows)} equal layers", *("",) * 6)
+    return Line(cells, style=style.MUTED, name_style=style.MUTED)
+
+
+def _both(row: Change, text: Callable[[Part], str]) -> str:
+    return _from_to(*(text(part) for part in (row.a, row.b) if part))
+
+
+def _from_to(*texts: str) -> str:
+    return texts[0] if len(set(texts)) == 1 else " -> ".join(texts)
+
+
+def _counted(before: int | None, after: int | None) -> str:
+    change = delta(before, after)
+    return _from_to(numbers.count(before), numbers.count(after)) + (f" ({signed(change)})" if change else "")
+
+
+def _row(row: Change) -> dict[str, Any]:
+    params, macs = deltas(row)
+    return {
+        "change": row.mark, "a": row.a and _side(row.a), "b": row.b and _side(row.b), "changed": list(row.changed),
+        "delta": {"params": params, "macs": macs},
+    }  # fmt: skip
+
+
+def _side(part: Part) -> dict[str, Any]:
+    return {
+        "name": part.name, "op": part.tag, "category": part.category, "label": label(part),
+        "ops": [{"op": node.op.tag, "args": node.op.arguments()} for node in part.nodes],
+        "output_shape": list(part.value.features), "params": part.cost.params, "macs": part.cost.macs,
+        "receptive_field": _field(part.field),
+    }  # fmt: skip
+
+
+def _field(field: Field | None) -> dict[str, Any] | None:
+    return None if field is None else field_record(field)
+
+
+def _record(row: Change) -> dict[str, Cell]:
+    params, macs = deltas(row)
+    sides: dict[str, Callable[[Part], Cell]] = {
+        "name": lambda part: part.name, "type": label, "output_shape": shape, "params": lambda part: part.cost.params,
+        "macs": lambda part: part.cost.macs, "rf": field_text,
+    }  # fmt: skip
+    cells: dict[str, Cell] = {"change": row.mark}
+    for key, of in sides.items():
+        cells[f"{key}_a"], cells[f"{key}_b"] = (of(part) if part else None for part in (row.a, row.b))
+    return cells | {"delta_params": params, "delta_macs": macs, "changed": " ".join(row.changed)}
