@@ -169,4 +169,10 @@ def user_frames(trace: TracebackType | None) -> Iterator[tuple[Span, str]]:
             continue
         line = linecache.getline(frame.filename, frame.lineno).rstrip()
         code = line.lstrip()
-        yield Span(frame.filename, frame.lineno, len(line) - len(code) + 1, max(len(code), 1)), frame.name
+        yield Span(_shown(frame.filename), frame.lineno, len(line) - len(code) + 1, max(len(code), 1)), frame.name
+
+
+def _shown(file: str) -> str:
+    """A file as its user would name it: relative to the current folder if it is in there."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
