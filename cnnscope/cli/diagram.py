@@ -23,11 +23,14 @@ def diagram(
     path: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", rich_help_panel=_PICTURE,
-                     help="svg, png, pdf, dot, json or mmd by its suffix; else NAME.svg here."),
+                     help="svg, png, pdf, tex, dot, json or mmd by its suffix; else NAME.svg here."),
     ] = None,
     view: Annotated[
-        Literal["graph", "volumes"],
-        typer.Option(rich_help_panel=_PICTURE, help="Boxes and arrows, or feature maps to scale."),
+        Literal["graph", "volumes", "paper"],
+        typer.Option(
+            rich_help_panel=_PICTURE,
+            help="Boxes and arrows, feature maps to scale, or the overview with the anatomy of every distinct block.",
+        ),
     ] = "graph",
     level: Annotated[
         Literal["overview", "block", "layer", "op"],
@@ -59,17 +62,20 @@ def diagram(
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
     from cnnscope.render.diagram.dot import Options
-    from cnnscope.render.diagram.picture import check_format, picture, volumes_picture
+    from cnnscope.render.diagram.picture import check_format, paper_picture, picture, volumes_picture
     from cnnscope.render.files import File, FilesReport
 
     kind = picture_format(path)
     check_format(kind)
     model = load(source, input or (), set or ())
     target = path or Path(f"{file_name(model.name)}.{kind}")
+    options = Options(heat, rf, theme, direction)
     if view == "volumes":
         content, drawn = volumes_picture(model.graph, kind, theme), level
+    elif view == "paper":
+        content, drawn = paper_picture(model.graph, kind, options, engine=engine, fit=fit), level
     else:
-        content, drawn = picture(model.graph, kind, level, Options(heat, rf, theme, direction), engine=engine, fit=fit)
+        content, drawn = picture(model.graph, kind, level, options, engine=engine, fit=fit)
     write_file(target, content)
     if drawn != level and not quiet:
         print(f"note: drawn at level {drawn}: {level} is too much to lay out", file=sys.stderr)

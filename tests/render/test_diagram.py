@@ -131,7 +131,7 @@ def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_unknown_formats_name_the_known() -> None:
     with pytest.raises(CnnscopeError) as caught:
         picture.check_format("bmp")
-    assert caught.value.diagnostics[0].hint == "the formats are svg, png, pdf, dot, json, mmd"
+    assert caught.value.diagnostics[0].hint == "the formats are svg, png, pdf, dot, json, mmd, tex"
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -10,12 +10,22 @@ from typing import Literal
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT
 from cnnscope.render.diagram.model import Box, Cluster, Diagram, Edge
-from cnnscope.render.diagram.style import SIZES, THEMES, Theme, ThemeName, contrast, heat_colour, kind_colour, text_on
+from cnnscope.render.diagram.style import (
+    SIZES,
+    THEMES,
+    Heat,
+    Theme,
+    ThemeName,
+    contrast,
+    heat_colour,
+    kind_colour,
+    share_of,
+    text_on,
+)
 
 GAPS = {False: 0.38, True: 0.28}
 """Inches between ranks: in one column, and where a long network is wrapped into several."""
 
-Heat = Literal["macs", "params", "none"]
 Direction = Literal["TB", "LR"]
 
 
@@ -41,7 +51,8 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     theme = THEMES[options.theme]
     yield f"digraph {_quoted(figure.name)} {{"
     yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", '
-    yield f'         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t, fontcolor="{theme.text}", margin=0.2, pad=0.15,'
+    yield f"         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t,"
+    yield f'         fontcolor="{theme.text}", margin=0.2, pad=0.15,'
     if options.page:
         yield f'         size="{options.page[0] / 72:.3f},{options.page[1] / 72:.3f}",'
     yield f"         label=<{_heading(figure, theme)}>];"
@@ -54,6 +65,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     wrapped = (edge for edge in figure.edges if column[edge.source] != column[edge.target])
     for number, edge in enumerate(wrapped, start=1):
         yield from _connector(edge, number, theme)
+    yield from (f"  {_quoted(above)} -> {_quoted(below)} [style=invis];" for above, below in figure.order)
     yield from _legend(figure, options, theme)
     yield "}"
 
@@ -83,7 +95,7 @@ def _heading(figure: Diagram, theme: Theme) -> str:
 
 
 def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
-    fill = heat_colour(_share(box, figure, options.heat), theme)
+    fill = heat_colour(share_of(box.cost, figure.totals, options.heat), theme)
     ink = text_on(fill, theme)
     stripe = kind_colour(box.category)
     cells = [
@@ -135,15 +147,6 @@ def field_text(box: Box) -> str:
         return "RF image"
     sizes = sorted(set(field.size))
     return f"RF {sizes[0] if len(sizes) == 1 else numbers.shape(field.size)}"
-
-
-def _share(box: Box, figure: Diagram, heat: Heat) -> float:
-    if heat == "none":
-        return 0.0
-    part, whole = (
-        (box.cost.macs, figure.totals.macs) if heat == "macs" else (box.cost.params, figure.totals.params)
-    )
-    return (part or 0) / whole if whole else 0.0
 
 
 def _columns(figure: Diagram, count: int) -> dict[str, int]:

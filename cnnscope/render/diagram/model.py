@@ -38,6 +38,7 @@ class Box:
     count: int = 1
     growth: int = 0
     layers: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     is_block: bool = False
 
 
@@ -63,7 +64,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """A whole figure before it is drawn; ``notes`` say in words what was simplified."""
+    """A whole figure before it is drawn; ``notes`` say in words what was simplified.
+
+    ``order`` has pairs of boxes of which the first is to stand above the second, with nothing drawn between them.
+    """
 
     name: str
     level: DetailLevel
@@ -72,6 +76,7 @@ class Diagram:
     edges: tuple[Edge, ...]
     totals: Cost
     notes: tuple[str, ...] = ()
+    order: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ def _box(tile: _Tile, graph: Graph, costs: Mapping[str, Cost], fields: Mapping[s
         category="block" if block else nodes[0].op.category, cost=known(costs[node.name] for node in nodes),
         field=fields.get(last.name), cluster=tile.cluster, count=tile.run.count, growth=tile.run.growth,
         layers=tuple(dict.fromkeys(node.layer for node in nodes)), is_block=block,
+        nodes=tuple(node.name for unit in units_of(first) for node in unit.nodes),
     )  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from cnnscope.render.diagram.layout import LIMIT_SECONDS, Engine, LayoutTimeout,
 from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
 from cnnscope.render.diagram.style import ThemeName
 from cnnscope.render.diagram.text import to_json, to_mermaid
+from cnnscope.render.diagram.tikz import to_tikz
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""
 TEXT: dict[str, Callable[[Diagram, Options], str]] = {"dot": to_dot, "json": to_json, "mmd": to_mermaid}
 DRAWN = ("svg", "png", "pdf")
-FORMATS = (*DRAWN, *TEXT)
+FORMATS = (*DRAWN, *TEXT, "tex")
 
 PAGES = {"a4": (595.0 - 68.0, 842.0 - 68.0), "slide": (960.0, 540.0)}
 """Points of a page inside margins of 12 mm, and of a slide."""
@@ -58,11 +59,34 @@ def picture(
             continue
         try:
             fitted = options if fit == "none" else _fitted(figure, options, PAGES[fit], engine, limit)
-            return draw(to_dot(figure, fitted), form, engine=engine, limit=limit), simpler
+            return _laid_out(figure, form, fitted, engine, limit), simpler
         except LayoutTimeout:
             continue
     raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit:g} s",
                            hint="try `-o figure.dot`, or another view")  # fmt: skip
+
+
+def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | None, limit: float) -> bytes:
+    """Through Graphviz: drawn by it, or only placed and written as TikZ."""
+    dot = to_dot(figure, options)
+    if form == "tex":
+        return to_tikz(figure, options, draw(dot, "plain", engine=engine, limit=limit)).encode()
+    return draw(dot, form, engine=engine, limit=limit)
+
+
+def paper_picture(
+    graph: Graph, form: str, options: Options, *, engine: Engine | None = None, fit: Fit = "none"
+) -> bytes:
+    """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
+    from cnnscope.render.diagram.paper import paper
+
+    check_format(form)
+    plain = replace(options, heat="none", rf=False)
+    figure = paper(graph)
+    if form in TEXT:
+        return TEXT[form](figure, plain).encode()
+    plain = plain if fit == "none" else replace(plain, page=PAGES[fit])
+    return _laid_out(figure, form, plain, engine, LIMIT_SECONDS)
 
 
 def _fitted(

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnscope.analysis.cost import Cost
+
 ThemeName = Literal["light", "dark"]
+Heat = Literal["macs", "params", "none"]
 
 KINDS = {
     "conv": "#0072B2",
@@ -63,6 +66,14 @@ SIZES = {"title": 16, "name": 11, "detail": 8, "edge": 8, "cluster": 9, "note": 
 def kind_colour(category: str) -> str:
     """The stripe colour of a category."""
     return KINDS.get(category, KINDS["other"])
+
+
+def share_of(part: Cost, whole: Cost, heat: Heat) -> float:
+    """A part's share of what the heat shows, 0 to 1."""
+    if heat == "none":
+        return 0.0
+    some, all_of_it = (part.macs, whole.macs) if heat == "macs" else (part.params, whole.params)
+    return (some or 0) / all_of_it if all_of_it else 0.0
 
 
 def heat_colour(share: float, theme: Theme) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from cnnscope.render import numbers
 from cnnscope.render.diagram.dot import Options, details
 from cnnscope.render.diagram.model import Box, Diagram
-from cnnscope.render.diagram.style import THEMES, heat_colour, kind_colour, text_on
+from cnnscope.render.diagram.style import THEMES, heat_colour, kind_colour, share_of, text_on
 from cnnscope.render.result import header
 
 
@@ -50,8 +50,7 @@ def _mermaid(figure: Diagram, options: Options) -> Iterator[str]:
     for edge in figure.edges:
         yield f'  {ids[edge.source]} -->|"{numbers.shape(edge.shape)}"| {ids[edge.target]}'
     for box in figure.boxes:
-        share = (box.cost.macs or 0) / figure.totals.macs if figure.totals.macs and options.heat == "macs" else 0.0
-        fill = heat_colour(share, theme)
+        fill = heat_colour(share_of(box.cost, figure.totals, options.heat), theme)
         yield f"  style {ids[box.id]} fill:{fill},stroke:{kind_colour(box.category)},color:{text_on(fill, theme)}"
 
 
