@@ -131,7 +131,7 @@ class BlurPool(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Runs the normalisation it is mixed into over the channels of a map, which torch wants in the last axis."""
+    """Runs the norm it is mixed into over the channels of a map, which torch wants last."""
 
     def forward(self, x: Tensor) -> Tensor:
         normalised: Tensor = super().forward(x.movedim(1, -1))
@@ -185,7 +185,7 @@ class ClassToken(nn.Module):
 
 
 class Position(nn.Module):
-    """A learned vector added to every token; normal with standard deviation 0.02 at first, as in torchvision."""
+    """A learned vector added to every token; at first normal, deviation 0.02, as in torchvision."""
 
     def __init__(self, tokens: int, channels: int) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class LayerScale(nn.Module):
 
     def __init__(self, channels: int, init: float, axis: int) -> None:
         super().__init__()
-        self.axis = axis
+        self.init, self.axis = init, axis
         self.weight = nn.Parameter(torch.full((channels,), init))
 
     def forward(self, x: Tensor) -> Tensor:

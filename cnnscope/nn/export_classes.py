@@ -1,0 +1,272 @@
+"""Scopes as classes: those that differ in numbers only share one, and the numbers that differ become its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph
+from cnnscope.nn.export_code import Call, Expr, Items, Lit, Raw, Ref, Repeat, children, fill, literals, rebuild
+from cnnscope.nn.export_modules import Code
+from cnnscope.nn.export_names import Names
+from cnnscope.nn.export_parameters import Parameter, parameters
+from cnnscope.nn.export_scopes import Item, Scope, owner
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a forward pass: what it yields (numbers of values), by which expression, and a name for it."""
+
+    yields: tuple[int, ...]
+    expression: Expr
+    name: str
+    training_only: bool = False
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a class holds and does: ``fields`` by attribute, ``steps`` on values 0 to ``inputs`` - 1 and their own.
+
+    A body without steps is an `nn.Sequential` of its fields. ``stored`` are parameters that the steps use.
+    """
+
+    fields: tuple[tuple[str, Expr], ...]
+    inputs: int
+    steps: tuple[Step, ...] = ()
+    outputs: tuple[int, ...] = ()
+    stored: tuple[str, ...] = ()
+
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        return (*(made for _, made in self.fields), *(step.expression for step in self.steps))
+
+    def with_expressions(self, expressions: Sequence[Expr]) -> Body:
+        made, steps = expressions[: len(self.fields)], expressions[len(self.fields) :]
+        fields = tuple((name, expr) for (name, _), expr in zip(self.fields, made, strict=True))
+        done = (Step(s.yields, expr, s.name, s.training_only) for s, expr in zip(self.steps, steps, strict=True))
+        return replace(self, fields=fields, steps=tuple(done))
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class to write: ``scopes`` are the ones it stands for."""
+
+    name: str
+    body: Body
+    parameters: tuple[Parameter, ...]
+    scopes: tuple[Scope, ...]
+
+
+@dataclass
+class Classes:
+    """Bodies to classes, innermost scopes first, so that whoever holds a scope can construct its class."""
+
+    graph: Graph
+    codes: Mapping[str, Code]
+    names: Names
+    made: dict[str, Expr] = field(default_factory=dict)
+    classes: list[Class] = field(default_factory=list)
+
+    def add(self, root: Scope) -> None:
+        """Classes for everything inside ``root``, and for ``root`` itself, which is always one."""
+        scopes = sorted(_inside(root), key=lambda scope: scope.height)
+        for height in dict.fromkeys(scope.height for scope in scopes):
+            alike: dict[Hashable, list[tuple[Scope, Body]]] = {}
+            for scope in scopes:
+                if scope.height == height:
+                    body = self.body(scope)
+                    alike.setdefault(_skeleton(body, scope), []).append((scope, body))
+            for members in sorted(alike.values(), key=len, reverse=True):
+                self._define(members)
+        self.classes.append(Class(self.names.root(self.graph.name), self.body(root), (), (root,)))
+
+    def body(self, scope: Scope) -> Body:
+        """The fields and steps of a scope, with literals where numbers are."""
+        chain = scope.follows and all(self._stands_alone(item) for item in scope.items)
+        if chain and (scope.path or not any(item.name.isdigit() for item in scope.items)):
+            return Body(tuple((item.name, self._made(item)) for item in scope.items), 1)
+        number = {name: i for i, name in enumerate(scope.inputs)}
+        fields: list[tuple[str, Expr]] = []
+        steps: list[Step] = []
+        for item in scope.items:
+            inputs = [Ref(number[name]) for name in item.inputs]
+            for name in item.outputs:
+                number[name] = len(number)
+            attribute = self._attribute(item.same_as or item.name)
+            if not item.same_as and not self._is_function(item):
+                fields.append((attribute, self._made(item)))
+            expression = self._call(item, Raw(f"self.{attribute}"), inputs)
+            yields = tuple(number[name] for name in item.outputs)
+            steps.append(Step(yields, expression, self._attribute(item.name), item.training_only))
+        return Body(tuple(fields), len(scope.inputs), tuple(steps), tuple(number[name] for name in scope.outputs))
+
+    @staticmethod
+    def _attribute(name: str) -> str:
+        return f"layer{name}" if name.isdigit() else name
+
+    def _stands_alone(self, item: Item) -> bool:
+        if item.node is None:
+            return True
+        code = self.codes[item.node.name]
+        return code.plain and code.construct is not None
+
+    def _is_function(self, item: Item) -> bool:
+        return item.node is not None and self.codes[item.node.name].function is not None
+
+    def _made(self, item: Item) -> Expr:
+        if item.node is None:
+            return self.made[item.inner.path]
+        _check_owner(item)
+        made = self.codes[item.node.name].construct
+        assert made is not None
+        return made
+
+    def _call(self, item: Item, attribute: Raw, inputs: Sequence[Expr]) -> Expr:
+        if item.node is None:
+            return Call(attribute.text, tuple(inputs))
+        code = self.codes[item.node.name]
+        return code.function(inputs) if code.function else code.call(attribute, inputs)
+
+    def _define(self, members: Sequence[tuple[Scope, Body]]) -> None:
+        """One class for scopes with one skeleton, or plain sequences where a class would say no more."""
+        bodies = [[lit for expr in body.expressions for lit in literals(expr)] for _, body in members]
+        scope, body = members[0]
+        taken = {name for name, _ in body.fields}
+        found, replaced = parameters(_places(body), bodies, [self._channels(scope) for scope, _ in members], taken)
+        if not body.steps and not scope.is_row and (_numbered(body) or _plain(scope, len(members), len(found))):
+            for scope, body in members:
+                self.made[scope.path] = _sequential(body)
+            return
+        filled = _filled(body, replaced)
+        scopes = tuple(scope for scope, _ in members)
+        name = self.names.of(scopes, filled)
+        self.classes.append(Class(name, filled, found, scopes))
+        for i, (scope, _) in enumerate(members):
+            args = tuple(Lit(p.values[i], p.name) for p in found if not p.has_default)
+            named = tuple((p.name, Lit(p.values[i], p.name, p.default)) for p in found if p.has_default)
+            self.made[scope.path] = Call(name, args, named)
+
+    def _channels(self, scope: Scope) -> tuple[int, int]:
+        """Channels (or features) that enter and leave."""
+        ends = (self.graph.value(scope.inputs[0]), self.graph.value(scope.outputs[0]))
+        before, after = (v.shape[-1 if v.kind == "tokens" else 1] if len(v.shape) > 1 else 1 for v in ends)
+        return before, after
+
+
+def _filled(body: Body, values: Sequence[Expr]) -> Body:
+    """The body with parameters in place; those its steps use are attributes there."""
+    in_fields = sum(1 for _, made in body.fields for _ in literals(made))
+    stored: dict[str, None] = {}
+    given: list[Expr] = list(values[:in_fields])
+    for value in values[in_fields:]:
+        if isinstance(value, Raw):
+            stored |= dict.fromkeys(re.findall(r"[A-Za-z_]\w*", value.text))
+            value = Raw(re.sub(r"([A-Za-z_]\w*)", r"self.\1", value.text))
+        given.append(value)
+    rest = iter(given)
+    filled = body.with_expressions([fill(expr, rest) for expr in body.expressions])
+    return replace(filled, stored=tuple(stored))
+
+
+def _check_owner(item: Item) -> None:
+    node = item.node
+    assert node is not None
+    if node.params and owner(node) != node.name.partition("#")[0]:
+        kept = next(iter(node.params.values()))
+        raise CnnscopeError.of("E427", f"`{node.name}` uses weights kept elsewhere (`{kept}`)")
+
+
+def _inside(scope: Scope) -> list[Scope]:
+    result: list[Scope] = []
+    for item in scope.items:
+        if item.scope and not item.same_as:
+            result += [*_inside(item.scope), item.scope]
+    return result
+
+
+def _skeleton(body: Body, scope: Scope) -> Hashable:
+    """Everything but the values of literals."""
+    blank: Callable[[Expr], Expr] = lambda expr: (  # noqa: E731  # two lines that recur into themselves
+        Lit(None, expr.name) if isinstance(expr, Lit) else rebuild(expr, [blank(inner) for inner in children(expr)])
+    )
+    shape = body.with_expressions([blank(expr) for expr in body.expressions])
+    return repr(shape), scope.kind, scope.is_row
+
+
+def _numbered(body: Body) -> bool:
+    return any(name.isdigit() for name, _ in body.fields)
+
+
+def _plain(scope: Scope, count: int, parameters: int) -> bool:
+    """Whether a sequence needs no class: its author gave it none, it stands alone, or most of it would be arguments."""
+    return scope.kind in ("", "path", "head") or parameters > 2 * count or count == 1
+
+
+def _sequential(body: Body) -> Expr:
+    names = [name for name, _ in body.fields]
+    if names == [str(i) for i in range(len(names))]:
+        return Call("nn.Sequential", tuple(_fold([made for _, made in body.fields])))
+    if any(name.isdigit() for name in names):
+        entries = tuple(Call("", (Lit(name), made)) for name, made in body.fields)
+        return Call("nn.Sequential", (Call("OrderedDict", (Items(entries),)),))
+    return Call("nn.Sequential", (Call("OrderedDict", (), body.fields),))
+
+
+def _fold(modules: Sequence[Expr]) -> list[Expr]:
+    """Three or more equal modules in a row, or four that count up in one number, as a comprehension."""
+    result: list[Expr] = []
+    i = 0
+    while i < len(modules):
+        length, repeat = _run(modules[i:])
+        result += [repeat] if repeat else modules[i : i + length]
+        i += length
+    return result
+
+
+def _run(modules: Sequence[Expr]) -> tuple[int, Expr | None]:
+    first = [lit.value for lit in literals(modules[0])]
+    rows = [first]
+    for module in modules[1:]:
+        if _blank(module) != _blank(modules[0]):
+            break
+        rows.append([lit.value for lit in literals(module)])
+    same = next((n for n, row in enumerate(rows) if row != first), len(rows))
+    if same >= 3:
+        return same, Repeat(modules[0], "_", f"range({same})")
+    if len(rows) >= 4:
+        length, place, step = _counting(rows)
+        if length >= 4:
+            lits = list(literals(modules[0]))
+            variable = lits[place].name or "n"
+            values = iter([Raw(variable) if k == place else lit for k, lit in enumerate(lits)])
+            start = first[place]
+            counted = f"range({start}, {start + length * step}" + (f", {step})" if step != 1 else ")")
+            return length, Repeat(fill(modules[0], values), variable, counted)
+    return 1, None
+
+
+def _counting(rows: Sequence[Sequence[Any]]) -> tuple[int, int, int]:
+    """How many rows differ from each other in one place only, by one step; which place, which step."""
+    differing = [k for k, (a, b) in enumerate(zip(rows[0], rows[1], strict=True)) if a != b]
+    if len(differing) != 1 or not isinstance(rows[0][differing[0]], int):
+        return 1, 0, 0
+    place, row = differing[0], list(rows[0])
+    step = rows[1][place] - row[place]
+    length = 0
+    while length < len(rows) and list(rows[length]) == row:
+        length += 1
+        row[place] += step
+    return (length, place, step) if step > 0 else (1, 0, 0)
+
+
+def _blank(expr: Expr) -> Expr:
+    return Lit(None) if isinstance(expr, Lit) else rebuild(expr, [_blank(inner) for inner in children(expr)])
+
+
+def _places(body: Body) -> list[tuple[str, str]]:
+    """For each literal of a body: the attribute or step it belongs to, and the argument it is for."""
+    owners = [*(name for name, _ in body.fields), *(step.name for step in body.steps)]
+    return [(name, lit.name) for name, expr in zip(owners, body.expressions, strict=True) for lit in literals(expr)]

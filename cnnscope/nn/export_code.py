@@ -1,0 +1,250 @@
+"""Python expressions as data, and how they are laid out on lines of 100 columns.
+
+The layout is one `ruff format` leaves alone: on one line if it fits, else one argument a line with a trailing comma.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+WIDTH = 100
+UNSET: Any = object()
+"""The default of a literal that must always be written."""
+
+
+@dataclass(frozen=True)
+class Lit:
+    """A literal, for the argument ``name``; not written where it equals ``default``."""
+
+    value: Any
+    name: str = ""
+    default: Any = UNSET
+
+    @property
+    def implied(self) -> bool:
+        return self.default is not UNSET and bool(self.value == self.default)
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A value of the forward pass, by number."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Code as it stands: a name, a parameter."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """``callee(args, name=value)``, or ``target.callee(...)``."""
+
+    callee: str
+    args: tuple[Expr, ...] = ()
+    named: tuple[tuple[str, Expr], ...] = ()
+    target: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Infix:
+    """Operands joined by an operator: ``a + b``."""
+
+    operator: str
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """``target[index]``: the index written out, with ``{}`` for each of ``values``."""
+
+    target: Expr
+    index: str
+    values: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list display."""
+
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """``*(element for variable in range(...))``: equal things, or things that differ in one literal that counts up."""
+
+    element: Expr
+    variable: str
+    span: str
+
+
+Expr = Lit | Ref | Raw | Call | Infix | Index | Items | Repeat
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions directly inside one, in the order they are written."""
+    match expr:
+        case Call(_, args, named, target):
+            return (*((target,) if target is not None else ()), *args, *(value for _, value in named))
+        case Infix(_, operands):
+            return operands
+        case Index(target, _, values):
+            return (target, *values)
+        case Items(items):
+            return items
+        case Repeat(element):
+            return (element,)
+    return ()
+
+
+def rebuild(expr: Expr, inside: Sequence[Expr]) -> Expr:
+    """The same expression with other ones inside."""
+    match expr:
+        case Call(_, args, named, target):
+            rest = list(inside)
+            head = rest.pop(0) if target is not None else None
+            names = tuple((name, value) for (name, _), value in zip(named, rest[len(args) :], strict=True))
+            return replace(expr, args=tuple(rest[: len(args)]), named=names, target=head)
+        case Infix():
+            return replace(expr, operands=tuple(inside))
+        case Index():
+            return replace(expr, target=inside[0], values=tuple(inside[1:]))
+        case Items():
+            return Items(tuple(inside))
+        case Repeat():
+            return replace(expr, element=inside[0])
+    return expr
+
+
+def literals(expr: Expr) -> Iterator[Lit]:
+    """Every literal, in the order they are written."""
+    if isinstance(expr, Lit):
+        yield expr
+    for inner in children(expr):
+        yield from literals(inner)
+
+
+def refs(expr: Expr) -> Iterator[int]:
+    """Every value used."""
+    if isinstance(expr, Ref):
+        yield expr.index
+    for inner in children(expr):
+        yield from refs(inner)
+
+
+def fill(expr: Expr, values: Iterator[Expr]) -> Expr:
+    """The expression with the next of ``values`` for each literal."""
+    if isinstance(expr, Lit):
+        return next(values)
+    return rebuild(expr, [fill(inner, values) for inner in children(expr)])
+
+
+def place(expr: Expr, names: dict[int, Expr]) -> Expr:
+    """The expression with each value replaced by what stands for it."""
+    if isinstance(expr, Ref):
+        return names[expr.index]
+    return rebuild(expr, [place(inner, names) for inner in children(expr)])
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def literal(value: Any) -> str:
+    """A Python literal as a formatter writes it."""
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(literal, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, float) and value in (float("inf"), -float("inf")):
+        return "torch.inf" if value > 0 else "-torch.inf"
+    return repr(value)
+
+
+def text(expr: Expr) -> str:
+    """On one line."""
+    match expr:
+        case Lit(value):
+            return literal(value)
+        case Raw(code):
+            return code
+        case Call():
+            return f"{_head(expr)}({', '.join(_arguments(expr))})"
+        case Infix(operator, operands):
+            return f" {operator} ".join(_operand(operand) for operand in operands)
+        case Index(target, index, values):
+            return f"{_operand(target)}[{_filled(index, list(map(text, values)))}]"
+        case Items(items):
+            return f"[{', '.join(map(text, items))}]"
+        case Repeat(element, variable, span):
+            return f"*({text(element)} for {variable} in {span})"
+    raise TypeError(expr)
+
+
+def _filled(index: str, values: Sequence[str]) -> str:
+    """A formatter sets spaces round the colons of a slice with more than names and numbers in it."""
+    rest = iter(values)
+    parts = []
+    for part in index.split(", "):
+        given = [next(rest) if bound == "{}" else bound for bound in part.split(":")]
+        simple = all(re.fullmatch(r"-?\w*", bound) for bound in given)
+        parts.append((":" if simple else " : ").join(given).strip())
+    return ", ".join(parts)
+
+
+def _operand(expr: Expr) -> str:
+    return f"({text(expr)})" if isinstance(expr, Infix) else text(expr)
+
+
+def _head(call: Call) -> str:
+    return call.callee if call.target is None else f"{_operand(call.target)}.{call.callee}"
+
+
+def _written(call: Call) -> Iterator[tuple[str, Expr]]:
+    for arg in call.args:
+        yield "", arg
+    for name, value in call.named:
+        if not (isinstance(value, Lit) and value.implied):
+            yield f"{name}=", value
+
+
+def _arguments(call: Call) -> Iterator[str]:
+    for prefix, value in _written(call):
+        yield prefix + text(value)
+
+
+def lines(expr: Expr, indent: int, before: str = "", after: str = "") -> list[str]:
+    """``before`` + expression + ``after``, indented, on as many lines as it needs."""
+    pad = " " * indent
+    whole = f"{pad}{before}{text(expr)}{after}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    match expr:
+        case Call():
+            opening, closing, inner = f"{_head(expr)}(", ")", list(_written(expr))
+        case Items(items):
+            opening, closing, inner = "[", "]", [("", item) for item in items]
+        case _:
+            return [whole]
+    if not inner:
+        return [whole]
+    result = [f"{pad}{before}{opening}"]
+    for prefix, value in inner:
+        result += lines(value, indent + 4, prefix, ",")
+    return [*result, f"{pad}{closing}{after}"]
+
+
+def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> list[str]:
+    """A ``def`` line, or one parameter a line."""
+    pad = " " * indent
+    whole = f"{pad}{head}({', '.join(parameters)}){tail}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    return [f"{pad}{head}(", *(f"{pad}    {parameter}," for parameter in parameters), f"{pad}){tail}"]

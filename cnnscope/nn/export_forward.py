@@ -1,0 +1,183 @@
+"""A class body as lines: the constructor, and the forward pass in statements a person would write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cnnscope.nn.export_classes import Body, Class, Step
+from cnnscope.nn.export_code import (
+    WIDTH,
+    Call,
+    Expr,
+    Infix,
+    Raw,
+    children,
+    lines,
+    literal,
+    place,
+    refs,
+    signature,
+    text,
+)
+
+_SPARE = ("y", "z", "u", "v", "w")
+_LONGEST = 80
+"""Columns up to which an expression is written into the one that uses it."""
+
+
+def class_lines(
+    cls: Class, docstring: str, inputs: Sequence[str] = (), outputs: Sequence[str] = (), extra: Sequence[str] = ()
+) -> list[str]:
+    """The class definition.
+
+    ``inputs`` names what it takes (``x`` unless said otherwise), ``outputs`` the entries of the dict it returns where
+    it has several; ``extra`` ends its `__init__`.
+    """
+    body = cls.body
+    result = [f"class {cls.name}(nn.{'Module' if body.steps else 'Sequential'}):", f'    """{docstring}"""', ""]
+    constructed = bool(body.fields or body.stored or extra)
+    if constructed:
+        result += signature("def __init__", ["self", *(p.annotated for p in cls.parameters)], " -> None:", 4)
+        result.append("        super().__init__()")
+        result += [f"        self.{name} = {name}" for name in body.stored]
+        for name, made in body.fields:
+            result += lines(made, 8, f"self.{name} = ")
+        result += [f"        {line}" for line in extra]
+    if body.steps:
+        result += [""] if constructed else []
+        result += _forward(body, inputs or _inputs(body.inputs), outputs)
+    return result if result[-1] else result[:-1]
+
+
+def _inputs(count: int) -> tuple[str, ...]:
+    return ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
+
+
+def _forward(body: Body, names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    parameters = ["self", *(f"{name}: Tensor" for name in names)]
+    in_training = [step for step in body.steps if step.training_only]
+    always = [i for i in body.outputs if not any(i in step.yields for step in in_training)]
+    yields = _annotation(len(body.outputs), keys)
+    if in_training and len(always) == 1:
+        yields = f"Tensor | {yields}"
+    writer = Writer(body, names, [*always, *body.outputs] if in_training else list(body.outputs))
+    for step in body.steps:
+        if not step.training_only:
+            writer.run(step)
+    if in_training:
+        returned = [line[4:] for line in writer.returned(always, keys)]
+        writer.done += ["if not self.training:", *(f"    {line}" for line in returned)]
+        for step in in_training:
+            writer.run(step)
+    code = [*writer.done, *(line[4:] for line in writer.returned(body.outputs, keys))]
+    return [*signature("def forward", parameters, f" -> {yields}:", 4), *(f"        {line}" for line in code)]
+
+
+def _annotation(count: int, keys: Sequence[str]) -> str:
+    if count == 1:
+        return "Tensor"
+    return "dict[str, Tensor]" if keys else f"tuple[{', '.join(['Tensor'] * count)}]"
+
+
+@dataclass
+class Writer:
+    """Writes steps as statements; what is used once, and short, goes into the expression that uses it."""
+
+    body: Body
+    names: Sequence[str]
+    returns: Sequence[int]
+    done: list[str] = field(default_factory=list)
+    code: dict[int, Expr] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.code = {i: Raw(name) for i, name in enumerate(self.names)}
+        self.left = [index for step in self.body.steps for index in refs(step.expression)] + list(self.returns)
+        self.held = {name: i for i, name in enumerate(self.names)}  # which value a variable holds
+
+    def run(self, step: Step) -> None:
+        """Writes one step, or keeps it for the one that uses it."""
+        inputs = list(refs(step.expression))
+        for index in inputs:
+            self.left.remove(index)
+        expression = place(step.expression, self.code)
+        (first, *more) = step.yields
+        if not more and self._inlines(step, expression, first):
+            self.code[first] = expression
+            return
+        free = _variables(expression) if not more else set()
+        variables = [self._variable(index, free, step, n) for n, index in enumerate(step.yields)]
+        self.done += [line[8:] for line in lines(expression, 8, f"{', '.join(variables)} = ")]
+        for variable, index in zip(variables, step.yields, strict=True):
+            self.code[index] = Raw(variable)
+            self.held[variable] = index
+
+    def returned(self, outputs: Sequence[int], keys: Sequence[str]) -> list[str]:
+        """The return of these outputs, indented by 4."""
+        values = [self.code[index] for index in outputs]
+        if len(values) == 1:
+            return lines(values[0], 4, "return ")
+        if not keys:
+            return [f"    return {', '.join(map(text, values))}"]
+        names = [keys[self.body.outputs.index(index)] for index in outputs]
+        entries = [f"{literal(name)}: {text(value)}" for name, value in zip(names, values, strict=True)]
+        whole = f"    return {{{', '.join(entries)}}}"
+        if len(whole) + 4 <= WIDTH:
+            return [whole]
+        return ["    return {", *(f"        {entry}," for entry in entries), "    }"]
+
+    def _inlines(self, step: Step, expression: Expr, index: int) -> bool:
+        """Used once, by a join or as the result; and neither long nor a call of a module on another's result."""
+        if self.left.count(index) != 1 or len(text(expression)) > _LONGEST:
+            return False
+        if index in self.returns:
+            return step is self.body.steps[-1] or (len(self.body.outputs) > 1 and not _nested(expression))
+        user = next(s for s in self.body.steps if index in refs(s.expression))
+        if _calls_module(user.expression):
+            return False
+        if _calls_module(expression):  # the branches of a join, but not one layer of a chain in the next
+            return not _nested(expression) and len(list(refs(user.expression))) > 1
+        return not (isinstance(expression, Infix) and isinstance(user.expression, Infix))
+
+    def _variable(self, index: int, read: set[str], step: Step, position: int) -> str:
+        """A variable just read that nobody reads any more, else a new one: a layer's name if that is what it holds."""
+        named = _calls_module(step.expression) and not self._continues(index) and index not in self.returns
+        for name, held in self.held.items():
+            free = name in read and held not in self.left and not self._kept(name)
+            if free and not named and name in ("x", *_SPARE):
+                return name
+        taken = {name for name, held in self.held.items() if held in self.left or self._kept(name)}
+        if self._continues(index):
+            return next(name for name in (*_SPARE, *_numbered("y")) if name not in taken)
+        wanted = step.name if position == 0 else f"{step.name}{position + 1}"
+        return next(name for name in (wanted, *_numbered(wanted)) if name not in taken and not name.isdigit())
+
+    def _kept(self, name: str) -> bool:
+        """Whether an expression still to be written reads the variable."""
+        return any(
+            index in self.left and not isinstance(code, Raw) and name in _variables(code)
+            for index, code in self.code.items()
+        )
+
+    def _continues(self, index: int) -> bool:
+        """Whether the only reader of a value is a layer that goes on from it, so that its name would be soon wrong."""
+        users = [step for step in self.body.steps if index in refs(step.expression)]
+        return len(users) == 1 and len(list(refs(users[0].expression))) == 1
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}{n}" for n in range(2, 10_000))
+
+
+def _variables(expr: Expr) -> set[str]:
+    names = {expr.text} if isinstance(expr, Raw) else set()
+    return names.union(*(_variables(inner) for inner in children(expr)))
+
+
+def _calls_module(expr: Expr) -> bool:
+    return isinstance(expr, Call) and expr.callee.startswith("self.")
+
+
+def _nested(expr: Expr) -> bool:
+    """Whether a module is called on something else than a variable."""
+    return any(not isinstance(inner, Raw) for inner in children(expr))

@@ -1,0 +1,163 @@
+"""Which numbers of a class become parameters, what they are called, and which follow from others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.nn.export_code import UNSET, Expr, Lit, Raw
+
+Values = tuple[Any, ...]
+"""One value for each scope a class stands for."""
+
+_CHANNELS_IN = ("in_channels", "in_features", "num_features", "normalized_shape", "channels", "features")
+_CHANNELS_OUT = ("out_channels", "out_features")
+_CHANNELS = (*_CHANNELS_IN, *_CHANNELS_OUT, "hidden_channels", "num_channels", "num_parameters")
+_RANK = {
+    "in_channels": 0, "in_features": 0, "channels": 0, "features": 0, "out_channels": 1, "out_features": 1,
+    "hidden_channels": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a class's constructor and its value in each scope."""
+
+    name: str
+    values: Values
+    default: Any = UNSET
+
+    @property
+    def has_default(self) -> bool:
+        return self.default is not UNSET
+
+    @property
+    def annotated(self) -> str:
+        """``stride: int = 1``."""
+        kinds = sorted({_kind(value) for value in self.values}, key=lambda kind: (kind == "None", kind))
+        written = f"{self.name}: {' | '.join(kinds)}"
+        return f"{written} = {self.default!r}" if self.has_default else written
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"tuple[{', '.join(_kind(item) for item in value)}]"
+    return "None" if value is None else type(value).__name__
+
+
+def parameters(
+    places: Sequence[tuple[str, str]], bodies: Sequence[Sequence[Lit]], channels: Sequence[tuple[int, int]],
+    attributes: Collection[str],
+) -> tuple[tuple[Parameter, ...], list[Expr]]:  # fmt: skip
+    """Parameters of a class, and what stands in each of its literals' places.
+
+    ``places`` name the attribute and the argument of each literal, ``bodies`` has the literals of every scope,
+    ``channels`` what enters and leaves each; no parameter is called like one of ``attributes``. Numbers that agree
+    everywhere stay numbers; those that always are equal, or multiples of another, share one parameter.
+    """
+    columns = [tuple(body[k].value for body in bodies) for k in range(len(places))]
+    groups: dict[Values, list[int]] = {}
+    for k, column in enumerate(columns):
+        if any(_differ(value, column[0]) for value in column):
+            groups.setdefault(column, []).append(k)
+    named: dict[Values, str] = {}
+    found: list[Parameter] = []
+    derived: dict[Values, str] = {}
+    names = _names(places, groups, channels, attributes)
+    for column, members in groups.items():
+        formula = _formula(column, [places[k][1] for k in members], found)
+        if formula:
+            derived[column] = formula
+            continue
+        named[column] = names[column]
+        found.append(Parameter(names[column], column, _default([bodies[0][k] for k in members], column)))
+    found.sort(key=lambda parameter: (parameter.has_default, _RANK.get(parameter.name, len(_RANK))))
+    replaced: list[Expr] = []
+    for k, column in enumerate(columns):
+        code = named.get(column) or derived.get(column) if column in groups else None
+        replaced.append(Raw(code) if code else bodies[0][k])
+    return tuple(found), replaced
+
+
+def _differ(a: Any, b: Any) -> bool:
+    return bool(a != b) or type(a) is not type(b)
+
+
+def _default(literals: Sequence[Lit], column: Values) -> Any:
+    """Torch's own default, where all the places have it and some scope keeps to it."""
+    defaults = {repr(lit.default) for lit in literals}
+    first = literals[0].default
+    plain = isinstance(first, (int, float, str, bool)) and len(defaults) == 1
+    return first if plain and first in column else UNSET
+
+
+def _formula(column: Values, arguments: Sequence[str], found: Sequence[Parameter]) -> str | None:
+    """Half a kernel for padding, a multiple of other channels: where enough different values bear it out."""
+    for other in found:
+        pairs = list(zip(column, other.values, strict=True))
+        if not all(type(a) is int and type(b) is int for a, b in pairs):
+            continue
+        distinct = len(set(other.values))
+        if "padding" in arguments and other.name.endswith("kernel_size") and distinct > 1:
+            if all(a == b // 2 for a, b in pairs):
+                return f"{other.name} // 2"
+        elif _counts_channels(arguments) and distinct > 2 and other.values[0] > 0:
+            factor = column[0] // other.values[0]
+            if 2 <= factor <= 8 and all(a == factor * b for a, b in pairs):
+                return f"{factor} * {other.name}"
+    return None
+
+
+def _counts_channels(arguments: Sequence[str]) -> bool:
+    counted = (*_CHANNELS, "groups", "start", "stop")
+    return any(argument.endswith("channels") or argument in counted for argument in arguments)
+
+
+def _names(
+    places: Sequence[tuple[str, str]], groups: dict[Values, list[int]], channels: Sequence[tuple[int, int]],
+    attributes: Collection[str],
+) -> dict[Values, str]:  # fmt: skip
+    """A name for each group of equal numbers: by what flows in and out, else by argument, else by layer too."""
+    before, after = (tuple(ends[side] for ends in channels) for side in (0, 1))
+    names: dict[Values, str] = {}
+    rest: dict[Values, list[int]] = {}
+    for column, members in groups.items():
+        arguments = [places[k][1] for k in members]
+        enters = column == before and any(a in _CHANNELS_IN for a in arguments)
+        leaves = column == after and any(a in (*_CHANNELS_OUT, *_CHANNELS_IN) for a in arguments)
+        if enters or leaves:
+            side = "" if enters and leaves else "in_" if enters else "out_"
+            features = all(argument.endswith("features") for argument in arguments)
+            names[column] = f"{side}{'features' if features else 'channels'}"
+        else:
+            rest[column] = members
+    families = [_family(_first(places, members)[1]) for members in rest.values()]
+    taken = {*names.values(), *attributes}
+    for column, members in rest.items():
+        layer, argument = _first(places, members)
+        family = _family(argument)
+        alone = families.count(family) == 1
+        if alone and family == "channels" and any(places[k][1] in _CHANNELS_IN for k in members):
+            family, layer = "hidden_channels", ""
+        candidates = _candidates(family, layer, alone=alone and family != "channels")
+        names[column] = next(name for name in candidates if name not in taken)
+        taken.add(names[column])
+    return names
+
+
+def _first(places: Sequence[tuple[str, str]], members: Sequence[int]) -> tuple[str, str]:
+    """The place a group is named after: the first that makes channels, else the first."""
+    makers = [k for k in members if places[k][1] in _CHANNELS_OUT]
+    return places[(makers or members)[0]]
+
+
+def _family(argument: str) -> str:
+    return "channels" if argument in _CHANNELS else argument or "value"
+
+
+def _candidates(family: str, layer: str, *, alone: bool) -> Iterator[str]:
+    if alone:
+        yield family
+    yield f"{layer}_{family}"
+    yield from (f"{layer}_{family}{n}" for n in range(2, 1_000))

@@ -1,0 +1,147 @@
+"""A graph as a Python file that needs torch alone: blocks as classes, sequences where they are, the graph's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+import torch
+
+from cnnscope import __version__
+from cnnscope.analysis.cost import known, node_costs, param_cost
+from cnnscope.errors import CnnscopeError, Diagnostic, Note
+from cnnscope.ir import Graph
+from cnnscope.nn.export_classes import Class, Classes
+from cnnscope.nn.export_code import Call
+from cnnscope.nn.export_forward import class_lines
+from cnnscope.nn.export_modules import Code, code_of, helper_source
+from cnnscope.nn.export_names import Names, camel
+from cnnscope.nn.export_scopes import scopes, unique
+from cnnscope.nn.modules import TABLE, module_of
+from cnnscope.ops.base import Op, shape_text
+
+_SHOWN = 8
+_STANDARD = (  # what files may import, and how it is told from other words
+    ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
+    ("math", "comb", "("),
+)  # fmt: skip
+_OWN_NAMES = {"Tensor", "OrderedDict"}
+
+
+def pytorch_source(graph: Graph) -> str:
+    """The file's text. Its last class is the network; its state dict has the keys of ``graph.params``.
+
+    E427 where an op, or how weights are shared, cannot be written: a trace keeps shapes of functions it has no layer
+    for, not their operands.
+    """
+    codes = _codes(graph)
+    helpers = [code.helper for code in codes.values() if code.helper]
+    root = scopes(graph, codes)
+    classes = Classes(graph, codes, Names({*_OWN_NAMES, *helpers, camel(graph.name)}))
+    classes.names.taken.discard(camel(graph.name))
+    classes.add(root)
+    inputs = _inputs(graph)
+    blocks = ["\n".join(class_lines(cls, _docstring(cls))) for cls in classes.classes[:-1]]
+    final = classes.classes[-1]
+    blocks.append("\n".join(class_lines(final, _shapes(graph), inputs, graph.outputs, _freezing(graph, codes))))
+    code = "\n\n\n".join([*helper_source(helpers), *blocks])
+    return f"{_docstring_of_file(graph)}\n\n{_imports(code)}\n\n\n{code}\n"
+
+
+def _codes(graph: Graph) -> dict[str, Code]:
+    strange = [node for node in graph.nodes if not (isinstance(node.op, Op) and type(node.op) in TABLE)]
+    if strange or graph.unused:
+        notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange]
+        notes += [Note(f"nothing uses the weights `{key}`") for key in graph.unused]
+        more = [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
+        hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
+        message = f"`{graph.name}` cannot be written as PyTorch: {len(notes):,} of its parts have no layer of torch's"
+        raise CnnscopeError(Diagnostic("E427", message, notes=(*notes[:_SHOWN], *more), hint=hint))
+    codes = {}
+    with torch.device("meta"):
+        for node in graph.nodes:
+            x = graph.values(node)
+            codes[node.name] = code_of(module_of(node.op, x), x)
+    return codes
+
+
+def _inputs(graph: Graph) -> list[str]:
+    if len(graph.inputs) == 1:
+        return ["x"]
+    taken = {"self"}
+    return [unique(name, taken) for name in graph.inputs]
+
+
+def _freezing(graph: Graph, codes: Mapping[str, Code]) -> list[str]:
+    """Statements that freeze what is frozen: modules of one type, or modules by name."""
+    weights = {key: param for key, param in graph.params.items() if not param.buffer}
+    frozen = {key for key, param in weights.items() if not param.trainable}
+    if not frozen:
+        return []
+    if len(frozen) == len(weights):
+        return ["self.requires_grad_(False)"]
+    kinds: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        made = codes[node.name].construct
+        if isinstance(made, Call):
+            kinds.setdefault(made.callee, set()).update(node.params.values())
+    kind = next((kind for kind, keys in kinds.items() if keys & weights.keys() == frozen), None)
+    names = _cover(frozen, weights)
+    if kind and len(names) > 1:
+        return [
+            "for module in self.modules():",
+            f"    if isinstance(module, {kind}):",
+            "        module.requires_grad_(False)",
+        ]
+    return [f'self.get_{what}("{name}").requires_grad_(False)' for name, what in names]
+
+
+def _cover(frozen: Collection[str], weights: Collection[str]) -> list[tuple[str, str]]:
+    """The outermost modules all of whose weights are frozen, and single weights beside."""
+    result: dict[tuple[str, str], None] = {}
+    for key in frozen:
+        scopes = [key[: dot.start()] for dot in re.finditer(r"\.", key)]
+        whole = (s for s in scopes if all(k in frozen for k in weights if k.startswith(f"{s}.")))
+        module = next(whole, None)
+        result[(module, "submodule") if module else (key, "parameter")] = None
+    return sorted(result)
+
+
+def _docstring(cls: Class) -> str:
+    first, *others = cls.scopes
+    if first.is_row:
+        *names, last = (name for name, _ in cls.body.fields)
+        return f"A layer of {', '.join(names)} and {last}." if names else f"A layer of {last}."
+    more = f" and {len(others)} more" if others else ""
+    kind = f"The `{first.kind}` block" if first.kind not in ("", "path", "head") else "The block"
+    return f"{kind} of `{first.path}`{more}."
+
+
+def _docstring_of_file(graph: Graph) -> str:
+    weights = param_cost(param for param in graph.params.values())
+    macs = known(node_costs(graph).values()).macs or 0
+    sizes = " and ".join(shape_text(value.features) for value in graph.inputs.values())
+    return (
+        f'"""{graph.name} in PyTorch, written by cnnscope {__version__}.\n\n'
+        f"{weights.params:,} parameters; {macs:,} multiply-accumulates for an input of {sizes}.\n"
+        '"""'
+    )
+
+
+def _shapes(graph: Graph) -> str:
+    inputs = ", ".join(f"(N, {', '.join(map(str, value.features))})" for value in graph.inputs.values())
+    outputs = [f"(N, {', '.join(map(str, graph.value(name).features))})" for name in graph.outputs]
+    return f"{inputs} -> {', '.join(outputs) if len(outputs) <= 3 else f'{len(outputs)} outputs by name'}."
+
+
+def _imports(code: str) -> str:
+    standard = [
+        f"from {module} import {name}"
+        for module, name, use in _STANDARD
+        if re.search(rf"(?<![\w.]){name}{re.escape(use)}", code)
+    ]
+    third = ["import torch"] if "torch." in code else []
+    third.append("from torch import Tensor, nn" if "Tensor" in code else "from torch import nn")
+    third += ["from torch.nn import functional as F"] if "F." in code else []
+    parts = ["from __future__ import annotations", "\n".join(standard), "\n".join(third)]
+    return "\n\n".join(part for part in parts if part)

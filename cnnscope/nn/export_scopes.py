@@ -1,0 +1,218 @@
+"""A graph as nested scopes, each a module with a forward pass of its own: what it runs, reads and yields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from keyword import iskeyword
+
+from torch import nn
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph, Node
+from cnnscope.nn.export_modules import Code
+
+
+@dataclass(frozen=True)
+class Item:
+    """One step of a scope's forward pass: a node or an inner scope, under its ``name`` inside the scope.
+
+    ``inputs`` and ``outputs`` are names of values in the graph. ``same_as`` names the item whose module runs again.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    node: Node | None = None
+    scope: Scope | None = None
+    same_as: str | None = None
+
+    @property
+    def training_only(self) -> bool:
+        return self.node.training_only if self.node else all(n.training_only for n in self.inner.nodes)
+
+    @property
+    def inner(self) -> Scope:
+        assert self.scope is not None
+        return self.scope
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A group of nodes under a common ``path``, in an order in which they can run.
+
+    ``kind`` is what the source calls this kind of group, "" for none; ``is_row`` marks a layer of several ops.
+    """
+
+    path: str
+    kind: str
+    items: tuple[Item, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    is_row: bool = False
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(n for item in self.items for n in ((item.node,) if item.node else item.inner.nodes))
+
+    @cached_property
+    def height(self) -> int:
+        """How deep scopes are nested in it."""
+        return 1 + max((item.inner.height for item in self.items if item.scope), default=0)
+
+    @property
+    def follows(self) -> bool:
+        """Whether every item reads just what the one before it yields, and the last one's output is the scope's."""
+        if len(self.inputs) != 1 or self.outputs != (self.items[-1].outputs if self.items else ()):
+            return False
+        expected = self.inputs
+        for item in self.items:
+            if item.inputs != expected or len(item.outputs) != 1 or item.same_as:
+                return False
+            expected = item.outputs
+        return True
+
+
+def scopes(graph: Graph, codes: Mapping[str, Code]) -> Scope:
+    """The whole graph as a scope. ``codes`` has the code of every node.
+
+    Scopes without weights are taken apart, as are their names. E427 where parts of two scopes run in turns.
+    """
+    used: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            used.setdefault(name, []).append(node.name)
+    rows = {node.layer for node in graph.nodes if node.layer != node.name}
+    return _Builder(graph, codes, used, rows).scope("", graph.nodes)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    graph: Graph
+    codes: Mapping[str, Code]
+    used: Mapping[str, Sequence[str]]
+    rows: set[str]
+
+    def scope(self, path: str, nodes: Sequence[Node]) -> Scope:
+        """The scope of these nodes, all of them under ``path``."""
+        names: set[str] = set()
+        items = self._aliased(path, [self._item(path, group, names) for group in self._groups(path, nodes)])
+        inside = {node.name for node in nodes}
+        wanted = dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside)
+        inputs = tuple(self.graph.inputs) if not path else tuple(wanted)
+        kind = self.graph.scopes.get(path, "")
+        outputs = self.graph.outputs if not path else self._outputs(nodes)
+        return Scope(path, kind, _in_order(path, items), inputs, outputs, path in self.rows)
+
+    def _groups(self, path: str, nodes: Sequence[Node]) -> list[tuple[str, list[Node]]]:
+        """Nodes by the next part of their name; those of a scope without weights by themselves."""
+        groups: dict[str, list[Node]] = {}
+        for node in nodes:
+            groups.setdefault(self._part(path, node), []).append(node)
+        result: list[tuple[str, list[Node]]] = []
+        for part, group in groups.items():
+            inner = f"{path}.{part}" if path else part
+            leaf = len(group) == 1 and group[0].name == inner
+            if leaf or not all(self.codes[node.name].function for node in group):
+                result.append((part, group))
+            else:
+                result += [(self._relative(path, node), [node]) for node in group]
+        return result
+
+    def _item(self, path: str, group: tuple[str, list[Node]], names: set[str]) -> Item:
+        part, nodes = group
+        inner = f"{path}.{part}" if path else part
+        inputs = {name for node in nodes for name in node.inputs} - {node.name for node in nodes}
+        order = dict.fromkeys(name for node in nodes for name in node.inputs if name in inputs)
+        if len(nodes) == 1 and nodes[0].name in (inner, _joined(path, part)):
+            return Item(unique(part, names), nodes[0].inputs, (nodes[0].name,), node=nodes[0])
+        scope = self.scope(inner, nodes)
+        return Item(unique(part, names), tuple(order), scope.outputs, scope=scope)
+
+    def _outputs(self, nodes: Sequence[Node]) -> tuple[str, ...]:
+        inside = {node.name for node in nodes}
+        return tuple(
+            node.name
+            for node in nodes
+            if node.name in self.graph.outputs or any(user not in inside for user in self.used.get(node.name, ()))
+        )
+
+    @staticmethod
+    def _relative(path: str, node: Node) -> str:
+        return node.name.removeprefix(f"{path}.") if path else node.name
+
+    def _part(self, path: str, node: Node) -> str:
+        return self._relative(path, node).partition(".")[0]
+
+    def _aliased(self, path: str, items: Sequence[Item]) -> list[Item]:
+        """Items whose weights belong to an item before them run that item's module again."""
+        result: list[Item] = []
+        for item in items:
+            nodes = (item.node,) if item.node else item.inner.nodes
+            again = next((other.name for other in result if _runs_again(other, nodes)), None)
+            result.append(Item(item.name, item.inputs, item.outputs, item.node, item.scope, again))
+        return result
+
+
+def owner(node: Node) -> str | None:
+    """The path of the module a node's weights belong to, None if they belong to several or it has none."""
+    owners = {key.removesuffix(f".{role}") for role, key in node.params.items() if key.endswith(f".{role}")}
+    return owners.pop() if len(owners) == 1 and len(node.params) > 0 else None
+
+
+def _runs_again(other: Item, nodes: Sequence[Node]) -> bool:
+    """Whether ``nodes`` are what ``other`` runs, on other inputs and with the same weights."""
+    before = (other.node,) if other.node else other.inner.nodes
+    if len(before) != len(nodes) or not any(node.params for node in nodes):
+        return False
+    place = {node.name: i for i, node in enumerate(nodes)}
+    place_before = {node.name: i for i, node in enumerate(before)}
+    return all(
+        a.op == b.op
+        and dict(a.params) == dict(b.params)
+        and [place_before.get(name) for name in a.inputs] == [place.get(name) for name in b.inputs]
+        for a, b in zip(before, nodes, strict=True)
+    )
+
+
+def _in_order(path: str, items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items in an order in which each finds its inputs, as near as possible to the one they are in."""
+    maker = {name: i for i, item in enumerate(items) for name in item.outputs}
+    needs = {i: {maker[name] for name in item.inputs if name in maker} - {i} for i, item in enumerate(items)}
+    sorter = TopologicalSorter(needs)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        a, b = (items[i].name for i in error.args[1][:2])
+        where = f" of `{path}`" if path else ""
+        raise CnnscopeError.of(
+            "E427", f"`{a}` and `{b}`{where} run in turns, so neither can be written as a module of its own"
+        ) from None
+    order: list[int] = []
+    ready: list[int] = []
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()])
+        order.append(ready.pop(0))
+        sorter.done(order[-1])
+    return tuple(items[i] for i in order)
+
+
+def _joined(path: str, part: str) -> str:
+    return f"{path}.{part}" if path else part
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """A name for an attribute, near to ``name`` and not in ``taken``; numbers stay, for `nn.Sequential` has them."""
+    clean = re.sub(r"\W", "_", name.partition("#")[0] if "#" in name else name)
+    if iskeyword(clean) or hasattr(nn.Module, clean) or clean == "training":
+        clean += "_"
+    if clean[:1].isdigit() and not clean.isdigit():
+        clean = f"_{clean}"
+    result, count = clean, 2
+    while result in taken:
+        result, count = f"{clean}_{count}", count + 1
+    taken.add(result)
+    return result
