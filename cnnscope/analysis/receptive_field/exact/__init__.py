@@ -4,6 +4,16 @@ Zero weights, dead units and masks are not seen; normalisation is that of infere
 """
 
 from cnnscope.analysis.receptive_field.exact.boxes import Exact, Range, exact
-from cnnscope.analysis.receptive_field.exact.support import Coverage, coverage, effective_size, influence, touched
+from cnnscope.analysis.receptive_field.exact.support import (
+    Coverage,
+    Unread,
+    coverage,
+    effective_size,
+    influence,
+    touched,
+    unread,
+)
 
-__all__ = ["Coverage", "Exact", "Range", "coverage", "effective_size", "exact", "influence", "touched"]
+__all__ = [
+    "Coverage", "Exact", "Range", "Unread", "coverage", "effective_size", "exact", "influence", "touched", "unread",
+]  # fmt: skip

@@ -72,6 +72,36 @@ def coverage(graph: Graph, layer: str, position: Sequence[int], *, local: bool =
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Pixels that no output depends on: whole lines at either end of each axis, and all of them."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    pixels: int
+
+
+def unread(graph: Graph) -> Mapping[str, Unread]:
+    """Per image input, the pixels that change nothing.
+
+    Inception v3 ignores the last 3 rows and columns of a 224 image, torchvision's AlexNet the last 5 of 230.
+    """
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    for output in graph.outputs:
+        for name, mask in touched(graph, output).items():
+            masks[name] = masks[name] | mask if name in masks else mask
+    return {name: _unread(mask) for name, mask in masks.items()}
+
+
+def _unread(mask: npt.NDArray[np.bool_]) -> Unread:
+    ends = []
+    for axis in range(mask.ndim):
+        lines = np.flatnonzero(mask.any(tuple(a for a in range(mask.ndim) if a != axis)))
+        n = mask.shape[axis]
+        ends.append((int(lines[0]), n - 1 - int(lines[-1])) if len(lines) else (n, 0))
+    return Unread(tuple(low for low, _ in ends), tuple(high for _, high in ends), int((~mask).sum()))
+
+
 def effective_size(flow: Flow) -> float:
     """Side of the square (cube) with as many pixels as weigh more than 4.55 % of the heaviest (Luo et al., section 4).
 
