@@ -12,7 +12,8 @@ import pytest
 from cnnscope.cli.app import main
 from cnnscope.spec import load
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 LECTURES = ROOT / "docs" / "lectures.md"
 ELISION = "..."
 
@@ -20,9 +21,11 @@ ELISION = "..."
 def shown(document: Path) -> Iterator[tuple[str, list[str]]]:
     """Each command of a document's console blocks, and the lines below it."""
     for block in re.findall(r"^```console\n(.*?)^```$", document.read_text(encoding="utf-8"), re.M | re.S):
-        command, *lines = block.splitlines()
-        assert command.startswith("$ cnnscope "), command
-        yield command.removeprefix("$ cnnscope "), lines
+        nothing, *commands = re.split(r"^\$ cnnscope ", block, flags=re.M)
+        assert not nothing, nothing
+        for text in commands:
+            command, *lines = text.splitlines()
+            yield command, lines
 
 
 def missing(lines: list[str], printed: list[str]) -> str | None:
@@ -43,14 +46,17 @@ def columns(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
-COMMANDS = list(shown(LECTURES))
+COMMANDS = [*shown(README), *shown(LECTURES)]
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])
-def test_the_lectures_show_what_is_printed(
-    command: str, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_documents_show_what_is_printed(
+    command: str, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(ROOT)
+    for folder in ("specs", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "reports").mkdir()
+    monkeypatch.chdir(tmp_path)
     code = main(shlex.split(command))
     out, err = capsys.readouterr()
     assert code == (2 if any(line.startswith("error[") for line in lines) else 0), err
@@ -72,7 +78,7 @@ def test_every_claim_has_its_section() -> None:
     sections = re.findall(r"^## (\d+)\. (.+)$", text, re.M)
     anchors = [re.sub(r"[^a-z0-9 -]", "", f"{n}. {title}".lower()).replace(" ", "-") for n, title in sections]
     assert rows == list(zip([n for n, _ in sections], anchors, strict=True))
-    assert len(COMMANDS) == len(rows)
+    assert len(list(shown(LECTURES))) == len(rows)
 
 
 def test_every_lecture_spec_is_used() -> None:
@@ -121,3 +127,27 @@ def test_the_output_size_formula(n: int, stride: int, pad: int) -> None:
     positions = sum(1 for start in range(-pad, n + pad - 3 + 1) if (start + pad) % stride == 0)  # slide and count
     assert graph.nodes[-1].output.features == (1, positions, positions)
     assert positions == (n + 2 * pad - 3) // stride + 1
+
+
+def test_the_readme_runs_as_python(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    exec(block, {})
+    assert capsys.readouterr().out.startswith("4089184256\n")
+
+
+def test_the_readme_picture_is_what_the_program_draws(tmp_path: Path) -> None:
+    assert main(["diagram", "alexnet", "--view", "volumes", "-q", "-o", str(tmp_path / "alexnet.svg")]) == 0
+    assert (tmp_path / "alexnet.svg").read_bytes() == (ROOT / "docs" / "pictures" / "alexnet.svg").read_bytes()
+
+
+def test_the_readme_names_only_targets_that_exist() -> None:
+    targets = re.findall(r"^make (\w+)", README.read_text(encoding="utf-8"), re.M)
+    assert targets == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (README, *sorted((ROOT / "docs").glob("*.md"))):
+        for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), (document.name, link)
