@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cnnscope.ir import Graph, Node, Value
-from cnnscope.ops.arguments import Argument, Maybe, Padding, PerAxis
+from cnnscope.ir import Graph, Node, Operation, Value
+from cnnscope.ops.arguments import PAD_WORDS, Argument, Maybe, Padding, PerAxis
 from cnnscope.ops.base import REGISTRY
 from cnnscope.spec.inputs import looks_like_hwc
 from cnnscope.spec.scalars import resolve
@@ -26,11 +27,12 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*( [A-Za-z0-9_./+-]+)*")
 def expand(spec: Spec) -> str:
     """The flat spec as YAML text."""
     graph = spec.graph
+    rows = _Rows(graph)
     lines = ["cnnscope: 1", f"name: {yaml(spec.name)}"]
     lines += [f"{key}: {yaml(value)}" for key, value in _metadata(spec).items() if value]
     lines += _inputs(graph)
-    lines += ["layers:", *(f"  - {line}" for line in _layers(graph, training_only=False))]
-    lines += _heads(spec)
+    lines += ["layers:", *(f"  - {line}" for line in _layers(rows, training_only=False))]
+    lines += _heads(spec, rows)
     partly = _partly_frozen(graph)
     lines += [f"freeze: {yaml(partly)}"] if partly else []
     return "\n".join(lines) + "\n"
@@ -60,7 +62,7 @@ def _input(value: Value, layout: str) -> dict[str, Any]:
     return {"shape": shape, "layout": layout} if said else {"shape": shape}
 
 
-def _heads(spec: Spec) -> Iterator[str]:
+def _heads(spec: Spec, rows: _Rows) -> Iterator[str]:
     if spec.heads:
         yield "heads:"
     for name, node in spec.heads.items():
@@ -70,7 +72,7 @@ def _heads(spec: Spec) -> Iterator[str]:
             continue
         yield f"  {name}:"
         yield "    training_only: true"
-        own = list(_layers(spec.graph, training_only=True, head=name))
+        own = list(_layers(rows, training_only=True, head=name))
         if own:
             yield "    layers:"
             yield from (f"      - {line}" for line in own)
@@ -78,44 +80,83 @@ def _heads(spec: Spec) -> Iterator[str]:
             yield f"    from: {output.layer}"
 
 
-def _layers(graph: Graph, *, training_only: bool, head: str = "") -> Iterator[str]:
+@dataclass(frozen=True)
+class _Rows:
+    """A graph's rows, the row each node belongs to, the row that first used a weight, and all that use its weights."""
+
+    graph: Graph
+
+    @cached_property
+    def of(self) -> dict[str, str]:
+        return {name: name for name in self.graph.inputs} | {node.name: node.layer for node in self.graph.nodes}
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        owners: dict[str, str] = {}
+        for node in self.graph.nodes:
+            for key in node.params.values():
+                owners.setdefault(key, node.layer)
+        return owners
+
+    @cached_property
+    def users(self) -> dict[str, list[Node]]:
+        users: dict[str, list[Node]] = {}
+        for _, nodes in self.graph.layers():
+            users.setdefault(self.owner(nodes), []).append(nodes[0])
+        return users
+
+    def owner(self, nodes: Sequence[Node]) -> str:
+        """The row whose weights a row takes; itself where they are its own or it has none."""
+        return next((self.owners[key] for node in nodes for key in node.params.values()), nodes[0].layer)
+
+
+def _layers(rows: _Rows, *, training_only: bool, head: str = "") -> Iterator[str]:
     """One line for each row of the trunk, or of a head that runs in training only."""
-    row_of = {name: name for name in graph.inputs} | {node.name: node.layer for node in graph.nodes}
-    owner: dict[str, str] = {}
-    for node in graph.nodes:
-        for key in node.params.values():
-            owner.setdefault(key, node.layer)
+    graph = rows.graph
     previous = next(iter(graph.inputs)) if len(graph.inputs) == 1 and not training_only else ""
     prefix = f"{head}." if head else ""
     for row, nodes in graph.layers():
         if nodes[0].training_only == training_only and row.startswith(prefix):
-            sources = [row_of[name] for name in nodes[0].inputs]
-            yield _line(graph, row.removeprefix(prefix), nodes, sources, previous, owner)
+            yield _line(rows, row.removeprefix(prefix), nodes, previous)
             previous = row
 
 
-def _line(
-    graph: Graph, name: str, nodes: Sequence[Node], sources: Sequence[str], previous: str, owner: Mapping[str, str]
-) -> str:
+def _line(rows: _Rows, name: str, nodes: Sequence[Node], previous: str) -> str:
     first = nodes[0]
+    sources = [rows.of[source] for source in first.inputs]
     place: dict[str, Any] = {"name": name}
-    if list(sources) != [previous]:
-        place = {"from": list(sources) if len(sources) > 1 else sources[0], **place}
-    first_owner = next((owner[key] for node in nodes for key in node.params.values()), first.layer)
-    if first_owner != first.layer:
-        return f"reuse: {yaml({'layer': first_owner} | place)}"
-    if first.op.category == "merge":
-        place["from"] = list(sources)
-    args = arguments(first)
+    if sources != [previous] or first.op.category == "merge":
+        place = {"from": sources if first.op.category == "merge" or len(sources) > 1 else sources[0], **place}
+    owner = rows.owner(nodes)
+    if owner != first.layer:
+        return f"reuse: {yaml({'layer': owner} | place)}"
+    args = arguments(first) | _common_padding(rows, first)
     for node in nodes[1:]:
         role = node.name.rpartition(".")[2]
         word = node.op.tag.removesuffix("norm") if role == "norm" else node.op.tag
         extra = arguments(node)
         args[role] = {word: extra} if extra else word
-    weights = [graph.params[key] for node in nodes for key in node.params.values() if not graph.params[key].buffer]
-    if weights and not any(param.trainable for param in weights):
+    params = [rows.graph.params[key] for node in nodes for key in node.params.values()]
+    if any(not p.buffer for p in params) and not any(p.trainable for p in params):
         args["frozen"] = True
     return f"{first.op.tag}: {yaml(args | place)}"
+
+
+def _common_padding(rows: _Rows, first: Node) -> dict[str, str]:
+    """The word for padding where a layer is reused on another size, which pads by other numbers."""
+    users = rows.users.get(first.layer, [first])
+    if not hasattr(first.op, "pad") or all(user.op == first.op for user in users):
+        return {}
+
+    def agrees(word: str) -> bool:
+        return all(_padded(user.op, word, rows.graph.values(user)) == user.op for user in users)
+
+    return next(({"pad": word} for word in PAD_WORDS if agrees(word)), {})
+
+
+def _padded(op: Any, word: str, x: Sequence[Value]) -> Operation:
+    bound: Operation = replace(op, pad=word).bind(x)
+    return bound
 
 
 def _partly_frozen(graph: Graph) -> list[str]:

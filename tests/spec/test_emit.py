@@ -88,6 +88,7 @@ def plain(value: Any) -> Any:
         "layers: [relu]\nheads: {a: {from: relu1}, b: {training_only: true, from: input, layers: [relu, relu]}}",
         "layers: [se: {squeeze: 2}, sepconv: {out: 6, kernel: 3, norm: batch}]",
         "layers: [concat: {split: channels, paths: {a: [], b: [relu]}}]",
+        "layers: [conv: {out: 4, kernel: 3, stride: 2, pad: same, name: a}, conv: {out: 4, kernel: 2}, reuse: a]",
         "layers: [conv: {out: 4, kernel: 1, act: relu, name: a}, reuse: a, residual: {act: relu, layers: [reuse: a]}]",
     ],
 )
