@@ -46,7 +46,8 @@ def columns(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
-COMMANDS = [*shown(README), *shown(LECTURES)]
+DIAGRAMS = ROOT / "docs" / "diagrams.md"
+COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS)]
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])
