@@ -99,7 +99,7 @@ class Difference:
 
     @cached_property
     def equal(self) -> bool:
-        """Whether the architectures are the same but for names. Totals differ where one has weights that no op reads."""
+        """Whether they are the same but for names; weights that no op reads count, though they are in no row."""
         weights = [(cost.trainable, cost.frozen, cost.buffers) for cost in self.totals]
         return all(row.mark == "=" for row in self.rows) and weights[0] == weights[1]
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cnnscope.cli import options as o
 from cnnscope.cli.layers import load
-from cnnscope.cli.output import SUFFIXES, Color, Format, Output, write_file
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.cli.output import Color, Format, Output, picture_kind
 
-if TYPE_CHECKING:
-    from cnnscope.render.difference import DifferenceReport
-
-PICTURES = (".svg", ".png", ".pdf", ".dot")
+PICTURES = ("svg", "png", "pdf", "dot")
 
 
 def diff(
@@ -43,25 +39,14 @@ def diff(
     """Compare two architectures layer by layer; exit with 1 if they differ."""
     from dataclasses import replace
 
-    drawn = path is not None and path.suffix.lower() in PICTURES
-    if path is not None and not drawn and path.suffix.lower() not in SUFFIXES and form is None:
-        known = (*PICTURES, *SUFFIXES)
-        hint = did_you_mean(path.suffix.lower(), known) or f"use {', '.join(known)}, or say -f"
-        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+    kind = picture_kind(path, form, PICTURES)
     first, second = (load(source, input or (), ()) for source in (a, b))
     report = first.diff(second)
-    if path is not None and drawn:
-        _draw(report, path, theme, Output(form or Format.table, color=color, quiet=quiet))
+    if path is not None and kind is not None:
+        from cnnscope.render.diagram.difference import picture
+
+        Output(form or Format.table, color=color, quiet=quiet).emit_file(path, kind, picture(report, kind, theme))
     else:
         Output.of(form, path, color, quiet).emit(replace(report, verbose=verbose, bare=quiet))
     return 0 if report.equal else 1
 
-
-def _draw(report: DifferenceReport, path: Path, theme: Literal["light", "dark"], output: Output) -> None:
-    from cnnscope.render.diagram.difference import picture
-    from cnnscope.render.files import File, FilesReport
-
-    kind = path.suffix.lower().removeprefix(".")
-    content = picture(report, kind, theme)
-    write_file(path, content)
-    output.emit(FilesReport((File(path, kind, len(content)),)))

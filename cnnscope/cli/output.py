@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -94,6 +94,14 @@ class Output:
         if not self.quiet:
             print(f"wrote {self.path}", file=sys.stderr)
 
+    def emit_file(self, path: Path, kind: str, content: str | bytes) -> None:
+        """Writes a file of a format of its own, and says so as the ``cnnscope.files`` document."""
+        from cnnscope.render.files import File, FilesReport
+
+        write_file(path, content)
+        size = len(content.encode() if isinstance(content, str) else content)
+        self.emit(FilesReport((File(path, kind, size),)))
+
     def _draw(self, result: Result) -> None:
         from rich.console import Console
 
@@ -120,6 +128,18 @@ _WRITERS: dict[Format, Callable[[Result], str]] = {
     Format.tsv: lambda result: result.to_tsv(),
     Format.markdown: lambda result: result.to_markdown(),
 }
+
+
+def picture_kind(path: Path | None, form: Format | None, kinds: Sequence[str]) -> str | None:
+    """The picture format that ``-o`` asks for; None where it asks for text. E404 where its suffix is of neither."""
+    kind = "" if path is None else path.suffix.lower().removeprefix(".")
+    if path is None or kind in kinds:
+        return kind or None
+    if form is None and path.suffix.lower() not in SUFFIXES:
+        known = (*(f".{kind}" for kind in kinds), *SUFFIXES)
+        hint = did_you_mean(path.suffix.lower(), known) or f"use {', '.join(known)}, or say -f"
+        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+    return None
 
 
 def write_file(path: Path, content: str | bytes) -> None:

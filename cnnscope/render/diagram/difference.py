@@ -186,7 +186,11 @@ def _legend(report: DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Ite
         cells.append(f'<TD BGCOLOR="{COLOURS[mark]}" WIDTH="16"><FONT COLOR="{ink}"><B>{SIGNS[mark]}</B></FONT></TD>')
         cells.append(f'<TD ALIGN="LEFT">{_text(WORDS[mark].format(**names))}   </TD>')
     size = SIZES["note"]
-    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2"><TR>{"".join(cells)}</TR></TABLE>'
+    rows = [f"<TR>{''.join(cells)}</TR>"]
+    if not report.equal:
+        text = _text(f"dashed edges: only in {names['a']}; thick solid edges in colour: only in {names['b']}")
+        rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="{len(cells)}">{text}</TD></TR>')
+    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE>'
     yield f'  legend [label=<<FONT POINT-SIZE="{size}" COLOR="{theme.muted}">{table}</FONT>>];'
     if drawn:
         yield f"  {drawn[-1].id} -> legend [style=invis];"
