@@ -14,7 +14,8 @@ demo: $(VENV)/.user
 	$(BIN)/cnnscope summary lenet5
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	@sh .ci/browser
+	$(BIN)/python -m pytest -n auto -rs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

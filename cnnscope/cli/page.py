@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Annotated
 
 import typer
@@ -11,6 +15,8 @@ from cnnscope.cli import options as o
 from cnnscope.cli.diagram import file_name
 from cnnscope.cli.layers import load
 from cnnscope.cli.output import Color, Format, Output, write_file
+from cnnscope.errors import CnnscopeError
+from cnnscope.render.numbers import printable
 
 
 def page(
@@ -33,9 +39,25 @@ def page(
     """Write an interactive page: click a unit, see its receptive field."""
     from cnnscope.render.files import File, FilesReport
 
+    if path is not None and path.suffix.lower() not in ("", ".html", ".htm"):
+        raise CnnscopeError.of("E404", f"`{path.name}` is not the name of a page", hint="use .html")
     model = load(source, input or (), set or ())
     target = path or Path(f"{file_name(model.name)}.html")
-    content = model.page(image=image)
+    with announced(f"drawing {model.name}", quiet):
+        content = model.page(image=image)
     write_file(target, content)
     report = FilesReport((File(target, "html", len(content.encode())),))
     Output(form or Format.table, color=color, quiet=quiet).emit(report)
+
+
+@contextmanager
+def announced(what: str, quiet: bool = False, after: float = 1.0) -> Iterator[None]:
+    """Says on stderr what takes so long, once it has taken ``after`` seconds."""
+    timer = Timer(after, lambda: print(f"{printable(what)} ...", file=sys.stderr, flush=True))
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

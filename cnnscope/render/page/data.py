@@ -92,7 +92,7 @@ def _field(row: Row, answers: Exact, shelf: Shelf) -> dict[str, Any] | None:
     if local is None and full is None:
         return None
     theory = theoretical_bounds(row.receptive_field, units.extents, shelf)
-    grid = grid_of(local, units.extents, shelf) if local else None
+    grid = grid_of(row.receptive_field, units.extents)
     record = {"at": units.extents, "exact": local, "full": None if full == local else full, "theory": theory,
               "grid": grid}  # fmt: skip
     return {key: value for key, value in record.items() if value is not None}

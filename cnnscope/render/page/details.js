@@ -37,7 +37,8 @@ function drawInside() {
     byId("part").value = place.part;
   }
   byId("insides").hidden = !shown;
-  byId("facts").parentElement.classList.toggle("alone", !shown);
+  const svg = shown && document.querySelector(`.inside[data-inside="${box.inner}"] svg`);
+  byId("facts").parentElement.classList.toggle("alone", !shown || svg.viewBox.baseVal.width > 380);
   if (!shown) return;
   byId("inside-title").textContent = `Inside: ${box.title}${box.count > 1 ? `, ${place.part + 1} of ${box.count}` : ""}`;
   for (const inside of document.querySelectorAll(".inside")) {

@@ -34,8 +34,8 @@ def html(
     )  # fmt: skip
     template = environment.get_template("page.html.j2")
     return template.render(
-        name=numbers.printable(graph.name), source=numbers.printable(source), about=about or {},
-        totals=total_records(summary), inputs=_inputs(graph), kinds=drawn.kinds, notes=drawn.notes,
+        name=numbers.printable(graph.name), subtitle=_subtitle(graph, source, about or {}),
+        totals=total_records(summary), kinds=drawn.kinds, notes=drawn.notes,
         unsupported=len(summary.unsupported), heat=len(THEMES["light"].heat), conventions=_conventions(),
         policy=_policy(style, script), style=style, script=script,
         data=embedded(_data(graph, summary, drawn, image)), overview=drawn.overview,
@@ -58,9 +58,12 @@ def _data(graph: Graph, summary: Summary, drawn: Figures, image: str | None) -> 
     }  # fmt: skip
 
 
-def _inputs(graph: Graph) -> str:
+def _subtitle(graph: Graph, source: str, about: Mapping[str, Any]) -> str:
+    """Where it comes from, what it takes, when and by whom it was published."""
     sizes = [(numbers.printable(name), numbers.shape(value.features)) for name, value in graph.inputs.items()]
-    return ", ".join(shape if name == "input" else f"{name} {shape}" for name, shape in sizes)
+    inputs = ", ".join(shape if name == "input" else f"{name} {shape}" for name, shape in sizes)
+    published = (str(about[key]) for key in ("year", "source") if about.get(key))
+    return numbers.printable(" · ".join((source, f"input {inputs}", *published)))
 
 
 def _conventions() -> list[str]:

@@ -120,12 +120,12 @@ def theoretical_bounds(layer: Field, extents: Shape, shelf: Shelf) -> Bounds | N
     if not extents:
         return _shelved(((None, [low], [high]) for low, high in layer.box(()) or ()), shelf) or None
     sides: list[tuple[int | None, list[int], list[int]]] = []
+    lines = [[_line(layer, extents, axis, end) for end in range(min(len(extents), 2))] for axis in range(len(extents))]
     for image in range(len(layer.maps)):
         for axis in sorted(range(len(extents)), key=lambda axis: axis != image):
-            lines = [_line(layer, extents, axis, other) for other in (0, 1)]
-            pairs = [[box[image] if box else EMPTY for box in line] for line in lines]
-            if pairs[0] == pairs[1]:
-                sides.append((axis, [low for low, _ in pairs[0]], [high for _, high in pairs[0]]))
+            first, *others = ([box[image] if box else EMPTY for box in line] for line in lines[axis])
+            if all(other == first for other in others):
+                sides.append((axis, [low for low, _ in first], [high for _, high in first]))
                 break
     corners = product(*({0, 1 % n, n // 2, n - 1} for n in extents))
     if len(sides) == len(layer.maps) and all(_at(sides, corner, extents) == layer.box(corner) for corner in corners):
@@ -137,9 +137,9 @@ def theoretical_bounds(layer: Field, extents: Shape, shelf: Shelf) -> Bounds | N
     return _shelved(((None, [low for low, _ in side], [high for _, high in side]) for side in every), shelf)
 
 
-def _line(layer: Field, extents: Shape, axis: int, other: int) -> list[Box | None]:
+def _line(layer: Field, extents: Shape, axis: int, end: int) -> list[Box | None]:
     """The fields along one position axis, the other positions all at the start or all at the end."""
-    at = [0 if not other else n - 1 for n in extents]
+    at = [n - 1 if end else 0 for n in extents]
     return [layer.box([*at[:axis], i, *at[axis + 1 :]]) for i in range(extents[axis])]
 
 
@@ -159,18 +159,12 @@ def _at(sides: Sequence[tuple[int | None, list[int], list[int]]], at: Sequence[i
     return None if any(low > high for low, high in box) else box
 
 
-def grid_of(bounds: Bounds, extents: Shape, shelf: Shelf) -> tuple[int, int, int] | None:
+def grid_of(layer: Field, extents: Shape) -> tuple[int, int, int] | None:
     """How tokens lie on the image, as rows, columns and the first token with a place; None where they do not."""
-    if len(bounds) != 2 or len(extents) != 1:
+    if len(extents) != 1 or len(layer.axes) != 1 or not layer.layout:
         return None
-    series = [unpacked(packed_) for packed_ in shelf.places]
-    (_, top, bottom), (_, left, right) = bounds
-    side = {number: [series[number][i % len(series[number])] for i in range(extents[0])]
-            for number in {top, bottom, left, right}}  # fmt: skip
-    cells = list(zip(*(side[number] for number in (top, bottom, left, right)), strict=True))
-    start = next((i for i, cell in enumerate(cells) if cell[0] <= cell[1]), 0)
-    columns = next((i for i, cell in enumerate(cells[start:]) if cell[:2] != cells[start][:2]), 0)
-    rows, rest = divmod(len(cells) - start, columns) if columns else (0, 1)
-    placed = [(cells[start + i * columns][:2], cells[start + j][2:]) for i in range(rows) for j in range(columns)]
-    lies = not rest and rows * columns > 1 and [(c[:2], c[2:]) for c in cells[start:]] == placed
-    return (rows, columns, start) if lies and len(set(placed)) == len(placed) else None
+    axis = layer.layout[layer.axes[0]]
+    moving = [digit for digit in axis.digits if digit.extent > 1]
+    if axis.extent != extents[0] or [digit.images for digit in moving] != [(0,), (1,)]:
+        return None
+    return moving[0].extent, moving[1].extent, axis.before

@@ -28,13 +28,13 @@ watchers.push(() => {
 });
 addEventListener("hashchange", fromAddress);
 
-// At first, the deepest layer whose field still fits into the input.
+// At first, the deepest layer whose field still fits well into the input.
 function first() {
   const extent = DATA.inputs.length ? Math.max(...DATA.inputs[DATA.inputs.length - 1].extents) : 0;
   const wide = (field) => field && field.exact && field.at.some((n) => n > 1);
-  const fitting = LAYERS.map((layer, i) => i).filter((i) => wide(DATA.fields[i]) && LAYERS[i].size <= extent);
+  const fitting = LAYERS.map((layer, i) => i).filter((i) => wide(DATA.fields[i]) && LAYERS[i].size <= 0.7 * extent);
   return fitting.length ? fitting[fitting.length - 1] : 0;
 }
-fit();
+fit(0.8); // smaller is not read, but scrolled
 if (!fromAddress()) select(first());
 document.documentElement.dataset.ready = "";

@@ -55,8 +55,15 @@ function select(layer, at) {
   const extents = field ? field.at : [];
   const fits = at && at.length === extents.length && at.every((i, axis) => i >= 0 && i < extents[axis]);
   state.layer = layer;
-  state.at = fits ? at : extents.map((n) => Math.floor(n / 2));
+  state.at = fits ? at : middle(field);
   for (const watch of watchers) watch(changed);
+}
+
+function middle(field) {
+  if (!field) return [];
+  const [rows, columns, first] = field.grid ?? [];
+  if (rows) return [first + Math.floor(rows / 2) * columns + Math.floor(columns / 2)];
+  return field.at.map((n) => Math.floor(n / 2));
 }
 
 const count = (n) => (n === undefined ? "?" : n.toLocaleString("en-US"));

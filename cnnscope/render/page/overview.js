@@ -14,10 +14,10 @@ function zoom(wanted, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
   canvas.scrollTo(left, top);
 }
 
-const fit = () => zoom(Math.min(1.35, (canvas.clientWidth - 2) / NATURAL.width));
+const fit = (least = 0) => zoom(Math.max(least, Math.min(1.35, (canvas.clientWidth - 2) / NATURAL.width)));
 byId("zoom-in").addEventListener("click", () => zoom(scale * 1.25));
 byId("zoom-out").addEventListener("click", () => zoom(scale / 1.25));
-byId("zoom-fit").addEventListener("click", fit);
+byId("zoom-fit").addEventListener("click", () => fit());
 canvas.addEventListener("wheel", (event) => {
   if (!event.ctrlKey && !event.metaKey) return;
   event.preventDefault();

@@ -11,7 +11,6 @@ function chart(id, draw) {
     const step = inner / LAYERS.length;
     const x = (i) => PAD.left + (i + 0.5) * step;
     const svg = element("<svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img" });
-    svg.append(element("<path", { class: "axis", d: `M${PAD.left} ${HEIGHT - PAD.bottom}H${width - PAD.right}` }));
     svg.append(text(PAD.left, HEIGHT - 8, "first layer"), text(width - PAD.right, HEIGHT - 8, "last", "end"));
     draw(svg, x, step, width);
     svg.append(element("<path", { class: "cursor" }));
@@ -31,9 +30,9 @@ function text(x, y, words, anchor = "start") {
   return element("<text", { x, y, "text-anchor": anchor }, words);
 }
 
-// Round numbers up to the largest, three to five of them.
-function ticks(largest) {
-  const raw = largest / 4, unit = 10 ** Math.floor(Math.log10(raw));
+// Round numbers from 0 up to the largest, about as many as wanted.
+function ticks(largest, wanted = 4) {
+  const raw = largest / wanted, unit = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].find((n) => n * unit >= raw) * unit;
   return Array.from({ length: Math.floor(largest / step) + 1 }, (_, i) => i * step);
 }
@@ -48,17 +47,24 @@ function scaled(svg, width, largest, label) {
 }
 
 chart("cost", (svg, x, step, width) => {
-  const largest = Math.max(0.001, ...LAYERS.flatMap((layer) => [share(layer, "macs"), share(layer, "params")]));
-  const y = scaled(svg, width, largest, (tick) => `${+(100 * tick).toFixed(2)} %`);
-  const wide = Math.max(0.5, Math.min(step * 0.42, 14));
-  LAYERS.forEach((layer, i) => {
-    for (const [key, left] of [["macs", x(i) - wide], ["params", x(i)]]) {
-      const top = y(share(layer, key));
-      if (share(layer, key)) svg.append(element("<rect", { class: key, x: left, y: top, width: wide, height: HEIGHT - PAD.bottom - top }));
+  const largest = (key) => Math.max(0.001, ...LAYERS.map((layer) => share(layer, key)));
+  const high = HEIGHT - PAD.top - PAD.bottom, unit = high / (largest("macs") + largest("params"));
+  const zero = PAD.top + largest("macs") * unit;
+  for (const [key, way] of [["macs", -1], ["params", 1]]) {
+    for (const tick of ticks(largest(key), 2).slice(1)) {
+      const y = zero + way * tick * unit;
+      svg.append(element("<path", { class: "soft", d: `M${PAD.left} ${y}H${width - PAD.right}` }));
+      svg.append(text(PAD.left - 6, y + 4, `${+(100 * tick).toFixed(2)} %`, "end"));
     }
-  });
-  svg.append(element("<rect", { class: "macs", x: width - 160, y: 2, width: 10, height: 10 }), text(width - 146, 11, "MACs"));
-  svg.append(element("<rect", { class: "params", x: width - 96, y: 2, width: 10, height: 10 }), text(width - 82, 11, "parameters"));
+    const wide = Math.max(0.6, Math.min(step * 0.8, 26));
+    LAYERS.forEach((layer, i) => {
+      const height = share(layer, key) * unit;
+      if (height) svg.append(element("<rect", { class: key, x: x(i) - wide / 2, y: way < 0 ? zero - height : zero, width: wide, height }));
+    });
+  }
+  svg.append(element("<path", { class: "axis", d: `M${PAD.left} ${zero}H${width - PAD.right}` }), text(PAD.left - 6, zero + 4, "0", "end"));
+  svg.append(element("<rect", { class: "macs", x: width - 196, y: 2, width: 10, height: 10 }), text(width - 182, 11, "MACs ↑"));
+  svg.append(element("<rect", { class: "params", x: width - 112, y: 2, width: 10, height: 10 }), text(width - 98, 11, "parameters ↓"));
   svg.setAttribute("aria-label", "share of MACs and parameters by layer; the table has the numbers");
 });
 
@@ -79,7 +85,9 @@ chart("growth", (svg, x, step, width) => {
     svg.append(element("<polygon", { class: "band", points: [...there, ...back].join(" ") }));
   }
   svg.append(element("<path", { class: "growth", d: line || "M0 0" }));
+  svg.append(element("<path", { class: "axis", d: `M${PAD.left} ${y(0)}H${width - PAD.right}` }));
   if (extent) {
+    LAYERS.forEach((layer, i) => layer.rf === "image" && svg.append(element("<circle", { class: "whole", cx: x(i), cy: y(extent), r: 2.5 })));
     svg.append(element("<path", { class: "size", d: `M${PAD.left} ${y(extent)}H${width - PAD.right}` }));
     svg.append(text(PAD.left + 6, y(extent) - 5, `input: ${count(extent)}`));
   }

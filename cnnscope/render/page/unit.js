@@ -53,8 +53,8 @@ function drawMap(field) {
 
 function mapTitle(field, shape) {
   if (field.at.length === 0) return "one position: every channel sees the same";
-  const what = shape.first === undefined ? "feature map" : "tokens, laid out as they lie on the image";
-  return `${what} ${field.at.join("x")}`;
+  if (shape.first !== undefined) return `${field.at[0]} units, laid out as they lie on the image`;
+  return `feature map ${field.at.join("x")}`;
 }
 
 const isStrip = (field) => INPUT(field).extents.length === 1;
@@ -63,26 +63,31 @@ const INPUT = (field) => {
   return DATA.inputs.find((input) => input.extents.length === rank);
 };
 
+const photo = DATA.image && element("<image", { href: DATA.image, preserveAspectRatio: "none" });
+
 function drawImage(field) {
   const input = INPUT(field), rank = input.extents.length, flat = rank === 1;
   const plane = (box) => (flat ? [[0, 0], box[0]] : box.slice(-2));
   const [height, width] = flat ? [1, input.extents[0]] : input.extents.slice(-2);
   const beyond = reach(field.theory, input.extents);
   const [my, mx] = flat ? [0, beyond[0]] : beyond.slice(-2);
-  const side = Math.min(Math.max(mx, flat ? 0 : my), 0.2 * Math.max(width, flat ? 0 : height)) * 1.05;
+  const longest = Math.max(width, height);
+  const side = Math.max(Math.min(Math.max(mx, my), 0.12 * longest) * 1.05, 0.015 * longest);
   const [top, left] = [flat ? 0 : side, side];
   image.setAttribute("viewBox", `${-left} ${-top} ${width + 2 * left} ${height + 2 * top}`);
   image.setAttribute("preserveAspectRatio", flat ? "none" : "xMidYMin meet");
-  const photo = DATA.image && !flat;
-  image.classList.toggle("photo", Boolean(photo));
+  const shown = photo && !flat;
+  image.classList.toggle("photo", Boolean(shown));
   image.classList.toggle("pixels", Math.max(width, height) <= 96);
   const parts = [rectangle("cells", 0, 0, width, height)];
-  if (photo) parts.push(element("<image", { href: DATA.image, x: 0, y: 0, width, height, preserveAspectRatio: "none" }));
-  else parts.push(lines(height, width));
+  if (shown) {
+    for (const [key, value] of Object.entries({ width, height })) photo.setAttribute(key, value);
+    parts.push(photo);
+  } else parts.push(lines(height, width));
   const boxes = { exact: boxAt(field.exact, state.at, field.at), theory: boxAt(field.theory, state.at, field.at) };
   boxes.full = boxAt(field.full, state.at, field.at);
   const lit = boxes.exact ?? boxes.full;
-  if (photo && lit) {
+  if (shown && lit) {
     const [[y, bottom], [x, right]] = plane(lit);
     const hole = `M${x} ${y}V${bottom + 1}H${right + 1}V${y}Z`;
     parts.push(element("<path", { class: "outside", "fill-rule": "evenodd", d: `M0 0H${width}V${height}H0Z${hole}` }));
@@ -112,8 +117,10 @@ function readout(field, input, boxes) {
   const unit = state.at.length ? `Unit ${state.at.join(", ")}` : "Every unit";
   const via = LAYERS[state.layer].rf_via;
   const parts = [];
-  if (boxes.exact) parts.push(`${unit} sees ${span(boxes.exact, input.axes)}: ${sides(boxes.exact)} pixels.`);
-  if (boxes.theory) parts.push(`With padding ${span(boxes.theory, input.axes)}: ${sides(boxes.theory)}.`);
+  const same = String(boxes.exact) === String(boxes.theory);
+  const dots = input.extents.length === 1 ? "samples" : "pixels";
+  if (boxes.exact) parts.push(`${unit} sees ${span(boxes.exact, input.axes)}: ${sides(boxes.exact)} ${dots}${same ? ", no padding" : ""}.`);
+  if (boxes.theory && !same) parts.push(`With padding ${span(boxes.theory, input.axes)}: ${sides(boxes.theory)}.`);
   if (boxes.full) {
     const all = sides(boxes.full) === input.extents.join("x") ? "the whole input" : `${span(boxes.full, input.axes)}`;
     parts.push(`${boxes.exact ? "Through" : `${unit} sees ${all}, through`} ${via || "global paths"}${boxes.exact ? ` it depends on ${all}` : ""}.`);
@@ -141,7 +148,7 @@ function drawAxes(field) {
     return element("label", {}, `${name} `, input);
   }));
   const { first } = layout(field);
-  if (first) byId("axes").append(element("p", { class: "key" }, `the first ${first === 1 ? "token lies" : `${first} tokens lie`} nowhere on the image: reach ${first === 1 ? "it" : "them"} with ← from the first cell`));
+  if (first) byId("axes").append(element("p", { class: "key" }, `not shown: ${first === 1 ? "unit 0, which lies" : `units 0 to ${first - 1}, which lie`} nowhere on the image (← from the first cell)`));
 }
 
 function drawUnit(changed) {
