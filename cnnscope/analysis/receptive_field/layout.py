@@ -7,6 +7,7 @@ a layout through a step and says, as actions, what becomes of the map of an imag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cnnscope.analysis.receptive_field.digits import (
@@ -56,6 +57,7 @@ Action = Window | Unclear | Global | Elsewhere
 Outcome = tuple[Layout, tuple[Action, ...]]
 
 
+@lru_cache(maxsize=4096)
 def follow(layout: Layout, step: Step) -> Outcome:
     """The layout behind ``step``, and what the step does to the maps of the image axes, in order."""
     match step:

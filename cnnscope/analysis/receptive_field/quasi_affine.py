@@ -64,7 +64,7 @@ class QuasiAffine:
         """What either reads; None if the strides differ, for then the union grows with the position."""
         if self == other:
             return self
-        if self.stride != other.stride:
+        if self.advance * len(other.phases) != other.advance * len(self.phases):
             return None
         period = lcm(len(self.phases), len(other.phases))
         if period > PERIOD_LIMIT:

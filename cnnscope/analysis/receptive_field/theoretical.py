@@ -192,7 +192,7 @@ def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
         if any(isinstance(action, Global) for action in actions):
             actions = tuple(map(Unclear, range(len(maps))))
         maps, shortest = _acted(maps, actions, {}), _acted(shortest, actions, {})
-    if any(m and not m.sizes for m in maps):  # every window lies between the pixels
+    if any(m and not any(m.phases) for m in maps):  # every window lies between the pixels
         maps, shortest = (), ()
     return Field(maps, shortest, tuple(sorted(reach.via)), layout, axes)
 
