@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Protocol
 
 MAX_INT = 2**63 - 1
+MOST_ALONG_AN_AXIS = 1_000_000
+"""Windows and sizes up to this are analysed position by position; beyond it a number is a slip of the pen."""
 
 Pair = tuple[int, int]
 
@@ -156,11 +159,16 @@ class PerAxis:
     minimum: int = 1
 
     def read(self, raw: object, ndim: int | None) -> tuple[int, ...]:
-        one = Integer(self.minimum)
         if not isinstance(raw, (list, tuple)):
-            return (one.read(raw, ndim),) * (ndim or 1)
+            return (self._one(raw, ndim),) * (ndim or 1)
         check_axes(raw, ndim)
-        return tuple(_element(one, item, ndim, i) for i, item in enumerate(raw))
+        return tuple(_at(partial(self._one, item, ndim), i) for i, item in enumerate(raw))
+
+    def _one(self, raw: object, ndim: int | None) -> int:
+        value = Integer(self.minimum).read(raw, ndim)
+        if value > MOST_ALONG_AN_AXIS:
+            raise ArgumentError(f"{shown(raw)} is more than the {MOST_ALONG_AN_AXIS:,} an axis may have")
+        return value
 
     def schema(self) -> dict[str, Any]:
         one = Integer(self.minimum).schema()

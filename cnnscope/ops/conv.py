@@ -206,8 +206,8 @@ class TransposedConv(Op, tag="upconv", category="conv"):
 
 def transposed_taps(kernel: int, stride: int, pad: int, dilation: int) -> tuple[tuple[int, ...], ...]:
     """Per output phase o in 0..stride-1 the inputs (o + pad - dilation * j) / stride that divide evenly."""
-    phases = []
-    for o in range(stride):
-        reach = (o + pad - dilation * j for j in range(kernel))
-        phases.append(tuple(sorted(z // stride for z in reach if z % stride == 0)))
-    return tuple(phases)
+    phases: list[list[int]] = [[] for _ in range(stride)]
+    for j in reversed(range(kernel)):
+        o = (dilation * j - pad) % stride
+        phases[o].append((o + pad - dilation * j) // stride)
+    return tuple(map(tuple, phases))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import floor
 from typing import Annotated, Self
 
 from cnnscope.errors import ShapeError
@@ -68,10 +67,10 @@ class Upsample(Op, tag="upsample", category="resize"):
 
     def _taps(self, axis: int, n: int, m: int) -> Taps:
         ratio = Fraction(n - 1, max(m - 1, 1)) if self.align_corners else Fraction(n, m)
-        shift = (ratio - 1) / 2 if self.mode != "nearest" and not self.align_corners else Fraction(0)
-        sources = (phase * ratio + shift for phase in range(ratio.denominator))
-        taps = tuple(_pixels(self.mode, source) for source in sources)
-        return Taps(axis, m, ratio.numerator, taps, "clamp", sized=self.align_corners)
+        step, period = ratio.numerator, ratio.denominator
+        shift = step - period if self.mode != "nearest" and not self.align_corners else 0
+        taps = tuple(_pixels(self.mode, 2 * step * phase + shift, 2 * period) for phase in range(period))
+        return Taps(axis, m, step, taps, "clamp", sized=self.align_corners)
 
     def label(self) -> str:
         return f"to {size_text(self.size)}" if self.scale is None and self.size else f"x{size_text(self.scale or ())}"
@@ -87,8 +86,7 @@ class Upsample(Op, tag="upsample", category="resize"):
     )
 
 
-def _pixels(mode: str, source: Fraction) -> tuple[int, ...]:
-    """The input pixels with a weight other than zero: one alone where the source coordinate falls on a pixel."""
-    first = floor(source)
-    reach = _REACH[mode] if source != first else (0,)
-    return tuple(first + step for step in reach)
+def _pixels(mode: str, source: int, unit: int) -> tuple[int, ...]:
+    """The pixels with a weight other than zero at the coordinate source / unit: one alone where it falls on a pixel."""
+    first, beyond = divmod(source, unit)
+    return tuple(first + step for step in _REACH[mode]) if beyond else (first,)
