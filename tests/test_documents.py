@@ -47,7 +47,8 @@ def columns(text: str) -> list[str]:
 
 
 DIAGRAMS = ROOT / "docs" / "diagrams.md"
-COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS)]
+FIELDS = ROOT / "docs" / "receptive-fields.md"
+COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS)]
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])
