@@ -252,3 +252,13 @@ def test_range_is_over_positions() -> None:
     net = Net(1, 5, 9)
     net.conv(1, [3, 5], "x", pad=[1, 2])
     assert exact(net.graph()).range(net.last) == Range((2, 3), (3, 5))
+
+
+def test_an_axis_too_long_to_follow_is_refused_before_memory_is() -> None:
+    from cnnscope.analysis.receptive_field.exact import exact
+    from cnnscope.errors import CnnscopeError
+    from cnnscope.spec import load
+
+    spec = "cnnscope: 1\nname: x\ninput: {shape: [1, 1000000000]}\nlayers: [conv: {out: 1, kernel: 3}]\n"
+    with pytest.raises(CnnscopeError, match="E307: `input` has 1,000,000,000 positions along an axis"):
+        exact(load("long.yaml", text=spec).graph)

@@ -22,6 +22,7 @@ from cnnscope.analysis.receptive_field.layout import Global
 from cnnscope.analysis.receptive_field.places import check, names, pick, unknown
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape, Value
 
 Bounds = tuple[Array, ...]
@@ -81,11 +82,16 @@ class Exact:
         return self.units[pick(layer, self.names)]
 
 
+MOST_POSITIONS = 10_000_000
+"""Positions along one axis that are still followed one by one (about 100 MB a tensor)."""
+
+
 def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = None) -> Exact:
     """The exact fields of all layers, or of those in ``keep``; with respect to all image inputs, or to ``wrt`` alone.
 
     Where images of different dimension meet, it is with respect to those of the most spatial axes.
     """
+    _check_size(graph)
     known = names(graph)
     wanted = None if keep is None else {pick(layer, known) for layer in keep}
     values = {**graph.inputs, **{node.name: node.output for node in graph.nodes}}
@@ -99,6 +105,17 @@ def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = N
             if name in units:
                 units[name] = None if shadow is None else _at_positions(shadow, values[name], layout)
     return Exact(known, units)
+
+
+def _check_size(graph: Graph) -> None:
+    """E307 for a network with so long an axis that bounds for each position would fill the memory."""
+    values = {**graph.inputs, **{node.name: node.output for node in graph.nodes if node.output.kind == "map"}}
+    for name, value in values.items():
+        if max(value.spatial, default=0) > MOST_POSITIONS:
+            raise CnnscopeError.of(
+                "E307", f"`{name}` has {max(value.spatial):,} positions along an axis, too many to follow each",
+                hint="`cnnscope summary` has the theoretical fields, which do not depend on the size",
+            )  # fmt: skip
 
 
 class _Shadow(NamedTuple):
