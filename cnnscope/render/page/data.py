@@ -37,6 +37,7 @@ def _record(row: Row, context: Context) -> dict[str, Any]:
         "reads": [numbers.printable(name) for name in row.inputs],
         "args": {key: _value(value) for key, value in row.arguments.items() if value is not None},
         "size": None if field is None or field.size is None else max(field.size),
+        "unknown": True if field is None and row.output is not None else None,
         "shortest": None if field is None or field.shortest is None else max(field.shortest),
     }  # fmt: skip
     if row.span:

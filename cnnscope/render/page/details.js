@@ -38,7 +38,7 @@ function drawInside() {
   }
   byId("insides").hidden = !shown;
   const svg = shown && document.querySelector(`.inside[data-inside="${box.inner}"] svg`);
-  byId("facts").parentElement.classList.toggle("alone", !shown || svg.viewBox.baseVal.width > 380);
+  byId("facts").parentElement.classList.toggle("alone", !shown || svg.viewBox.baseVal.width > 450);
   if (!shown) return;
   byId("inside-title").textContent = `Inside: ${box.title}${box.count > 1 ? `, ${place.part + 1} of ${box.count}` : ""}`;
   for (const inside of document.querySelectorAll(".inside")) {

@@ -77,9 +77,24 @@ def exact_bounds(answers: Exact, layer: str, shelf: Shelf, *, local: bool) -> Bo
     found = units and (units.local if local else units.full)
     if not units or not found:
         return None
-    shape = units.extents or (1,)
-    firsts = [np.broadcast_to(bounds[0].reshape(bounds.shape[1:] or (1,)), shape) for bounds in found]
-    lasts = [np.broadcast_to(-bounds[1].reshape(bounds.shape[1:] or (1,)), shape) for bounds in found]
+    varying = [[axis for axis, n in enumerate(bounds.shape[1:]) if n > 1] for bounds in found]
+    if all(len(axes) <= 1 for axes in varying):
+        lines = [(axes[0] if axes else 0, b[0].ravel(), -b[1].ravel()) for axes, b in zip(varying, found, strict=True)]
+        if any((low > high).all() for _, low, high in lines):
+            return None
+        return _shelved(
+            ((axis, np.where(low > high, EMPTY[0], low).tolist(), np.where(low > high, EMPTY[1], high).tolist())
+             for axis, low, high in lines), shelf,
+        )  # fmt: skip
+    return _entangled(found, units.extents, shelf)
+
+
+def _entangled(found: Sequence[Any], shape: Shape, shelf: Shelf) -> Bounds | None:
+    """Bounds that vary along several axes, on one each if what is not read allows it, else one by one."""
+    import numpy as np
+
+    firsts = [np.broadcast_to(bounds[0], shape) for bounds in found]
+    lasts = [np.broadcast_to(-bounds[1], shape) for bounds in found]
     reads = np.logical_and.reduce([first <= last for first, last in zip(firsts, lasts, strict=True)])
     if not reads.any():
         return None

@@ -98,10 +98,17 @@ function drawImage(field) {
     parts.push(rectangle(`${name}-box`, x, y, right - x + 1, bottom - y + 1));
   }
   image.replaceChildren(...parts);
+  byId("key").querySelector(".theory").textContent = `theoretical, ${
+    boxes.theory && isBeyond(plane(boxes.theory), [[-top, height + top], [-left, width + left]]) ? "beyond this view" : "padding counted"}`;
   const title = input.names.join(" and ");
   byId("image-title").textContent = `${title} ${input.extents.join("x")}${beside(input, boxes.exact ?? boxes.full)}`;
   for (const name of ["exact", "theory", "full"]) byId("key").querySelector(`.${name}`).hidden = !boxes[name];
   readout(field, input, boxes);
+}
+
+// Whether no side of a box lies within a view.
+function isBeyond(box, view) {
+  return box.every(([first, last], axis) => first < view[axis][0] && last + 1 > view[axis][1]);
 }
 
 // Of an image with frames, which of them the drawn box stands for.
@@ -131,8 +138,9 @@ function readout(field, input, boxes) {
 
 function absent(layer) {
   if (!DATA.inputs.length) return "The input has no height and width, so there is no receptive field to draw.";
+  if (layer.unknown) return "The receptive field of this layer is unknown: it depends on a layer that no rule covers.";
   if (layer.rf === undefined || layer.rf === "-") return "This layer reads nothing of the image.";
-  return "The receptive field of this layer is not embedded: it depends on a layer without a rule, or has too many positions.";
+  return "The boxes of this layer follow no pattern and are too many to embed: `cnnscope rf --unit` has them.";
 }
 
 function drawAxes(field) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from playwright.sync_api import Page
 
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.api import Model, load
+from cnnscope.ops.generic import Unsupported
 
 Box = tuple[tuple[int, int], ...]
 
@@ -201,6 +203,25 @@ def test_a_phone_shows_one_column_and_never_scrolls_sideways(opened: Open, sourc
     parts = ("overview", "detail", "plots", "layers")
     tops = [shown.page.evaluate(f"document.getElementById('{part}').offsetTop") for part in parts]
     assert tops == sorted(tops)
+    shown.settled()
+
+
+def test_a_field_far_larger_than_the_image_is_said_to_be(opened: Open) -> None:
+    page = (shown := opened(load("resnet18"), address="#layer4.1.add:3,3")).page
+    assert "beyond this view" in page.locator("#key").inner_text()
+    assert drawn(page, "exact") == ((0, 223), (0, 223))
+    choose(page, "conv1")
+    assert "padding counted" in page.locator("#key").inner_text()
+    shown.settled()
+
+
+def test_what_is_unknown_is_said(opened: Open) -> None:
+    graph = load("lenet5").graph
+    nodes = (replace(n, op=Unsupported(n.output.shape, fn="f")) if n.layer == "s2" else n for n in graph.nodes)
+    page = (shown := opened(Model(replace(graph, nodes=tuple(nodes)), "lenet5"))).page
+    choose(page, "c3")
+    assert page.locator("#readout").inner_text().startswith("The receptive field of this layer is unknown")
+    assert not page.locator("#map").is_visible()
     shown.settled()
 
 

@@ -117,6 +117,17 @@ def test_boxes_whose_sides_depend_on_several_axes_are_embedded_one_by_one() -> N
     assert {at: decoded(list(bounds), series, at, extents) for at in boxes} == boxes
 
 
+def test_boxes_with_rows_and_columns_that_read_nothing_are_still_two_series() -> None:
+    extents = (3, 4)
+    boxes = {(y, x): None if y == 1 or x == 2 else ((y, y + 2), (x, 9)) for y in range(3) for x in range(4)}
+    shelf = fields.Shelf()
+    bounds = fields.exact_bounds(_answers(boxes, extents), "a", shelf, local=False)
+    assert bounds is not None
+    assert [axis for axis, _, _ in bounds] == [0, 1]
+    series = [list(one) for one in shelf.places]
+    assert {at: decoded(list(bounds), series, at, extents) for at in boxes} == boxes
+
+
 def test_too_many_boxes_are_left_out_rather_than_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "MOST_POSITIONS", 11)
     boxes = {(y, x): ((y + x, 9), (x, x + y)) for y in range(3) for x in range(4)}
