@@ -165,7 +165,8 @@ def test_unknown_is_never_zero() -> None:
 
 def test_levels_agree_on_totals_and_rows_add_up() -> None:
     graph = build(
-        ("c.conv", conv(3), ("input",), {"weight": "w", "bias": "b"}), ("c.again", conv(3), ("c.conv",), {"weight": "v"})
+        ("c.conv", conv(3), ("input",), {"weight": "w", "bias": "b"}),
+        ("c.again", conv(3), ("c.conv",), {"weight": "v"}),
     )
     nodes = tuple(Node(n.name, n.op, n.inputs, n.output, n.params, layer="c") for n in graph.nodes)
     graph = Graph(graph.name, graph.inputs, nodes, graph.outputs, graph.params)
