@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from cnnscope.ir.reads import Expand, Permute, Reshape, Step, Taps
+from cnnscope.ir.reads import Expand, Mix, Permute, Reshape, Step, Taps
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Gather, Join, Movement, View
 from cnnscope.ops.movement import Flatten
@@ -187,8 +187,8 @@ def flip(trace: Trace, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
 def concatenate(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
     axis %= out.dim()
     parts = [t for t in parts if t.dim() == out.dim()]  # torch skips empty tensors of one axis
-    kinds = {trace.value(t).kind for t in parts}
-    op = merge.Concat(axis) if len(kinds) == 1 and trace.value(parts[0]).batch_axis != axis else Join(axis)
+    alike = {(trace.value(t).kind, trace.value(t).batch_axis) for t in parts}
+    op = merge.Concat(axis) if len(alike) == 1 and trace.value(parts[0]).batch_axis != axis else Join(axis)
     trace.emit(op, parts, out, fn="concat")
 
 
@@ -242,16 +242,18 @@ def _is_mask(t: Tensor) -> bool:
 
 
 def _taken(trace: Trace, out: Tensor, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
-    """Elements at given places along an axis: which ones is known unless the places are computed."""
-    keys = _numbered(() if trace.tracked(source) else trace.constant_keys(source))
-    known = not (trace.tracked(source) or index.is_meta)
-    if not known or not trace.tracked(x) or trace.key(x):  # in a table of weights places mean nothing
+    """Elements at given places along an axis. Which ones is unknown of computed places, and of no use in a table."""
+    if trace.tracked(source) or not trace.tracked(x) or trace.key(x):
+        keys = () if trace.tracked(source) else trace.constant_keys(source)
         op, inputs = Gather(tuple(out.shape), fn="index"), [t for t in (x, source) if trace.tracked(t)]
-        trace.emit(op, inputs, out, fn="index", keys=keys)
+        trace.emit(op, inputs, out, fn="index", keys=_numbered(keys))
         return
-    size = x.shape[axis]
-    places = tuple((i % size,) for i in index.tolist())
-    trace.emit(Movement("index", (Taps(axis, len(places), size, places),)), [x], out, fn="index", keys=keys)
+    size, count = x.shape[axis], out.shape[axis]
+    if index.is_meta:  # a list that torch made a tensor of itself: it may be any place
+        step: Step = Mix(axis, count)
+    else:
+        step = Taps(axis, count, size, tuple((i % size,) for i in index.tolist()))
+    trace.emit(Movement("index", (step,)), [x], out, fn="index", keys=_numbered(trace.constant_keys(source)))
 
 
 def _numbered(keys: Sequence[str]) -> dict[str, str]:

@@ -239,7 +239,10 @@ def recurrent(trace: Trace, func: Any, x: Tensor, state: Any, *rest: Any) -> Any
     op = Recurrent(
         kind, hidden, layers, bidirectional, batch_first, has_biases, out_features if out_features != hidden else 0
     )
-    out, *last = trace.run(func, (x, state, *rest), {})
+    if trace.real:
+        out, *last = func(x, state, *rest)
+    else:  # torch would go through it step by step here too
+        out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
     trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
     for index, final in enumerate(last, start=1):
         trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")

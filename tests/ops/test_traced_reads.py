@@ -115,6 +115,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "repeat": (lambda x: x.repeat(1, 2, 3), (2, 3)),
     "repeat interleave": (lambda x: x.repeat_interleave(3, 2), (2, 3)),
     "index by constants": (lambda x: x[:, :, torch.tensor([2, 0, 0, -1])], (2, 4)),
+    "index by a list of all": (lambda x: x[:, [2, 0, 1]].sum(1), (3, 2)),
     "mask": (lambda x: x[:, torch.tensor([True, False, True])], (3, 2)),
     "pad, zero": (lambda x: F.pad(x, (1, 2, 0, 1)), (1, 3, 3)),
     "pad, reflect": (lambda x: F.pad(x, (1, 2, 1, 1), mode="reflect"), (1, 3, 4)),

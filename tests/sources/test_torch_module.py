@@ -340,3 +340,27 @@ def test_data_parallel_is_looked_into() -> None:
     with pytest.warns(UserWarning, match="looked inside `DataParallel`"):
         graph = traced(nn.DataParallel(nn.Sequential(nn.Conv2d(3, 3, 1))))
     assert list(graph.params) == ["0.weight", "0.bias"]
+
+
+# -- from Python -------------------------------------------------------------------------------------------------------
+
+
+def test_load_takes_a_module_or_what_makes_one() -> None:
+    import cnnscope
+
+    def make(width: int = 4) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU())
+
+    model = cnnscope.load(make(5), input=(3, 8, 8))
+    assert (model.name, model.source) == ("Sequential", "Sequential")
+    assert model.graph.outputs == ("1",)
+    made = cnnscope.load(make, input="3x8x8", set={"width": 7})
+    assert (made.source, made.graph.node("0").output.features) == ("make", (7, 6, 6))
+    assert cnnscope.load(nn.ReLU, input={"input": (2, 2)}).graph.outputs == ("relu",)
+
+
+def test_load_of_a_factory_that_makes_no_module() -> None:
+    import cnnscope
+
+    with pytest.raises(CnnscopeError, match=r"returns no torch\.nn\.Module but an int"):
+        cnnscope.load(lambda: 3, input=(3, 8, 8))

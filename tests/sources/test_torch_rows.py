@@ -381,6 +381,24 @@ class Coordinates(nn.Module):
         return torch.cat([x, torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)], 1)
 
 
+class ClassToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.position = nn.Parameter(torch.ones(1, 1, 3)), nn.Parameter(torch.ones(1, 65, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2).transpose(1, 2)
+        return (torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.position)[:, 0]
+
+
+def test_a_weight_has_no_batch_axis_and_what_it_is_joined_with_keeps_its_own() -> None:
+    graph = traced(ClassToken())
+    assert [(n.name, n.output.features) for n in graph.nodes] == [
+        ("flatten", (3, 64)), ("transpose", (64, 3)), ("token", (1, 1, 3)), ("expand", (1, 1, 3)),
+        ("concat", (65, 3)), ("position", (1, 65, 3)), ("add", (65, 3)), ("select", (3,)),
+    ]  # fmt: skip
+
+
 def test_a_constant_becomes_a_node_where_it_is_data() -> None:
     graph = traced(Coordinates())
     assert [(n.name, n.op.tag, n.output.shape) for n in graph.nodes] == [
