@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import cnnscope
-from cnnscope.cli import check, diagram, diff, expand, layers, ops, page, rf, schema, zoo
+from cnnscope.cli import check, diagram, diff, expand, export, layers, ops, page, rf, schema, weights, zoo
 from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError, Diagnostic
 
@@ -31,13 +31,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-_LOOK, _DRAW, _SPECS = "Look at a network", "Draw it", "Specs and layer types"
+_LOOK, _DRAW, _WEIGHTS, _SPECS = "Look at a network", "Draw it", "Weights and export", "Specs and layer types"
 for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
 app.command("diff", rich_help_panel=_LOOK)(diff.diff)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
+app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)
+app.command("export", rich_help_panel=_WEIGHTS)(export.export)
 app.command("check", rich_help_panel=_SPECS)(check.check)
 app.command("expand", rich_help_panel=_SPECS)(expand.expand)
 app.command("zoo", rich_help_panel=_SPECS)(zoo.zoo)

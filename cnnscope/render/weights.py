@@ -1,0 +1,136 @@
+"""A weight file beside a network: what matches, and a proposal of which name stands for which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.ir import Graph, Param
+from cnnscope.nn.checkpoint import Checkpoint
+from cnnscope.nn.mapping import Proposal
+from cnnscope.nn.weights import Comparison
+from cnnscope.render import numbers, style
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+_HEADINGS = (Column("tensor"), Column("network"), Column("file"), Column("verdict"), Column("nearest"))
+
+
+@dataclass(frozen=True)
+class WeightsCheck(Result):
+    """The ``cnnscope.weights_check`` document; the table has what does not match, or every tensor if ``verbose``."""
+
+    graph: Graph
+    source: str
+    checkpoint: Checkpoint
+    comparison: Comparison
+    verbose: bool = False
+    bare: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        found, read = self.comparison, self.checkpoint
+        return {
+            **header("weights_check"),
+            "network": self.source, "file": str(read.path), "fits": found.fits, "matched": len(found.matched),
+            "stripped": found.stripped, "wrapper": list(read.wrapper), "ignored": list(read.ignored),
+            "counters": list(found.counters),
+            "missing": [self._single(key, param) for key, param in found.missing.items()],
+            "extra": [self._single(key, param) for key, param in found.extra.items()],
+            "misfits": [
+                {"key": key, "wanted": _tensor(wanted), "found": _tensor(is_)}
+                for key, (wanted, is_) in found.misfits.items()
+            ],
+            "hint": found.hint,
+        }  # fmt: skip
+
+    def _single(self, key: str, param: Param) -> dict[str, Any]:
+        return {"key": key, **_tensor(param), "nearest": self.comparison.nearest(key)}
+
+    def records(self) -> list[dict[str, Cell]]:
+        found, params, tensors = self.comparison, self.graph.params, self.checkpoint.tensors
+        matched = found.matched.items() if self.verbose else ()
+        rows: list[tuple[Cell, ...]] = [(k, _text(params[k]), _text(tensors[name]), "ok", None) for k, name in matched]
+        rows += [(k, _text(p), None, "missing", found.nearest(k)) for k, p in found.missing.items()]
+        rows += [(k, None, _text(p), "not the network's", found.nearest(k)) for k, p in found.extra.items()]
+        rows += [(k, _text(a, b), _text(b, a), "misshapen", None) for k, (a, b) in found.misfits.items()]
+        return [dict(zip(("tensor", "network", "file", "verdict", "nearest"), row, strict=True)) for row in rows]
+
+    def table(self) -> Table:
+        lines = tuple(map(_line, self.records()))
+        return Table("", _HEADINGS if lines else (), lines, notes=() if self.bare else tuple(self._notes()))
+
+    def _notes(self) -> list[str]:
+        found, read = self.comparison, self.checkpoint
+        verdict = "fits" if found.fits else "does not fit"
+        notes = [f"{verdict}: {len(found.matched):,} of {len(self.graph.params):,} tensors match"]
+        if read.wrapper:
+            notes.append(f"read from `{'.'.join(read.wrapper)}`")
+        if found.stripped:
+            notes.append(f"`{found.stripped}` is taken off every name")
+        if read.ignored:
+            notes.append(f"ignored: {', '.join(read.ignored)}")
+        if found.counters:
+            notes.append(f"batch norm counters only one side has, which is harmless: {len(found.counters):,}")
+        return [*notes, *([f"help: {found.hint}"] if found.hint else [])]
+
+
+@dataclass(frozen=True)
+class WeightsMap(Result):
+    """The ``cnnscope.weights_map`` document, which ``--map`` reads back."""
+
+    graph: Graph
+    source: str
+    checkpoint: Checkpoint
+    proposal: Proposal
+    bare: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        found = self.proposal
+        return {
+            **header("weights_map"),
+            "network": self.source, "file": str(self.checkpoint.path), "by": found.by, "complete": found.complete,
+            "pairs": dict(found.pairs), "ignore": [],
+            "unmapped": list(found.unmapped), "unused": list(found.unused),
+            "ambiguous": [{"network": list(ours), "file": list(theirs)} for ours, theirs in found.ambiguous],
+        }  # fmt: skip
+
+    def records(self) -> list[dict[str, Cell]]:
+        found, params, tensors = self.proposal, self.graph.params, self.checkpoint.tensors
+        rows: list[tuple[Cell, ...]] = [(key, name, _text(params[key]), "ok") for key, name in found.pairs.items()]
+        for ours, theirs in found.ambiguous:
+            rows += [(layer, None, None, "ambiguous") for layer in ours]
+            rows += [(None, layer, None, "ambiguous") for layer in theirs]
+        rows += [(key, None, _text(params[key]), "not in the file") for key in found.unmapped]
+        rows += [(None, name, _text(tensors[name]), "not in the network") for name in found.unused]
+        return [dict(zip(("network", "file", "shape", "verdict"), row, strict=True)) for row in rows]
+
+    def table(self) -> Table:
+        headings = (Column("network"), Column("file"), Column("shape"), Column("verdict"))
+        lines = tuple(map(_line, self.records()))
+        return Table("", headings, lines, notes=() if self.bare else tuple(self._notes()))
+
+    def _notes(self) -> list[str]:
+        found = self.proposal
+        mapped = f"{len(found.pairs):,} of {len(self.graph.params):,} tensors mapped by {found.by}"
+        notes = [mapped if found.complete else f"incomplete: {mapped}"]
+        if found.ambiguous and not self.checkpoint.ordered:
+            notes.append("safetensors files are sorted by name; a file of `torch.save` would show the order of layers")
+        return notes
+
+
+def _line(record: dict[str, Cell]) -> Line:
+    look = "" if record["verdict"] == "ok" else style.BAD
+    cells = tuple(ABSENT if cell is None else numbers.printable(str(cell)) for cell in record.values())
+    return Line(cells, style=look, name_style=look)
+
+
+def _tensor(param: Param) -> dict[str, Any]:
+    return {"shape": list(param.shape), "dtype": param.dtype}
+
+
+def _text(param: Param, beside: Param | None = None) -> str:
+    """The shape, or the type where that is what differs."""
+    if beside is not None and beside.shape == param.shape:
+        return param.dtype
+    return numbers.shape(param.shape) if param.shape else "scalar"
