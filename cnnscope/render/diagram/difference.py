@@ -182,15 +182,14 @@ def _legend(report: DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Ite
     marks = {row.mark for row in report.difference.rows}
     cells = []
     for mark in (mark for mark in COLOURS if mark in marks):
-        ink = _ink(COLOURS[mark])
-        cells.append(f'<TD BGCOLOR="{COLOURS[mark]}" WIDTH="16"><FONT COLOR="{ink}"><B>{SIGNS[mark]}</B></FONT></TD>')
+        sign = f'<FONT COLOR="{_ink(COLOURS[mark])}"><B>{SIGNS[mark]}</B></FONT>'
+        cells.append(f'<TD BGCOLOR="{COLOURS[mark]}" FIXEDSIZE="TRUE" WIDTH="18" HEIGHT="14">{sign}</TD>')
         cells.append(f'<TD ALIGN="LEFT">{_text(WORDS[mark].format(**names))}   </TD>')
     size = SIZES["note"]
-    rows = [f"<TR>{''.join(cells)}</TR>"]
+    rows = [_table((f"<TR>{''.join(cells)}</TR>",), padding=2)]
     if not report.equal:
-        text = _text(f"dashed edges: only in {names['a']}; thick solid edges in colour: only in {names['b']}")
-        rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="{len(cells)}">{text}</TD></TR>')
-    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(rows)}</TABLE>'
+        rows.append(_text(f"dashed edges: only in {names['a']}; thick edges in colour: only in {names['b']}"))
+    table = _table([f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows], padding=2)
     yield f'  legend [label=<<FONT POINT-SIZE="{size}" COLOR="{theme.muted}">{table}</FONT>>];'
     if drawn:
         yield f"  {drawn[-1].id} -> legend [style=invis];"

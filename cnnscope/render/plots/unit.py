@@ -94,8 +94,9 @@ def _draw(axes: Axes, panel: Panel, image: Image | None) -> None:
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
     if image is not None:
         axes.imshow(image, extent=whole, cmap="gray", vmin=0, vmax=255, aspect=axes.get_aspect(), zorder=1)
-    _rectangle(axes, ((0, height - 1), (0, width - 1)), facecolor="none" if image else "white", edgecolor=style.INK,
-               linewidth=1.0, zorder=2 if image else -0.5)  # fmt: skip
+    else:
+        _rectangle(axes, ((0, height - 1), (0, width - 1)), facecolor="white", linewidth=0, zorder=-0.5)
+    _rectangle(axes, ((0, height - 1), (0, width - 1)), facecolor="none", edgecolor=style.INK, linewidth=1.0, zorder=2)
     box = _box(panel.mask)
     _pixels(axes, panel.mask, box, over=image is not None)
     if panel.theoretical is not None:
