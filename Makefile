@@ -1,4 +1,4 @@
-# make demo   a first look: installs into .venv and prints the layers of LeNet-5
+# make demo   a first look: installs into .venv, prints the layers of LeNet-5, draws ResNets into reports/
 # make test   the test suite (installs what it needs on first use)
 # make lint   formatting, types, import contracts, dependencies
 # make clean  removes everything made here, .venv included
@@ -11,7 +11,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.user
+	@mkdir -p reports
 	$(BIN)/cnnscope summary lenet5
+	$(BIN)/cnnscope diagram resnet152 -o reports/resnet152.svg
+	$(BIN)/cnnscope page resnet18 -o reports/resnet18.html
+	@echo "Open reports/resnet152.svg and reports/resnet18.html in a browser; $(BIN)/cnnscope --help has the rest."
 
 test: $(VENV)/.dev
 	@sh .ci/browser

@@ -206,7 +206,8 @@ def _needed(clusters: Sequence[Cluster], used: set[str]) -> Iterator[Cluster]:
 def _notes(tiles: Sequence[_Tile], chained: int) -> Iterator[str]:
     folded = [tile.run for tile in tiles if tile.run.count > 1]
     if folded:
-        yield f"{sum(run.count for run in folded)} equal neighbours are drawn as {len(folded)} boxes (×n)"
+        boxes = "1 box" if len(folded) == 1 else f"{len(folded)} boxes"
+        yield f"{sum(run.count for run in folded)} equal neighbours are drawn as {boxes} (×n)"
     if any(run.growth for run in folded):
         yield "+n: each has n channels more than the one before"
     if chained:
