@@ -81,7 +81,7 @@ def _lines(report: DifferenceReport, theme: Theme) -> Iterator[str]:
     drawn = tuple(boxes(found.rows))
     yield f"digraph {_quoted(f'{found.a.name} -> {found.b.name}')} {{"
     yield f'  graph [rankdir=TB, bgcolor="{theme.background}", fontname="{FONT}", fontcolor="{theme.text}",'
-    yield f"         ranksep=0.32, nodesep=0.3, labelloc=t, margin=0.2, pad=0.15, label=<{_heading(report, theme)}>];"
+    yield f"         ranksep=0.32, nodesep=0.3, labelloc=t, margin=0, pad=0.3, label=<{_heading(report, theme)}>];"
     yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
     yield f'  edge [fontname="{FONT}", arrowsize=0.6, penwidth=1.0, color="{theme.line}"];'
     for box in drawn:
