@@ -52,7 +52,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     yield f"digraph {_quoted(figure.name)} {{"
     yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", '
     yield f"         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t,"
-    yield f'         fontcolor="{theme.text}", margin=0.2, pad=0.15,'
+    yield f'         fontcolor="{theme.text}", margin=0, pad=0.3,'
     if options.page:
         yield f'         size="{options.page[0] / 72:.3f},{options.page[1] / 72:.3f}",'
     yield f"         label=<{_heading(figure, theme)}>];"
