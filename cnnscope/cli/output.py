@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -158,6 +157,8 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 def _replace(target: Path, data: bytes) -> None:
     """Through a temporary file beside the target, which takes over an old file's permissions."""
+    import tempfile  # its imports take longer than many a table
+
     if target.is_dir():
         raise IsADirectoryError(21, "it is a folder")
     if target.exists() and not os.access(target, os.W_OK):
