@@ -1,8 +1,8 @@
 """Peak activation memory: the greatest sum of live tensors over the execution order, at inference.
 
 A tensor lives from the op that makes it to the last op that reads it or a view of it; network inputs live until their
-last reader, outputs to the end. No in-place reuse is assumed, so a framework may need less, never more, for these
-tensors (its workspace apart).
+last reader, outputs to the end. An op that a traced model runs in place writes over its input; no other reuse is
+assumed, so a framework may need less, never more, for these tensors (its workspace apart).
 """
 
 from __future__ import annotations

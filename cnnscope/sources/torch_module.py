@@ -216,19 +216,15 @@ def _untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
-    """Dicts, lists and sets among a module's attributes, each with a copy."""
-    return [(value, copy.copy(value)) for value in module.__dict__.values() if isinstance(value, (dict, list, set))]
+    """Dicts, lists and sets among a module's attributes, each with what is in it."""
+    found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
+    return [(value, tuple(value.items() if isinstance(value, dict) else value)) for value in found]
 
 
-def _refill(container: Any, content: Any) -> None:
-    if len(container) == len(content) and all(a is b for a, b in zip(_items(container), _items(content), strict=True)):
-        return
-    container.clear()
-    (container.extend if isinstance(container, list) else container.update)(content)
-
-
-def _items(container: Any) -> Iterator[Any]:
-    return (x for pair in container.items() for x in pair) if isinstance(container, dict) else iter(container)
+def _refill(container: Any, content: tuple[Any, ...]) -> None:
+    if container or content:
+        container.clear()
+        (container.extend if isinstance(container, list) else container.update)(content)
 
 
 @contextmanager

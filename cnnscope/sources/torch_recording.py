@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -46,9 +46,11 @@ class Recording:
         self.drafts: list[Draft] = []
         self.calls = [Call(None, "", None, 0)]
         self.failed: tuple[BaseException, Call] | None = None
-        self._root = module
-        self._paths = {id(m): path for path, m in module.named_modules()}
-        self._taken = set(self._paths.values())
+        modules = dict(module.named_modules())
+        self.weights = named_weights(modules)
+        self._paths = {id(m): path for path, m in modules.items()}
+        self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
+        self._taken = set(modules)
         self._times: dict[str, int] = {}
 
     def enter(self, module: nn.Module) -> None:
@@ -107,8 +109,8 @@ class Recording:
             inputs={names[i]: self.drafts[i].output for i in kept if self.drafts[i].op is None},
             nodes=nodes,
             outputs=tuple(names[i] for i in ends),
-            params={key: _param(t) for key, t in named_weights(self._root).items()},
-            scopes={path: type(m).__name__ for path, m in self._root.named_modules() if path and not is_leaf(m)},
+            params={key: _param(t) for key, t in self.weights.items()},
+            scopes=self._scopes,
         )
 
     def _needed(self, ends: Mapping[int, None]) -> list[int]:
@@ -144,14 +146,19 @@ def is_leaf(module: nn.Module) -> bool:
     return not module._modules or module._modules.keys() == {"parametrizations"}
 
 
-def named_weights(module: nn.Module) -> dict[str, Tensor]:
-    """All weights and persistent buffers by their names in the state dict, tied ones once by the first of them."""
-    transient = {
-        f"{path}.{key}" if path else key
-        for path, m in module.named_modules() for key in m._non_persistent_buffers_set
-    }  # fmt: skip
-    buffers = {key: buffer for key, buffer in module.named_buffers() if key not in transient}
-    return dict(module.named_parameters()) | buffers
+def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """All weights, then persistent buffers, by their names in the state dict, tied ones once by the first of them."""
+    tables: list[tuple[str, Mapping[str, Tensor | None], Container[str]]] = []
+    tables += [(path, m._parameters, ()) for path, m in modules.items()]
+    tables += [(path, m._buffers, m._non_persistent_buffers_set) for path, m in modules.items()]
+    named: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for path, tensors, transient in tables:
+        for key, tensor in tensors.items():
+            if tensor is not None and key not in transient and id(tensor) not in seen:
+                seen.add(id(tensor))
+                named[f"{path}.{key}" if path else key] = tensor
+    return named
 
 
 def _param(tensor: Tensor) -> Param:

@@ -27,7 +27,7 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View, kind_of
 from cnnscope.ops.movement import Identity
 from cnnscope.sources.torch_lowering import Lowering, lowering, tensors, unsupported
-from cnnscope.sources.torch_recording import Recording, dtype_name, named_weights
+from cnnscope.sources.torch_recording import Recording, dtype_name
 from cnnscope.sources.torch_views import inverse, share_memory
 
 LARGEST_CONSTANT = 2**24
@@ -53,9 +53,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.real = real
         self.recording = Recording(module)
         self.data_dependent: str | None = None
-        self._named = named_weights(module)
-        self._keys = {id(t): key for key, t in self._named.items()}
-        self._parameters = {id(t) for t in module.parameters()}
+        self._keys = {id(t): key for key, t in self.recording.weights.items()}
+        self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
         self._aliases: dict[int, Tensor] = {}
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
@@ -214,7 +213,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
         """The parameter or buffer called ``name`` in the module that has ``t``."""
         scope = (self.key(t) or "").rpartition(".")[0]
-        return self._named.get(f"{scope}.{name}" if scope else name)
+        return self.recording.weights.get(f"{scope}.{name}" if scope else name)
 
     def shares_memory(self, out: Tensor, x: Tensor) -> bool:
         """Whether ``out``, computed by this run from ``x``, is a view of it."""

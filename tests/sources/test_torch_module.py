@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,7 +267,7 @@ def test_an_error_of_the_model_itself_shows_where_it_was_raised() -> None:
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.message == "with input 3x8x8 the run stops in `1` (`Raising`): KeyError: 'no such thing'"
     assert diagnostic.span is not None
-    assert diagnostic.span.file == __file__
+    assert Path(diagnostic.span.file).name == Path(__file__).name
 
 
 def test_channels_of_a_transposed_convolution_are_checked() -> None:
