@@ -13,7 +13,7 @@ from cnnscope.nn.export_code import Call, Expr, Items, Lit, Raw, Ref, Repeat, ch
 from cnnscope.nn.export_modules import Code
 from cnnscope.nn.export_names import Names
 from cnnscope.nn.export_parameters import Parameter, parameters
-from cnnscope.nn.export_scopes import Item, Scope, owner
+from cnnscope.nn.export_scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Classes:
     def body(self, scope: Scope) -> Body:
         """The fields and steps of a scope, with literals where numbers are."""
         chain = scope.follows and all(self._stands_alone(item) for item in scope.items)
-        if chain and (scope.path or not any(item.name.isdigit() for item in scope.items)):
+        if chain and (scope.path or all(is_attribute(item.name) for item in scope.items)):
             return Body(tuple((item.name, self._made(item)) for item in scope.items), 1)
         number = {name: i for i, name in enumerate(scope.inputs)}
         fields: list[tuple[str, Expr]] = []
@@ -95,17 +95,13 @@ class Classes:
             inputs = [Ref(number[name]) for name in item.inputs]
             for name in item.outputs:
                 number[name] = len(number)
-            attribute = self._attribute(item.same_as or item.name)
+            called = attribute(item.same_as or item.name)
             if not item.same_as and not self._is_function(item):
-                fields.append((attribute, self._made(item)))
-            expression = self._call(item, Raw(f"self.{attribute}"), inputs)
+                fields.append((called, self._made(item)))
+            expression = self._call(item, Raw(f"self.{called}"), inputs)
             yields = tuple(number[name] for name in item.outputs)
-            steps.append(Step(yields, expression, self._attribute(item.name), item.training_only))
+            steps.append(Step(yields, expression, attribute(item.name), item.training_only))
         return Body(tuple(fields), len(scope.inputs), tuple(steps), tuple(number[name] for name in scope.outputs))
-
-    @staticmethod
-    def _attribute(name: str) -> str:
-        return f"layer{name}" if name.isdigit() else name
 
     def _stands_alone(self, item: Item) -> bool:
         if item.node is None:
@@ -197,19 +193,20 @@ def _skeleton(body: Body, scope: Scope) -> Hashable:
 
 
 def _numbered(body: Body) -> bool:
-    return any(name.isdigit() for name, _ in body.fields)
+    """Whether layers have numbers, or other things no attribute can be called, for names."""
+    return not all(is_attribute(name) for name, _ in body.fields)
 
 
 def _plain(scope: Scope, count: int, parameters: int) -> bool:
     """Whether a sequence needs no class: its author gave it none, it stands alone, or most of it would be arguments."""
-    return scope.kind in ("", "path", "head") or parameters > 2 * count or count == 1
+    return scope.kind in ANONYMOUS or parameters > 2 * count or count == 1
 
 
 def _sequential(body: Body) -> Expr:
     names = [name for name, _ in body.fields]
     if names == [str(i) for i in range(len(names))]:
         return Call("nn.Sequential", tuple(_fold([made for _, made in body.fields])))
-    if any(name.isdigit() for name in names):
+    if not all(map(str.isidentifier, names)):
         entries = tuple(Call("", (Lit(name), made)) for name, made in body.fields)
         return Call("nn.Sequential", (Call("OrderedDict", (Items(entries),)),))
     return Call("nn.Sequential", (Call("OrderedDict", (), body.fields),))

@@ -128,10 +128,12 @@ class Writer:
 
     def _inlines(self, step: Step, expression: Expr, index: int) -> bool:
         """Used once, by a join or as the result; and neither long nor a call of a module on another's result."""
-        if self.left.count(index) != 1 or len(text(expression)) > _LONGEST:
+        if self.left.count(index) != 1:
             return False
         if index in self.returns:
             return step is self.body.steps[-1] or (len(self.body.outputs) > 1 and not _nested(expression))
+        if len(text(expression)) > _LONGEST:
+            return False
         user = next(s for s in self.body.steps if index in refs(s.expression))
         if _calls_module(user.expression):
             return False

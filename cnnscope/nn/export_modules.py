@@ -155,7 +155,7 @@ _CALLED: dict[Callable[..., Any], Callable[..., Expr]] = {
     torch.abs: lambda x: Call("abs", target=x[0]),
     functional.reshape: lambda x, shape: Call("reshape", (Lit(-1), *map(Lit, shape)), target=x[0]),
     torch.permute: lambda x, order: Call("permute", tuple(map(Lit, order)), target=x[0]),
-    functional.take: lambda x, axis, picked: _window(x[0], [slice(None)] * axis + [picked]),
+    functional.take: lambda x, axis, picked: window(x[0], [slice(None)] * axis + [picked]),
     torch.roll: lambda x, shift, axis: Call("torch.roll", (*x, Lit(shift), Lit(axis))),
     torch.flip: lambda x, axes: Call("flip", tuple(map(Lit, axes)), target=x[0]),
     torch.select: lambda x, axis, index: Index(x[0], ", ".join([*[":"] * axis, str(index)])),
@@ -181,7 +181,7 @@ def _crop(offset: Shape, size: Shape, whole: Shape) -> Code:
         name = "center_crop"
         return Code(None, _apply, lambda x: Call(name, (*x, Lit(size, "size"))), plain=False, helper=name)
     window = [slice(None), slice(None), *(slice(first, first + n) for first, n in zip(offset, size, strict=True))]
-    return Code(None, _apply, lambda x: _window(x[0], window), plain=False)
+    return Code(None, _apply, lambda x: window(x[0], window), plain=False)
 
 
 def _pad(x: Expr, pads: Sequence[int], mode: str, value: float | None) -> Expr:
@@ -189,8 +189,8 @@ def _pad(x: Expr, pads: Sequence[int], mode: str, value: float | None) -> Expr:
     return Call("F.pad", (x, Lit(tuple(pads), "padding")), named)
 
 
-def _window(x: Expr, picked: Sequence[slice]) -> Expr:
-    """``x[:, 3:8]``."""
+def window(x: Expr, picked: Sequence[slice]) -> Expr:
+    """``x[:, 3:8]``: these parts of the first axes."""
     texts: list[str] = []
     values: list[Expr] = []
     for part in picked:

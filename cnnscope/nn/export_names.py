@@ -9,7 +9,7 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 from cnnscope.nn.export_code import Call
-from cnnscope.nn.export_scopes import Scope
+from cnnscope.nn.export_scopes import ANONYMOUS, Scope
 from cnnscope.ops.base import REGISTRY
 from cnnscope.ops.composite import Composite
 
@@ -56,7 +56,7 @@ def _word(scope: Scope) -> str:
     op = REGISTRY.get(scope.kind)
     if op is not None:
         return op.__name__ if issubclass(op, Composite) else camel(last)
-    if scope.kind in ("", "path", "head"):
+    if scope.kind in ANONYMOUS:
         return camel(last) if not last.isdigit() else "Block"
     return camel(scope.kind) if len(scope.kind) > 1 else f"Block{camel(scope.kind)}"
 

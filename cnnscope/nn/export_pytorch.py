@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from cnnscope import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
-from cnnscope.ir import Graph
+from cnnscope.ir import Graph, Node, Value
 from cnnscope.nn.export_classes import Class, Classes
 from cnnscope.nn.export_code import Call
 from cnnscope.nn.export_forward import class_lines
 from cnnscope.nn.export_modules import Code, code_of, helper_source
 from cnnscope.nn.export_names import Names, camel
-from cnnscope.nn.export_scopes import scopes, unique
+from cnnscope.nn.export_scopes import ANONYMOUS, scopes, unique
+from cnnscope.nn.export_traced import prepared, traced_code
 from cnnscope.nn.modules import TABLE, module_of
 from cnnscope.ops.base import Op, shape_text
 
@@ -31,38 +33,51 @@ _OWN_NAMES = {"Tensor", "OrderedDict"}
 def pytorch_source(graph: Graph) -> str:
     """The file's text. Its last class is the network; its state dict has the keys of ``graph.params``.
 
-    E427 where an op, or how weights are shared, cannot be written: a trace keeps shapes of functions it has no layer
-    for, not their operands.
+    Weights that nothing uses are left out, and the file says so. E427 where an op, or how weights are shared, cannot be
+    written: a trace keeps shapes of functions it has no layer for, not their operands.
     """
+    graph, unused = prepared(graph)
     codes = _codes(graph)
     helpers = [code.helper for code in codes.values() if code.helper]
     root = scopes(graph, codes)
     classes = Classes(graph, codes, Names({*_OWN_NAMES, *helpers, camel(graph.name)}))
     classes.names.taken.discard(camel(graph.name))
     classes.add(root)
-    inputs = _inputs(graph)
     blocks = ["\n".join(class_lines(cls, _docstring(cls))) for cls in classes.classes[:-1]]
     final = classes.classes[-1]
-    blocks.append("\n".join(class_lines(final, _shapes(graph), inputs, graph.outputs, _freezing(graph, codes))))
+    blocks.append("\n".join(class_lines(final, _shapes(graph), _inputs(graph), graph.outputs, _freezing(graph, codes))))
     code = "\n\n\n".join([*helper_source(helpers), *blocks])
-    return f"{_docstring_of_file(graph)}\n\n{_imports(code)}\n\n\n{code}\n"
+    return f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
 
 
 def _codes(graph: Graph) -> dict[str, Code]:
-    strange = [node for node in graph.nodes if not (isinstance(node.op, Op) and type(node.op) in TABLE)]
-    if strange or graph.unused:
-        notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange]
-        notes += [Note(f"nothing uses the weights `{key}`") for key in graph.unused]
-        more = [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
-        hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
-        message = f"`{graph.name}` cannot be written as PyTorch: {len(notes):,} of its parts have no layer of torch's"
-        raise CnnscopeError(Diagnostic("E427", message, notes=(*notes[:_SHOWN], *more), hint=hint))
-    codes = {}
+    codes: dict[str, Code] = {}
+    strange: list[Node] = []
     with torch.device("meta"):
         for node in graph.nodes:
             x = graph.values(node)
-            codes[node.name] = code_of(module_of(node.op, x), x)
+            if isinstance(node.op, Op) and type(node.op) in TABLE:
+                x = tuple(_as_map(value) if "tokens" not in node.op.accepts else value for value in x)
+                code: Code | None = code_of(module_of(node.op, x), x)
+            else:
+                code = traced_code(node, x)
+            if code is None:
+                strange.append(node)
+            else:
+                codes[node.name] = code
+    if strange:
+        notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange[:_SHOWN]]
+        notes += [Note(f"{len(strange) - _SHOWN:,} more")] if len(strange) > _SHOWN else []
+        hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
+        what = f"{len(strange):,} of its ops do not say what they compute"
+        message = f"`{graph.name}` cannot be written as PyTorch: {what}"
+        raise CnnscopeError(Diagnostic("E427", message, notes=tuple(notes), hint=hint))
     return codes
+
+
+def _as_map(value: Value) -> Value:
+    """What a layer for maps takes a tensor of a trace for."""
+    return replace(value, kind="map") if value.kind == "tensor" and len(value.shape) > 2 else value
 
 
 def _inputs(graph: Graph) -> list[str]:
@@ -113,19 +128,24 @@ def _docstring(cls: Class) -> str:
         *names, last = (name for name, _ in cls.body.fields)
         return f"A layer of {', '.join(names)} and {last}." if names else f"A layer of {last}."
     more = f" and {len(others)} more" if others else ""
-    kind = f"The `{first.kind}` block" if first.kind not in ("", "path", "head") else "The block"
+    kind = f"The `{first.kind}` block" if first.kind not in ANONYMOUS else "The block"
     return f"{kind} of `{first.path}`{more}."
 
 
-def _docstring_of_file(graph: Graph) -> str:
+def _docstring_of_file(graph: Graph, unused: Sequence[str]) -> str:
     weights = param_cost(param for param in graph.params.values())
     macs = known(node_costs(graph).values()).macs or 0
     sizes = " and ".join(shape_text(value.features) for value in graph.inputs.values())
-    return (
-        f'"""{graph.name} in PyTorch, written by cnnscope {__version__}.\n\n'
-        f"{weights.params:,} parameters; {macs:,} multiply-accumulates for an input of {sizes}.\n"
-        '"""'
-    )
+    lines = [
+        f"{graph.name} in PyTorch, written by cnnscope {__version__}.",
+        "",
+        f"{weights.params:,} parameters; {macs:,} multiply-accumulates for an input of {sizes}.",
+    ]
+    if unused:
+        owners = list(dict.fromkeys(key.partition(".")[0] for key in unused))
+        shown = ", ".join(f"`{owner}`" for owner in owners[:3]) + (" and others" if len(owners) > 3 else "")
+        lines.append(f"Left out: weights that nothing uses, in {shown}.")
+    return '"""' + "\n".join(lines) + '\n"""'
 
 
 def _shapes(graph: Graph) -> str:

@@ -15,6 +15,9 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.export_modules import Code
 
+ANONYMOUS = ("", "path", "head", "Sequential", "ModuleList", "ModuleDict")
+"""Kinds of scopes that are no more than containers."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -205,14 +208,24 @@ def _joined(path: str, part: str) -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """A name for an attribute, near to ``name`` and not in ``taken``; numbers stay, for `nn.Sequential` has them."""
-    clean = re.sub(r"\W", "_", name.partition("#")[0] if "#" in name else name)
-    if iskeyword(clean) or hasattr(nn.Module, clean) or clean == "training":
-        clean += "_"
-    if clean[:1].isdigit() and not clean.isdigit():
-        clean = f"_{clean}"
+    """A name near to ``name`` without dots, and without the number of a repeated call, that is not in ``taken``."""
+    clean = name.partition("#")[0].replace(".", "_")
     result, count = clean, 2
     while result in taken:
         result, count = f"{clean}_{count}", count + 1
     taken.add(result)
     return result
+
+
+def is_attribute(name: str) -> bool:
+    """Whether a module can have a submodule of this name as an attribute."""
+    return name.isidentifier() and not iskeyword(name) and not hasattr(nn.Module, name) and name != "training"
+
+
+def attribute(name: str) -> str:
+    """The name itself, or one near to it that a module can have as an attribute."""
+    if name.isdigit():
+        return f"layer{name}"
+    clean = re.sub(r"\W", "_", name)
+    clean = clean if not clean[:1].isdigit() else f"_{clean}"
+    return clean if is_attribute(clean) else f"{clean}_"
