@@ -127,6 +127,14 @@ def vit() -> Net:
     return net
 
 
+def grouped() -> Net:
+    """Groups that see different things, told apart again behind the grouped convolution."""
+    net = Net(2, 9, 9)
+    net.conv(4, 1, net.add("concat", "x", net.conv(2, 3, "x", pad=1)), groups=2)
+    net.conv(2, 1, net.add("slice", stop=2))
+    return net
+
+
 def dilated_stack() -> Net:
     net = Net(1, 30)
     for rate in (2, 2, 2):
@@ -134,7 +142,7 @@ def dilated_stack() -> Net:
     return net
 
 
-HAND = [residual, squeeze_excite, shuffle_unit, unet, padding_alone, atrous, decoder, vit, dilated_stack]
+HAND = [residual, squeeze_excite, shuffle_unit, unet, padding_alone, atrous, decoder, vit, grouped, dilated_stack]
 
 
 @pytest.mark.parametrize("local", [False, True])

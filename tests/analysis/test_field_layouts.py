@@ -9,7 +9,7 @@ from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Value
-from cnnscope.ir.reads import Expand, Permute, Reshape, Whole
+from cnnscope.ir.reads import Expand, Permute, Reshape, Taps, Whole
 from cnnscope.ops.attention import Attention
 from cnnscope.ops.generic import Unsupported
 
@@ -153,6 +153,41 @@ def test_axes_that_cannot_be_followed_are_position_dependent() -> None:
     assert exact(net.graph()).box("torn", (0, 0), local=True) == ((0, 1), (0, 1))
 
 
+def test_pieces_of_an_axis_keep_their_places() -> None:
+    """Every eighth of a line, then the channels behind each: no piece may be taken for another."""
+    net = Net(3, 8)
+    net.view(Reshape((1, 3, 4, 2)), Permute((0, 3, 2, 1)), Reshape((1, 2, 12)))
+    field, answers = theoretical(net.graph())[net.last], exact(net.graph())
+    places = [(low, rest) for low in range(2) for rest in range(12)]
+    assert [field.box(place) for place in places] == [answers.box(net.last, place) for place in places]
+    assert field.box((1, 7)) == ((5, 5),)
+
+
+@pytest.mark.parametrize("pick", ["slice", "concat"])
+def test_cells_in_channels_are_united_once_channels_are_handled(pick: str) -> None:
+    net = Net(1, 40)
+    cells = net.add("pixelunshuffle", factor=2)
+    if pick == "slice":
+        net.add("slice", cells, axis=1, stop=1)
+    else:
+        net.add("concat", cells, net.conv(3, 2, "x", stride=2))
+    picked = net.last
+    net.conv(1, 3, picked, pad=1, name="behind")
+    fields, answers = theoretical(net.graph()), exact(net.graph())
+    assert (fields[picked].size, fields["behind"].size, fields["behind"].stride) == ((2,), (6,), (2,))
+    assert fields["behind"].via == ()
+    assert answers.box("behind", (9,), local=True) == (((16, 20),) if pick == "slice" else ((16, 21),))
+
+
+def test_a_torn_piece_is_not_the_whole_image() -> None:
+    net = Net(3, 16)
+    net.view(Reshape((1, 3, 8, 2)), Permute((0, 2, 1, 3)), Reshape((1, 8, 6)), Taps(2, 5, 1, ((0,),)))
+    net.view(Whole((2,), "dense"))
+    field = theoretical(net.graph())[net.last]
+    assert (field.size, field.position_dependent, field.via) == (None, True, ())
+    assert exact(net.graph()).box(net.last, (3,), local=True) == ((6, 7),)
+
+
 # -- joins -------------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +200,16 @@ def test_unequal_strides_are_position_dependent_and_the_exact_analysis_still_ans
     assert (field.size, field.stride, field.position_dependent) == (None, None, True)
     assert field.shortest == (1,)
     assert [exact(net.graph()).box("sum", (o,)) for o in range(4)] == [((0, 0),), ((1, 2),), ((2, 4),), ((3, 6),)]
+
+
+def test_a_window_over_the_whole_map_spread_over_its_positions_depends_on_the_position() -> None:
+    """A 5x5 window on a 5x5 map is local, and stays where it is while the position moves."""
+    net = Net(2, 5, 5)
+    map_ = net.conv(2, 3, "x", pad=1)
+    net.add("reshape", net.add("linear", net.add("flatten", net.conv(2, 5, "x")), out=2), shape=[2, 1, 1])
+    net.add("mul", map_, net.last, name="scaled")
+    assert theoretical(net.graph())["scaled"].position_dependent
+    assert exact(net.graph()).box("scaled", (0, 0), local=True) == ((0, 4), (0, 4))
 
 
 def test_squeeze_excite_keeps_the_local_path() -> None:

@@ -76,11 +76,19 @@ def digits_of(layout: Layout, image: int) -> Iterator[Digit]:
 
 
 def leads(layout: Layout, digit: Digit) -> bool:
-    """Whether this is the most significant digit of its image axis, so that reducing it reaches across the image.
+    """Whether this is the most significant digit of an image axis, so that reducing it reaches across the image.
 
     A higher digit counts even where subsampling has left it one position.
     """
-    return digit.weight == 0 or all(d.weight <= digit.weight for d in digits_of(layout, digit.images[0]))
+    return any(all(d.weight <= digit.weight for d in digits_of(layout, image)) for image in digit.images)
+
+
+def is_map(layout: Layout) -> bool:
+    """Whether the axes behind the first two are the image's, in order, so that axis 1 holds channels."""
+    return len(layout) > 2 and all(
+        axis.images == (i,) and len(axis.digits) == 1 and leads(layout, axis.digits[0])
+        for i, axis in enumerate(layout[2:])
+    )
 
 
 def take(digits: Digits, extent: int) -> tuple[Digits, Digits] | None:

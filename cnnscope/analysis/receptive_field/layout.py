@@ -15,13 +15,14 @@ from cnnscope.analysis.receptive_field.digits import (
     Digit,
     Layout,
     digits_of,
+    is_map,
     joined,
     leads,
     opaque,
     take,
     uniform,
     without,
-)  # fmt: skip
+)
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.analysis.receptive_field.reshape import reshape
 from cnnscope.ir import Shape
@@ -124,6 +125,8 @@ def _taps(layout: Layout, step: Taps) -> Outcome:
         return layout, ()
     if axis.before or axis.after:
         return _taps_between_others(layout, step, axis)
+    if _channels(layout, step.axis):
+        return _united(layout, step.axis, step.size)
     digit = axis.digits[0]
     if len(axis.digits) > 1 or digit.weight == 0:
         return _put(layout, step.axis, opaque(step.size, images)), tuple(map(Unclear, images))
@@ -152,18 +155,21 @@ def _taps_between_others(layout: Layout, step: Taps, axis: Axis) -> Outcome:
 # -- reductions --------------------------------------------------------------------------------------------------------
 
 
-def _reduced(layout: Layout, digits: Iterable[Digit], via: Via) -> tuple[Window, ...] | Global:
+def _reduced(layout: Layout, digits: Iterable[Digit], via: Via) -> tuple[Action, ...]:
     """What it means to read all positions of these digits: windows, or the image once the leading digit is among them.
 
     A digit of weight w and extent e covers low + w * (0 .. e - 1) for each low in 0 .. w - 1, every w * e positions.
     """
-    windows = []
+    actions: list[Action] = []
     for digit in sorted((d for d in digits if d.moves), key=lambda d: -d.weight):
         if leads(layout, digit):
-            return Global(via)
+            return (Global(via),)
         w, turn = digit.weight, digit.weight * digit.extent
-        windows.append(Window(digit.images[0], turn, tuple(tuple(range(low, turn, w)) for low in range(w))))
-    return tuple(windows)
+        if w == 0:
+            actions += map(Unclear, digit.images)
+        else:
+            actions.append(Window(digit.images[0], turn, tuple(tuple(range(low, turn, w)) for low in range(w))))
+    return tuple(actions)
 
 
 def _mix(layout: Layout, step: Mix) -> Outcome:
@@ -175,29 +181,30 @@ def _mix(layout: Layout, step: Mix) -> Outcome:
     if cut is None:
         return _put(layout, step.axis, opaque(step.out, axis.images)), tuple(map(Unclear, axis.images))
     kept, gone = cut
-    effect = _reduced(layout, gone, step.via)
     mixed = Axis(joined((*kept, Digit(step.out // step.groups))) or (Digit(1),))
-    return without(_put(layout, step.axis, mixed), gone), (effect,) if isinstance(effect, Global) else effect
+    return without(_put(layout, step.axis, mixed), gone), _reduced(layout, gone, step.via)
 
 
 def _whole(layout: Layout, step: Whole) -> Outcome:
     gone = [digit for axis in step.axes for digit in layout[axis].digits]
-    effect = _reduced(layout, gone, step.via)
     if step.keep:
         rest = tuple(uniform(1) if i in step.axes and axis.extent > 1 else axis for i, axis in enumerate(layout))
     else:
         rest = tuple(axis for i, axis in enumerate(layout) if i not in step.axes)
-    return without(rest, gone), (effect,) if isinstance(effect, Global) else effect
+    return without(rest, gone), _reduced(layout, gone, step.via)
 
 
 def _spread(layout: Layout, step: Spread) -> Outcome:
-    effect = _reduced(layout, (digit for axis in step.axes for digit in layout[axis].digits), step.via)
-    if isinstance(effect, Global):
-        return layout, (Global(step.via, own=True),)
     actions: list[Action] = []
-    for window in effect:  # read the window, then give every position in it the result
-        low = len(window.taps)
-        actions += [window, Window(window.image, low, tuple((o % low,) for o in range(window.n)))]
+    for action in _reduced(layout, (digit for axis in step.axes for digit in layout[axis].digits), step.via):
+        match action:
+            case Global(via):
+                return layout, (Global(via, own=True),)
+            case Window(image, n, taps):  # read the window, then give every position in it the result
+                low = len(taps)
+                actions += [action, Window(image, low, tuple((o % low,) for o in range(n)))]
+            case _:
+                actions.append(action)
     return layout, tuple(actions)
 
 
@@ -217,12 +224,21 @@ def _expand(layout: Layout, shape: Shape) -> Outcome:
 
 
 def _place(layout: Layout, step: Place) -> Outcome:
-    """Digits that do not lead are channels by now (space to depth); beside other channels they are united."""
     axis = layout[step.axis]
     if not axis.images:
         return _put(layout, step.axis, uniform(step.size)), ()
-    windows = () if axis.before or axis.after else _reduced(layout, axis.digits, "dense")
-    if windows and not isinstance(windows, Global):
-        return without(_put(layout, step.axis, uniform(step.size)), axis.digits), windows
+    if _channels(layout, step.axis):
+        return _united(layout, step.axis, step.size)
     after = axis.after + step.size - step.offset - axis.extent
     return _put(layout, step.axis, Axis(axis.digits, axis.before + step.offset, after)), ()
+
+
+def _channels(layout: Layout, axis: int) -> bool:
+    """Whether the digits here are channels by now, as behind space to depth."""
+    return axis == 1 and is_map(layout) and not any(leads(layout, d) for d in layout[axis].digits if d.images)
+
+
+def _united(layout: Layout, axis: int, size: int) -> Outcome:
+    """Channels are not told apart once some are picked or stand beside others."""
+    digits = layout[axis].digits
+    return without(_put(layout, axis, uniform(size)), digits), _reduced(layout, digits, "dense")

@@ -150,9 +150,7 @@ def _along(path: Path, reach: _Reach, memo: dict[tuple[QuasiAffine, Window], Qua
     return _Reach(_acted(reach.maps, actions, memo), _acted(reach.shortest, actions, memo), via)
 
 
-def _acted(
-    maps: Maps, actions: Iterable[Action], memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None]
-) -> Maps:
+def _acted(maps: Maps, actions: Iterable[Action], memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None]) -> Maps:
     result = list(maps)
     for action in actions:
         if isinstance(action, Unclear):

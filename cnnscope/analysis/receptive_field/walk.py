@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from cnnscope.analysis.receptive_field.digits import Layout, seed, shape_of
+from cnnscope.analysis.receptive_field.digits import Layout, is_map, seed, shape_of
 from cnnscope.analysis.receptive_field.layout import Action, Elsewhere, Global, follow, join
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.ir.reads import Expand, Step
@@ -60,9 +60,8 @@ def positions(value: Value, layout: Layout) -> tuple[int, ...]:
 
     A tensor whose axes from the third on are the image's, in order, is as good as a map.
     """
-    spatial = tuple(range(FIRST, len(value.shape)))
-    if value.kind == "map" or (layout and spatial and all(layout[a].images == (a - FIRST,) for a in spatial)):
-        return spatial
+    if value.kind == "map" or is_map(layout):
+        return tuple(range(FIRST, len(value.shape)))
     if value.kind == "tokens":
         return tuple(range(1, len(value.shape) - 1))
     return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))

@@ -110,9 +110,7 @@ def effective_size(flow: Flow) -> float:
     return float(np.count_nonzero(flow >= (1 - TWO_SIGMA) * flow.max()) ** (1 / flow.ndim))
 
 
-def _flows(
-    graph: Graph, layer: str, position: Sequence[int] | None, local: bool, weighed: bool
-) -> dict[str, Flow]:
+def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool, weighed: bool) -> dict[str, Flow]:
     target = find(graph, layer)
     result: dict[str, Flow] = {}
     for rank, sources in images(graph).items():
