@@ -24,7 +24,7 @@ def _shortcut(*names: str) -> Callable[[Callable[..., Tensor | None]], Callable[
 
 
 def _each(n: int | Sequence[int]) -> Sequence[int]:
-    return (n, n) if isinstance(n, int) else n
+    return (n, n) if isinstance(n, int) else (n[0], n[-1])
 
 
 def _plain(x: Any) -> bool:
@@ -120,10 +120,11 @@ def conv2d(
 @_shortcut("cat")
 def cat(parts: Sequence[Tensor], axis: int = 0) -> Tensor | None:
     first = parts[0]
-    rest = [*first.shape]
-    axis %= max(first.dim(), 1)
+    if not -first.dim() <= axis < first.dim():
+        return None
+    rest, axis = [*first.shape], axis % first.dim()
     for t in parts:
-        fits = _plain(t) and t.dim() == len(rest) > axis and t.dtype == first.dtype
+        fits = _plain(t) and t.dim() == len(rest) and t.dtype == first.dtype
         if not fits or any(n != m for i, (n, m) in enumerate(zip(t.shape, rest, strict=True)) if i != axis):
             return None
     rest[axis] = sum(t.shape[axis] for t in parts)
