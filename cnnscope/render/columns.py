@@ -142,7 +142,10 @@ FIGURES: dict[str, Figure] = {
         "live", "bytes of all activations alive while it runs", lambda r: r.peak_bytes,
         lambda s: f"peak {numbers.binary(s.peak_activation_bytes)}",
     ),
-    "rf": _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
+    "rf": replace(
+        _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
+        text=lambda row, _: fields.reach_text(row.receptive_field) if row.receptive_field else ABSENT,
+    ),
     "rf_stride": _field("stride", "input pixels between neighbouring units", fields.stride_text),
     "rf_padding": _field("padding", "input pixels before the image that the first unit reads", fields.padding_text),
     "rf_centre": _field("centre", "centre of the first unit's field; pixel 0 has its centre at 0", fields.centre_text),

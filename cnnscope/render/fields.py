@@ -35,6 +35,20 @@ def size_text(field: Field) -> str:
     return "x".join(str(high) if low == high else f"{low}-{high}" for low, high in axes)
 
 
+def reach_text(field: Field) -> str:
+    """`size_text`, and whether global paths add the rest of the image: ``16x16 + image``."""
+    return size_text(field) + (f" + {WHOLE_IMAGE}" if field.size is not None and field.via else "")
+
+
+def extent_text(field: Field | None) -> str:
+    """How far the units of a whole network see along local paths, in words."""
+    if field is None:
+        return ABSENT
+    if field.size is None:
+        return "differs from position to position" if field.position_dependent else size_text(field)
+    return f"{size_text(field)} at most, along local paths"
+
+
 def stride_text(field: Field) -> str:
     """Pixels between neighbouring units, per axis."""
     return _joined(field.stride)

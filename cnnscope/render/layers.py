@@ -10,7 +10,7 @@ from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
-from cnnscope.render.fields import Exact, field_record, size_text
+from cnnscope.render.fields import Exact, extent_text, field_record
 from cnnscope.render.grouping import enclosing, table_lines
 from cnnscope.render.result import Cell, Result, header
 from cnnscope.render.table import Column, Line, Table
@@ -124,7 +124,7 @@ class LayerReport(Result):
             f"compute      {lower}{count(costs.macs)} MACs, {lower}{count(costs.flops)} FLOPs an image",
             f"activations  {binary(costs.activation_bytes)}, of which {binary(self.summary.peak_activation_bytes)} "
             f"are alive at the peak (batch {self.batch})",
-            f"RF           {size_text(field) if field else numbers.ABSENT} at most, along local paths",
+            f"RF           {extent_text(field)}",
             "",
         ]
 
