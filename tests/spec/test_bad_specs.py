@@ -33,7 +33,8 @@ def test_corpus_is_complete() -> None:
     assert {path.stem for path in BAD.glob("*.txt")} == set(NAMES)
     codes = set(re.findall(r"^(E\d+)", "\n".join(path.read_text() for path in BAD.glob("*.txt")), re.MULTILINE))
     documented = set(re.findall(r"^\| (E[123]\d\d) ", DOCS.read_text(), re.MULTILINE))
-    assert documented == codes | {"E109"}, "E109 is about files, see below"
+    elsewhere = {"E109", "E306", "E307"}  # files, see below; and two of the exact receptive fields'
+    assert documented == codes | elsewhere
 
 
 def test_a_place_points_into_the_file_that_was_read() -> None:
