@@ -166,7 +166,7 @@ class _Softmax(Op):
         return 5 * x[0].numel
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        return ((Spread((self.along(x[0]),), "norm-statistics"),),)
+        return ((Spread((self.along(x[0]),), "attention"),),)
 
     cases = (*_SAME, Case(x=(3, 4, 5), args={"axis": 2}, shape=(3, 4, 5)),
              Case(x=(3, 4, 5), args={"axis": -1}, shape=(3, 4, 5)))  # fmt: skip
