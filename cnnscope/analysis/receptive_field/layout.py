@@ -6,7 +6,7 @@ a layout through a step and says, as actions, what becomes of the map of an imag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -96,13 +96,22 @@ def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outc
         if len(candidates) > 1:
             unclear |= {image for axis in candidates for image in axis.images}
         candidates = candidates or {layout[i] for layout in layouts if layout[i].images}
-        images = {image for axis in candidates for image in axis.images}
-        axes.append(candidates.pop() if len(candidates) == 1 else opaque(extent, images))
+        axes.append(_either(candidates, extent))
     result = tuple(axes)
     for image in {image for axis in result for image in axis.images}:
         if any(_moving(layout, image) != _moving(result, image) for layout in mapped):
             unclear.add(image)
     return result, tuple(map(Unclear, sorted(unclear)))
+
+
+def _either(candidates: Collection[Axis], extent: int) -> Axis:
+    """One axis for what different tensors have there. A piece of one image axis stays as significant as it was."""
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    images = {image for axis in candidates for image in axis.images}
+    if len(images) == 1 and all(len(axis.digits) == 1 for axis in candidates):
+        return Axis((Digit(extent, tuple(images), max(axis.digits[0].weight for axis in candidates)),))
+    return opaque(extent, images)
 
 
 def _moving(layout: Layout, image: int) -> list[Digit]:
