@@ -17,8 +17,10 @@ from cnnscope.ops.movement import Identity
 from cnnscope.render.diagram import layout, picture
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
+from cnnscope.render.diagram.paper import anatomies, paper
 from cnnscope.render.diagram.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
 from cnnscope.render.diagram.text import to_json, to_mermaid
+from cnnscope.render.diagram.tikz import escape
 from cnnscope.render.diagram.volumes import volumes
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
@@ -215,3 +217,57 @@ def test_overview_of_resnet152_fits_a_page_in_readable_type() -> None:
     assert smallest * float(scale[1]) >= 7
 
 
+
+
+@pytest.mark.parametrize(("network", "distinct"), [("resnet152", 8), ("densenet121", 4), ("vgg16", 0), ("resnet18", 7)])
+def test_the_paper_view_has_one_anatomy_for_each_distinct_block(network: str, distinct: int) -> None:
+    graph = api.load(network).graph
+    overview = diagram(graph)
+    parts = list(anatomies(graph, overview))
+    assert len(parts) == distinct
+    for box, part in parts:
+        assert sum(inner.cost.params for inner in part.boxes) * box.count == box.cost.params or box.growth
+    figure = paper(graph)
+    assert len({box.id for box in figure.boxes}) == len(figure.boxes), "no two boxes share a name"
+    assert len(figure.boxes) == len(overview.boxes) + sum(len(part.boxes) for _, part in parts)
+
+
+@pytest.mark.parametrize("form", picture.FORMATS)
+def test_the_paper_view_is_drawn_in_every_format(form: str) -> None:
+    graph = api.load("resnet18").graph
+    first, second = (picture.paper_picture(graph, form, Options()) for _ in range(2))
+    assert first == second
+    assert len(first) > 1000
+
+
+def test_tikz_has_every_box_and_balanced_braces() -> None:
+    content, _ = picture.picture(api.load("resnet18").graph, "tex", "overview", Options())
+    source = content.decode()
+    boxes = figure("resnet18").boxes
+    assert source.count(r"\bfseries]") == len(boxes)
+    assert source.count(r"\draw[->") == len(boxes) - 1
+    bare = re.sub(r"\\[{}]", "", source)
+    assert bare.count("{") == bare.count("}")
+    assert source.isascii()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_latex_sets_hostile_names_as_they_are(name: str) -> None:
+    shown = escape(name)
+    assert shown.isascii()
+    assert not re.search(r"(?<!\\)[&%$#_](?!\\?times)", shown.replace(r"$\times$", "").replace(r"$\cdot$", ""))
+
+
+def test_without_fonts_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = layout.find_spec
+    monkeypatch.setattr(layout, "find_spec", lambda name: None if name == "matplotlib" else real(name))
+    with pytest.raises(CnnscopeError) as caught:
+        layout.draw("digraph {a}", "svg")
+    assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].hint) == ("E603", "pip install matplotlib")
+
+
+@pytest.mark.parametrize("level", picture.LEVELS)
+def test_densenet201_is_drawn_at_every_level_without_simplification(level: picture.DetailLevel) -> None:
+    content, drawn = picture.picture(api.load("densenet201").graph, "svg", level, Options())
+    assert drawn == level
+    assert ElementTree.fromstring(content).tag.endswith("svg")
