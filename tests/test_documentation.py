@@ -153,3 +153,14 @@ def test_links_lead_somewhere() -> None:
     for document in (README, *sorted((ROOT / "docs").glob("*.md"))):
         for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), (document.name, link)
+
+
+def test_every_error_code_is_explained() -> None:
+    raised = set()
+    for path in (ROOT / "cnnscope").rglob("*.py"):
+        raised |= set(re.findall(r'"(E\d{3})"', path.read_text(encoding="utf-8")))
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"E\d{3}", text))
+    for first, last in re.findall(r"E(\d{3}) to E(\d{3})", text):
+        explained |= {f"E{code}" for code in range(int(first), int(last) + 1)}
+    assert raised <= explained, sorted(raised - explained)
