@@ -10,8 +10,8 @@ from cnnscope.ir.graph import Shape, Value
 from cnnscope.ir.reads import Expand, Mix, Step, Taps, Via, Whole
 from cnnscope.ops.base import Category, Op
 from cnnscope.ops.conv import Conv, TransposedConv
-from cnnscope.ops.generic import Traced, broadcast, kind_of
 from cnnscope.ops.linear import Linear
+from cnnscope.ops.traced import Traced, broadcast, kind_of
 
 
 class MatMul(Traced, tag="matmul", category="linear"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -16,11 +15,20 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
-from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
+from cnnscope.errors import CnnscopeError, Diagnostic
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
-from cnnscope.sources import torch_maps, torch_movement, torch_pointwise, torch_products, torch_weights  # noqa: F401
+from cnnscope.sources import (  # noqa: F401  # each fills the table of rules
+    torch_indexing,
+    torch_maps,
+    torch_movement,
+    torch_pointwise,
+    torch_products,
+    torch_weights,
+)  # fmt: skip
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch_guard import untouched
+from cnnscope.sources.torch_inputs import Feed, make_inputs
 from cnnscope.sources.torch_trace import Trace
 from cnnscope.sources.torch_user_code import user_frames
 
@@ -67,7 +75,7 @@ def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
 ) -> tuple[Graph | None, str | None]:
     """The graph, or None and the function that read values this run does not have."""
-    with torch.random.fork_rng(devices=[]), _untouched(module), ExitStack() as stack:
+    with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         feeds = make_inputs(module, inputs, real=real)
         recorder = Trace(module, real=real)
@@ -127,54 +135,6 @@ def _check(module: nn.Module) -> None:
             )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """An argument of ``forward``."""
-
-    name: str
-    tensor: Tensor
-    keyword: bool
-
-
-def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
-    """Batch-1 tensors of these sizes as ``forward`` takes them; E434 if it takes others.
-
-    On meta, or if ``real`` with normal random numbers (zeros where they are integers, as they may be indices).
-    """
-    accepted = inspect.signature(module.forward).parameters
-    wanted = [p for p in accepted.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    named = [size.name for size in sizes if size.name]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-    for name in named:
-        if name not in accepted and not open_ended:
-            known = f"it takes {_listed(accepted)}"
-            raise CnnscopeError.of(
-                "E434", f"`{type(module).__name__}` has no input `{name}`", hint=did_you_mean(name, accepted) or known
-            )
-    missing = [p.name for p in wanted if p.name not in named][len(sizes) - len(named) :]
-    if missing:
-        takes = f"`{type(module).__name__}` takes {_listed(p.name for p in wanted)}"
-        examples = [f"--input {p.name}=3x224x224" for p in wanted] if len(wanted) > 1 else ["--input 3x224x224"]
-        hint = f"for instance `{' '.join(examples)}`, or `{wanted[0].name}=128:int64` for indices"
-        raise CnnscopeError.of("E434", f"{takes}; no size is given for {_listed(missing)}", hint=hint)
-    default = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return [Feed(size.name or "input", _tensor(size, default, real), bool(size.name)) for size in sizes]
-
-
-def _tensor(size: InputSize, default: torch.dtype, real: bool) -> Tensor:
-    dtype = getattr(torch, size.dtype) if size.dtype else default
-    shape = (1, *size.shape)
-    if not real:
-        return torch.empty(shape, dtype=dtype, device="meta")
-    if not dtype.is_floating_point:
-        return torch.zeros(shape, dtype=dtype)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def _with_values(module: nn.Module, reads: str, rebuild: Build | None) -> nn.Module:
     """A copy on the CPU whose weights have values; E437 if they cannot be had."""
     tensors = (*module.parameters(), *module.buffers())
@@ -193,48 +153,6 @@ def _no_values(module: nn.Module, reads: str, reason: str) -> CnnscopeError:
 
 
 # -- the run -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _untouched(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is as it was: mode, hooks, buffers, attributes."""
-    kept = [(m, dict(m.__dict__), _containers(m)) for m in module.modules()]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    try:
-        torch.backends.mha.set_fastpath_enabled(False)  # attention as one opaque call
-        for m, _, _ in kept:
-            m.__dict__["training"] = False  # not eval(): a module may do more there than set its mode
-        with _eager():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        for m, attributes, containers in kept:
-            m.__dict__.clear()
-            m.__dict__.update(attributes)
-            for container, content in containers:
-                _refill(container, content)
-
-
-def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
-    """Dicts, lists and sets among a module's attributes, each with what is in it."""
-    found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
-    return [(value, tuple(value.items() if isinstance(value, dict) else value)) for value in found]
-
-
-def _refill(container: Any, content: tuple[Any, ...]) -> None:
-    if container or content:
-        container.clear()
-        (container.extend if isinstance(container, list) else container.update)(content)
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Compiled parts run as they were written. Only where something was compiled, as asking is not cheap."""
-    if "torch._dynamo" in sys.modules:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
-        yield
 
 
 @contextmanager
@@ -283,7 +201,8 @@ def _values_read(error: Exception) -> str | None:
     text = str(error)
     if not any(words in text for words in ("meta", "unallocated storage", "incompatible tensor type")):
         return None
-    return next((function for function in ("numpy", "tolist", "set_data") if function in text), type(error).__name__)
+    known = (function for function in ("numpy", "tolist", "set_data") if function in text)
+    return next(known, "a function without a rule for shapes")
 
 
 def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:
@@ -292,7 +211,7 @@ def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str
     kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
     place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
     given = ", ".join(shape_text(tuple(feed.tensor.shape[1:])) for feed in feeds)
-    reason = str(error).strip().split("\n")[0] or "no reason given"
+    reason = str(error).strip().split("\n")[0].rstrip(".") or "no reason given"
     if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
         reason = f"{type(error).__name__}: {reason}"
     places = list(user_frames(error.__traceback__))

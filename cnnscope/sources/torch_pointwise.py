@@ -11,7 +11,8 @@ from torch import Tensor
 from cnnscope.ops import activation as act
 from cnnscope.ops import merge, regularization
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Constant, Elementwise, Scan, broadcast
+from cnnscope.ops.generic import Constant, Elementwise, Scan
+from cnnscope.ops.traced import broadcast
 from cnnscope.sources.torch_lowering import instead, records, tensors
 from cnnscope.sources.torch_recording import dtype_name
 
@@ -119,7 +120,7 @@ def elementwise(trace: Trace, out: Tensor, fn: str, operands: Sequence[Any]) -> 
     """Records a function of single elements. Constants among its operands are no inputs: they are part of it."""
     inputs = [t for t in operands if isinstance(t, Tensor) and trace.tracked(t)]
     constants = [t for t in operands if isinstance(t, Tensor) and not trace.tracked(t)]
-    keys = [key for t in constants for key in trace.constant_keys(t)]
+    keys = [key for t in constants for key in trace.constants.keys(t)]
     shape, stretched = tuple(out.shape), broadcast([tuple(t.shape) for t in inputs])
     dtype = dtype_name(out) if out.dtype != inputs[0].dtype else None
     op = Elementwise(fn, shape if stretched != shape else (), dtype)
@@ -171,7 +172,7 @@ def fill(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> Non
     "new_ones", "new_full", "new_empty", "new_empty_strided",
 )  # fmt: skip
 def constant_like(trace: Trace, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return trace.constant(trace.make(func, (x, *args), kwargs))
+    return trace.constants.add(trace.constants.make(func, (x, *args), kwargs))
 
 
 def _cumulative(fn: str) -> Any:

@@ -3,8 +3,8 @@
 `Trace` sees every ATen call of a forward pass before it runs. Tensors are of three sorts. *Tracked* ones depend on the
 input or on a parameter: they live on the meta device, and each call on them becomes a node by the rules of
 `cnnscope.sources.torch_lowering`. *Parameters* and buffers are never computed with or written to; a call gets a meta
-twin in their place. Whatever depends on neither (masks, grids of coordinates) is a *constant*: it is computed for real,
-so that code which reads its values works, and becomes a node only where a tracked call takes it.
+twin in their place. Whatever depends on neither is a *constant* (`cnnscope.sources.torch_constants`) and becomes a node
+only where a tracked call takes it.
 
 The run is in inference mode, in which torch shows whole functions (linear, layer_norm, scaled_dot_product_attention)
 and not the kernels they are made of.
@@ -24,15 +24,14 @@ from cnnscope.errors import ShapeError
 from cnnscope.ir import Kind, Shape, Value
 from cnnscope.ir.reads import Taps
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View, kind_of
+from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
+from cnnscope.ops.traced import kind_of
+from cnnscope.sources.torch_constants import META, Constants
 from cnnscope.sources.torch_lowering import Lowering, lowering, tensors, unsupported
 from cnnscope.sources.torch_recording import Recording, dtype_name
 from cnnscope.sources.torch_views import inverse, share_memory
 
-LARGEST_CONSTANT = 2**24
-"""Elements of a constant that is still computed for real; a larger one has no values."""
-_META, _CPU = torch.device("meta"), torch.device("cpu")
 _MAPS = frozenset({"conv", "pool", "resize"})
 """Categories whose output certainly is a map."""
 
@@ -52,6 +51,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.real = real
         self.recording = Recording(module)
+        self.constants = Constants(self.key, self._to_meta)
         self.data_dependent: str | None = None
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
         self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
@@ -59,10 +59,6 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
-        self._constant_views: dict[int, tuple[Tensor, Lowering, Sequence[Any], Mapping[str, Any]]] = {}
-        self._constant_keys: dict[int, tuple[str, ...]] = {}
-        self._constants: set[int] = set()
-        self._copies: dict[int, Tensor] = {}
         self._twins: dict[int, Tensor] = {}
         self._alive: list[Any] = []  # all of the above go by id, which is a tensor's own only while it lives
 
@@ -72,7 +68,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         kwargs = kwargs or {}
         rule = lowering(func)
         if not any(map(self.tracked, tensors(args, kwargs))):
-            return self._constant_call(func, rule, args, kwargs)
+            if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
+                raise self.depends_on_data(rule.name)
+            return self.constants.call(func, rule, args, kwargs)
         if rule.instead is not None:
             return rule.instead(self, func, *args, **kwargs)
         if rule.dynamic and not self.real:
@@ -116,86 +114,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             return a if a.is_meta else self._twin(a)
         if isinstance(a, (list, tuple)):
             return [self._to_meta(item) for item in a]
-        return _META if isinstance(a, torch.device) else a
+        return META if isinstance(a, torch.device) else a
 
     def _twin(self, t: Tensor) -> Tensor:
         if id(t) not in self._twins:
             with torch.inference_mode(False):  # a view of it is taken for a view of `t`, which is no inference tensor
-                self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=_META)
+                self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META)
             self._alive.append(t)
         return self._twins[id(t)]
-
-    # -- constants --------------------------------------------------------------------------------------------------
-
-    def _constant_call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
-        given = list(tensors(args, kwargs))
-        target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
-        if isinstance(target, Tensor):
-            self._own(target)
-        if rule.dynamic and any(t.is_meta for t in given):
-            raise self.depends_on_data(rule.name)
-        out = self._compute(func, args, kwargs)
-        if isinstance(target, Tensor):
-            return target
-        borrowed = [t for t in given if self._borrowed(t) and self._is_seen_through(out, t)]
-        if borrowed:
-            for t in borrowed:
-                self._own(t)
-            out = self._compute(func, args, kwargs)
-        keys = tuple(dict.fromkeys(key for t in given for key in self.constant_keys(t)))
-        for t in tensors((out,), {}):
-            self.constant(t)
-            if keys:
-                self._constant_keys[id(t)] = keys
-            if rule.view and isinstance(out, Tensor) and t is not args[0]:
-                self._constant_views[id(t)] = (args[0], rule, args[1:], kwargs)
-        return out
-
-    def _borrowed(self, t: Tensor) -> bool:
-        """Whether its memory belongs to the model, not to this run."""
-        return id(t) not in self._constants and id(t) not in self._copies
-
-    @staticmethod
-    def _is_seen_through(out: Any, t: Tensor) -> bool:
-        return any(share_memory(t, o) for o in tensors((out,), {}))
-
-    def _own(self, t: Tensor) -> None:
-        """From here on this run uses a copy in its place: nothing of the model is ever written to."""
-        if self._borrowed(t):
-            with torch.inference_mode(False):  # as for twins
-                self._copies[id(t)] = t.detach().clone()
-            self._alive.append(t)
-
-    def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
-        args = [self._owned(a) for a in args]
-        kwargs = {name: self._owned(a) for name, a in kwargs.items()}
-        given = list(tensors(args, kwargs))
-        if any(t.is_meta for t in given):
-            return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
-        if not given and "device" in kwargs:
-            return self.make(func, args, kwargs)
-        return func(*map(_to_cpu, args), **{name: _to_cpu(a) for name, a in kwargs.items()})
-
-    def _owned(self, a: Any) -> Any:
-        if isinstance(a, Tensor):
-            return self._copies.get(id(a), a)
-        return [self._owned(item) for item in a] if isinstance(a, (list, tuple)) else a
-
-    def make(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large for that."""
-        size = func(*args, **{**kwargs, "device": _META})
-        return size if size.numel() > LARGEST_CONSTANT else func(*args, **{**kwargs, "device": _CPU})
-
-    def constant(self, t: Tensor) -> Tensor:
-        """Marks a tensor of this run as a constant."""
-        self._constants.add(id(t))
-        self._alive.append(t)
-        return t
-
-    def constant_keys(self, t: Tensor) -> tuple[str, ...]:
-        """Keys of the buffers a constant was computed from."""
-        key = self.key(t)
-        return (key,) if key else self._constant_keys.get(id(t), ())
 
     # -- which node a tensor is -------------------------------------------------------------------------------------
 
@@ -203,7 +129,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         """Whether it depends on the input or a parameter."""
         if id(t) in self._nodes or id(t) in self._parameters:
             return True
-        view = self._constant_views.get(id(t))
+        view = self.constants.views.get(id(t))
         return view is not None and self.tracked(view[0])
 
     def key(self, t: Tensor | None) -> str | None:
@@ -240,13 +166,13 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return place
 
     def _late_node(self, t: Tensor) -> int:
-        view = self._constant_views.get(id(t))
+        view = self.constants.views.get(id(t))
         if view is not None and self.tracked(view[0]):
             self._record_view(t)
             return self._nodes[id(t)]
         shape, dtype, key = tuple(t.shape), dtype_name(t), self.key(t)
         if key is None:
-            keys = {f"value{i}": k for i, k in enumerate(self.constant_keys(t))}
+            keys = {f"value{i}": k for i, k in enumerate(self.constants.keys(t))}
             constant = Constant(shape, dtype)
             return self._remember(t, self.recording.append(constant, (), constant.output(()), "constant", keys))
         if key not in self._parameter_nodes:
@@ -256,7 +182,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return self._parameter_nodes[key]
 
     def _record_view(self, t: Tensor) -> None:
-        parent, rule, args, kwargs = self._constant_views[id(t)]
+        parent, rule, args, kwargs = self.constants.views[id(t)]
         if rule.record is None:
             unsupported(self, t, rule.name, [parent])
         else:
@@ -329,7 +255,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         written = self.node(t)
         if id(t) in self._aliases:
             self._remember(self._aliases[id(t)], written)
-        if id(t) not in self._views and id(t) in self._constant_views:
+        if id(t) not in self._views and id(t) in self.constants.views:
             self._record_view(t)
             self._nodes[id(t)] = written
         if id(t) not in self._views or isinstance(self.recording.drafts[written].op, View):
@@ -360,7 +286,3 @@ def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:
     except ShapeError:
         return None
     return value if value.shape == shape else None
-
-
-def _to_cpu(a: Any) -> Any:
-    return _CPU if isinstance(a, torch.device) else a

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cnnscope.ir import Value
 from cnnscope.ir.reads import Permute, Reshape, Step, Taps
-from cnnscope.ops.generic import moved
+from cnnscope.ops.traced import moved
 
 
 def share_memory(a: Tensor, b: Tensor) -> bool:

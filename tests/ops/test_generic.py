@@ -11,7 +11,6 @@ from cnnscope.ir import Shape, Value
 from cnnscope.ir.reads import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
 from cnnscope.ops import REGISTRY, Op
 from cnnscope.ops.generic import (
-    TRACED,
     Constant,
     Elementwise,
     Embedding,
@@ -23,13 +22,11 @@ from cnnscope.ops.generic import (
     Reduce,
     Scan,
     Select,
-    Traced,
     Unsupported,
     View,
-    broadcast,
-    moved,
 )  # fmt: skip
 from cnnscope.ops.product import ComputedConv, ComputedLinear, MatMul, Recurrent, ScaledDotProduct
+from cnnscope.ops.traced import TRACED, Traced, broadcast, moved
 
 MAP = Value((1, 4, 6, 5))
 ROWS = Value((1, 7, 8), kind="tensor")

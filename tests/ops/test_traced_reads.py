@@ -110,6 +110,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "unbind": (lambda x: torch.stack(x.unbind(2)[1:], 1), (2, 3, 2)),
     "expand": (lambda x: x.mean(1, keepdim=True).expand(-1, 4, -1), (2, 3)),
     "flip": (lambda x: x.flip(2, 3), (1, 3, 4)),
+    "quarter turns": (lambda x: torch.cat([x.rot90(k, (2, 3)).flatten(1) for k in range(-1, 4)], 1), (1, 3, 2)),
     "roll": (lambda x: x.roll((1, -2), (2, 3)), (2, 3, 4)),
     "roll of all": (lambda x: x.roll(2), (2, 3)),
     "repeat": (lambda x: x.repeat(1, 2, 3), (2, 3)),

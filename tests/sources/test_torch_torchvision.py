@@ -97,7 +97,7 @@ def _fields_of_joins(graph: Any) -> list[Any]:
         ("torchvision:resnet18?weights=DEFAULT", "E432",
          "`weights` would download weights, which an architecture does not need", "leave `weights` out"),
         ("torchvision:r3d_18", "E434", "`VideoResNet` takes `x`; no size is given for `x`",
-         "for instance `--input 3x224x224`, or `x=128:int64` for indices"),
+         "for instance `--input 3x224x224`, or `128:int64` for indices"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("torchvision")

@@ -185,7 +185,7 @@ def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
     axes = positions(value, layout)
     maps, shortest = reach.maps, reach.shortest
     channels = tuple(i for i in range(len(layout)) if i not in axes)
-    if any(digit.moves for i in channels for digit in layout[i].digits):
+    if maps and any(digit.moves for i in channels for digit in layout[i].digits):
         layout, actions = follow(layout, Whole(channels, "dense"))  # a unit is all its channels
         if any(isinstance(action, Global) for action in actions):
             actions = tuple(map(Unclear, range(len(maps))))
