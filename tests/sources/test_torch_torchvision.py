@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,12 +15,14 @@ from torchvision_published import MODELS
 
 from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.receptive_field import theoretical
+from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import load
 from cnnscope.sources.inputs import parse_inputs
 from cnnscope.sources.torch_build import build
 from cnnscope.sources.torch_libraries import torchvision as recipe_of
+from cnnscope.sources.torch_module import from_module
 
 OTHERS = {
     "fcn_resnet50": ("3x64x64",), "deeplabv3_mobilenet_v3_large": ("3x96x64",),
@@ -82,6 +85,49 @@ def test_the_zoo_and_torchvision_agree_on_resnet50() -> None:
     a, b = known(node_costs(ours).values()), known(node_costs(theirs).values())
     assert (a.macs, a.flops, a.params, a.buffers) == (b.macs, b.flops, b.params, b.buffers)
     assert _fields_of_joins(ours) == _fields_of_joins(theirs)
+
+
+@pytest.mark.usefixtures("torchvision")
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [("resnet18", 16), ("shufflenet_v2_x0_5", 40), pytest.param("googlenet", 9, marks=pytest.mark.slow)],
+)
+def test_exact_fields_of_traced_networks_are_autograds(name: str, every: int) -> None:
+    module = recipe_of(name, {}).make()
+    graph = from_module(module, parse_inputs(["3x64x64"]))
+    found = exact(graph)
+    layers = dict(_monotone(module).named_modules())
+    rows = [row for row, _ in graph.layers() if row in layers and graph.node(row).output.kind == "map"][3::every]
+    outputs: dict[str, Tensor] = {}
+    for row in rows:
+        layers[row].register_forward_hook(lambda m, args, out, row=row: outputs.setdefault(row, out))
+    x = torch.rand(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    module(x)
+    for row in rows:
+        height, width = outputs[row].shape[2:]
+        for position in {(0, 0), (height // 2, width // 3), (height - 1, width - 1)}:
+            (gradient,) = torch.autograd.grad(outputs[row][0, :, *position].sum(), x, retain_graph=True)
+            touched = gradient[0].ne(0).any(0)
+            lines = (touched.any(1).nonzero(), touched.any(0).nonzero())
+            expected = tuple((int(line.min()), int(line.max())) for line in lines)
+            assert found.box(row, position, local=False) == expected, (row, position)
+
+
+def _monotone(module: nn.Module) -> nn.Module:
+    """No path cancels or dies: positive weights, no activations, means for maxima."""
+    for m in module.modules():
+        if isinstance(m, nn.ReLU):
+            m.forward = lambda x: x  # type: ignore[method-assign]  # on purpose
+        if isinstance(m, nn.MaxPool2d):
+            window = (m.kernel_size, m.stride, m.padding, m.ceil_mode)
+            m.forward = partial(_mean, window=window)  # type: ignore[method-assign]  # on purpose
+        for parameter in m.parameters(recurse=False):
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    return module.eval().double()
+
+
+def _mean(x: Tensor, window: Any) -> Tensor:
+    return nn.functional.avg_pool2d(x, *window)
 
 
 def _fields_of_joins(graph: Any) -> list[Any]:
