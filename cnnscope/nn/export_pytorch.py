@@ -17,8 +17,9 @@ from cnnscope.nn.export_code import Call
 from cnnscope.nn.export_forward import class_lines
 from cnnscope.nn.export_modules import Code, code_of, helper_source
 from cnnscope.nn.export_names import Names, camel
+from cnnscope.nn.export_prepare import prepared
 from cnnscope.nn.export_scopes import ANONYMOUS, scopes, unique
-from cnnscope.nn.export_traced import prepared, traced_code
+from cnnscope.nn.export_traced import traced_code
 from cnnscope.nn.modules import TABLE, module_of
 from cnnscope.ops.base import Op, shape_text
 

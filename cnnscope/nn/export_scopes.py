@@ -11,11 +11,12 @@ from keyword import iskeyword
 
 from torch import nn
 
+from cnnscope.analysis.structure import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.export_modules import Code
 
-ANONYMOUS = ("", "path", "head", "Sequential", "ModuleList", "ModuleDict")
+ANONYMOUS = {"", "path", "head"} | CONTAINERS
 """Kinds of scopes that are no more than containers."""
 
 

@@ -30,7 +30,7 @@ def expand(spec: Spec) -> str:
     rows = _Rows(graph)
     lines = ["cnnscope: 1", f"name: {yaml(spec.name)}"]
     lines += [f"{key}: {yaml(value)}" for key, value in _metadata(spec).items() if value]
-    lines += _inputs(graph)
+    lines += inputs(graph)
     lines += ["layers:", *(f"  - {line}" for line in _layers(rows, training_only=False))]
     lines += _heads(spec, rows)
     partly = _partly_frozen(graph)
@@ -46,7 +46,8 @@ def _metadata(spec: Spec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _inputs(graph: Graph) -> Iterator[str]:
+def inputs(graph: Graph) -> Iterator[str]:
+    """The lines that state the inputs' shapes, as their author writes shapes."""
     shapes = {name: _input(value, graph.layout) for name, value in graph.inputs.items()}
     if list(shapes) == ["input"]:
         yield f"input: {yaml(shapes['input'])}"
@@ -175,7 +176,7 @@ def arguments(node: Node) -> dict[str, Any]:
     for name, (kind, default) in REGISTRY[node.op.tag].parameters().items():
         value = getattr(node.op, name)
         if value is not None and not _is_default(kind, default, value):
-            result[name] = _shortest(kind, value)
+            result[name] = shortest(kind, value)
     return result
 
 
@@ -187,7 +188,7 @@ def _is_default(kind: Argument, default: Any, value: Any) -> bool:
     return bool(value == default)
 
 
-def _shortest(kind: Argument, value: Any) -> Any:
+def shortest(kind: Argument, value: Any) -> Any:
     """A value per axis as one number where all axes agree."""
     kind = kind.kind if isinstance(kind, Maybe) else kind
     if isinstance(kind, Padding) and isinstance(value, tuple):
