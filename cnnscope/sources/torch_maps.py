@@ -10,7 +10,7 @@ from torch import Tensor
 from cnnscope.ir.reads import Taps
 from cnnscope.ops import pool, rearrange
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Gather, Movement
+from cnnscope.ops.generic import Gather, Movement, Select
 from cnnscope.ops.resize import Upsample
 from cnnscope.ops.window import BORDERS
 from cnnscope.sources.torch_lowering import records
@@ -37,7 +37,7 @@ def _max_pool(count: int) -> Any:
         op = pool.MaxPool(**_window(kernel, stride, padding, count), ceil=ceil, dilation=each(dilation, count))
         with_batch(trace, op, x, value, count + 2)
         for index in indices:
-            trace.emit(Movement("indices", dtype="int64"), [value], index, fn="indices")
+            trace.emit(Select(tuple(index.shape)), [value], index, fn="indices")
 
     return rule
 
@@ -60,7 +60,7 @@ def _adaptive(count: int, to: type[Op], whole: type[Op]) -> Any:
         op = whole() if set(extents) == {1} else to(out=extents)  # type: ignore[call-arg]  # an op's fields
         with_batch(trace, op, x, value, count + 2)
         for index in indices:
-            trace.emit(Movement("indices", dtype="int64"), [value], index, fn="indices")
+            trace.emit(Select(tuple(index.shape)), [value], index, fn="indices")
 
     return rule
 

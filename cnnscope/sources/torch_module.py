@@ -34,7 +34,7 @@ from cnnscope.sources.torch_user_code import user_frames
 
 Build = Callable[[], nn.Module]
 
-_REAL_RUN = "`{name}` reads values (`{reads}`): it ran on a copy with random numbers; other images may go other ways"
+_REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other images may go other ways"
 
 
 class TraceError(CnnscopeError):
@@ -63,10 +63,10 @@ def trace(
     module, notes = _plain(module)
     _check(module)
     name = name or type(module).__name__
-    graph, reads = _attempt(module, inputs, name, real=False)
+    graph, why = _attempt(module, inputs, name, real=False)
     if graph is None:
-        notes += (_REAL_RUN.format(name=name, reads=reads),)
-        graph, _ = _attempt(_with_values(module, reads or "", rebuild), inputs, name, real=True)
+        notes += (_REAL_RUN.format(name=name, why=why),)
+        graph, _ = _attempt(_with_values(module, why or "", rebuild), inputs, name, real=True)
         assert graph is not None
     return graph, notes
 
@@ -74,7 +74,7 @@ def trace(
 def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
 ) -> tuple[Graph | None, str | None]:
-    """The graph, or None and the function that read values this run does not have."""
+    """The graph, or None and why it takes a run with values."""
     with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         feeds = make_inputs(module, inputs, real=real)
@@ -87,12 +87,12 @@ def _attempt(
             with _hooks(recorder), recorder:
                 output = module(*positional, **keywords)
         except Exception as error:
-            reads = recorder.data_dependent or _values_read(error)
-            if reads and not real:
-                return None, reads
+            why = _reads(recorder) or _needs_values(error)
+            if why and not real:
+                return None, why
             raise _failure(error, recorder, feeds, name) from error
         if recorder.data_dependent and not real:
-            return None, recorder.data_dependent
+            return None, _reads(recorder)
         results = list(_tensors_of(output))
         if not results:
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
@@ -135,21 +135,21 @@ def _check(module: nn.Module) -> None:
             )  # fmt: skip
 
 
-def _with_values(module: nn.Module, reads: str, rebuild: Build | None) -> nn.Module:
+def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
     """A copy on the CPU whose weights have values; E437 if they cannot be had."""
     tensors = (*module.parameters(), *module.buffers())
     if not any(t.is_meta for t in tensors):
         try:
             return copy.deepcopy(module).cpu()
         except Exception as error:
-            raise _no_values(module, reads, f"it cannot be copied: {error}") from error
+            raise _no_values(module, why, f"it cannot be copied: {error}") from error
     if rebuild is None:
-        raise _no_values(module, reads, "its weights are on the meta device, without values")
+        raise _no_values(module, why, "its weights are on the meta device, without values")
     return rebuild()
 
 
-def _no_values(module: nn.Module, reads: str, reason: str) -> CnnscopeError:
-    return CnnscopeError.of("E437", f"`{type(module).__name__}` reads values (`{reads}`), but {reason}")
+def _no_values(module: nn.Module, why: str, reason: str) -> CnnscopeError:
+    return CnnscopeError.of("E437", f"`{type(module).__name__}` takes a run with values ({why}), but {reason}")
 
 
 # -- the run -----------------------------------------------------------------------------------------------------------
@@ -196,13 +196,22 @@ def _tensors_of(output: Any) -> Iterator[Tensor]:
         yield from _tensors_of(part)
 
 
-def _values_read(error: Exception) -> str | None:
-    """What read values, if that is what this error of torch is about: there are ways that are no calls."""
-    text = str(error)
-    if not any(words in text for words in ("meta", "unallocated storage", "incompatible tensor type")):
-        return None
-    known = (function for function in ("numpy", "tolist", "set_data") if function in text)
-    return next(known, "a function without a rule for shapes")
+def _reads(recorder: Trace) -> str | None:
+    return f"it reads values: `{recorder.data_dependent}`" if recorder.data_dependent else None
+
+
+_NEEDS_VALUES = {
+    "numpy": "it reads values: `numpy`",
+    "tolist": "it reads values: `tolist`",
+    "incompatible tensor type": "it replaces its weights",
+    "should be the same": "it mixes types, as autocast does",
+    "meta": "a function tells no shape without values",
+}
+"""What errors of torch without values contain, and what that means. There are ways to read values that are no calls."""
+
+
+def _needs_values(error: Exception) -> str | None:
+    return next((why for words, why in _NEEDS_VALUES.items() if words in str(error)), None)
 
 
 def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:

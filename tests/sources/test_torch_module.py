@@ -154,7 +154,8 @@ def test_a_branch_on_values_is_taken_by_a_real_run_of_a_copy(read: Callable[[Ten
     with pytest.warns(UserWarning, match="copy with random numbers") as caught:
         graph = traced(module)
     assert str(caught[0].message) == (
-        f"`Branching` reads values (`{function}`): it ran on a copy with random numbers; other images may go other ways"
+        f"`Branching` ran for real, on a copy with random numbers (it reads values: `{function}`); "
+        "other images may go other ways"
     )
     assert graph.outputs == ("a",)
     assert graph.unused == ("b.weight", "b.bias")
@@ -171,10 +172,25 @@ class MaxNorm(nn.Conv2d):
 def test_a_module_that_replaces_its_weights_is_run_on_a_copy() -> None:
     module = MaxNorm(3, 2, 3)
     before = module.weight.data
-    with pytest.warns(UserWarning, match="set_data"):
+    with pytest.warns(UserWarning, match="it replaces its weights"):
         graph = traced(module)
     assert [node.name for node in graph.nodes if node.op.tag == "conv"] == ["conv"]
     assert module.weight.data.data_ptr() == before.data_ptr()
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.conv(x)
+
+
+def test_autocast_takes_a_real_run() -> None:
+    with pytest.warns(UserWarning, match="it mixes types, as autocast does"):
+        assert traced(Mixed()).node("conv.conv").output.dtype == "bfloat16"
 
 
 class Swallowing(Branching):
@@ -194,7 +210,10 @@ def test_a_branch_on_values_without_any() -> None:
     with torch.device("meta"):
         module = Branching(lambda x: x.sum() > 0)
     assert refused(module) == (
-        "E437", "`Branching` reads values (`item`), but its weights are on the meta device, without values", None
+        "E437",
+        "`Branching` takes a run with values (it reads values: `item`), but its weights are on the meta device, "
+        "without values",
+        None,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,9 @@ def test_a_size_the_model_carries(folder: Path) -> None:
 def test_a_branch_on_values_is_run_for_real(folder: Path) -> None:
     loaded = load("net_of_mine.py:branching", inputs=parse_inputs(["3x16x16"]))
     assert len(loaded.notes) == 2
-    assert loaded.notes[1].startswith("`branching` reads values (`item`): it ran on a copy with random numbers")
+    assert loaded.notes[1].startswith(
+        "`branching` ran for real, on a copy with random numbers (it reads values: `item`)"
+    )
     assert loaded.graph.outputs == ("act",)
 
 
@@ -210,3 +213,20 @@ def test_a_file_named_like_a_package_does_not_hide_it(folder: Path) -> None:
 
     assert graph_of("torch.py:net").node("conv").op.tag == "conv"
     assert sys.modules["torch"] is torch
+
+
+def test_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from cnnscope.cli.app import main
+
+    assert main(["params", "net_of_mine.py:Net", "--input", "3x16x16", "-f", "json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["totals"]["params"] == 4 * 27 + 4
+    assert printed.err.splitlines() == ["hello from the net", "forward", "note: ran the code of `net_of_mine.py`"]
+    assert main(["summary", "net_of_mine.py:failing", "--input", "3x16x16"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "error[E433]: `failing` failed: ValueError: width must be even" in printed.err
+    assert "Traceback" not in printed.err
+    assert main(["summary", "net_of_mine.py:Net", "--input", "3x2x2"]) == 2
+    printed = capsys.readouterr()
+    assert "error[E435]: with input 3x2x2 the run stops in `conv` (`Conv2d`)" in printed.err
