@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnscope.sources.torch_lowering import Lowering, tensors
+from cnnscope.sources.torch_lowering import Lowering, tensors, written
 from cnnscope.sources.torch_views import share_memory
 
 LARGEST = 2**24
@@ -34,8 +34,8 @@ class Constants:
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
         """What a call on constants yields."""
         given = list(tensors(args, kwargs))
-        target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
-        if isinstance(target, Tensor):
+        target = written(rule, args, kwargs)
+        if target is not None:
             self._copy(target)
             self._compute(func, args, kwargs)
             return target

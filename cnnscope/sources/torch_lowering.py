@@ -108,6 +108,12 @@ def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
             yield from (item for item in a if isinstance(item, Tensor))
 
 
+def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The tensor a call writes to, if it does."""
+    target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
+    return target if isinstance(target, Tensor) else None
+
+
 def unsupported(trace: Trace, out: Any, name: str, inputs: Iterable[Tensor]) -> None:
     """Records a call that no rule covers: one op, and a select for each further output."""
     first, *others = tensors((out,), {}) if not isinstance(out, Tensor) else (out,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -179,21 +179,23 @@ def _hooks(recorder: Trace) -> Iterator[None]:
 # -- after it ----------------------------------------------------------------------------------------------------------
 
 
-def _tensors_of(output: Any) -> Iterator[Tensor]:
+def _tensors_of(output: Any, seen: frozenset[int] = frozenset()) -> Iterator[Tensor]:
     """All tensors of a result, whatever they are packed in."""
     if isinstance(output, Tensor):
         yield output
-        return
+    elif id(output) not in seen:
+        for part in _parts(output):
+            yield from _tensors_of(part, seen | {id(output)})
+
+
+def _parts(output: Any) -> Iterable[Any]:
     if isinstance(output, Mapping):
-        parts: Any = output.values()
-    elif isinstance(output, (list, tuple, set)):
-        parts = output
-    elif is_dataclass(output) and not isinstance(output, type):
-        parts = [getattr(output, f.name) for f in fields(output)]
-    else:
-        parts = getattr(output, "__dict__", {}).values()
-    for part in parts:
-        yield from _tensors_of(part)
+        return output.values()
+    if isinstance(output, (list, tuple, set)):
+        return output
+    if is_dataclass(output) and not isinstance(output, type):
+        return [getattr(output, f.name) for f in fields(output)]
+    return vars(output).values() if hasattr(output, "__dict__") else ()
 
 
 def _reads(recorder: Trace) -> str | None:

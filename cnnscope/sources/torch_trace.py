@@ -28,7 +28,7 @@ from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, Vi
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
 from cnnscope.sources.torch_constants import META, Constants
-from cnnscope.sources.torch_lowering import Lowering, lowering, tensors, unsupported
+from cnnscope.sources.torch_lowering import Lowering, lowering, tensors, unsupported, written
 from cnnscope.sources.torch_recording import Recording, dtype_name
 from cnnscope.sources.torch_views import inverse, share_memory
 
@@ -37,11 +37,7 @@ _MAPS = frozenset({"conv", "pool", "resize"})
 
 
 class DataDependentError(Exception):
-    """The model reads values that a run without values does not have. ``function`` is what read them."""
-
-    def __init__(self, function: str) -> None:
-        super().__init__(function)
-        self.function = function
+    """The model reads values that a run without values does not have."""
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
@@ -84,17 +80,16 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         out = None if rule.shortcut is None or self.real else rule.shortcut(*args, **kwargs)
         if out is None:
             out = self.run(func, args, kwargs)
-        target = kwargs.get("out", args[0]) if rule.mutable else None
-        if isinstance(target, Tensor):
+        target = written(rule, args, kwargs)
+        if target is not None:
             out = target
             kwargs = {name: a for name, a in kwargs.items() if name != "out"}
-        if rule.record is None:
-            if next(tensors((out,), {}), None) is not None:
-                unsupported(self, out, rule.name, tensors(args, kwargs))
-            result = None
-        else:
+        result = None
+        if rule.record is not None:
             result = rule.record(self, out, *args, **kwargs)
-        if isinstance(target, Tensor):
+        elif next(tensors((out,), {}), None) is not None:
+            unsupported(self, out, rule.name, tensors(args, kwargs))
+        if target is not None:
             self._write_back(target)
         return out if result is None else result
 

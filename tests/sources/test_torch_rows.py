@@ -157,6 +157,11 @@ def test_several_inputs_and_a_network_called_twice() -> None:
 Pair = namedtuple("Pair", "first second")  # what many models return
 
 
+class Cyclic:
+    def __init__(self, y: Tensor) -> None:
+        self.y, self.me = y, self
+
+
 @dataclass
 class Answer:
     logits: Tensor
@@ -173,7 +178,7 @@ class Outputs(nn.Module):
         z = y.mean((2, 3))
         answers = {
             "dict": {"y": y, "z": z, "n": 3}, "tuple": (z, y), "named": Pair(y, z), "dataclass": Answer(z, {"y": y}),
-            "nested": [y, (z, None)],
+            "nested": [y, (z, None)], "cyclic": Cyclic(z),
         }  # fmt: skip
         return answers[self.kind]
 
@@ -181,7 +186,7 @@ class Outputs(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "outputs"),
     [("dict", ("conv", "mean")), ("tuple", ("mean", "conv")), ("named", ("conv", "mean")),
-     ("dataclass", ("mean", "conv")), ("nested", ("conv", "mean"))],
+     ("dataclass", ("mean", "conv")), ("nested", ("conv", "mean")), ("cyclic", ("mean",))],
 )  # fmt: skip
 def test_outputs_are_found_in_whatever_they_are_packed_in(kind: str, outputs: tuple[str, ...]) -> None:
     assert traced(Outputs(kind)).outputs == outputs
