@@ -180,8 +180,8 @@ def _crop(offset: Shape, size: Shape, whole: Shape) -> Code:
     if all(first == (n - m) // 2 for first, m, n in zip(offset, size, whole, strict=True)):
         name = "center_crop"
         return Code(None, _apply, lambda x: Call(name, (*x, Lit(size, "size"))), plain=False, helper=name)
-    window = [slice(None), slice(None), *(slice(first, first + n) for first, n in zip(offset, size, strict=True))]
-    return Code(None, _apply, lambda x: window(x[0], window), plain=False)
+    picked = [slice(None), slice(None), *(slice(first, first + n) for first, n in zip(offset, size, strict=True))]
+    return Code(None, _apply, lambda x: window(x[0], picked), plain=False)
 
 
 def _pad(x: Expr, pads: Sequence[int], mode: str, value: float | None) -> Expr:
