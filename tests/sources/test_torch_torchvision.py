@@ -80,6 +80,15 @@ def test_rows_of_a_resnet_are_named_as_its_modules() -> None:
 
 
 @pytest.mark.usefixtures("torchvision")
+@pytest.mark.parametrize("name", ["resnet18", "swin_t", "vit_b_32", "lraspp_mobilenet_v3_large"])
+def test_weights_are_held_by_their_names_in_the_state_dict(name: str) -> None:
+    graph = load(f"torchvision:{name}", inputs=parse_inputs(["3x224x224"])).graph
+    state = recipe_of(name, {}).make().state_dict()
+    assert {key: param.shape for key, param in graph.params.items()} == {k: tuple(t.shape) for k, t in state.items()}
+    assert {key for node in graph.nodes for key in node.params.values()} == state.keys()
+
+
+@pytest.mark.usefixtures("torchvision")
 def test_the_zoo_and_torchvision_agree_on_resnet50() -> None:
     ours, theirs = load("resnet50").graph, load("torchvision:resnet50").graph
     a, b = known(node_costs(ours).values()), known(node_costs(theirs).values())
