@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -56,9 +57,27 @@ class Assembly:
 
 
 def clean(name: str) -> str:
-    """A name as cnnscope writes them: identifiers joined by dots. ``block1/conv:0`` becomes ``block1.conv_0``."""
+    """A name as cnnscope writes them, dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
     parts = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in re.split(r"[/.]", name) if part]
-    return ".".join(f"_{part}" if part[0].isdigit() else part for part in parts) or "_"
+    return ".".join(parts) or "_"
+
+
+def topological(needs: Sequence[set[int]]) -> list[int]:
+    """Numbers of things, each after those it ``needs``, otherwise in order. Those on a cycle are left out."""
+    waiting = [set(sources) for sources in needs]
+    readers: list[list[int]] = [[] for _ in needs]
+    for i, sources in enumerate(needs):
+        for source in sources:
+            readers[source].append(i)
+    ready = [i for i, sources in enumerate(waiting) if not sources]
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers[order[-1]]:
+            waiting[reader].discard(order[-1])
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    return order
 
 
 def placed(op: Op, x: Sequence[Value]) -> tuple[Op, Value]:

@@ -18,6 +18,7 @@ _OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (b"<!doctype html", "a web page", _FETCH),
     (b"<html", "a web page", _FETCH),
     (b"\x80\x02", "a Python pickle, which runs code when it is read", "save it in an open format"),
+    (b"pk\x03\x04", "a zip archive", "unpack it and name the model inside"),
     (b"\x1f\x8b", "compressed by gzip", "decompress it first"),
     (b"\x89png", "a picture", "name the model's own file"),
 )  # fmt: skip

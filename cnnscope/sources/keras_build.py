@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Value
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.sources import keras_functions, keras_norms, keras_tensors, keras_windows
-from cnnscope.sources.assembly import Assembly, at_layer, clean
+from cnnscope.sources.assembly import Assembly, at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras_calls import Ref, malformed
 from cnnscope.sources.keras_config import Layer, Network
@@ -120,26 +119,13 @@ def _in_order(network: Network) -> Iterator[tuple[Layer, int]]:
     """Every call after those it reads; otherwise as listed. E443 where calls wait for each other."""
     calls = [(layer, n) for layer in network.layers for n in range(layer.made)]
     place = {(layer.name, n): i for i, (layer, n) in enumerate(calls)}
-    needs = [
+    order = topological([
         {place[ref.layer, ref.call] for call in layer.calls[n : n + 1] for ref in call.refs()} for layer, n in calls
-    ]
-    readers: list[list[int]] = [[] for _ in calls]
-    for i, sources in enumerate(needs):
-        for source in sources:
-            readers[source].append(i)
-    ready = [i for i, sources in enumerate(needs) if not sources]
-    done = 0
-    while ready:
-        i = heapq.heappop(ready)
-        done += 1
-        yield calls[i]
-        for reader in readers[i]:
-            needs[reader].discard(i)
-            if not needs[reader]:
-                heapq.heappush(ready, reader)
-    if done < len(calls):
-        waiting = next(layer.name for (layer, _), sources in zip(calls, needs, strict=True) if sources)
-        raise malformed(f"layer `{waiting}` needs its own output")
+    ])  # fmt: skip
+    if len(order) < len(calls):
+        waiting, _ = calls[min(set(range(len(calls))) - set(order))]
+        raise malformed(f"layer `{waiting.name}` needs its own output")
+    yield from (calls[i] for i in order)
 
 
 def _resolve(value: Any, made: Made) -> Any:

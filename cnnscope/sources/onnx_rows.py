@@ -1,0 +1,103 @@
+"""What the rows of an ONNX graph are called: after the modules it was exported from, where the file tells.
+
+torch's exporters name nodes ``/layer1/layer1.0/conv1/Conv`` or keep the modules as metadata; others write paths
+(``block1/conv/Conv2D``) or nothing. A module with no modules inside is one row; nodes directly in a larger module are
+rows of their own, ``layer1.0.add``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx import NodeProto
+
+from cnnscope.sources.assembly import clean
+
+SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node belongs: the path of its module, and what it is called there."""
+
+    scope: str
+    name: str
+
+
+def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
+    """For each node its row and its own name, neither made unique yet."""
+    places = [_place(node) for node in nodes]
+    inner = {scope for place in places for scope in _above(place.scope)}
+    leaves = [place.scope if place.scope and place.scope not in inner else "" for place in places]
+    result: list[tuple[str, str]] = []
+    runs: Counter[str] = Counter()
+    row, last = "", ""
+    lengths = Counter[str]()
+    for place, leaf in zip(places, leaves, strict=True):
+        if not leaf:
+            result.append(("", f"{place.scope}.{place.name}" if place.scope else place.name))
+            last = last if not place.scope else ""
+            continue
+        if leaf != last:
+            runs[leaf] += 1
+            row, last = leaf if runs[leaf] == 1 else f"{leaf}#{runs[leaf]}", leaf
+        lengths[row] += 1
+        result.append((row, place.name))
+    return [(row or name, name if not row else row if lengths[row] == 1 else f"{row}.{name}") for row, name in result]
+
+
+def _above(scope: str) -> list[str]:
+    """The scopes a scope lies in."""
+    parts = scope.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _place(node: NodeProto) -> Place:
+    scopes, classes = _metadata(node, SCOPES), _metadata(node, CLASSES)
+    if len(scopes) > 1:
+        module = scopes[-2]
+        if node.op_type.startswith("Conv") and "BatchNorm" in "".join(classes[-2:-1]):
+            weight = node.input[1] if len(node.input) > 1 else ""  # fused: torch's exporter keeps the norm's place
+            module = weight.removesuffix(".weight") if weight.endswith(".weight") else module
+        return Place(clean(module) if module else "", clean(scopes[-1]).rpartition(".")[2])
+    if "/" in node.name:
+        *path, name = [part for part in node.name.split("/") if part] or [node.op_type]
+        return Place(clean("/".join(_joined(path))) if path else "", clean(name).lower().replace(".", "_"))
+    name = node.name.removeprefix("node_") or (node.output[0] if node.output else "") or node.op_type
+    return Place("", clean(name))
+
+
+def _joined(path: Sequence[str]) -> list[str]:
+    """``layer1/layer1.0/layer1.0.conv`` says each scope whole; here each is said once."""
+    result: list[str] = []
+    before = ""
+    for part in path:
+        result.append(part.removeprefix(f"{before}.") if before else part)
+        before = part
+    return result
+
+
+def _metadata(node: NodeProto, key: str) -> list[str]:
+    """A list that torch's exporter keeps with a node, written as Python writes lists."""
+    for entry in node.metadata_props:
+        if entry.key == key and len(entry.value) < 10_000:
+            try:
+                value = ast.literal_eval(entry.value)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return []
+            return [str(item) for item in value] if isinstance(value, list) else []
+    return []
+
+
+def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
+    """The class of each module that has modules inside, where the metadata have it."""
+    result: dict[str, str] = {}
+    for node in nodes:
+        scopes, classes = _metadata(node, SCOPES), _metadata(node, CLASSES)
+        if len(scopes) == len(classes):
+            for scope, name in zip(scopes[1:-2], classes[1:-2], strict=True):
+                result.setdefault(clean(scope), name.rpartition(".")[2])
+    return result

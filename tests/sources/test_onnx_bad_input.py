@@ -1,0 +1,270 @@
+"""Files that are no ONNX model, graphs that contradict themselves, unknown operators: an error or a visible row."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from onnx_cases import CASES, ints, weights
+
+from cnnscope.analysis.summary import summarize
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.onnx import MAX_NODES, load
+from cnnscope.sources.onnx_build import build
+
+EXPORT = Path(__file__).parent / "data" / "exports" / "mobilenet_v2_script.onnx.gz"
+
+
+def refused(path: Path, **options: Any) -> tuple[str, str, str | None]:
+    with pytest.raises(CnnscopeError) as caught:
+        load(path, **options)
+    (diagnostic,) = caught.value.diagnostics
+    assert caught.value.exit_code == 2
+    return diagnostic.code, diagnostic.message, diagnostic.hint
+
+
+def tensor(name: str, *shape: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape or None)
+
+
+def model(*nodes: onnx.NodeProto, inputs: Any = None, outputs: Any = None, **more: Any) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes, "g", inputs or [tensor("x", 1, 3, 8, 8)], [tensor("y")] if outputs is None else outputs,
+        more.pop("weights", []), value_info=more.pop("value_info", []),
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("mine", 1)], **more)
+
+
+def saved(tmp_path: Path, proto: onnx.ModelProto) -> Path:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def relu(source: str = "x", result: str = "y", name: str = "") -> onnx.NodeProto:
+    return helper.make_node("Relu", [source], [result], name=name)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "`m.onnx` is empty (0 bytes)"),
+        (b"<!DOCTYPE html>", "`m.onnx` is a web page, not an ONNX model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`m.onnx` is a git-LFS pointer, not an ONNX model"),
+        (b"PK\x03\x04 something", "`m.onnx` is a zip archive, not an ONNX model"),
+        (b"\x08\x07", "`m.onnx` is not an ONNX model: its first bytes are `08 07`"),
+    ],
+)
+def test_other_kinds_of_file(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    assert refused(path)[:2] == ("E440", message)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert refused(tmp_path / "no.onnx") == ("E440", f"there is no file `{tmp_path / 'no.onnx'}`", None)
+
+
+def test_a_file_that_breaks_off(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(gzip.decompress(EXPORT.read_bytes())[:-1000])
+    message = "`m.onnx` is damaged: it is no protobuf message, or breaks off"
+    assert refused(path) == ("E441", message, "download or save it again")
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    path = saved(tmp_path, model(relu()))
+    message = "reading ONNX files needs the package `onnx`"
+    assert refused(path) == ("E446", message, "install it: `pip install 'cnnscope[onnx]'`")
+
+
+# -- graphs ----------------------------------------------------------------------------------------------------------
+
+
+def test_nodes_in_any_order(tmp_path: Path) -> None:
+    graph = load(saved(tmp_path, model(relu("b"), relu("a", "b"), relu("x", "a"))))
+    assert [node.name for node in graph.nodes] == ["a", "b", "y"]
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (model(relu("b", "a", "one"), relu("a", "b", "two"), relu()), "`one` needs its own output"),
+        (model(relu(), outputs=[]), "the graph has no outputs"),
+        (model(relu(), outputs=[tensor("z")]), "the graph reads `z`, which nothing makes"),
+        (model(relu("w", name="act")), "`act` reads `w`, which nothing makes"),
+        (model(relu(), relu("y", "y2"), relu("x", "y2")), "layer `y2`: two values are called `y2`"),
+        (model(helper.make_node("Conv", ["x"], ["y"], "c")), "layer `c`: `Conv` has no input 2"),
+        (model(helper.make_node("Conv", ["x", "w"], ["y"], "c", strides=[1]),
+               weights=[numpy_helper.from_array(weights(2, 3, 3, 3), "w")]),
+         "layer `c`: `strides` of `Conv` has 1 values for 2 axes"),
+        (model(helper.make_node("Conv", ["x", "w"], ["y"], "c"),
+               weights=[numpy_helper.from_array(weights(2, 4, 3, 3), "w")]),
+         "layer `c`: `Conv` needs a weight of shape [2, 3, 3, 3], but `w` has [2, 4, 3, 3]"),
+        (model(helper.make_node("Reshape", ["x", "s"], ["y"], "r"),
+               weights=[numpy_helper.from_array(ints(5, 7), "s")]),
+         "layer `r`: `Reshape` of [1, 3, 8, 8] to [5, 7] does not fit"),
+        (model(helper.make_node("Concat", ["x", "w"], ["y"], "c", axis=1),
+               weights=[numpy_helper.from_array(weights(1, 3, 4, 4), "w")]),
+         "layer `c`: `Concat` of [1, 3, 8, 8] and [1, 3, 4, 4] does not fit"),
+    ],
+)  # fmt: skip
+def test_graphs_that_contradict_themselves(tmp_path: Path, proto: onnx.ModelProto, message: str) -> None:
+    assert refused(saved(tmp_path, proto))[:2] == ("E447", message)
+
+
+def test_a_kernel_that_does_not_fit(tmp_path: Path) -> None:
+    proto = model(helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[9, 9]))
+    assert refused(saved(tmp_path, proto)) == ("E301", "layer `pool`: kernel 9 does not fit into 8 + 2*0", None)
+
+
+# -- operators nobody knows ------------------------------------------------------------------------------------------
+
+
+def mystery(**more: Any) -> onnx.ModelProto:
+    first = helper.make_node("Conv", ["x", "w"], ["a"], "conv")
+    unknown = helper.make_node("Mystery", ["a", "v"], ["b"], "mystery", domain="mine")
+    return model(first, unknown, relu("b"), weights=[
+        numpy_helper.from_array(weights(2, 3, 3, 3), "w"), numpy_helper.from_array(weights(5), "v"),
+    ], **more)  # fmt: skip
+
+
+def test_an_unknown_operator_is_a_row_whose_cost_is_unknown(tmp_path: Path) -> None:
+    summary = summarize(load(saved(tmp_path, mystery(value_info=[tensor("b", 1, 7, 4, 4)]))))
+    row = next(row for row in summary.rows if row.name == "mystery")
+    assert (row.op, row.label, row.cost.macs, row.cost.flops) == ("unsupported", "mine::Mystery", None, None)
+    assert row.cost.params == 5
+    assert summary.unsupported == ("mystery",)
+    assert summary.rows[-1].output is not None
+    assert summary.rows[-1].output.shape == (1, 7, 4, 4)
+    assert summary.totals.macs == 2 * 6 * 6 * 27
+
+
+def test_an_unknown_operator_of_unknown_shape(tmp_path: Path) -> None:
+    message = "layer `mystery`: `mine::Mystery` is unknown, and nothing states the shape of its output `b`"
+    hint = "infer shapes with `onnx.shape_inference`, or export the model with them"
+    assert refused(saved(tmp_path, mystery())) == ("E447", message, hint)
+
+
+def test_what_a_rule_does_not_cover_takes_its_shape_from_onnx(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Abs", ["x"], ["s"]), helper.make_node("Max", ["x", "s", "x"], ["y"], "most")]
+    summary = summarize(load(saved(tmp_path, model(*nodes))))
+    assert summary.unsupported == ("most",)
+    assert summary.rows[-1].output is not None
+    assert summary.rows[-1].output.shape == (1, 3, 8, 8)
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("mine", 1)]
+    return helper.make_function("mine", name, ["a"], ["b"], nodes, opsets)
+
+
+def test_local_functions_are_inlined(tmp_path: Path) -> None:
+    twice = function("Twice", relu("a", "m"), helper.make_node("Sigmoid", ["m"], ["b"]))
+    proto = model(helper.make_node("Twice", ["x"], ["y"], domain="mine"), functions=[twice])
+    assert [node.op.tag for node in load(saved(tmp_path, proto)).nodes] == ["relu", "sigmoid"]
+
+
+def test_functions_that_call_each_other_without_end(tmp_path: Path) -> None:
+    """Forty functions, each calling the next twice: 2^40 nodes if one inlined them."""
+    levels = [function(f"F{i}", helper.make_node(f"F{i + 1}", ["a"], ["m"], domain="mine"),
+                       helper.make_node(f"F{i + 1}", ["m"], ["b"], domain="mine")) for i in range(40)]  # fmt: skip
+    last = function("F40", relu("a", "b"))
+    proto = model(helper.make_node("F0", ["x"], ["y"], domain="mine"), functions=[*levels, last])
+    message = f"`m.onnx` is refused: with its functions inlined it has more than {MAX_NODES} nodes"
+    assert refused(saved(tmp_path, proto)) == ("E442", message, None)
+
+
+def test_a_function_that_calls_itself(tmp_path: Path) -> None:
+    own = function("F", helper.make_node("F", ["a"], ["b"], domain="mine"))
+    proto = model(helper.make_node("F", ["x"], ["y"], domain="mine"), functions=[own])
+    assert refused(saved(tmp_path, proto))[:2] == ("E441", "`m.onnx` is damaged: the function `F` calls itself")
+
+
+def test_constants_that_would_fill_the_memory(tmp_path: Path) -> None:
+    """A terabyte of zeros is not made; its shape is enough."""
+    size = numpy_helper.from_array(ints(2**20, 2**20), "s")
+    nodes = [helper.make_node("ConstantOfShape", ["s"], ["big"]), helper.make_node("ReduceMax", ["big"], ["top"]),
+             helper.make_node("Add", ["x", "top"], ["y"])]  # fmt: skip
+    known = [tensor("big", 2**20, 2**20)]
+    summary = summarize(load(saved(tmp_path, model(*nodes, weights=[size], value_info=known))))
+    assert summary.rows[-1].name == "y"
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_free_batch_is_one(tmp_path: Path) -> None:
+    graph = load(saved(tmp_path, model(relu(), inputs=[tensor("x", "N", 3, 8, 8)])))
+    assert graph.inputs["x"].shape == (1, 3, 8, 8)
+
+
+def test_other_free_axes_are_asked_for(tmp_path: Path) -> None:
+    path = saved(tmp_path, model(relu(), inputs=[tensor("x", "N", 3, "height", "width")]))
+    message = "the input `x` is Nx3xheightxwidth in the file, with `height`, `width` left open"
+    assert refused(path) == ("E403", message, "say its size: `--input 3x224x224`")
+    assert load(path, input=[InputSize((3, 32, 16))]).inputs["x"].shape == (1, 3, 32, 16)
+
+
+def test_a_fixed_batch_is_not_passed_off_as_one_image(tmp_path: Path) -> None:
+    path = saved(tmp_path, model(relu(), inputs=[tensor("x", 8, 3, 8, 8)]))
+    message = "the input `x` is fixed to a batch of 8 in the file"
+    assert refused(path) == ("E403", message, "say its size: `--input 3x8x8`")
+
+
+def test_which_input(tmp_path: Path) -> None:
+    both = [tensor("left", "N", 3, "h", "w"), tensor("right", 1, 3, 8, 8)]
+    path = saved(tmp_path, model(helper.make_node("Add", ["left", "right"], ["y"]), inputs=both))
+    message = "the model has the inputs `left`, `right`: say which one `--input` is for"
+    assert refused(path, input=[InputSize((3, 8, 8))]) == ("E403", message, None)
+    assert refused(path, input=[InputSize((3, 8, 8), "lft")])[2] == "did you mean `left`?"
+    assert load(path, input=[InputSize((3, 8, 8), "left")]).value("y").shape == (1, 3, 8, 8)
+
+
+def test_an_image_with_its_channels_last(tmp_path: Path) -> None:
+    """As from TensorFlow: the transpose at the entrance falls away, the graph is channel-first."""
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+             helper.make_node("Conv", ["t", "w"], ["y"], "conv")]  # fmt: skip
+    kernel = [numpy_helper.from_array(weights(2, 3, 3, 3), "w")]
+    graph = load(saved(tmp_path, model(*nodes, inputs=[tensor("x", "N", 8, 10, 3)], weights=kernel)))
+    assert graph.inputs["x"].shape == (1, 3, 8, 10)
+    assert [node.name for node in graph.nodes] == ["conv"]
+
+
+# -- fuzz ------------------------------------------------------------------------------------------------------------
+
+MODELS = [case.model().SerializeToString() for case in CASES.values()]
+
+
+@given(st.sampled_from(MODELS), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+def test_a_damaged_model_is_a_graph_or_an_error(content: bytes, changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(content)
+    for at, value in changes:
+        damaged[at % len(damaged)] = value
+    try:
+        proto = onnx.ModelProto.FromString(bytes(damaged))
+    except DecodeError:
+        return
+    try:
+        graph = build(proto)
+    except CnnscopeError:
+        return
+    assert isinstance(graph, Graph)
