@@ -234,7 +234,7 @@ FUNCTIONS: Mapping[str, Callable[[Call, Any], Any]] = {
     "And": _each(np.logical_and),
     "Or": _each(np.logical_or),
     "Not": _each(np.logical_not),
-    "Where": _each(lambda condition, a, b: np.where(condition, a, b)),
+    "Where": _each(lambda condition, a, b: np.asarray(np.where(condition, a, b))),
     "Max": _each(lambda *x: np.maximum.reduce(np.broadcast_arrays(*x))),
     "Min": _each(lambda *x: np.minimum.reduce(np.broadcast_arrays(*x))),
     "ReduceProd": _reduce(np.prod),

@@ -61,6 +61,7 @@ KINDS = (
     Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", "cnnscope.sources.torch_models:load"),
     Kind("timm", "timm:convnext_tiny", r"timm:.*", "cnnscope.sources.torch_models:load"),
     Kind("keras", "model.keras or model.json", r".*\.(keras|json|h5|hdf5)", "cnnscope.sources.keras_file:load"),
+    Kind("onnx", "model.onnx", r".*\.onnx", "cnnscope.sources.onnx_file:load"),
     Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", "cnnscope.sources.torch_models:load"),
     Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", "cnnscope.sources.torch_models:load"),
 )

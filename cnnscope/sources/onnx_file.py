@@ -1,0 +1,18 @@
+"""ONNX model files as sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.sources import onnx
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.resolve import Loaded
+
+
+def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
+    """The model in an ``.onnx`` file."""
+    if settings:
+        raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
+    return Loaded(onnx.load(source, input=inputs), source)
