@@ -17,6 +17,7 @@ from cnnscope.nn.export_entries import Body, Data, Defaults, Entry, entries, fil
 from cnnscope.nn.export_parameters import parameters
 from cnnscope.nn.export_runs import runs
 
+_CONTAINERS = CONTAINERS | {"", "path", "head"}
 _SPOKEN = {"out_channels": "out", "hidden_channels": "width"}
 """Parameters of specs go by the language's words."""
 
@@ -42,7 +43,7 @@ class Blocks:
     def whole(self) -> Body | None:
         """The network's layers, None if it is no list of layers. `blocks` has what it uses."""
         wiring = Wiring(self.graph)
-        root = hierarchy(self.graph)
+        root = _spoken_for(hierarchy(self.graph), self.graph.scopes)
         parts = wiring.parts(root)
         plan = wiring.steps(parts, next(iter(self.graph.inputs)), self.graph.outputs[0])
         if plan is None:
@@ -81,7 +82,7 @@ class Blocks:
         for group, body in bodies:
             alike.setdefault((group.kind, _skeleton(_named(body, group.path))), []).append((group, body))
         for members in alike.values():
-            if len(members) == 1 or _is_container(members[0][0]):
+            if len(members) == 1 or not members[0][0].kind:
                 self.made |= {group.path: body for group, body in members}
             else:
                 self._block(members)
@@ -128,23 +129,26 @@ def _by_kind(groups: Iterable[tuple[Group, tuple[Group, ...]]]) -> Iterator[list
     found = list(groups)
     needs: dict[str, set[str]] = {}
     for group, inner in found:
-        needs.setdefault(_kind(group), set()).update(map(_kind, inner))
+        needs.setdefault(_key(group), set()).update(map(_key, inner))
     try:
         order = list(TopologicalSorter(needs).static_order())
     except CycleError:  # a kind inside itself
         yield from ([group] for group, _ in found)
         return
     for kind in order:
-        yield [group for group, _ in found if _kind(group) == kind]
+        yield [group for group, _ in found if _key(group) == kind]
 
 
-def _kind(group: Group) -> str:
-    return f"container {group.path}" if _is_container(group) else group.kind
+def _key(group: Group) -> str:
+    return group.kind or f"container {group.path}"
 
 
-def _is_container(group: Group) -> bool:
-    """Whether nobody says what kind of group it is: it is called like its path."""
-    return group.kind in CONTAINERS | {"path", "head", group.path.rpartition(".")[2]}
+def _spoken_for(group: Group, scopes: Mapping[str, str]) -> Group:
+    """The group and those inside under the kind that its source says it is, or none."""
+    said = [kind for kind in (scopes.get(group.path, ""), group.kind) if kind not in _CONTAINERS]
+    named = next((kind for kind in said if kind != group.path.rpartition(".")[2]), "")
+    inside = tuple(_spoken_for(part, scopes) if isinstance(part, Group) else part for part in group.children)
+    return replace(group, kind=named, children=inside)
 
 
 # -- shortcuts ---------------------------------------------------------------------------------------------------------

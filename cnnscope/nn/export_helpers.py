@@ -38,8 +38,8 @@ class BlurPool(nn.Module):
 
 def padded_avg_pool(
     x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
     padding: Sequence[int],
     counted: Sequence[int],
 ) -> Tensor:
@@ -52,5 +52,6 @@ def padded_avg_pool(
 
 def center_crop(x: Tensor, size: Sequence[int]) -> Tensor:
     """The window of ``size`` at the centre of a map."""
-    starts = [(n - m) // 2 for n, m in zip(x.shape[2:], size, strict=True)]
-    return x[(..., *(slice(start, start + m) for start, m in zip(starts, size, strict=True)))]
+    for axis, (n, m) in enumerate(zip(x.shape[2:], size, strict=True), start=2):
+        x = x.narrow(axis, (n - m) // 2, m)
+    return x

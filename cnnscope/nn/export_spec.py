@@ -91,15 +91,16 @@ def _flat(graph: Graph) -> str:
     outputs = tuple(names[name] for name in graph.outputs)
     renamed = replace(graph, nodes=nodes, outputs=outputs)
     last = [node.name for node in renamed.nodes if not node.training_only][-1]
-    return expand(Spec(graph.name, renamed, {} if outputs == (last,) else _heads(outputs)))
+    return expand(Spec(graph.name, renamed, {} if outputs == (last,) else _heads(renamed)))
 
 
-def _heads(outputs: Sequence[str]) -> Mapping[str, str]:
+def _heads(graph: Graph) -> Mapping[str, str]:
     """Heads are called like the scope they are in, if each has one to itself."""
-    scopes = [name.partition(".")[0] for name in outputs]
+    scopes = [name.partition(".")[0] for name in graph.outputs]
+    layers = {node.layer for node in graph.nodes}
     return {
-        scope if scopes.count(scope) == 1 else f"output{i}": name
-        for i, (scope, name) in enumerate(zip(scopes, outputs, strict=True), 1)
+        scope if scopes.count(scope) == 1 and scope not in layers else f"output{i}": name
+        for i, (scope, name) in enumerate(zip(scopes, graph.outputs, strict=True), 1)
     }
 
 
