@@ -88,6 +88,7 @@ class _Modules:
         if owner in self.placed and self.placed[owner][0] == alike:
             return self.placed[owner][1]
         module = module_of(node.op, x)
+        _drop_absent(module, node)
         if owner is not None and owner not in self.placed:
             _place(self.root, owner, module)
             self.placed[owner] = alike, module
@@ -110,6 +111,14 @@ class _Modules:
         if built != stated:
             wrong = sorted(key for key in built.keys() | stated.keys() if built.get(key) != stated.get(key))
             raise AssertionError(f"the module does not have the graph's weights: {', '.join(wrong)}")
+
+
+def _drop_absent(module: nn.Module, node: Node) -> None:
+    """Takes away the tensors a node goes without: Keras' batch norm has no counter, and perhaps no scale."""
+    for role in module.state_dict():
+        if role not in node.params:
+            path, _, name = role.rpartition(".")
+            setattr(module.get_submodule(path), name, None)
 
 
 def _owner(node: Node) -> str | None:

@@ -14,9 +14,11 @@ from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.nn.export_classes import Class, Classes
 from cnnscope.nn.export_code import Call
+from cnnscope.nn.export_construct import Code
 from cnnscope.nn.export_forward import class_lines
-from cnnscope.nn.export_modules import Code, code_of, helper_source
+from cnnscope.nn.export_modules import code_of
 from cnnscope.nn.export_names import Names, camel
+from cnnscope.nn.export_own import helper_source
 from cnnscope.nn.export_prepare import prepared
 from cnnscope.nn.export_scopes import ANONYMOUS, scopes, unique
 from cnnscope.nn.export_traced import traced_code
