@@ -75,21 +75,21 @@ def _by_suffix(path: Path | None) -> Target:
 
 def _text(graph: Graph, target: Target) -> str:
     if target == "pytorch":
-        from cnnscope.nn.export_pytorch import pytorch_source
+        from cnnscope.nn.export.pytorch.source import pytorch_source
 
         return pytorch_source(graph)
     if target == "spec":
-        from cnnscope.nn.export_spec import spec_source
+        from cnnscope.nn.export.spec.source import spec_source
 
         return spec_source(graph)
-    from cnnscope.nn.export_json import graph_document
+    from cnnscope.nn.export.document import graph_document
     from cnnscope.render.result import header
 
     return json.dumps({**header("graph"), **graph_document(graph)}, indent=2, ensure_ascii=False)
 
 
 def _onnx(graph: Graph, path: Path, weights: Path | None, mapping: str | None) -> None:
-    from cnnscope.nn.export_onnx import write_onnx
+    from cnnscope.nn.export.onnx_file import write_onnx
 
     write_onnx(graph, path, None if weights is None else _weights(graph, weights, mapping))
 

@@ -20,7 +20,7 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
-from cnnscope.nn.export_pytorch import pytorch_source
+from cnnscope.nn.export.pytorch.source import pytorch_source
 from cnnscope.nn.modules import TABLE
 from cnnscope.ops import REGISTRY, Case
 from cnnscope.ops.base import Op

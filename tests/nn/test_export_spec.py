@@ -13,7 +13,7 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export_spec import spec_source
+from cnnscope.nn.export.spec.source import spec_source
 from cnnscope.sources import InputSize, zoo
 from cnnscope.sources.torch_module import from_module
 

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from cnnscope.ir import Value
-from cnnscope.nn import export_helpers, functional, layers
-from cnnscope.nn.export_code import Call, Expr, Lit
-from cnnscope.nn.export_construct import Code, Inputs, apply, construct, plain
-from cnnscope.nn.export_functions import pad
+from cnnscope.nn import functional, layers
+from cnnscope.nn.export.code import Call, Expr, Lit
+from cnnscope.nn.export.pytorch import helpers
+from cnnscope.nn.export.pytorch.construct import Code, Inputs, apply, construct, plain
+from cnnscope.nn.export.pytorch.functions import pad
 from cnnscope.nn.functional import torch_pads
 
 
@@ -106,8 +107,8 @@ OWN: dict[type[nn.Module], Callable[[Any, Sequence[Value]], Code]] = {
 }  # fmt: skip
 
 HELPERS: dict[str, tuple[Any, ...]] = {
-    "BlurPool": (export_helpers.BlurPool,), "padded_avg_pool": (export_helpers.padded_avg_pool,),
-    "center_crop": (export_helpers.center_crop,),
+    "BlurPool": (helpers.BlurPool,), "padded_avg_pool": (helpers.padded_avg_pool,),
+    "center_crop": (helpers.center_crop,),
     "ChannelLayerNorm": (layers.ChannelsLast, layers.ChannelLayerNorm),
     "ChannelRMSNorm": (layers.ChannelsLast, layers.ChannelRMSNorm),
     "StochasticDepth": (layers.StochasticDepth,), "SelfAttention": (layers.SelfAttention,),

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from cnnscope.nn.export_code import Lit
-from cnnscope.nn.export_entries import Body, Entry
+from cnnscope.nn.export.code import Lit
+from cnnscope.nn.export.spec.entries import Body, Entry
 
 _FEW = 2
 """Values in which the first of a repetition may differ; a table shows more of them better."""

@@ -8,9 +8,9 @@ from torch import nn
 
 from cnnscope.ir import Value
 from cnnscope.nn import layers
-from cnnscope.nn.export_construct import Code, apply, construct
-from cnnscope.nn.export_functions import FUNCTIONS, called
-from cnnscope.nn.export_own import OWN
+from cnnscope.nn.export.pytorch.construct import Code, apply, construct
+from cnnscope.nn.export.pytorch.functions import FUNCTIONS, called
+from cnnscope.nn.export.pytorch.own import OWN
 
 
 def code_of(module: nn.Module, x: Sequence[Value]) -> Code:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from cnnscope.ir import Node, Value
 from cnnscope.ir.reads import Permute, Reshape, Step, Taps
-from cnnscope.nn.export_code import Call, Expr, Infix, Items, Lit
-from cnnscope.nn.export_construct import Code
-from cnnscope.nn.export_functions import window
+from cnnscope.nn.export.code import Call, Expr, Infix, Items, Lit
+from cnnscope.nn.export.pytorch.construct import Code
+from cnnscope.nn.export.pytorch.functions import window
 from cnnscope.ops.generic import Join, Movement, Reduce
 from cnnscope.ops.product import MatMul
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 from cnnscope.ir import Shape, Value
 from cnnscope.nn import functional, layers
-from cnnscope.nn.export_code import UNSET, Call, Expr, Index, Infix, Items, Lit
-from cnnscope.nn.export_construct import Code, Inputs, apply, construct
+from cnnscope.nn.export.code import UNSET, Call, Expr, Index, Infix, Items, Lit
+from cnnscope.nn.export.pytorch.construct import Code, Inputs, apply, construct
 
 _Function = Callable[[Any, Inputs], Expr]
 

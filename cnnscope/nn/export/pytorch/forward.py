@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.nn.export_classes import Body, Class, Step
-from cnnscope.nn.export_code import (
+from cnnscope.nn.export.code import (
     WIDTH,
     Call,
     Expr,
@@ -20,6 +19,7 @@ from cnnscope.nn.export_code import (
     signature,
     text,
 )
+from cnnscope.nn.export.pytorch.classes import Body, Class, Step
 
 _SPARE = ("y", "z", "u", "v", "w")
 _LONGEST = 80

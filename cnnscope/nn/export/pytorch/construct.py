@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnscope.nn.export_code import Call, Expr, Lit, Raw
+from cnnscope.nn.export.code import Call, Expr, Lit, Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Code:
 
     Without ``construct`` there is nothing to register. ``plain`` says that calling is nothing but calling the module on
     its input, so that it can stand in an `nn.Sequential`. ``stateless`` modules have a ``function`` as well, which
-    needs no registering. ``helper`` is what the file must define, by name in `cnnscope.nn.export_own.HELPERS`.
+    needs no registering. ``helper`` is what the file must define, by name in `cnnscope.nn.export.pytorch.own.HELPERS`.
     """
 
     construct: Expr | None

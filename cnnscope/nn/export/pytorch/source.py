@@ -12,16 +12,16 @@ from cnnscope import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node, Value
-from cnnscope.nn.export_classes import Class, Classes
-from cnnscope.nn.export_code import Call
-from cnnscope.nn.export_construct import Code
-from cnnscope.nn.export_forward import class_lines
-from cnnscope.nn.export_modules import code_of
-from cnnscope.nn.export_names import Names, camel
-from cnnscope.nn.export_own import helper_source
-from cnnscope.nn.export_prepare import prepared
-from cnnscope.nn.export_scopes import ANONYMOUS, scopes, unique
-from cnnscope.nn.export_traced import traced_code
+from cnnscope.nn.export.code import Call
+from cnnscope.nn.export.prepare import prepared
+from cnnscope.nn.export.pytorch.classes import Class, Classes
+from cnnscope.nn.export.pytorch.construct import Code
+from cnnscope.nn.export.pytorch.forward import class_lines
+from cnnscope.nn.export.pytorch.modules import code_of
+from cnnscope.nn.export.pytorch.names import Names, camel
+from cnnscope.nn.export.pytorch.own import helper_source
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
+from cnnscope.nn.export.pytorch.traced import traced_code
 from cnnscope.nn.modules import TABLE, module_of
 from cnnscope.ops.base import Op, shape_text
 

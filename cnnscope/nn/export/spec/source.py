@@ -13,9 +13,9 @@ from cnnscope import spec
 from cnnscope.analysis.cost import known, node_costs
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph
-from cnnscope.nn.export_blocks import Blocks
-from cnnscope.nn.export_entries import Defaults, text
-from cnnscope.nn.export_prepare import prepared
+from cnnscope.nn.export.prepare import prepared
+from cnnscope.nn.export.spec.blocks import Blocks
+from cnnscope.nn.export.spec.entries import Defaults, text
 from cnnscope.ops.base import REGISTRY
 from cnnscope.spec import Spec
 from cnnscope.spec.emit import expand, inputs, yaml

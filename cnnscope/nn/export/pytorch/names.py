@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import TYPE_CHECKING
 
-from cnnscope.nn.export_code import Call
-from cnnscope.nn.export_scopes import ANONYMOUS, Scope
+from cnnscope.nn.export.code import Call
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Scope
 from cnnscope.ops.base import REGISTRY
 from cnnscope.ops.composite import Composite
 
 if TYPE_CHECKING:
-    from cnnscope.nn.export_classes import Body
+    from cnnscope.nn.export.pytorch.classes import Body
 
 
 @dataclass

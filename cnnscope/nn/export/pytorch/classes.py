@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export_code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
-from cnnscope.nn.export_construct import Code
-from cnnscope.nn.export_names import Names
-from cnnscope.nn.export_parameters import Parameter, parameters
-from cnnscope.nn.export_scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
-from cnnscope.nn.export_sequences import sequential
+from cnnscope.nn.export.code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
+from cnnscope.nn.export.parameters import Parameter, parameters
+from cnnscope.nn.export.pytorch.construct import Code
+from cnnscope.nn.export.pytorch.names import Names
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
+from cnnscope.nn.export.pytorch.sequences import sequential
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Graphs written down for others: PyTorch code, ONNX, specs, JSON."""

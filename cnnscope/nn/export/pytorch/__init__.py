@@ -1,0 +1,1 @@
+"""A graph as a Python file that needs torch alone."""

@@ -1,0 +1,1 @@
+"""A graph as a spec file with blocks."""
