@@ -93,7 +93,7 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
 
 
 def _verbs() -> set[str]:
-    return {command.name for command in app.registered_commands if command.name}
+    return {entry.name for entry in (*app.registered_commands, *app.registered_groups) if entry.name}
 
 
 def _failed(error: CnnscopeError, words: Sequence[str]) -> int:

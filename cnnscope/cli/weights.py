@@ -87,6 +87,8 @@ def map_(
     proposal = propose(graph, checkpoint)
     if path is not None and renamed and proposal.complete:
         _write(graph, checkpoint, path)
+        if not quiet:
+            typer.echo(f"wrote {path}", err=True)
     output.emit(WeightsMap(graph, source, checkpoint, proposal, quiet))
     return 0 if proposal.complete else 1
 

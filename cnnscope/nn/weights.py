@@ -118,7 +118,7 @@ def compare(graph: Graph, checkpoint: Checkpoint, names: NameMap | None = None) 
         network=graph.name, file=checkpoint.path.name,
         matched={key: place[key] for key in both if key not in misfits},
         missing=missing, extra=extra, misfits=misfits, stripped=stripped, counters=tuple(sorted(harmless)),
-        hint=_hint(graph, place, missing, extra),
+        hint=None if misfits else _hint(graph, place, missing, extra),
     )  # fmt: skip
 
 
