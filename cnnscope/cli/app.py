@@ -93,7 +93,8 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
 
 
 def _verbs() -> set[str]:
-    return {entry.name for entry in (*app.registered_commands, *app.registered_groups) if entry.name}
+    groups = {str(group.name) for group in app.registered_groups}
+    return groups | {command.name for command in app.registered_commands if command.name}
 
 
 def _failed(error: CnnscopeError, words: Sequence[str]) -> int:
