@@ -97,7 +97,8 @@ class Node:
 
     ``name`` is unique among ops; ``layer`` is the row it belongs to (the layer the author wrote, the leaf module of a
     traced network), so ``c1.conv``, ``c1.norm`` and ``c1.act`` share the layer ``c1``. Dots separate scopes in both.
-    ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`.
+    ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`; a role left out has no tensor
+    and no effect (Keras' batch norm without scale, or without torch's counter).
     ``in_place`` says that it writes over its first input, as torch's ``relu_`` does: the output is no new memory.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,12 @@ class Network(nn.Module):
                 values.pop(name, None)
         outputs = {name: values[name] for name in self._graph.outputs if name in values}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, without guessing from missing keys that the file is an old one: the keys are this graph's."""
+        own = OrderedDict(state_dict)
+        own._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]  # the versions of its format
+        return super().load_state_dict(own, strict, assign)
 
 
 class Tied:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, Note
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.ops.base import Op
 
@@ -84,6 +86,35 @@ def placed(op: Op, x: Sequence[Value]) -> tuple[Op, Value]:
     """The op bound to its inputs, and its output; `ShapeError` if they do not fit."""
     bound = op.bind(x)
     return bound, bound.infer(x)
+
+
+class UnfinishedError(CnnscopeError):
+    """A network that breaks at some layer; ``partial`` is the graph up to there."""
+
+    partial: Graph | None = None
+
+
+@contextmanager
+def unfinished(assembly: Assembly) -> Iterator[None]:
+    """Errors inside carry what is assembled so far."""
+    try:
+        yield
+    except CnnscopeError as error:
+        failure = UnfinishedError(*error.diagnostics)
+        failure.partial = assembly.graph(())
+        raise failure from None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Errors inside say which file they are about."""
+    note = Note(f"while reading `{path.name}`")
+    try:
+        yield
+    except CnnscopeError as error:
+        failure = UnfinishedError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics))
+        failure.partial = getattr(error, "partial", None)
+        raise failure from None
 
 
 def at_layer(error: CnnscopeError, layer: str) -> CnnscopeError:

@@ -9,12 +9,12 @@ import json
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from cnnscope.errors import CnnscopeError, Note
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources import files
+from cnnscope.sources.assembly import reading
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras_build import build
 from cnnscope.sources.keras_config import read_network
@@ -35,13 +35,11 @@ def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     """
     path = Path(path)
     text = _archived(path) if files.head(path).startswith(b"PK") else _written(path)
-    try:
-        return build(read_network(_parsed(text, path)), input)
-    except RecursionError:
-        raise files.too_large(path, "its config is nested too deeply") from None
-    except CnnscopeError as error:
-        note = Note(f"while reading `{path.name}`")
-        raise CnnscopeError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics)) from None
+    with reading(path):
+        try:
+            return build(read_network(_parsed(text, path)), input)
+        except RecursionError:
+            raise files.too_large(path, "its config is nested too deeply") from None
 
 
 def _archived(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Value
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.sources import keras_functions, keras_norms, keras_tensors, keras_windows
-from cnnscope.sources.assembly import Assembly, at_layer, clean, topological
+from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras_calls import Ref, malformed
 from cnnscope.sources.keras_config import Layer, Network
@@ -36,7 +36,8 @@ def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
     builder = _Builder(assembly, channels_last)
     found = input_size(network, sizes, channels_last)
     inputs = [builder.input(layer, size, signals) for layer, size in found]
-    outputs = builder.run(network, inputs, (), network.trainable)
+    with unfinished(assembly):
+        outputs = builder.run(network, inputs, (), network.trainable)
     return assembly.graph([x.name for x in outputs])
 
 

@@ -32,7 +32,7 @@ def _absent(s: Settings) -> list[str]:
 @layer("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization")
 def _batchnorm(row: Row, s: Settings, x: Tensor) -> Tensor:
     (axis,) = s.integers("axis", -1)[:1] or [-1]
-    op = BatchNorm.read({"eps": s.get("epsilon", 1e-3), "momentum": 1 - s.number("momentum", 0.99)})
+    op = BatchNorm.read({"eps": s.get("epsilon", 1e-3), "momentum": round(1 - s.number("momentum", 0.99), 9)})
     return row.add(op, _channels_first(row, x, axis), without=[TORCH_COUNTER, *_absent(s)])
 
 

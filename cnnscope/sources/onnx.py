@@ -11,9 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnscope.errors import CnnscopeError, Note
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources import files
+from cnnscope.sources.assembly import reading
 from cnnscope.sources.inputs import InputSize
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MAX_NODES = 200_000
 
 
 def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
-    """The graph of an ONNX model at batch 1.
+    """The graph of an ONNX model at batch 1, called like its file: exporters call every graph the same.
 
     ``input`` gives sizes the file leaves open, or others, in the file's order of axes. Stored real numbers that nodes
     compute with count as parameters, statistics of batch normalisation as buffers: ONNX does not say what was trained.
@@ -53,13 +54,11 @@ def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
         raise files.damaged(path, "it is no protobuf message, or breaks off") from None
     if not model.HasField("graph") or not model.graph.node:
         raise files.not_a("an ONNX model", path, start)
-    try:
-        return build(_inlined(model, path), input)
-    except RecursionError:
-        raise files.too_large(path, "its graphs are nested too deeply") from None
-    except CnnscopeError as error:
-        note = Note(f"while reading `{path.name}`")
-        raise CnnscopeError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics)) from None
+    with reading(path):
+        try:
+            return replace(build(_inlined(model, path), input), name=path.stem)
+        except RecursionError:
+            raise files.too_large(path, "its graphs are nested too deeply") from None
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:

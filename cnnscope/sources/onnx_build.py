@@ -22,7 +22,7 @@ from cnnscope.sources import (
     onnx_resize,
     onnx_windows,
 )
-from cnnscope.sources.assembly import Assembly, at_layer, clean, topological
+from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx_fold import fold
 from cnnscope.sources.onnx_input import read_inputs
@@ -63,7 +63,8 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
         _define(env, name, graph_name)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     reader = Reader(assembly, env, opsets, Shapes(model, inputs, channels_last))
-    reader.run(proto.node, channels_last)
+    with unfinished(assembly):
+        reader.run(proto.node, channels_last)
     return reader
 
 
@@ -96,8 +97,7 @@ class Reader:
             elif node.op_type == "Constant" and not node.domain:
                 self._define(node.output, [_constant(node)])
             else:
-                plain = clean(node.name or (node.output[0] if node.output else node.op_type))
-                self._node(node, *names.get(id(node), (plain, plain)))
+                self._node(node, *(names.get(id(node)) or rows([node])[0]))
 
     def _node(self, node: NodeProto, row: str, base: str) -> None:
         inputs = [self._operand(name, node) if name else None for name in node.input]

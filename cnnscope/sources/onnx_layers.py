@@ -29,7 +29,7 @@ def _batchnorm(call: Call) -> list[Operand]:
     params = {role: call.constant(i) for i, role in enumerate(roles, start=1)}
     if None in params.values():
         raise UnreadableError("`BatchNormalization` with computed statistics")
-    op = norm.BatchNorm.read(_eps(call) | {"momentum": 1 - call.number("momentum", 0.9)})
+    op = norm.BatchNorm.read(_eps(call) | {"momentum": round(1 - call.number("momentum", 0.9), 9)})
     return [call.emit(op, call.tensor(0), as_kind="flat" if len(call.shape(0)) == 2 else "map", params=params)]
 
 

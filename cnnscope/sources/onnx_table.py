@@ -69,7 +69,8 @@ class Call:
         return int(self.attribute(name, Integer(), default))
 
     def number(self, name: str, default: float | None = None) -> float:
-        return float(self.attribute(name, Number(), default))
+        """A real attribute as it was written: the file has 32 bits of it, 1e-5 as 9.99999974e-06."""
+        return float(f"{self.attribute(name, Number(), default):.7g}")
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
         """A list attribute; ``default`` where there is none."""

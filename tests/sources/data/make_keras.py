@@ -293,6 +293,45 @@ def write_layers():
     path.write_bytes(gzip.compress(text, mtime=0))
 
 
+VALUES = ("conv_same", "conv_groups", "conv1d_causal", "depthwise", "separable", "transposed_3_2_same",
+          "transposed_3_2_valid", "transposed_4_2", "transposed_5_3_same", "transposed_2_3_same", "transposed_extra",
+          "maxpool_same", "avgpool_same", "upsampling_bilinear", "batchnorm_no_scale", "batchnorm_signal",
+          "layernorm_all",
+          "groupnorm", "dense_on_map", "softmax_axis", "prelu_channels", "flatten", "reshape", "permute",
+          "channels_first", "autoencoder", "signals", "siamese")  # fmt: skip
+
+
+def write_values():
+    """Random weights, an input and what Keras makes of it, for some of the small models."""
+    import torch
+
+    random, arrays = np.random.default_rng(0), {}
+    for name, model in cases():
+        if name not in VALUES:
+            continue
+        for layer in _flat(model):
+            for variable in layer.weights:
+                low = 0.1 if "variance" in variable.name else -1.0
+                variable.assign(random.uniform(low, 1.0, variable.shape).astype("float32"))
+                arrays[f"{name}|{layer.name}|{variable.name}"] = np.array(variable.value.detach())
+        arrays[f"{name}|config"] = np.array(json.dumps(lean(json.loads(model.to_json()))))
+        feeds = [random.uniform(-1, 1, (1, *x.shape[1:])).astype("float32") for x in model.inputs]
+        with torch.no_grad():
+            outputs = model(
+                [torch.tensor(x) for x in feeds] if len(feeds) > 1 else torch.tensor(feeds[0]), training=False
+            )
+        for i, x in enumerate(feeds):
+            arrays[f"{name}|x{i}"] = x
+        for i, y in enumerate(outputs if isinstance(outputs, list) else [outputs]):
+            arrays[f"{name}|y{i}"] = y.numpy()
+    np.savez_compressed(HERE / "keras3_values.npz", **arrays)
+
+
+def _flat(model):
+    for layer in model.layers:
+        yield from _flat(layer) if hasattr(layer, "layers") else (layer,)
+
+
 def write_applications():
     """Configs as `save()` archives them (weights left out: they are never read), and what Keras says of each layer."""
     table = []
@@ -327,3 +366,5 @@ def write_applications():
 if __name__ == "__main__":
     write_layers()
     write_applications()
+    if KERAS_3:
+        write_values()
