@@ -48,7 +48,8 @@ def columns(text: str) -> list[str]:
 
 DIAGRAMS = ROOT / "docs" / "diagrams.md"
 FIELDS = ROOT / "docs" / "receptive-fields.md"
-COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS)]
+EXPORT = ROOT / "docs" / "export.md"
+COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT)]
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])
