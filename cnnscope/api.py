@@ -126,11 +126,18 @@ class Model:
         origin = self.reference.get("source")
         return CheckReport(comparands, {self.source: str(origin)} if origin else {})
 
-    def module(self, *, seed: int = 0) -> nn.Module:
-        """A torch module of the same graph, its weights drawn from ``seed``; its state dict has the graph's names."""
-        from cnnscope.nn.build import build
+    def module(self, *, seed: int = 0, weights: str | Path | None = None) -> nn.Module:
+        """A torch module of the same graph, its weights from a file or drawn from ``seed``, under the graph's names.
 
-        return build(self.graph, seed=seed)
+        `CnnscopeError` where the file is none of weights (E420 to E423) or does not fit (E425).
+        """
+        from cnnscope.nn.build import build
+        from cnnscope.nn.weights import load_weights
+
+        network = build(self.graph, seed=seed)
+        if weights is not None:
+            load_weights(network, self.graph, weights)
+        return network
 
     def report(
         self, verb: Verb, *, level: Level = "layer", batch: int = 1, dtype: str = "float32", exact: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cnnscope import api
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
@@ -183,3 +184,13 @@ def test_a_missing_counter_starts_at_zero(tmp_path: Path) -> None:
     load_weights(network, NET, tmp_path / "w.pt")
     assert network.bn.num_batches_tracked == 0
     assert torch.equal(network.fc.bias, torch.ones(5))
+
+
+def test_a_module_with_weights_from_a_file(tmp_path: Path) -> None:
+    network = build(NET, seed=5)
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    loaded = api.load(NET).module(weights=tmp_path / "w.pt")
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in network.state_dict().items())
+    torch.save({"a": torch.ones(1)}, tmp_path / "x.pt")
+    with pytest.raises(CnnscopeError, match=r"E425: `x\.pt` does not fit `net`: 8 missing, 1 not the network's"):
+        api.load(NET).module(weights=tmp_path / "x.pt")
