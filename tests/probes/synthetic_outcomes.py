@@ -1,0 +1,66 @@
+"""Outcomes drawn from a seed, for tests of what is computed from them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from cnnscope.probes.outcomes import Outcomes, TransformRecord
+
+
+def grid(*magnitudes: int) -> list[TransformRecord]:
+    """Whole shifts down, up, right and left by each magnitude."""
+    return [
+        TransformRecord(f"shift {dy:+d},{dx:+d}", "translation", m, "px", True, dy, dx)
+        for m in magnitudes for dy, dx in ((m, 0), (-m, 0), (0, m), (0, -m))
+    ]  # fmt: skip
+
+
+def turns(*degrees: float) -> list[TransformRecord]:
+    return [TransformRecord(f"rotate {d:g}", "rotation", d, "deg", d % 90 == 0) for d in degrees]
+
+
+def zooms(*factors: float) -> list[TransformRecord]:
+    return [TransformRecord(f"zoom x{f:g}", "scale", f, "x", False) for f in factors]
+
+
+FLIPS = [TransformRecord(f"flip {axis}", "flip", 0, "", True) for axis in ("horizontal", "vertical")]
+ALL = (*grid(1, 2, 4, 8), TransformRecord("shift +0.5,+0.5", "translation", 0.5, "px", False, 0.5, 0.5),
+       *zooms(0.7, 0.85, 1.15, 1.3), *turns(-30, -15, 15, 30, 90, 180, 270), *FLIPS)  # fmt: skip
+
+
+def stay(transform: TransformRecord) -> float:
+    """How probably the prediction stays what it was, in these synthetic networks."""
+    away = {
+        "translation": lambda m: m / 6, "scale": lambda m: 4 * abs(np.log(m)),
+        "rotation": lambda m: min(abs(m), 360 - abs(m)) / 45, "flip": lambda m: 2.0,
+    }  # fmt: skip
+    return float(np.exp(-(away[transform.family](transform.magnitude) ** 2)))
+
+
+def outcomes(images: int = 60, transforms: Any = ALL, classes: int = 10, layers: tuple[str, ...] = ("conv1", "fc"),
+             seed: int = 0, labels: bool = True) -> Outcomes:  # fmt: skip
+    """A network that is right for 95 % of the images and forgets under transforms as `stay` says."""
+    rng = np.random.default_rng(seed)
+    transforms = tuple(transforms)
+    shape = (images, len(transforms))
+    label = rng.integers(classes, size=images)
+    clean = np.where(rng.random(images) < 0.95, label, rng.integers(classes, size=images))
+    kept = rng.random(shape) < np.array([stay(t) for t in transforms]).reshape(1, -1)
+    top1 = np.where(kept, clean[:, None], rng.integers(classes, size=shape))
+    same = top1 == clean[:, None]
+    confidence = rng.uniform(0.4, 1.0, shape)
+    probability = np.where(same, confidence, rng.uniform(0, 0.4, shape) * (1 - confidence))
+    away = np.array([1 - stay(t) for t in transforms])
+    distance = rng.uniform(0.8, 1.2, (images, len(layers), len(transforms))) * away
+    names = tuple(f"digit-{i:03}.png" for i in range(images))
+    return Outcomes(
+        transforms, names, tuple(hashlib.sha256(name.encode()).hexdigest() for name in names),
+        label.astype(np.int32) if labels else np.full(images, -1, np.int32), (np.arange(images) // 16).astype(np.int32),
+        clean.astype(np.int32), rng.uniform(0.6, 1, images).astype(np.float16), top1.astype(np.int32),
+        confidence.astype(np.float16), probability.astype(np.float16),
+        np.where(same, 0.02, 0.7).astype(np.float32), layers, distance.astype(np.float32),
+        rng.uniform(0.9, 1.1, (images, len(layers))).astype(np.float32),
+    )  # fmt: skip
