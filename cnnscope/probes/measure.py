@@ -1,0 +1,212 @@
+"""The measuring loop: every image under every transform, through the network, down to the numbers that are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.probes.draws import resolve
+from cnnscope.probes.features import INPUT, default_layers, spreads, watched
+from cnnscope.probes.protocol import Protocol, Slot, Transform
+from cnnscope.probes.transforms import canvas, reach, sliceable, warp
+from cnnscope.trained.network import TrainedNetwork, scores
+
+ROWS = 16
+"""Images in a forward pass; the rest of the batch is their transforms."""
+IDENTITY = Transform("translation", 0.0, "px", "clean")
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """N images under the T slots of a protocol, L layers watched; as `cnnscope.probes.outcomes.Outcomes` stores it.
+
+    ``top1_clean`` (N,) int32, ``confidence_clean`` (N,) float16; ``top1`` (N, T) int32, ``confidence`` (N, T) float16 of
+    the class predicted there, ``clean_class_probability`` (N, T) float16 of the class predicted for the image as it is;
+    ``js`` (N, T) float32, the Jensen-Shannon divergence over ln 2; ``distance`` (N, L, T) float32,
+    ``||f_l(T_g x) - f_l(x)||`` of features as `cnnscope.probes.features.pooled` keeps them; ``spread`` (N, L) float32,
+    the mean distance of the image's features to those of other images, NaN where there is no other.
+    """
+
+    top1_clean: NDArray[np.int32]
+    confidence_clean: NDArray[np.float16]
+    top1: NDArray[np.int32]
+    confidence: NDArray[np.float16]
+    clean_class_probability: NDArray[np.float16]
+    js: NDArray[np.float32]
+    layers: tuple[str, ...]
+    distance: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def measure_batch(
+    network: TrainedNetwork,
+    pixels: Tensor,
+    keys: Sequence[str],
+    protocol: Protocol,
+    seed: int = 0,
+    layers: Sequence[str] | None = None,
+    batch: int = 256,
+) -> BatchOutcome:
+    """Measures N images: ``pixels`` (N, C, >= H, >= W) uint8 whose middle (H, W) is the input, ``keys`` their sha256.
+
+    ``layers`` are watched besides the input (default: `default_layers`); ``batch`` is the most samples in a forward
+    pass. Every forward pass of a call has the same size, filled up with copies, so no image's outcome depends on which
+    others come with it, but for ``spread``. Numbers come to the host once, at the end.
+
+    The network's weights are put into channels-last order, where they stay; their values are not touched.
+
+    `CnnscopeError`: E205 unknown layer, E453 no class scores or not finite, E470 pixels that do not fit the input.
+    `torch.OutOfMemoryError` where a batch does not fit: measure again with a smaller one.
+    """
+    _check(network, pixels, keys)
+    watch = (INPUT, *(default_layers(network) if layers is None else layers))
+    result = _Accumulated(len(pixels), len(protocol.slots), len(watch), network.device)
+    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    with network.capture(watch[1:]) as captured:
+        for rows, x in _chunks(network, pixels, protocol, min(ROWS, batch)):
+            clean: tuple[Tensor, list[Tensor]] | None = None
+            for slots, inputs in _stacks(protocol, x, [keys[i] for i in rows], network, seed, batch):
+                logits = _scores(network.module(inputs), network, checked=clean is not None)
+                features = watched(inputs, captured, watch)
+                if clean is None:
+                    clean = logits[: len(x)].softmax(1), [f[: len(x)].clone() for f in features]
+                    result.add_clean(rows, *clean)
+                result.add(rows, slots, logits, features, *clean)
+    return result.on_host(network, watch)
+
+
+class _Accumulated:
+    """Results of one call, on the device until all are there. Slot -1 (the image as it is) is kept last and dropped."""
+
+    def __init__(self, n: int, t: int, layers: int, device: torch.device) -> None:
+        self.top1 = torch.zeros(n, t + 1, dtype=torch.int32, device=device)
+        self.confidence, self.kept, self.js = (torch.zeros(n, t + 1, device=device) for _ in range(3))
+        self.distance = torch.zeros(n, layers, t + 1, device=device)
+        self.spread = torch.zeros(n, layers, device=device)
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+
+    def add_clean(self, rows: Sequence[int], p: Tensor, features: Sequence[Tensor]) -> None:
+        n = len(rows)
+        self.spread[list(rows)] = torch.stack([spreads(f[:n]) for f in features], 1)
+
+    def add(
+        self, rows: Sequence[int], slots: Sequence[int], logits: Tensor, features: Sequence[Tensor],
+        p: Tensor, clean: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """One forward pass of ``slots`` x images: slot by slot, the images of the chunk in each."""
+        self.finite &= torch.isfinite(logits).all()
+        n, k = len(p), len(logits) // len(p)
+        q = logits.softmax(1).view(k, n, -1)
+        confidence, top1 = q.max(2)
+        kept = q.gather(2, p.argmax(1).view(1, n, 1).expand(k, n, 1))[..., 0]
+        distances = [torch.linalg.vector_norm(f.view(k, n, -1) - f0, dim=2) for f, f0 in zip(features, clean, strict=True)]
+        where = torch.tensor(rows, device=p.device)[:, None], torch.tensor(slots, device=p.device)[None]
+        used = slice(len(slots)), slice(len(rows))  # the rest is filling
+        for into, values in ((self.top1, top1.int()), (self.confidence, confidence), (self.kept, kept),
+                             (self.js, jensen_shannon(p, q))):  # fmt: skip
+            into[where] = values[used].T
+        self.distance.movedim(1, 2)[where] = torch.stack(distances, 2)[used].transpose(0, 1)
+
+    def on_host(self, network: TrainedNetwork, layers: tuple[str, ...]) -> BatchOutcome:
+        if not self.finite:
+            scores(torch.full((1, 1), torch.nan), network.graph.name)  # raises E453, as `network.logits` does
+        top1, confidence, kept, js = (t.cpu().numpy() for t in (self.top1, self.confidence, self.kept, self.js))
+        half = np.float16
+        return BatchOutcome(
+            top1[:, -1], confidence[:, -1].astype(half), top1[:, :-1], confidence[:, :-1].astype(half),
+            kept[:, :-1].astype(half), js[:, :-1], layers, self.distance.cpu().numpy()[..., :-1],
+            self.spread.cpu().numpy(),
+        )  # fmt: skip
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    """Divergence over ln 2, so from 0 to 1, of distributions along the last axis; broadcast over the others.
+
+    ``sum m ((1 + r) log(1 + r) + (1 - r) log(1 - r)) / 2`` with ``m = (p + q) / 2``, ``r = (p - q) / (p + q)``: Lin 1991,
+    eq. 3.1, written so that distributions that are nearly equal do not drown in rounding; 0 exactly for equal ones.
+    """
+    whole = p + q
+    r = (p - q) / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+    terms = torch.special.xlog1py(1 + r, r) + torch.special.xlog1py(1 - r, -r)
+    return ((whole * terms).sum(-1) / (4 * math.log(2))).clamp(0, 1)
+
+
+def _check(network: TrainedNetwork, pixels: Tensor, keys: Sequence[str]) -> None:
+    c, h, w = network.input_shape
+    n, *rest = pixels.shape
+    if len(rest) != 3 or rest[0] != c or rest[1] < h or rest[2] < w or not n:
+        got = "x".join(map(str, pixels.shape))
+        raise CnnscopeError.of("E470", f"pixels of {got} do not hold images of {c}x{h}x{w}")
+    if len(keys) != n:
+        raise ValueError(f"{len(keys)} keys for {n} images")
+
+
+def _chunks(
+    network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Which images go through the network together, and their canvases, filled up to an equal number.
+
+    Every n-th image, not neighbours: these are often of one class, and images are compared with others of their chunk.
+    """
+    size = network.input_shape[1:]
+    margin = reach(protocol.slots, (size[0], size[1]))
+    black = network.preprocess.normalise(torch.zeros(1, pixels.shape[1], 1, 1, device=network.device)).flatten()
+    count = -(-len(pixels) // most)
+    full = most if count > 1 else 1 << (len(pixels) - 1).bit_length()
+    for first in range(count):
+        rows = list(range(first, len(pixels), count))
+        filled = torch.tensor((rows + rows[:1] * full)[:full])
+        x = network.preprocess.normalise(pixels[filled.to(pixels.device)].to(network.device))
+        yield rows, canvas(x, (size[0], size[1]), margin, protocol.border, black)
+
+
+def _stacks(
+    protocol: Protocol, x: Tensor, keys: Sequence[str], network: TrainedNetwork, seed: int, batch: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Slots that go through the network together, and their inputs (slots x images, C, H, W), filled up likewise."""
+    _, c, h, w = (None, *network.input_shape)
+    n, total = len(x), len(protocol.slots) + 1
+    stacks = -(-total // max(1, batch // n))
+    k = -(-total // stacks)  # as even as they can be: little is spent on filling
+    order = [-1, *sorted(range(total - 1), key=lambda i: _kind(protocol.slots[i], (h, w)))]
+    memory = torch.empty(k, n, h, w, c, device=x.device, dtype=network.dtype)
+    for start in range(0, total, k):
+        slots = order[start : start + k]
+        warp(memory.permute(0, 1, 4, 2, 3), x, [_given(protocol, i, keys, n, seed) for i in slots])
+        yield slots, memory.view(k * n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _given(protocol: Protocol, slot: int, keys: Sequence[str], n: int, seed: int) -> Transform | list[Transform]:
+    """The transform of a slot, one an image where it is drawn."""
+    if slot < 0:
+        return IDENTITY
+    chosen = protocol.slots[slot]
+    if isinstance(chosen, Transform):
+        return chosen
+    drawn = [resolve(chosen, seed, key) for key in keys]
+    return (drawn + drawn[:1] * n)[:n]
+
+
+def _kind(slot: Slot, size: tuple[int, int]) -> int:
+    """Slices first, samples last, so that most stacks are of one kind."""
+    if isinstance(slot, Transform):
+        return 0 if sliceable(slot, size) else 2
+    return 1
+
+
+def _scores(output: Any, network: TrainedNetwork, *, checked: bool) -> Tensor:
+    """(N, classes) float32. The first answer of a chunk is checked whole, which waits for the device; later ones are of
+    the same shape, and whether they are finite is asked once, at the end."""
+    if not checked:
+        return scores(output, network.graph.name)
+    tensor: Tensor = next(iter(output.values())) if isinstance(output, Mapping) else output
+    return tensor.flatten(1).float()

@@ -1,0 +1,149 @@
+"""Moving pictures: exactly where every pixel lands on a pixel, by bilinear sampling elsewhere.
+
+All of it reads one *canvas*: the input with enough beyond its borders for every transform of the protocol, made once.
+Images are (B, C, H, W) tensors that are normalised already; sizes are (H, W).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnnscope.probes.protocol import Border, Slot, Transform
+
+Size = tuple[int, int]
+Sampler = Callable[[Tensor, Sequence[Transform], Size], Tensor]
+
+
+def inverse(t: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(A, b) of the map from where a pixel ends up to where it came from, ``u = A p + b``; (x, y) from the centre."""
+    turns, rest = divmod(t.angle, 90)
+    if rest == 0:  # exact, where the cosine of pi / 2 is not 0
+        cos, sin = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][int(turns) % 4]
+    else:
+        cos, sin = math.cos(math.radians(t.angle)), math.sin(math.radians(t.angle))
+    mirrored = np.diag([-1.0 if t.flip == "horizontal" else 1.0, -1.0 if t.flip == "vertical" else 1.0])
+    a = mirrored @ np.array([[cos, -sin], [sin, cos]]) / t.zoom  # y points down: this turns counter-clockwise
+    return a, -a @ np.array([t.dx, t.dy])
+
+
+def reach(slots: Iterable[Slot], size: Size) -> int:
+    """How many pixels beyond the input, at most, some pixel of some result comes from."""
+    return max((math.ceil(max(0.0, _beyond(slot, size)) - 1e-9) for slot in slots), default=0)
+
+
+def canvas(x: Tensor, size: Size, margin: int, border: Border, black: Tensor) -> Tensor:
+    """(B, C, H + 2 margin, W + 2 margin): the middle of ``x`` (B, C, >= H, >= W), and beyond it what ``border`` says.
+
+    ``black`` (C,) is a black pixel, normalised; the mean is 0.
+    """
+    rooms = [(have - want) // 2 for have, want in zip(x.shape[2:], size, strict=True)]
+    room = min(*rooms, margin) if border == "crop" else 0
+    top, left = (r - room for r in rooms)
+    x = x[:, :, top : top + size[0] + 2 * room, left : left + size[1] + 2 * room]
+    more = margin - room
+    if more == 0:
+        return x.contiguous()
+    if border in ("zero", "mean"):
+        fill = black.view(1, -1, 1, 1) if border == "zero" else torch.zeros_like(black).view(1, -1, 1, 1)
+        result = fill.expand(x.shape[0], -1, size[0] + 2 * margin, size[1] + 2 * margin).contiguous()
+        result[:, :, more:-more, more:-more] = x
+        return result
+    rows, columns = (_beyond_borders(n, more, border).to(x.device) for n in x.shape[2:])
+    return x.index_select(2, rows).index_select(3, columns)
+
+
+def window(canvas: Tensor, t: Transform, size: Size) -> Tensor:
+    """(B, C, H, W): a transform on the grid, as a slice of the canvas mirrored and turned. No pixel is computed."""
+    a, b = inverse(t)
+    quarter = round(t.angle / 90) % 4
+    h, w = size if quarter % 2 == 0 else size[::-1]
+    top, left = (canvas.shape[2] - h) // 2 + round(b[1]), (canvas.shape[3] - w) // 2 + round(b[0])
+    result = canvas[:, :, top : top + h, left : left + w]
+    if t.flip:
+        result = result.flip(3 if t.flip == "horizontal" else 2)
+    return result.rot90(quarter, (2, 3)) if quarter else result
+
+
+def sample(canvas: Tensor, transforms: Sequence[Transform], size: Size) -> Tensor:
+    """(K, B, C, H, W): K transforms of all B images by bilinear sampling.
+
+    Images and channels are folded together, so that one grid serves them all.
+    """
+    b, c, h, w = canvas.shape
+    grids = F.affine_grid(thetas(transforms, size, (h, w), canvas), [len(transforms), 1, *size], align_corners=False)
+    folded = canvas.reshape(1, b * c, h, w).expand(len(transforms), -1, -1, -1)
+    return F.grid_sample(folded, grids, align_corners=False).view(len(transforms), b, c, *size)
+
+
+def sample_each(canvas: Tensor, transforms: Sequence[Transform], size: Size) -> Tensor:
+    """(B, C, H, W): each of the B images under a transform of its own."""
+    b, c, h, w = canvas.shape
+    grids = F.affine_grid(thetas(transforms, size, (h, w), canvas), [b, c, *size], align_corners=False)
+    return F.grid_sample(canvas, grids, align_corners=False)
+
+
+def thetas(transforms: Sequence[Transform], size: Size, whole: Size, like: Tensor) -> Tensor:
+    """(K, 2, 3) in the coordinates of `affine_grid`: from -1 to 1 over the result on one side, the canvas on the other."""
+    out, source = (np.array(s[::-1], dtype=np.float64) for s in (size, whole))
+    matrices = [
+        np.concatenate([a * out[None] / source[:, None], (2 * b / source)[:, None]], axis=1)
+        for a, b in map(inverse, transforms)
+    ]
+    return torch.as_tensor(np.stack(matrices), dtype=like.dtype, device=like.device)
+
+
+def sliceable(t: Transform, size: Size) -> bool:
+    """Whether `window` applies: on the grid, and a turned rectangle has the same centre."""
+    return t.on_grid and (t.angle % 180 == 0 or (size[0] - size[1]) % 2 == 0)
+
+
+def warp(out: Tensor, canvas: Tensor, slots: Sequence[Transform | Sequence[Transform]]) -> None:
+    """Fills ``out`` (K, B, C, H, W), of any strides and precision, with K slots; a sequence has a transform per image."""
+    size = out.shape[-2], out.shape[-1]
+    sampled = [k for k, slot in enumerate(slots) if isinstance(slot, Transform) and not sliceable(slot, size)]
+    if sampled:
+        results = sample(canvas, [slot for slot in slots if isinstance(slot, Transform) and not sliceable(slot, size)], size)
+        for k, result in zip(sampled, results, strict=True):
+            out[k] = result
+    for k, slot in enumerate(slots):
+        if not isinstance(slot, Transform):
+            _warp_each(out[k], canvas, slot, size)
+        elif sliceable(slot, size):
+            out[k] = window(canvas, slot, size)
+
+
+def _warp_each(out: Tensor, canvas: Tensor, transforms: Sequence[Transform], size: Size) -> None:
+    if all(sliceable(t, size) for t in transforms):
+        for i, t in enumerate(transforms):
+            out[i] = window(canvas[i : i + 1], t, size)[0]
+    else:
+        out.copy_(sample_each(canvas, transforms, size))
+
+
+def _beyond(slot: Slot, size: Size) -> float:
+    if isinstance(slot, Transform):
+        a, b = inverse(slot)
+        half = (np.array(size[::-1]) - 1) / 2
+        return float(np.max(np.abs(a) @ half + np.abs(b) - half))
+    turned = slot.angle != (0, 0)
+    halves = [math.hypot(*size) / 2] * 2 if turned else [(n - 1) / 2 for n in size]
+    steps = [max(map(abs, span)) for span in (slot.dy, slot.dx)]
+    furthest = [math.hypot(*steps)] * 2 if turned else steps
+    return max((h + s) / slot.zoom[0] - (n - 1) / 2 for h, s, n in zip(halves, furthest, size, strict=True))
+
+
+def _beyond_borders(n: int, more: int, border: Border) -> Tensor:
+    """Indices from -more to n + more - 1, wrapped or mirrored back into 0 to n - 1 (the border pixel is not repeated)."""
+    index = torch.arange(-more, n + more)
+    if border == "circular":
+        return index % n
+    period = max(2 * (n - 1), 1)
+    index = index % period
+    return torch.where(index < n, index, period - index)
