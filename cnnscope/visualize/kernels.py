@@ -29,7 +29,7 @@ _PHASES = {"odd": "edges", "even": "lines"}
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A named kernel. ``family`` is ``smooth`` (weights add up to 1) or ``edge`` (they add up to 0)."""
+    """A named kernel. ``family`` is ``smooth`` where the weights add up to 1, else ``edge``; designed edges add up to 0."""
 
     name: str
     weights: Grid
@@ -75,6 +75,12 @@ def gabors(height: int, width: int) -> tuple[Kernel, ...]:
                f"answers to {_PHASES[phase]} at {angle:g} degrees, {wavelength:.3g} pixels apart", "edge")
         for wavelength in wavelengths for phase in _PHASES for angle in _ORIENTATIONS
     )  # fmt: skip
+
+
+def own(weights: Grid) -> Kernel:
+    """A kernel of someone's own."""
+    keeps = abs(float(weights.sum()) - 1) < 1e-9
+    return Kernel("own", weights, "as given", "smooth" if keeps else "edge")
 
 
 def binomial(n: int) -> NDArray[np.float64]:
@@ -163,4 +169,5 @@ def gabor(height: int, width: int, angle: float, wavelength: float, phase: str) 
     carrier = np.cos if phase == "even" else np.sin
     wave = envelope * carrier(2 * pi * across / wavelength)
     wave -= envelope * (wave.sum() / envelope.sum())
-    return np.asarray(wave / np.abs(wave).max(), np.float64)
+    wave /= np.abs(wave).max()
+    return np.where(np.abs(wave) < 1e-12, 0.0, wave)

@@ -1,0 +1,1 @@
+"""What a network has learned, in pictures and figures: filters, features, attributions."""

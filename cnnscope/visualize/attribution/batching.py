@@ -1,0 +1,39 @@
+"""Many images through a network, as many at a time as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def fitting(batch: int, run: Callable[[int], T]) -> T:
+    """``run(batch)``; where memory does not suffice, again with half the batch. One image that does not fit raises."""
+    while True:
+        try:
+            return run(batch)
+        except RuntimeError as error:
+            if batch == 1 or not _out_of_memory(error):
+                raise
+        batch //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class of its own for GPUs only."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def scores(module: nn.Module, x: Tensor, target: int, batch: int) -> Tensor:
+    """(N,) scores of one class for (N, C, H, W), without gradients."""
+
+    def run(batch: int) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([module(part).flatten(1)[:, target] for part in x.split(batch)])
+
+    return fitting(batch, run)

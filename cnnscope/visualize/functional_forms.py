@@ -1,0 +1,109 @@
+"""Functions and methods of tensors that a network may call, each as the module that computes the same.
+
+`MODULES` maps the function, or the method's name, to a maker that takes its arguments and gives the module and the
+values the module reads, or None where the call is better left as it is: adding a number, say.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
+
+from cnnscope.nn import functional
+from cnnscope.nn.layers import Call
+
+Made = tuple[nn.Module, tuple[fx.Node, ...]] | None
+ATEN = torch.ops.aten
+
+
+def _activation(module: Callable[..., nn.Module]) -> Callable[..., Made]:
+    def make(input: fx.Node, *args: Any, **kwargs: Any) -> Made:
+        kwargs.pop("inplace", None)
+        return module(*(arg for arg in args if not isinstance(arg, bool)), **kwargs), (input,)
+
+    return make
+
+
+def _pool(module: Callable[..., nn.Module]) -> Callable[..., Made]:
+    def make(input: fx.Node, *args: Any, **kwargs: Any) -> Made:
+        kernel, *rest = args or (kwargs.pop("kernel_size"),)
+        if rest and not rest[0]:
+            rest[0] = None  # aten's way to say: as the kernel
+        return module(kernel, *rest, **{k: v for k, v in kwargs.items() if k != "return_indices"}), (input,)
+
+    return make
+
+
+def _adaptive(module: Callable[..., nn.Module]) -> Callable[..., Made]:
+    def make(input: fx.Node, output_size: Any) -> Made:
+        return module(output_size), (input,)
+
+    return make
+
+
+def _along(module: Callable[..., nn.Module]) -> Callable[..., Made]:
+    def make(input: fx.Node, dim: int | None = None, *rest: Any, **kwargs: Any) -> Made:
+        return module(dim), (input,)
+
+    return make
+
+
+def _join(function: Callable[..., Tensor]) -> Callable[..., Made]:
+    def make(input: Any, other: Any, **kwargs: Any) -> Made:
+        tensors = isinstance(input, fx.Node) and isinstance(other, fx.Node)
+        return (Call(function), (input, other)) if tensors and not kwargs else None
+
+    return make
+
+
+def _layer_norm(
+    input: fx.Node, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any
+) -> Made:
+    if isinstance(weight, fx.Node) or isinstance(bias, fx.Node):
+        return None
+    module = nn.LayerNorm(normalized_shape, eps, elementwise_affine=weight is not None, bias=bias is not None)
+    if weight is not None:
+        module.weight = weight
+    if bias is not None:
+        module.bias = bias
+    return module, (input,)
+
+
+def _gelu(input: fx.Node, approximate: str = "none") -> Made:
+    return nn.GELU(approximate), (input,)
+
+
+_TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
+    (_activation(nn.ReLU), (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", ATEN.relu.default, ATEN.relu_.default)),
+    (_activation(nn.ReLU6), (F.relu6, ATEN.relu6.default)),
+    (_activation(nn.SiLU), (F.silu, ATEN.silu.default, ATEN.silu_.default)),
+    (_activation(nn.Mish), (F.mish, ATEN.mish.default)),
+    (_activation(nn.Hardswish), (F.hardswish, ATEN.hardswish.default, ATEN.hardswish_.default)),
+    (_activation(nn.Hardsigmoid), (F.hardsigmoid, ATEN.hardsigmoid.default, ATEN.hardsigmoid_.default)),
+    (_activation(nn.Hardtanh), (F.hardtanh, ATEN.hardtanh.default, ATEN.hardtanh_.default)),
+    (_activation(nn.LeakyReLU), (F.leaky_relu, F.leaky_relu_, ATEN.leaky_relu.default, ATEN.leaky_relu_.default)),
+    (_activation(nn.ELU), (F.elu, ATEN.elu.default)),
+    (_activation(nn.SELU), (F.selu, ATEN.selu.default)),
+    (_activation(nn.Softplus), (F.softplus, ATEN.softplus.default)),
+    (_activation(nn.Softsign), (F.softsign,)),
+    (_activation(nn.Sigmoid), (F.sigmoid, torch.sigmoid, "sigmoid", "sigmoid_", ATEN.sigmoid.default)),
+    (_activation(nn.Tanh), (F.tanh, torch.tanh, "tanh", "tanh_", ATEN.tanh.default)),
+    (_gelu, (F.gelu, ATEN.gelu.default)),
+    (_along(nn.Softmax), (F.softmax, torch.softmax, "softmax", ATEN.softmax.int)),
+    (_along(nn.LogSoftmax), (F.log_softmax, torch.log_softmax, "log_softmax", ATEN.log_softmax.int)),
+    (_pool(nn.MaxPool2d), (F.max_pool2d, torch.max_pool2d, ATEN.max_pool2d.default)),
+    (_pool(nn.AvgPool2d), (F.avg_pool2d, ATEN.avg_pool2d.default)),
+    (_adaptive(nn.AdaptiveAvgPool2d), (F.adaptive_avg_pool2d, ATEN.adaptive_avg_pool2d.default)),
+    (_adaptive(nn.AdaptiveMaxPool2d), (F.adaptive_max_pool2d,)),
+    (_join(functional.add), (operator.add, operator.iadd, torch.add, "add", "add_", ATEN.add.Tensor, ATEN.add_.Tensor)),
+    (_join(functional.mul), (operator.mul, operator.imul, torch.mul, "mul", "mul_", ATEN.mul.Tensor, ATEN.mul_.Tensor)),
+    (_join(torch.matmul), (operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm", ATEN.matmul.default)),
+    (_layer_norm, (F.layer_norm, ATEN.layer_norm.default)),
+]  # fmt: skip
+
+MODULES: dict[Any, Callable[..., Made]] = {target: make for make, targets in _TABLE for target in targets}

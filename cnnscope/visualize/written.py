@@ -1,0 +1,58 @@
+"""Kernels and signals as people write them: ``-1 1`` is a row, ``1 0 -1; 2 0 -2`` has two. Numbers stay exact."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.render.sliding import Rows
+
+MOST_NUMBERS = 1024
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?(/\d+)?", re.IGNORECASE)
+_LONGEST = 24
+
+
+def grid(text: str, option: str) -> Rows:
+    """The rows of a kernel or an input; ``option`` is what the user gave it with.
+
+    Numbers may be fractions (``1/9``) and stand apart by spaces or commas. `CnnscopeError` E487 for what is none, E489
+    where there are too many.
+    """
+    rows = [row.replace(",", " ").split() for row in text.replace("\n", ";").strip().rstrip(";").split(";")]
+    count = sum(map(len, rows))
+    if count > MOST_NUMBERS:
+        raise CnnscopeError.of("E489", f"`{option}` has {count:,} numbers, more than anyone follows step by step",
+                               hint=f"give at most {MOST_NUMBERS:,}")  # fmt: skip
+    if not all(rows):
+        where = "is empty" if count == 0 else f"has an empty row, the {_ordinal([bool(row) for row in rows].index(False))}"
+        raise CnnscopeError.of("E487", f"`{option}` {where}", hint=_HINT)
+    lengths = [len(row) for row in rows]
+    if len(set(lengths)) > 1:
+        other = next(i for i, length in enumerate(lengths) if length != lengths[0])
+        raise CnnscopeError.of(
+            "E487", f"the rows of `{option}` differ in length: the first has {lengths[0]} numbers, the "
+            f"{_ordinal(other)} {lengths[other]}", hint="give every row the same length",
+        )  # fmt: skip
+    return tuple(tuple(_number(word, option) for word in row) for row in rows)
+
+
+_HINT = 'write numbers apart by spaces, rows apart by semicolons: "1 0 -1; 2 0 -2; 1 0 -1"'
+
+
+def _number(word: str, option: str) -> Fraction:
+    if re.fullmatch(r"[+-]?(inf(inity)?|nan)", word, re.IGNORECASE):
+        raise CnnscopeError.of("E487", f"`{option}` has `{word}` in it, which is not finite", hint="every number is finite")
+    if len(word) > _LONGEST or not _NUMBER.fullmatch(word):
+        shown = word if len(word) <= _LONGEST else f"{word[:_LONGEST]}..."
+        raise CnnscopeError.of("E487", f"`{shown}` in `{option}` is no number", hint=_HINT)
+    whole, _, divisor = word.partition("/")
+    if divisor and int(divisor) == 0:
+        raise CnnscopeError.of("E487", f"`{word}` in `{option}` divides by zero", hint=_HINT)
+    return Fraction(whole) / int(divisor or 1)
+
+
+def _ordinal(index: int) -> str:
+    number = index + 1
+    ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
