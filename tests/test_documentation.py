@@ -49,7 +49,8 @@ def columns(text: str) -> list[str]:
 DIAGRAMS = ROOT / "docs" / "diagrams.md"
 FIELDS = ROOT / "docs" / "receptive-fields.md"
 EXPORT = ROOT / "docs" / "export.md"
-COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT)]
+ABLATE = ROOT / "docs" / "ablate.md"
+COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])

@@ -14,7 +14,23 @@ from typing import Annotated
 import typer
 
 import cnnscope
-from cnnscope.cli import check, diagram, diff, expand, export, layers, ops, page, rf, schema, weights, zoo
+from cnnscope.cli import (
+    ablate,
+    check,
+    diagram,
+    diff,
+    expand,
+    export,
+    filters,
+    kernels,
+    layers,
+    ops,
+    page,
+    rf,
+    schema,
+    weights,
+    zoo,
+)
 from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError, Diagnostic
 
@@ -32,12 +48,16 @@ app = typer.Typer(
 )
 
 _LOOK, _DRAW, _WEIGHTS, _SPECS = "Look at a network", "Draw it", "Weights and export", "Specs and layer types"
+_LEARNED = "See what it has learned"
 for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
 app.command("diff", rich_help_panel=_LOOK)(diff.diff)
+app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
+app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
+app.command("kernels", rich_help_panel=_LEARNED)(kernels.kernels)
 app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)
 app.command("export", rich_help_panel=_WEIGHTS)(export.export)
 app.command("check", rich_help_panel=_SPECS)(check.check)

@@ -18,6 +18,7 @@ COMMANDS = {
     "flops": ("flops", "blocks.yaml"), "memory": ("memory", "blocks.yaml"), "rf": ("rf", "blocks.yaml"),
     "comparison": ("summary", "lenet5", "unet"), "rf_unit": ("rf", "blocks.yaml", "--unit", "logits.linear1"),
     "expand": ("expand", "blocks.yaml"), "zoo": ("zoo",), "check": ("check", "lenet5"), "ops": ("ops",),
+    "ablation": ("ablate", "lenet5", "--remove", "s2", "--remove", "c5,f6"),
     "op": ("ops", "conv"),
 }  # fmt: skip
 

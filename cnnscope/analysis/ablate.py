@@ -1,0 +1,133 @@
+"""Ablation: the network without some of its layers, everything behind them inferred anew.
+
+Whoever read a removed layer reads that layer's input instead, as when Zeiler & Fergus (2014, section 4.3) took layers
+out of AlexNet and trained what was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from cnnscope.analysis.rebind import MisfitError, reinfer
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.ir import Graph, Node
+from cnnscope.ops.base import shape_text
+
+
+def ablate(graph: Graph, names: Sequence[str]) -> Graph:
+    """``graph`` without the layers ``names``: rows, single ops, or groups (``layer3``, ``features.3``) as a whole.
+
+    Weights that only removed layers used go with them. `CnnscopeError`: E205 for a name of nothing, E490 where a layer
+    cannot be left out because no single value could take its place, E491 where a layer behind it does not fit any more,
+    E492 where a traced op cannot be carried over to other shapes, E304 where shared weights would have two shapes.
+    """
+    removed = {name for wanted in names for name in members(graph, wanted)}
+    detour = _Detour(graph, frozenset(removed))
+    kept = [
+        replace(node, inputs=tuple(map(detour.source, node.inputs))) for node in graph.nodes if node.name not in removed
+    ]
+    outputs = [detour.source(name) for name in graph.outputs]
+    if any(after in graph.inputs for after, before in zip(outputs, graph.outputs, strict=True) if after != before):
+        raise CnnscopeError.of("E490", f"removing {_listed(names)} leaves no layer between input and output")
+    kept = _read(graph, kept, outputs)
+    try:
+        return _without_unused(reinfer(graph, kept, outputs), names)
+    except CnnscopeError as error:
+        raise _after_removal(names, error) from None
+
+
+def members(graph: Graph, name: str) -> tuple[str, ...]:
+    """The nodes of the row, op or group called ``name``; E205, with near names, if there is none."""
+    found = tuple(node.name for node in graph.nodes if name in (node.name, node.layer) or _in(node.layer, name))
+    if found:
+        return found
+    if name in graph.inputs:
+        raise CnnscopeError.of("E205", f"`{name}` is an input of the network, not a layer")
+    hint = did_you_mean(name, layer_names(graph), most=3)
+    raise CnnscopeError.of("E205", f"no layer is called `{name}`", hint=hint or "`cnnscope summary` lists the layers")
+
+
+def layer_names(graph: Graph) -> tuple[str, ...]:
+    """What can be removed: rows, the groups around them, single ops."""
+    names: dict[str, None] = {}
+    for node in graph.nodes:
+        parts = node.layer.split(".")
+        names |= dict.fromkeys(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return tuple(names | dict.fromkeys(node.name for node in graph.nodes))
+
+
+def _in(layer: str, group: str) -> bool:
+    return layer.startswith(f"{group}.")
+
+
+@dataclass(frozen=True)
+class _Detour:
+    """What is read in place of removed nodes."""
+
+    graph: Graph
+    removed: frozenset[str]
+
+    def source(self, name: str) -> str:
+        """``name``, or the one kept value that all ways back from it lead to; E490 where there is none or several."""
+        if name not in self.removed:
+            return name
+        found = dict.fromkeys(self._behind(name))
+        if len(found) == 1:
+            return next(iter(found))
+        node = self.graph.node(name)
+        if not found:
+            raise CnnscopeError.of("E490", f"`{node.layer}` reads nothing that could take its place", span=node.span)
+        values = " and ".join(map(self._described, found))
+        scope = node.layer.rpartition(".")[0]
+        hint = f"remove the whole block, `{scope}`" if scope else "remove all but one of the ways that lead there too"
+        message = f"removing `{node.layer}` leaves {len(found)} values in its place: {values}"
+        raise CnnscopeError.of("E490", message, span=node.span, hint=hint)
+
+    def _described(self, name: str) -> str:
+        layer = name if name in self.graph.inputs else self.graph.node(name).layer
+        return f"`{layer}` ({shape_text(self.graph.value(name).features)})"
+
+    def _behind(self, name: str) -> Iterator[str]:
+        """Kept values that removed nodes on the way back from ``name`` read, but for constants and bare weights."""
+        waiting, seen = [name], {name}
+        while waiting:
+            for before in self.graph.node(waiting.pop()).inputs:
+                if before in seen:
+                    continue
+                seen.add(before)
+                if before in self.removed:
+                    waiting.append(before)
+                elif before in self.graph.inputs or self.graph.node(before).inputs:
+                    yield before
+
+
+def _read(graph: Graph, kept: Sequence[Node], outputs: Collection[str]) -> list[Node]:
+    """``kept`` without nodes that only removed ones read."""
+    had = {name for node in graph.nodes for name in node.inputs}
+    read, result = set(outputs), list[Node]()
+    for node in reversed(kept):
+        if node.name in read or node.name not in had:
+            read.update(node.inputs)
+            result.append(node)
+    return result[::-1]
+
+
+def _without_unused(graph: Graph, names: Sequence[str]) -> Graph:
+    """Without weights that no node used, where they belong to what was removed."""
+    gone = {key for key in graph.unused if any(_in(key, name) for name in names)}
+    return replace(graph, params={key: param for key, param in graph.params.items() if key not in gone})
+
+
+def _after_removal(names: Sequence[str], error: CnnscopeError) -> CnnscopeError:
+    """The error, saying what was removed and what could go with it."""
+    (found,) = error.diagnostics
+    hint = found.hint
+    if isinstance(error, MisfitError) and found.code == "E491":
+        scope = error.layer.rpartition(".")[0]
+        hint = f"remove the block `{scope}` too, or layers that keep the size" if scope else hint
+    return CnnscopeError(replace(found, message=f"without {_listed(names)}, {found.message}", hint=hint))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
