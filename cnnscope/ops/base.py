@@ -71,6 +71,11 @@ class Op:
     """Whether a layer of this type takes ``norm:`` and ``act:``."""
     is_view: ClassVar[bool] = False
     """Whether the output is the input's memory: costs no activation bytes."""
+    symmetric: ClassVar[bool] = False
+    """Whether what a window reads may be mirrored, and its axes exchanged, without changing the result: as in pools,
+    interpolation, and where elements only move. In a convolution the weights decide."""
+    polyphase: ClassVar[bool] = False
+    """Whether its grid follows the content, so that a shift of the input by any amount is one of the output."""
     like: ClassVar[str | None] = None
     """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
     cases: ClassVar[Sequence[Case]] = ()
@@ -156,6 +161,11 @@ class Op:
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None:
         """Per input, what an output element reads of it (see `cnnscope.ir.reads`). None means unknown."""
         return ((),) * len(x)
+
+    def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
+        """Axes of the first input along which it tells positions apart although `reads` treats them alike: by weights
+        of their own (position embeddings), or because their order matters (running sums)."""
+        return ()
 
     # -- for people -------------------------------------------------------------------------------------------------
 

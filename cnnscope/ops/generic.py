@@ -22,12 +22,14 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     """A function ``fn`` of the elements of its inputs, broadcast as in numpy. FLOPs: 1 an output element.
 
     Constant operands are no inputs; where they stretch the output, ``shape`` is the whole shape of the result.
+    ``varies`` has the axes of the output along which they hold more than one number.
     ``dtype`` is that of the output where it is not the first input's (comparisons).
     """
 
     fn: str
     shape: Shape = ()
     dtype: str | None = None
+    varies: tuple[int, ...] = ()
     arity = (1, None)
 
     def output(self, x: Sequence[Value]) -> Value:
@@ -44,6 +46,15 @@ class Elementwise(Traced, tag="elementwise", category="other"):
         shape = self.output(x).shape
         return tuple(() if value.shape == shape else (Expand(shape),) for value in x)
 
+    def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
+        rank = len(self.output(x).shape)
+        axes = (rank - 2, rank - 1) if self.fn in ("tril", "triu") else self.varies
+        return tuple(axis - rank + len(x[0].shape) for axis in axes if axis >= rank - len(x[0].shape))
+
+    def arguments(self) -> dict[str, Any]:
+        given = super().arguments()
+        return given if self.varies else {name: value for name, value in given.items() if name != "varies"}
+
     def label(self) -> str:
         return self.fn
 
@@ -57,6 +68,7 @@ class Movement(Traced, tag="movement", category="movement"):
     kind: str
     steps: tuple[Step, ...] = ()
     dtype: str | None = None
+    symmetric = True
 
     def output(self, x: Sequence[Value]) -> Value:
         value = moved(x[0], self.steps)
@@ -153,6 +165,10 @@ class Reduce(Traced, tag="reduce", category="pool"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (self._steps,)
 
+    def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
+        places = self.dtype == "int64" and self.fn not in ("sum", "prod", "count_nonzero")
+        return self.axes if places or self.fn.startswith("arg") else ()
+
     def label(self) -> str:
         return self.fn
 
@@ -177,8 +193,18 @@ class Scan(Traced, tag="scan", category="other"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Spread(self.axes, "norm-statistics"),),)
 
+    def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
+        return () if self.fn.lower() in _ORDERLESS else self.axes
+
     def label(self) -> str:
         return self.fn
+
+
+_ORDERLESS = {
+    "softmax", "logsoftmax", "sparsemax", "hardmax", "unit norm", "weight_norm", "lpnormalization",
+    "meanvariancenormalization",
+}  # fmt: skip
+"""Functions of `Scan` to which the order of elements makes no difference."""
 
 
 class _Known(Traced):

@@ -106,6 +106,9 @@ class LayerNorm(Op, tag="layernorm", category="norm"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (_statistics(*self.normalised(x[0])),)
 
+    def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
+        return self.normalised(x[0]) if self.affine else ()
+
     cases = (
         Case(x=(96, 56, 56), args={"eps": 1e-6}, shape=(96, 56, 56), params=192),
         Case(x=(4, 5, 5), args={"over": "all"}, shape=(4, 5, 5), params=200),

@@ -30,6 +30,7 @@ class _Window(Op):
     ceil: Bool = False
     accepts = ("map",)
     short = "kernel"
+    symmetric = True
     aliases = _TORCH_NAMES
 
     @property
@@ -171,6 +172,7 @@ class _Adaptive(Op):
     out: Size
     accepts = ("map",)
     short = "out"
+    symmetric = True
     aliases = _TORCH_NAMES
 
     def output(self, x: Sequence[Value]) -> Value:

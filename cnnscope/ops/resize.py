@@ -34,6 +34,7 @@ class Upsample(Op, tag="upsample", category="resize"):
     accepts = ("map",)
     short = "scale"
     like = "size"
+    symmetric = True
     aliases = {"scale_factor": "scale", "factor": "scale", "interpolation": "mode"}
 
     @classmethod

@@ -123,7 +123,9 @@ def elementwise(trace: Trace, out: Tensor, fn: str, operands: Sequence[Any]) -> 
     keys = [key for t in constants for key in trace.constants.keys(t)]
     shape, stretched = tuple(out.shape), broadcast([tuple(t.shape) for t in inputs])
     dtype = dtype_name(out) if out.dtype != inputs[0].dtype else None
-    op = Elementwise(fn, shape if stretched != shape else (), dtype)
+    given = broadcast([(1,) * len(shape), *(tuple(t.shape) for t in constants)])
+    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
+    op = Elementwise(fn, shape if stretched != shape else (), dtype, varies)
     trace.emit(op, inputs, out, fn=fn, keys={f"constant{i}": key for i, key in enumerate(keys)})
 
 

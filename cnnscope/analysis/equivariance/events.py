@@ -1,0 +1,155 @@
+"""What one step of a path does to the image axes: windows, reductions of a whole axis, or that an axis is lost.
+
+Everything comes from `cnnscope.ir.reads` and from where `receptive_field.layout` has the image's axes; an op adds only
+what its reads cannot tell (`Op.symmetric`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, digits_of, is_map, leads, take
+from cnnscope.analysis.receptive_field.layout import Elsewhere, Unclear, Window
+from cnnscope.analysis.receptive_field.quasi_affine import Phases
+from cnnscope.analysis.receptive_field.walk import Move
+from cnnscope.ir.reads import Border, Expand, Mix, Reshape, Spread, Taps, Whole
+
+
+class Read(NamedTuple):
+    """Output position o reads ``taps[o % m] + n * (o // m)`` along an image axis; m is their number of phases.
+
+    ``size`` is the output's extent, None where the windows cover the axis without rest. ``weighted`` says that taps or
+    phases may have weights of their own.
+    """
+
+    image: int
+    n: int
+    taps: Phases
+    size: int | None = None
+    border: Border = "drop"
+    weighted: bool = False
+
+
+class Reduce(NamedTuple):
+    """The whole axis is read: alike (``symmetric``) or by weights of its positions. ``own``: positions stay."""
+
+    image: int
+    symmetric: bool
+    own: bool
+    via: str
+
+
+class Lost(NamedTuple):
+    """Where this axis went can no longer be said."""
+
+    image: int
+    reason: str
+
+
+Event = Read | Reduce | Lost
+_SYMMETRIC = {"global-pool", "norm-statistics"}
+
+
+def events(move: Move, symmetric: bool, rank: int) -> Iterator[Event]:
+    """What the step does, in order, on ``rank`` image axes."""
+    step, before = move.step, move.before
+    match step:
+        case Mix():
+            yield from _mixed(before, step)
+        case Whole():
+            yield from reduced(before, step.axes, step.via, step.via in _SYMMETRIC, own=False)
+        case Spread():
+            yield from reduced(before, step.axes, step.via, True, own=True)
+        case Taps() if move.actions and _are_channels(before, step.axis):
+            yield from reduced(before, (step.axis,), "dense", False, own=False)
+        case _:
+            yield from _followed(move, symmetric, rank)
+
+
+def _followed(move: Move, symmetric: bool, rank: int) -> Iterator[Event]:
+    """Steps for which the receptive field's own actions say it all."""
+    step = move.step
+    for action in move.actions:
+        match action:
+            case Window(image, n, taps):
+                if isinstance(step, Taps):
+                    low = len(taps) // len(step.taps)
+                    yield Read(image, n, taps, step.size * low, step.border, not symmetric)
+                elif isinstance(step, Expand):
+                    extents = (e for axis, e in zip(move.before[::-1], step.shape[::-1], strict=False)
+                               if image in axis.images)  # fmt: skip
+                    yield Read(image, n, taps, next(extents))
+                else:
+                    yield Read(image, n, taps, weighted=isinstance(step, Reshape) or not symmetric)
+            case Unclear(image):
+                yield Lost(image, "positions are rearranged in a way that is not followed")
+            case Elsewhere():
+                for image in range(rank):
+                    yield Lost(image, "takes positions that are not the image's")
+            case _:
+                for image in range(rank):
+                    yield Lost(image, "all positions are read")
+
+
+def _mixed(before: Layout, step: Mix) -> Iterator[Event]:
+    axis = before[step.axis]
+    if not any(d.moves for d in axis.digits):
+        return
+    cut = None if axis.before or axis.after else take(axis.digits, step.groups)
+    if cut is None:
+        yield from (Lost(image, "positions are mixed in groups") for image in axis.images)
+        return
+    kept, gone = cut
+    yield from held(before, kept)
+    yield from reduced(_with(before, step.axis, axis._replace(digits=(*kept, *gone))), (step.axis,), step.via, False,
+                       own=False, only=gone)  # fmt: skip
+
+
+def _with(layout: Layout, at: int, axis: Axis) -> Layout:
+    return (*layout[:at], axis, *layout[at + 1 :])
+
+
+def held(layout: Layout, digits: Iterable[Digit]) -> Iterator[Event]:
+    """Positions of these digits are told apart, by weights: a shift must leave them where they are."""
+    for digit in digits:
+        if not digit.moves:
+            continue
+        if digit.weight == 0 or leads(layout, digit):
+            yield from (Reduce(image, False, True, "dense") for image in digit.images)
+        else:
+            yield from _cells(digit, weighted=True, own=True)
+
+
+def reduced(
+    layout: Layout, axes: Iterable[int], via: str, symmetric: bool, *, own: bool, only: Iterable[Digit] | None = None
+) -> Iterator[Event]:
+    """All positions along these tensor axes (or of these digits there) are read."""
+    gone = [d for axis in axes for d in layout[axis].digits if d.moves] if only is None else list(only)
+    for image in sorted({image for digit in gone for image in digit.images}):
+        mine = [d for d in gone if image in d.images and d.moves]
+        if not mine:
+            continue
+        everything = [d for d in digits_of(layout, image) if d.moves]
+        if any(d.weight == 0 for d in mine) and len(mine) < len(everything):
+            yield Lost(image, "some of its positions are reduced")
+        elif any(leads(layout, d) for d in mine):
+            whole = len(mine) == len(everything)
+            yield Reduce(image, symmetric, own, via) if whole else Lost(image, "some of its positions are reduced")
+        else:
+            for digit in sorted(mine, key=lambda d: -d.weight):
+                yield from _cells(digit, weighted=not symmetric, own=own)
+
+
+def _cells(digit: Digit, *, weighted: bool, own: bool) -> Iterator[Event]:
+    """Windows over one digit that does not lead: the cells of a grid. ``own``: each position keeps its result."""
+    (image,), low, turn = digit.images, digit.weight, digit.weight * digit.extent
+    yield Read(image, turn, tuple(tuple(range(start, turn, low)) for start in range(low)), weighted=weighted)
+    if own:
+        yield Read(image, low, tuple((o % low,) for o in range(turn)), weighted=weighted)
+
+
+def _are_channels(layout: Layout, axis: int) -> bool:
+    """Whether pieces of image axes stand along the channel axis, as behind space to depth."""
+    digits = [d for d in layout[axis].digits if d.images]
+    return axis == 1 and bool(digits) and is_map(layout) and not any(leads(layout, d) for d in digits)

@@ -1,0 +1,169 @@
+"""The pass: every value's image axes and turns, folded over the walk that receptive fields use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from typing import NamedTuple
+
+from cnnscope.analysis.equivariance.along import Along, Blame, joined, moved, start
+from cnnscope.analysis.equivariance.claims import EXACT, Cause, Verdict, worst
+from cnnscope.analysis.equivariance.events import Event, Lost, Reduce, events, held, reduced
+from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, leads, seed
+from cnnscope.analysis.receptive_field.layout import Unclear, follow
+from cnnscope.analysis.receptive_field.walk import FIRST, Path, Visit, walk
+from cnnscope.ir import Graph, Node, Value
+from cnnscope.ir.reads import Expand, Mix, Spread
+
+
+class Motion(NamedTuple):
+    """How a value moves with the image: per image axis, and under exchange of the last two of them."""
+
+    along: tuple[Along, ...]
+    exchange: Verdict
+    layout: Layout
+
+
+def motions(graph: Graph, sources: tuple[str, ...]) -> Iterator[tuple[str, Motion | Cause]]:
+    """Inputs ``sources`` and every node they reach; a `Cause` behind an op that no rule covers."""
+    found: dict[str, Motion] = {}
+    unknown: dict[str, Cause] = {}
+    constants = {name: _pattern(value) for name, value in graph.inputs.items() if name not in sources}
+    for name in sources:
+        value = graph.inputs[name]
+        found[name] = Motion(tuple(map(start, value.spatial)), _square(value, name), seed(value.shape, FIRST))
+        yield name, found[name]
+    for place, visit in enumerate(walk(graph, sources)):
+        node = visit.node
+        blame = _blame(node, place)
+        if not visit.known:
+            inherited = [unknown[name] for name in node.inputs if name in unknown]
+            unknown[node.name] = inherited[0] if inherited else blame("no rule covers it")
+            yield node.name, unknown[node.name]
+        elif visit.paths:
+            found[node.name] = _step(graph, visit, found, constants, blame)
+            yield node.name, found[node.name]
+        else:
+            constants[node.name] = _constant(graph, node, constants)
+
+
+def _blame(node: Node, place: int) -> Blame:
+    return lambda reason: Cause(node.layer, reason, place)
+
+
+def _square(value: Value, name: str) -> Verdict:
+    if len(value.spatial) < 2:
+        return Verdict("not_guaranteed", Cause(name, "it has one axis", -1))
+    height, width = value.spatial[-2:]
+    return EXACT if height == width else Verdict("not_guaranteed", Cause(name, f"{height}x{width} is no square", -1))
+
+
+# -- a node ------------------------------------------------------------------------------------------------------------
+
+
+def _step(
+    graph: Graph, visit: Visit, found: Mapping[str, Motion], constants: Mapping[str, Layout], blame: Blame
+) -> Motion:
+    node = visit.node
+    values = graph.values(node)
+    ends = [_along(path, found[path.source], node, values, blame) for path in visit.paths]
+    along = tuple(reduce(lambda a, b: joined(a, b, blame), axes) for axes in zip(*(e.along for e in ends), strict=True))
+    exchange = worst(end.exchange for end in ends)
+    after: list[Event] = [Lost(action.image, "its inputs lie differently in its tensor") for action in visit.merging
+                          if isinstance(action, Unclear)]  # fmt: skip
+    if node.op.weights(values) and not any(isinstance(m.step, Mix) for path in visit.paths for m in path.moves):
+        low = (d for axis in visit.layout for d in axis.digits if d.moves and not _leading(d, visit.layout))
+        after += held(visit.layout, low)  # a weight for each channel, where channels hold positions
+    after += [Lost(image, "a constant that differs from position to position") for image in
+              _fixed(graph, node, constants, visit.layout)]  # fmt: skip
+    return _acted(Motion(along, exchange, visit.layout), after, node, blame)
+
+
+def _along(path: Path, motion: Motion, node: Node, values: Iterable[Value], blame: Blame) -> Motion:
+    rank = len(motion.along)
+    told_apart = {image for axis in node.op.anchored(tuple(values)) for image in _moving(motion.layout, axis)}
+    happened: list[Event] = [Reduce(image, False, True, "dense") for image in sorted(told_apart)]
+    happened += [event for move in path.moves for event in events(move, node.op.symmetric, rank)]
+    layout = motion.layout if not path.moves else follow(path.moves[-1].before, path.moves[-1].step)[0]
+    happened += _split(motion, layout)
+    return _acted(motion._replace(layout=layout), happened, node, blame)
+
+
+def _split(motion: Motion, layout: Layout) -> list[Event]:
+    """An axis that repeats beyond its period cannot be cut into pieces and still be followed."""
+    pieces = [sum(d.moves for axis in layout for d in axis.digits if image in d.images)
+              for image in range(len(motion.along))]  # fmt: skip
+    return [Lost(image, "cuts a padded map into pieces") for image, a in enumerate(motion.along)
+            if pieces[image] > 1 and a.extent != a.period and a.wraps is None]  # fmt: skip
+
+
+def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) -> Motion:
+    """The motion after these events. The last two image axes are exchangeable while the same happens to both."""
+    along, per_image = list(motion.along), [[] for _ in motion.along]  # type: list[Along], list[list[Event]]
+    chosen = node.name if node.op.polyphase else ""
+    border = "zero padding" if node.op.category in ("conv", "movement") else "padding"
+    for event in happened:
+        along[event.image] = moved(along[event.image], event, blame, border, chosen)
+        per_image[event.image].append(event._replace(image=0))
+    exchange = motion.exchange
+    if len(along) > 1 and per_image[-2] != per_image[-1]:
+        exchange = worst([exchange, Verdict("not_guaranteed", blame("height and width are treated differently"))])
+    return Motion(tuple(along), exchange, motion.layout)
+
+
+def channels_united(motion: Motion, value: Value) -> Motion:
+    """The motion of units, all channels of a position together."""
+    if value.kind != "map" or not any(d.moves for d in motion.layout[1].digits):
+        return motion
+    along = list(motion.along)
+    for event in reduced(motion.layout, (1,), "dense", True, own=False):
+        along[event.image] = moved(along[event.image], event, lambda reason: Cause("", reason), "")
+    return motion._replace(along=tuple(along))
+
+
+# -- constants ---------------------------------------------------------------------------------------------------------
+
+
+def _pattern(value: Value) -> Layout:
+    """A constant, as if each of its axes were an image's: where one of them ends up, the constant differs."""
+    return seed(value.shape, 0)
+
+
+def _constant(graph: Graph, node: Node, constants: Mapping[str, Layout]) -> Layout:
+    """Where a node that no image reaches differs along its axes."""
+    reads = node.op.reads(graph.values(node))
+    layouts = [constants.get(name) for name in node.inputs]
+    if reads is None or not layouts or None in layouts:
+        return _pattern(node.output)
+    ends = [_carried(layout, steps, node.output) for layout, steps in zip(layouts, reads, strict=True) if layout]
+    varies = {i for end in ends for i, axis in enumerate(end) if axis.images and axis.extent > 1}
+    shape = node.output.shape
+    return tuple(Axis((Digit(n, (i,) if i in varies else ()),)) for i, n in enumerate(shape))
+
+
+def _carried(layout: Layout, steps: Iterable[object], output: Value) -> Layout:
+    for step in (*steps, Expand(output.shape)):
+        spread = isinstance(step, Spread)
+        layout = layout if spread else follow(layout, step)[0]  # type: ignore[arg-type]
+    return layout
+
+
+def _fixed(graph: Graph, node: Node, constants: Mapping[str, Layout], layout: Layout) -> list[int]:
+    """Image axes along whose positions the constant inputs of a node differ."""
+    reads = node.op.reads(graph.values(node)) or ()
+    images: set[int] = set()
+    for name, steps in zip(node.inputs, reads, strict=False):
+        if name in constants:
+            end = _carried(constants[name], steps, node.output)
+            images.update(image for i, axis in enumerate(end) if axis.images and axis.extent > 1
+                          for image in _moving(layout, i))  # fmt: skip
+    return sorted(images)
+
+
+def _moving(layout: Layout, axis: int) -> set[int]:
+    return {image for d in layout[axis].digits if d.moves for image in d.images}
+
+
+def _leading(digit: Digit, layout: Layout) -> bool:
+    return digit.weight == 0 or leads(layout, digit)
+
