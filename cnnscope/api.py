@@ -24,11 +24,14 @@ from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.unit import UnitReport
 from cnnscope.sources import InputSize
 from cnnscope.sources import load as load_source
+from cnnscope.sources.resolve import Extras
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from cnnscope.render.ablation import AblationReport
     from cnnscope.render.difference import DifferenceReport
+    from cnnscope.trained.network import TrainedNetwork
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
@@ -38,7 +41,8 @@ Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[
 class Model:
     """A network and what can be asked of it.
 
-    ``reference`` has known totals, ``about`` year and origin, ``notes`` what to know about how it was loaded.
+    ``reference`` has known totals, ``about`` year and origin, ``notes`` what to know about how it was loaded,
+    ``extras`` what it takes to run it.
     """
 
     graph: Graph
@@ -46,6 +50,7 @@ class Model:
     reference: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def name(self) -> str:
@@ -118,6 +123,21 @@ class Model:
         b = load(other)
         return DifferenceReport(compare(self.graph, b.graph), self.source, b.source)
 
+    def ablate(self, *removals: str | Sequence[str]) -> AblationReport:
+        """What is left without the layers of each removal: ``model.ablate("fc7", ["conv3", "conv4"])``, intact first.
+
+        `CnnscopeError` for an unknown layer (E205) and for one the rest cannot do without (E490, E491, E492).
+        """
+        from cnnscope.analysis.ablate import ablate
+        from cnnscope.render.ablation import AblationReport, Variant
+
+        variants = [Variant((), self.graph, self._summary)]
+        for removal in removals:
+            names = (removal,) if isinstance(removal, str) else tuple(removal)
+            rest = ablate(self.graph, names)
+            variants.append(Variant(names, rest, summarize(rest)))
+        return AblationReport(self.source, tuple(variants))
+
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
         totals = self._summary.totals
@@ -138,6 +158,25 @@ class Model:
         if weights is not None:
             load_weights(network, self.graph, weights)
         return network
+
+    def trained(
+        self,
+        *,
+        weights: str | Path | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        dtype: str = "float32",
+        preprocess: Mapping[str, Any] | None = None,
+        labels: str | Path | None = None,
+        data: str | Path | None = None,
+    ) -> TrainedNetwork:
+        """The network with weights and what running it on images takes; see `cnnscope.trained.loading.open_network`."""
+        from cnnscope.trained.loading import open_network
+
+        return open_network(
+            self.graph, self.source, self.extras, weights=weights, seed=seed, device=device, dtype=dtype,
+            preprocess=preprocess, labels=labels, data=data,
+        )  # fmt: skip
 
     def report(
         self, verb: Verb, *, level: Level = "layer", batch: int = 1, dtype: str = "float32", exact: bool = False
@@ -174,7 +213,7 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None) ->
         from cnnscope.sources.torch_models import load_live
 
         loaded = load_live(source, _sizes(input), set or {})
-    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes)
+    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)
 
 
 def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:

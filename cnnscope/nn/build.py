@@ -32,6 +32,7 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
 class Network(nn.Module):
     """Takes the graph's inputs by position or name, each (N, ...); gives its output, or a dict of them by node name.
 
+    ``calls`` has what runs each of the graph's nodes, in their order.
     Heads that exist for training only are left out in eval mode.
     """
 
@@ -40,14 +41,14 @@ class Network(nn.Module):
         self._graph = graph
         self._last_use = _last_use(graph)
         modules = _Modules(self, graph)
-        self._calls = [modules.call(node) for node in graph.nodes]
+        self.calls = [modules.call(node) for node in graph.nodes]
         modules.finish()
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
         values = dict(zip(self._graph.inputs, inputs, strict=False)) | named
         if len(inputs) + len(named) != len(self._graph.inputs) or values.keys() != self._graph.inputs.keys():
             raise TypeError(f"this network takes {', '.join(self._graph.inputs)}, each once")
-        for node, call in zip(self._graph.nodes, self._calls, strict=True):
+        for node, call in zip(self._graph.nodes, self.calls, strict=True):
             if node.training_only and not self.training:
                 continue
             values[node.name] = call(*(values[name] for name in node.inputs))

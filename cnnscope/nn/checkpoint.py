@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path`` and move it there once it is complete."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        temporary.touch()  # with the permissions of any new file; some writers would make it private
+        mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
         write(temporary)
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

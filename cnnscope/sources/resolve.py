@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph
@@ -18,13 +19,36 @@ from cnnscope.ops.arguments import shown
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What it takes to run a network on images, as far as its source knows.
+
+    ``make`` gives the torch module with values, ``own_weights`` says what those are where they may be trained; ``own``
+    gives those that a file of another framework has, by the graph's keys; ``pretrained`` downloads what its library
+    publishes. ``weights`` and ``data`` are files, ``labels`` a file or the names of the classes. ``preprocess`` has
+    ``resize``, ``crop`` (pixels), ``mean``, ``std`` (of pixels from 0 to 1), ``interpolation`` and ``border``.
+    """
+
+    make: Callable[[], nn.Module] | None = None
+    own_weights: str | None = None
+    own: Callable[[], Mapping[str, Tensor]] | None = None
+    pretrained: Callable[[], Mapping[str, Tensor]] | None = None
+    weights: Path | None = None
+    data: Path | None = None
+    labels: Path | tuple[str, ...] | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
 
     ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``,
-    ``notes`` what a reader should know of how it was loaded.
+    ``notes`` what a reader should know of how it was loaded, ``extras`` what running it takes.
     """
 
     graph: Graph
@@ -32,6 +56,7 @@ class Loaded:
     reference: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    extras: Extras = field(default_factory=Extras)
 
 
 class Loader(Protocol):

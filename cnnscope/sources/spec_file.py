@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.resolve import Loaded
+from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.spec.marks import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def standard_input() -> bytes:
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
     """The network a spec describes."""
     spec = read(source, inputs, settings)
-    return Loaded(spec.graph, source, spec.reference, spec.about)
+    extras = Extras(weights=spec.weights, data=spec.data, labels=spec.labels, preprocess=spec.preprocess)
+    return Loaded(spec.graph, source, spec.reference, spec.about, extras=extras)
 
 
 def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Spec:

@@ -12,14 +12,16 @@ from torch import nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.resolve import Extras
 from cnnscope.sources.torch_user_code import import_with_operators
 
 
 class Recipe(NamedTuple):
-    """How to make a model, and the sizes of its inputs, for which it may have to be looked at."""
+    """How to make a model; the sizes of its inputs and what running it takes, for which it may have to be looked at."""
 
     make: Callable[[], nn.Module]
     sizes: Callable[[Any], tuple[InputSize, ...]]
+    extras: Callable[[Any], Extras]
 
 
 def _refuse_downloads(arguments: Mapping[str, Any], *names: str) -> None:
@@ -53,7 +55,25 @@ def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
         given.setdefault("image_size", weights.meta["min_size"][0])  # vision transformers are made for one size
     if "weights_backbone" in inspect.signature(builder).parameters:
         given["weights_backbone"] = None
-    return Recipe(partial(builder, **given), partial(_torchvision_sizes, weights))
+    make = partial(builder, **given)
+    return Recipe(make, partial(_torchvision_sizes, weights), lambda module: _torchvision_extras(weights, make))
+
+
+def _torchvision_extras(weights: Any, make: Callable[[], nn.Module]) -> Extras:
+    """Preprocessing and class names as torchvision publishes them with its weights."""
+    transforms = weights.transforms()
+    preprocess = {
+        key: getattr(transforms, name)
+        for key, name in (("resize", "resize_size"), ("crop", "crop_size"), ("mean", "mean"), ("std", "std"))
+        if getattr(transforms, name, None) is not None
+    }
+    preprocess = {key: value[0] if key == "resize" and len(value) == 1 else value for key, value in preprocess.items()}
+    if getattr(transforms, "interpolation", None) is not None:
+        preprocess["interpolation"] = transforms.interpolation.value
+    return Extras(
+        make, labels=tuple(weights.meta.get("categories", ())), preprocess=preprocess,
+        pretrained=lambda: weights.get_state_dict(progress=True, check_hash=True),
+    )  # fmt: skip
 
 
 def _torchvision_sizes(weights: Any, module: Any) -> tuple[InputSize, ...]:
@@ -78,7 +98,18 @@ def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
         _pick(name, library.list_models(), "timm.list_models()")
     _refuse_downloads(arguments, "pretrained", "checkpoint_path")
     make = partial(library.create_model, name, pretrained=False, **arguments)
-    return Recipe(make, partial(_timm_sizes, name, arguments))
+    pretrained = partial(library.create_model, name, pretrained=True, **arguments)
+    return Recipe(make, partial(_timm_sizes, name, arguments), partial(_timm_extras, make, pretrained))
+
+
+def _timm_extras(make: Callable[[], nn.Module], pretrained: Callable[[], nn.Module], module: Any) -> Extras:
+    """Preprocessing as timm's configuration says it: the image covers the input over ``crop_pct``."""
+    configuration = getattr(module, "pretrained_cfg", None) or {}
+    preprocess = {key: configuration[key] for key in ("mean", "std", "interpolation") if configuration.get(key)}
+    if size := configuration.get("input_size"):
+        preprocess["crop"] = size[1:]
+        preprocess["resize"] = int(size[1] / (configuration.get("crop_pct") or 1.0))  # as timm.data rounds it
+    return Extras(make, preprocess=preprocess, pretrained=lambda: pretrained().state_dict())
 
 
 def _timm_sizes(name: str, arguments: Mapping[str, Any], module: Any) -> tuple[InputSize, ...]:

@@ -7,10 +7,12 @@ The last two run the user's code, and say so. Nothing is ever downloaded.
 from __future__ import annotations
 
 import ast
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -20,7 +22,7 @@ from cnnscope.ir import Graph
 from cnnscope.sources import torch_libraries
 from cnnscope.sources import torch_user_code as user_code
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.resolve import Loaded
+from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.sources.torch_build import build
 from cnnscope.sources.torch_module import trace
 
@@ -42,22 +44,27 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
         except Exception as error:
             raise CnnscopeError.of("E432", f"`{name}` cannot be made so: {error}") from error
         graph, notes = trace(module, inputs or recipe.sizes(module), name=name, rebuild=recipe.make)
-    return Loaded(graph, source, notes=notes)
+        extras = recipe.extras(module)
+    return Loaded(graph, source, notes=notes, extras=extras)
 
 
 def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
     """A module that exists already, or a function that makes one."""
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
-    graph, notes = _made(source, name, inputs, settings)
-    return Loaded(graph, name, notes=notes)
+    graph, notes, extras = _made(source, name, inputs, settings)
+    return Loaded(graph, name, notes=notes, extras=extras)
 
 
 def _made(
     factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings
-) -> tuple[Graph, tuple[str, ...]]:
+) -> tuple[Graph, tuple[str, ...], Extras]:
+    def make() -> nn.Module:
+        made = user_code.call(factory, name, arguments, _plainly)
+        return copy.deepcopy(made) if made is factory else made  # the user's own stays as it is
+
     module = user_code.call(factory, name, arguments, build)
-    sizes = inputs or _own_size(module)
-    return trace(module, sizes, name=name, rebuild=lambda: user_code.call(factory, name, arguments, _plainly))
+    graph, notes = trace(module, inputs or _own_size(module), name=name, rebuild=make)
+    return graph, notes, Extras(make, own_weights=f"as `{name}` has them")
 
 
 def _split(text: str, settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -85,8 +92,15 @@ def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Lo
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
     with user_code.importable(place), redirect_stdout(sys.stderr):  # what it prints is not our result
-        graph, notes = _made(user_code.find(place, name), name, inputs, arguments)
-    return Loaded(graph, source, notes=(f"ran the code of `{place}`", *notes))
+        graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments)
+
+    def make() -> nn.Module:
+        assert extras.make is not None
+        with user_code.importable(place), redirect_stdout(sys.stderr):
+            return extras.make()
+
+    notes = (f"ran the code of `{place}`", *notes)
+    return Loaded(graph, source, notes=notes, extras=replace(extras, make=make))
 
 
 def _plainly(make: Callable[[], object]) -> object:

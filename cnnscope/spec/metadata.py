@@ -56,6 +56,9 @@ SIZE = Kind(
     _one_or_more(lambda value: _is_count(value) and value > 0, 3), _one_or_list(_SIZE_SCHEMA, 3),
 )  # fmt: skip
 NUMBERS = Kind("a number, or one per channel", _one_or_more(_is_number, _MANY), _one_or_list({"type": "number"}, _MANY))
+BORDERS = ("crop", "reflect", "zero", "mean", "circular")
+"""What lies beyond an image when it is moved: a larger crop of the picture, its mirror image, black, grey, itself."""
+BORDER = Kind(f"one of {', '.join(BORDERS)}", lambda value: value in BORDERS, {"enum": list(BORDERS)})
 LABELS = Kind(
     "a file, or a list of names",
     lambda value: _is_text(value) or (isinstance(value, list) and _one_or_more(_is_label, _MANY)(value)),
@@ -65,7 +68,7 @@ LABELS = Kind(
 FIELDS: Mapping[str, Mapping[str, Kind]] = {
     "about": {"title": TEXT, "year": COUNT, "source": TEXT},
     "reference": {"params": COUNT, "macs": COUNT, "source": TEXT},
-    "preprocess": {"resize": SIZE, "crop": SIZE, "mean": NUMBERS, "std": NUMBERS},
+    "preprocess": {"resize": SIZE, "crop": SIZE, "mean": NUMBERS, "std": NUMBERS, "border": BORDER},
 }
 """Sections by key, and what each of their values must be."""
 FILES: Mapping[str, Kind] = {"weights": TEXT, "data": TEXT, "labels": LABELS}

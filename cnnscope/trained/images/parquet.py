@@ -1,0 +1,78 @@
+"""Parquet files with images as bytes, as the Hugging Face hub stores them: a column ``image`` (bytes, or a struct with
+``bytes``) and, where known, ``label``. A file is a shard. Needs the package `pyarrow` (the extra ``parquet``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.trained.images.decode import sample
+from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
+
+IMAGES = ("image", "img", "jpg", "png")
+LABELS = ("label", "labels", "fine_label", "cls")
+
+
+def open_parquet(path: Path) -> ImageSet:
+    """The files of a folder by name, or one. E456 without the extra, E461 where a file is damaged or has no images."""
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise CnnscopeError.of(
+            "E456", "reading parquet files needs the package `pyarrow`",
+            hint="install it: `pip install 'cnnscope[parquet]'`",
+        ) from None  # fmt: skip
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    shards, labelled = [], False
+    for file in files:
+        try:
+            metadata = pyarrow.parquet.read_metadata(file)
+            schema = metadata.schema.to_arrow_schema()
+        except (OSError, pyarrow.ArrowException) as error:
+            raise _damaged(file, error) from None
+        image = next((name for name in IMAGES if name in schema.names), None)
+        if image is None:
+            reason = f"it has no column `image` but {', '.join(schema.names[:8])}"
+            raise CnnscopeError.of("E461", f"cannot read the images in `{file}`: {reason}")
+        label = next((name for name in LABELS if name in schema.names), None)
+        labelled = labelled or label is not None
+        identity = hashlib.sha256(f"{file.name} {file.stat().st_size} {metadata.num_rows}".encode())
+        with file.open("rb") as content:
+            content.seek(max(0, file.stat().st_size - 65_536))
+            identity.update(content.read())  # the footer, which has statistics and offsets of every column
+        shards.append(Shard(file.stem, identity.hexdigest(), partial(_read, file, image, label)))
+    return ImageSet(path, "parquet files", tuple(shards), (), labelled)
+
+
+def _read(file: Path, image: str, label: str | None) -> Iterator[Sample | Skipped]:
+    import pyarrow.parquet
+
+    index = 0
+    try:
+        table = pyarrow.parquet.ParquetFile(file)
+        for batch in table.iter_batches(batch_size=64, columns=[image, *([label] if label else [])]):
+            for row in batch.to_pylist():
+                name = f"{file.name}/{index}"
+                index += 1
+                content = _bytes(row[image])
+                known = row[label] if label and isinstance(row[label], int) and row[label] >= 0 else None
+                yield Skipped(name, "it has no bytes") if content is None else sample(name, content, known)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise _damaged(file, error) from None
+
+
+def _bytes(cell: Any) -> bytes | None:
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    return content if isinstance(content, bytes) else None
+
+
+def _damaged(file: Path, error: Exception) -> CnnscopeError:
+    reason = str(error).splitlines()[0].lower() if str(error) else type(error).__name__
+    return CnnscopeError.of("E461", f"cannot read the images in `{file}`: {reason[:160]}")

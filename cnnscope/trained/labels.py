@@ -1,0 +1,57 @@
+"""Names of classes: from a spec, a library, or a file with a name a line (or a JSON list or mapping of numbers)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+
+_LARGEST = 16 * 2**20
+
+
+def read_labels(labels: str | Path | tuple[str, ...] | None, classes: int) -> tuple[str, ...]:
+    """One name a class, or none where they are unknown. E455 where the file cannot be read or has another number."""
+    if labels is None or labels == ():
+        return ()
+    if isinstance(labels, tuple):
+        return labels if len(labels) == classes else ()  # a library's names, of a head that was replaced
+    path = Path(labels)
+    names = _names(path)
+    if len(names) != classes:
+        raise CnnscopeError.of("E455", f"`{path}` names {len(names)} classes, the network has {classes}")
+    return names
+
+
+def find_class(target: str, labels: tuple[str, ...], classes: int) -> int:
+    """The class of that number or name; E455 with the nearest names where there is none such."""
+    if target in labels:
+        return labels.index(target)
+    if target.lstrip("-").isdecimal():
+        if 0 <= int(target) < classes:
+            return int(target)
+        raise CnnscopeError.of("E455", f"there is no class {target}", hint=f"classes are numbered 0 to {classes - 1}")
+    near = did_you_mean(target, labels, most=3)
+    hint = near or (f"classes are {', '.join(labels[:5])}, ..." if labels else "use its number; names are unknown here")
+    raise CnnscopeError.of("E455", f"no class is called `{target}`", hint=hint)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: more than {_LARGEST // 2**20} MiB")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
+        raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: {reason}") from None
+    if path.suffix.lower() != ".json":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: no JSON ({error})") from None
+    if isinstance(found, dict) and all(key.isdecimal() for key in found):
+        found = [found[key] for key in sorted(found, key=int)]
+    if not isinstance(found, list):
+        raise CnnscopeError.of("E455", f"`{path}` is no list of names", hint='write ["cat", "dog"] or {"0": "cat"}')
+    return tuple(str(name[-1] if isinstance(name, list) and name else name) for name in found)
