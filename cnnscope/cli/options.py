@@ -20,7 +20,7 @@ def complete_source(incomplete: str) -> list[str]:
     return [name for name in zoo.names() if name.startswith(incomplete)]
 
 
-_SOURCE_HELP = (
+SOURCE_HELP = (
     "A model of the zoo (`cnnscope zoo` lists them), spec.yaml (or - for standard input), torchvision:NAME, timm:NAME, "
     "model.keras or model.json; file.py:FACTORY and pkg.mod:FACTORY run that code."
 )
@@ -28,13 +28,13 @@ _SOURCE_HELP = (
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP + " Several make one comparison table."
+        metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP + " Several make one comparison table."
     ),
 ]
 OptionalSources = Annotated[
-    list[str] | None, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP)
+    list[str] | None, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)
 ]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=_SOURCE_HELP)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)]
 Input = Annotated[
     list[str] | None,
     typer.Option(
