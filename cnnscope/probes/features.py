@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.trained.network import TrainedNetwork
@@ -42,11 +42,9 @@ def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
 
 
 def pooled(output: Tensor) -> Tensor:
-    """(N, D) float32 of a layer's output: maps (N, C, H, W) averaged over 4x4 cells, tokens (N, T, C) over T, else all."""
+    """(N, D) float32 of an output: maps (N, C, H, W) averaged over 4x4 cells, tokens (N, T, C) over T; else all."""
     if output.ndim == 4:
-        cells = [min(CELLS, n) for n in output.shape[2:]]
-        output = F.adaptive_avg_pool2d(output, cells) if cells != list(output.shape[2:]) else output
-        output = output.permute(0, 2, 3, 1)  # a view of what is one already in channels-last order
+        output = _cells(output)
     elif output.ndim == 3:
         output = output.mean(1)
     return output.flatten(1).float()
@@ -58,11 +56,21 @@ def watched(x: Tensor, captured: Mapping[str, Tensor], layers: Sequence[str]) ->
 
 
 def spreads(features: Tensor) -> Tensor:
-    """(N,) mean distance of each of N feature vectors (N, D) to the others; NaN for a single one."""
-    n = len(features)
-    if n < 2:
-        return features.new_full((n,), torch.nan)
-    return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist").sum(1) / (n - 1)
+    """(N,) distance of each of N feature vectors (N, D) to the next, of the last to the first; NaN for a single one."""
+    if len(features) < 2:
+        return features.new_full((len(features),), torch.nan)
+    return torch.linalg.vector_norm(features - features.roll(-1, 0), dim=1)
+
+
+def _cells(maps: Tensor) -> Tensor:
+    """(N, rows, columns, C): each channel of (N, C, H, W) averaged over cells, in channels-last order."""
+    n, c, h, w = maps.shape
+    if h % CELLS or w % CELLS:
+        cells = [min(CELLS, side) for side in (h, w)]
+        small = maps if [h, w] == cells else functional.adaptive_avg_pool2d(maps, cells)
+        return small.permute(0, 2, 3, 1)
+    rows = maps.permute(0, 2, 3, 1).reshape(n, CELLS, h // CELLS, w * c).mean(2)  # one axis at a time: twice as fast
+    return rows.view(n, CELLS, CELLS, w // CELLS, c).mean(3)
 
 
 def _trunk(graph: Graph) -> list[tuple[str, Value]]:

@@ -19,8 +19,9 @@ from cnnscope.probes.protocol import Protocol, Slot, Transform
 from cnnscope.probes.transforms import canvas, reach, sliceable, warp
 from cnnscope.trained.network import TrainedNetwork, scores
 
-ROWS = 16
+ROWS = 32
 """Images in a forward pass; the rest of the batch is their transforms."""
+_EPSILON = torch.finfo(torch.float32).eps  # keeps a logarithm from 0, where its factor is 0
 IDENTITY = Transform("translation", 0.0, "px", "clean")
 
 
@@ -28,11 +29,11 @@ IDENTITY = Transform("translation", 0.0, "px", "clean")
 class BatchOutcome:
     """N images under the T slots of a protocol, L layers watched; as `cnnscope.probes.outcomes.Outcomes` stores it.
 
-    ``top1_clean`` (N,) int32, ``confidence_clean`` (N,) float16; ``top1`` (N, T) int32, ``confidence`` (N, T) float16 of
-    the class predicted there, ``clean_class_probability`` (N, T) float16 of the class predicted for the image as it is;
-    ``js`` (N, T) float32, the Jensen-Shannon divergence over ln 2; ``distance`` (N, L, T) float32,
+    ``top1_clean`` (N,) int32, ``confidence_clean`` (N,) float16; ``top1`` (N, T) int32, ``confidence`` (N, T) float16
+    of the class predicted there, ``clean_class_probability`` (N, T) float16 of the class predicted for the image as it
+    is; ``js`` (N, T) float32, the Jensen-Shannon divergence over ln 2; ``distance`` (N, L, T) float32,
     ``||f_l(T_g x) - f_l(x)||`` of features as `cnnscope.probes.features.pooled` keeps them; ``spread`` (N, L) float32,
-    the mean distance of the image's features to those of other images, NaN where there is no other.
+    the distance of the image's features to those of another image, NaN where there is none.
     """
 
     top1_clean: NDArray[np.int32]
@@ -59,8 +60,8 @@ def measure_batch(
     """Measures N images: ``pixels`` (N, C, >= H, >= W) uint8 whose middle (H, W) is the input, ``keys`` their sha256.
 
     ``layers`` are watched besides the input (default: `default_layers`); ``batch`` is the most samples in a forward
-    pass. Every forward pass of a call has the same size, filled up with copies, so no image's outcome depends on which
-    others come with it, but for ``spread``. Numbers come to the host once, at the end.
+    pass. How samples are grouped depends on the protocol, ``batch`` and N alone, and which images come together changes
+    nothing but ``spread``. Numbers come to the host once, at the end.
 
     The network's weights are put into channels-last order, where they stay; their values are not touched.
 
@@ -78,8 +79,9 @@ def measure_batch(
                 logits = _scores(network.module(inputs), network, checked=clean is not None)
                 features = watched(inputs, captured, watch)
                 if clean is None:
-                    clean = logits[: len(x)].softmax(1), [f[: len(x)].clone() for f in features]
-                    result.add_clean(rows, *clean)
+                    n = len(rows)
+                    clean = logits[:n].softmax(1), [f[:n].clone() for f in features]
+                    result.spread[rows] = torch.stack([spreads(f) for f in clean[1]], 1)
                 result.add(rows, slots, logits, features, *clean)
     return result.on_host(network, watch)
 
@@ -94,27 +96,23 @@ class _Accumulated:
         self.spread = torch.zeros(n, layers, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
 
-    def add_clean(self, rows: Sequence[int], p: Tensor, features: Sequence[Tensor]) -> None:
-        n = len(rows)
-        self.spread[list(rows)] = torch.stack([spreads(f[:n]) for f in features], 1)
-
     def add(
         self, rows: Sequence[int], slots: Sequence[int], logits: Tensor, features: Sequence[Tensor],
         p: Tensor, clean: Sequence[Tensor],
     ) -> None:  # fmt: skip
-        """One forward pass of ``slots`` x images: slot by slot, the images of the chunk in each."""
+        """One forward pass: slot by slot, the images ``rows`` in each; ``p`` and ``clean`` are of these as they are."""
         self.finite &= torch.isfinite(logits).all()
-        n, k = len(p), len(logits) // len(p)
+        k, n = len(slots), len(rows)
         q = logits.softmax(1).view(k, n, -1)
         confidence, top1 = q.max(2)
         kept = q.gather(2, p.argmax(1).view(1, n, 1).expand(k, n, 1))[..., 0]
-        distances = [torch.linalg.vector_norm(f.view(k, n, -1) - f0, dim=2) for f, f0 in zip(features, clean, strict=True)]
+        moved = zip(features, clean, strict=True)
+        distances = [torch.linalg.vector_norm(f.view(k, n, -1) - f0, dim=2) for f, f0 in moved]
         where = torch.tensor(rows, device=p.device)[:, None], torch.tensor(slots, device=p.device)[None]
-        used = slice(len(slots)), slice(len(rows))  # the rest is filling
         for into, values in ((self.top1, top1.int()), (self.confidence, confidence), (self.kept, kept),
                              (self.js, jensen_shannon(p, q))):  # fmt: skip
-            into[where] = values[used].T
-        self.distance.movedim(1, 2)[where] = torch.stack(distances, 2)[used].transpose(0, 1)
+            into[where] = values.T
+        self.distance.movedim(1, 2)[where] = torch.stack(distances, 2).transpose(0, 1)
 
     def on_host(self, network: TrainedNetwork, layers: tuple[str, ...]) -> BatchOutcome:
         if not self.finite:
@@ -131,12 +129,12 @@ class _Accumulated:
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     """Divergence over ln 2, so from 0 to 1, of distributions along the last axis; broadcast over the others.
 
-    ``sum m ((1 + r) log(1 + r) + (1 - r) log(1 - r)) / 2`` with ``m = (p + q) / 2``, ``r = (p - q) / (p + q)``: Lin 1991,
-    eq. 3.1, written so that distributions that are nearly equal do not drown in rounding; 0 exactly for equal ones.
+    ``sum m ((1 + r) log(1 + r) + (1 - r) log(1 - r)) / 2`` with ``m = (p + q) / 2``, ``r = (p - q) / (p + q)``: Lin
+    1991, eq. 3.1, written so that nearly equal distributions do not drown in rounding, and 0 exactly for equal ones.
     """
     whole = p + q
-    r = (p - q) / whole.clamp_min(torch.finfo(whole.dtype).tiny)
-    terms = torch.special.xlog1py(1 + r, r) + torch.special.xlog1py(1 - r, -r)
+    r = ((p - q) / whole.clamp_min(torch.finfo(whole.dtype).tiny)).clamp(-1 + _EPSILON, 1 - _EPSILON)
+    terms = (1 + r) * torch.log1p(r) + (1 - r) * torch.log1p(-r)
     return ((whole * terms).sum(-1) / (4 * math.log(2))).clamp(0, 1)
 
 
@@ -153,7 +151,7 @@ def _check(network: TrainedNetwork, pixels: Tensor, keys: Sequence[str]) -> None
 def _chunks(
     network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Which images go through the network together, and their canvases, filled up to an equal number.
+    """Which images go through the network together, and their canvases.
 
     Every n-th image, not neighbours: these are often of one class, and images are compared with others of their chunk.
     """
@@ -161,39 +159,33 @@ def _chunks(
     margin = reach(protocol.slots, (size[0], size[1]))
     black = network.preprocess.normalise(torch.zeros(1, pixels.shape[1], 1, 1, device=network.device)).flatten()
     count = -(-len(pixels) // most)
-    full = most if count > 1 else 1 << (len(pixels) - 1).bit_length()
     for first in range(count):
         rows = list(range(first, len(pixels), count))
-        filled = torch.tensor((rows + rows[:1] * full)[:full])
-        x = network.preprocess.normalise(pixels[filled.to(pixels.device)].to(network.device))
-        yield rows, canvas(x, (size[0], size[1]), margin, protocol.border, black)
+        x = network.preprocess.normalise(pixels[first::count].to(network.device))
+        yield rows, canvas(x, (size[0], size[1]), margin, protocol.border, black, protocol.margin)
 
 
 def _stacks(
     protocol: Protocol, x: Tensor, keys: Sequence[str], network: TrainedNetwork, seed: int, batch: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Slots that go through the network together, and their inputs (slots x images, C, H, W), filled up likewise."""
-    _, c, h, w = (None, *network.input_shape)
-    n, total = len(x), len(protocol.slots) + 1
-    stacks = -(-total // max(1, batch // n))
-    k = -(-total // stacks)  # as even as they can be: little is spent on filling
-    order = [-1, *sorted(range(total - 1), key=lambda i: _kind(protocol.slots[i], (h, w)))]
+    """Slots that go through the network together, and their inputs (slots x images, C, H, W) in channels-last order."""
+    c, h, w = network.input_shape
+    n, k = len(x), max(1, batch // len(x))
+    order = [-1, *sorted(range(len(protocol.slots)), key=lambda i: _kind(protocol.slots[i], (h, w)))]
     memory = torch.empty(k, n, h, w, c, device=x.device, dtype=network.dtype)
-    for start in range(0, total, k):
+    for start in range(0, len(order), k):
         slots = order[start : start + k]
-        warp(memory.permute(0, 1, 4, 2, 3), x, [_given(protocol, i, keys, n, seed) for i in slots])
-        yield slots, memory.view(k * n, h, w, c).permute(0, 3, 1, 2)
+        inputs = memory[: len(slots)]
+        warp(inputs.permute(0, 1, 4, 2, 3), x, [_given(protocol, i, keys, seed) for i in slots])
+        yield slots, inputs.view(-1, h, w, c).permute(0, 3, 1, 2)
 
 
-def _given(protocol: Protocol, slot: int, keys: Sequence[str], n: int, seed: int) -> Transform | list[Transform]:
+def _given(protocol: Protocol, slot: int, keys: Sequence[str], seed: int) -> Transform | list[Transform]:
     """The transform of a slot, one an image where it is drawn."""
     if slot < 0:
         return IDENTITY
     chosen = protocol.slots[slot]
-    if isinstance(chosen, Transform):
-        return chosen
-    drawn = [resolve(chosen, seed, key) for key in keys]
-    return (drawn + drawn[:1] * n)[:n]
+    return chosen if isinstance(chosen, Transform) else [resolve(chosen, seed, key) for key in keys]
 
 
 def _kind(slot: Slot, size: tuple[int, int]) -> int:

@@ -1,7 +1,5 @@
-"""Named protocols, each with the paper and section it follows; lengths scale with the input where a paper's are for 224.
-
-Published numbers are repeated only where a protocol is followed as it stands: the network's own preprocessing, ``crop``
-and the resize it names.
+"""Named protocols, each with the paper and section it follows. Lengths that a paper states for inputs of 224 pixels
+scale with the input.
 """
 
 from __future__ import annotations
@@ -18,17 +16,18 @@ DIAGONALS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def preset(name: str, size: Size) -> Protocol:
-    """The protocol of that name for an input of ``size`` (H, W); E471 for an unknown one, E472 for too small an input."""
+    """The protocol of that name for an input of ``size`` (H, W): E471 for an unknown one, E472 for a small input."""
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS) or f"there are {', '.join(PRESETS)}"
         raise CnnscopeError.of("E471", f"there is no protocol `{name}`", hint=hint)
     if min(size) < 8:
-        raise CnnscopeError.of("E472", f"an input of {size[0]}x{size[1]} is too small for an audit", hint="8x8 is the least")
+        message = f"an input of {size[0]}x{size[1]} is too small for an audit"
+        raise CnnscopeError.of("E472", message, hint="8x8 is the least")
     return PRESETS[name](size)
 
 
 def quick(size: Size) -> Protocol:
-    """Whole shifts along the axes by powers of two up to a quarter of the input, sub-pixel shifts, turns, scales, flips."""
+    """Shifts along the axes by powers of two, to a quarter of the input, and parts of a pixel; turns, scales, flips."""
     steps = _powers(size)
     slots = [
         *(shift(s * y, s * x) for s in steps for y, x in AXES),
@@ -38,11 +37,12 @@ def quick(size: Size) -> Protocol:
         *map(zoom, (0.7, 0.8, 0.9, 1.1, 1.2, 1.4)),
         mirror("horizontal"), mirror("vertical"),
     ]  # fmt: skip
-    return _protocol("quick", "of cnnscope; the directions of Zeiler & Fergus 2014, sec. 4.1, in few steps", slots, size)
+    source = "of cnnscope; the movements of Zeiler & Fergus 2014, sec. 4.1, in few steps"
+    return _protocol("quick", source, slots, size)
 
 
 def full(size: Size) -> Protocol:
-    """All whole shifts up to 4 px, larger ones in eight directions, all angles in steps of 15 degrees and small ones."""
+    """All whole shifts up to 4 px, larger ones in eight directions, angles all round by 15 degrees, and small ones."""
     near = [shift(y, x) for y, x in product(range(-4, 5), repeat=2) if (y, x) != (0, 0)]
     far = [s for s in (6, 8, 12, 16, 24, 32, 48, 64) if s <= min(size) // 4]
     small = [sign * angle for angle in (1, 2, 5, 10) for sign in (1, -1)]
@@ -54,11 +54,12 @@ def full(size: Size) -> Protocol:
         *map(zoom, (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4, 1.7, 2.0)),
         mirror("horizontal"), mirror("vertical"),
     ]  # fmt: skip
-    return _protocol("full", "of cnnscope; a 2-D grid of offsets, and the ranges of Zeiler & Fergus 2014, fig. 5", slots, size)
+    source = "of cnnscope; a 2-D grid of offsets, and ranges about those of Zeiler & Fergus 2014, fig. 5"
+    return _protocol("full", source, slots, size)
 
 
 def zhang_256(size: Size) -> Protocol:
-    """Consistency of random crops: offsets from 32 x 32 in the 256 x 256 centre, here 10 an image and all pairs of them.
+    """Consistency of random crops: offsets from 32 x 32 in the 256 x 256 centre; here 10 an image, all pairs of them.
 
     The paper's code draws one pair of offsets a batch, from an unseeded generator.
     """
@@ -73,8 +74,7 @@ def kayhan_288(size: Size) -> Protocol:
 
 
 def azulay_diag(size: Size) -> Protocol:
-    """Ten steps of one pixel along the diagonal: the chance that a step changes the answer, and the mean absolute change
-    of the answer's probability. Each step is of one pixel at any input size."""
+    """Ten steps of one pixel along the diagonal: how often the answer changes, and how much its probability."""
     source = "Azulay & Weiss 2019, Why do deep convolutional networks generalize so poorly, JMLR 20(184), sec. 2 (crop)"
     slots = [shift(i, i) for i in range(1, 11) if i <= min(size) // 2]
     return _protocol("azulay-diag", source, slots, size, chains=[[CLEAN, *(slot.name for slot in slots)]])
@@ -118,7 +118,7 @@ def imagenet_p(size: Size) -> Protocol:
     Frames are compared with the next. The other perturbations are no movements; theirs fill with black.
     """
     source = "Hendrycks & Dietterich 2019, Benchmarking neural network robustness, sec. 3.2 and make_imagenet_p.py"
-    furthest = _scaled(20, size)
+    furthest, resize = _scaled(20, size), _scaled(256, size)
     shifts = [shift(0, x) for x in range(-furthest, furthest + 1) if x]
     turns = [rotate(angle) for angle in range(-15, 16) if angle]
     scales = [zoom(round(0.4 + 0.025 * i, 3)) for i in range(31) if i != 24]
@@ -127,7 +127,8 @@ def imagenet_p(size: Size) -> Protocol:
         for slots, middle in ((shifts, furthest), (turns, 15), (scales, 24))
     ]
     slots = (*shifts, *turns, *scales)
-    return Protocol("imagenet-p", source, slots, "zero", resize=_scaled(256, size), chains=tuple(map(tuple, chains)))
+    margin = (resize - min(size)) // 2
+    return Protocol("imagenet-p", source, slots, "zero", margin, resize, chains=tuple(map(tuple, chains)))
 
 
 PRESETS: dict[str, Callable[[Size], Protocol]] = {

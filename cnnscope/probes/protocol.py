@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from cnnscope.probes.outcomes import Family, TransformRecord
@@ -19,8 +19,8 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One movement of the picture's content: mirrored, then scaled by ``zoom`` and turned by ``angle`` about the centre of
-    the input, then moved by ``dy`` and ``dx``.
+    """One movement of the picture's content: mirrored, then scaled by ``zoom`` and turned by ``angle`` about the centre
+    of the input, then moved by ``dy`` and ``dx``.
 
     ``angle`` is in degrees counter-clockwise, ``dy`` and ``dx`` in pixels down and to the right, ``zoom`` > 1 enlarges.
     ``flip`` names the direction along which left and right (``horizontal``) or top and bottom (``vertical``) swap.
@@ -86,12 +86,11 @@ Slot = Transform | Draw
 class Protocol:
     """Which transforms every image goes through.
 
-    ``source`` names the paper and section it follows. ``border`` says what lies beyond the picture: ``crop`` takes
-    pixels from around the input where the picture has them and mirrors it beyond, the others use the input alone and
-    mirror (``reflect``), wrap (``circular``) or fill with black (``zero``) or with the mean of the preprocessing
-    (``mean``). ``margin`` is how many pixels around the input are worth having under ``crop``, ``resize`` the
-    picture's shorter side where the protocol fixes it. ``chains`` are slots (or `CLEAN`) that follow one another in
-    small steps, ``pairs`` groups of slots compared all with all.
+    ``source`` names the paper and section it follows. ``margin`` is how many pixels of the picture
+    around the input may be shown, as far as it has them; ``border`` says what lies beyond: the picture's mirror image
+    (``crop`` where there is a margin, ``reflect``), the picture again (``circular``), black (``zero``) or the mean of
+    the preprocessing (``mean``). ``resize`` is the picture's shorter side, where the protocol fixes it. ``chains`` are
+    slots (or `CLEAN`) that follow one another in small steps, ``pairs`` groups of slots compared all with all.
 
     ValueError for two slots of one name, or for a chain or pair that names none.
     """
@@ -112,6 +111,10 @@ class Protocol:
         named = {name for group in (*self.chains, *self.pairs) for name in group}
         if unknown := named - {*names, CLEAN}:
             raise ValueError(f"protocol {self.name} has no slot {', '.join(sorted(unknown))}")
+
+    def bordered(self, border: Border) -> Protocol:
+        """The same with another border; all but ``crop`` see the input alone."""
+        return replace(self, border=border, margin=self.margin if border == "crop" else 0)
 
     @property
     def records(self) -> tuple[TransformRecord, ...]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from cnnscope.probes.protocol import Border, Slot, Transform
 
@@ -38,13 +38,14 @@ def reach(slots: Iterable[Slot], size: Size) -> int:
     return max((math.ceil(max(0.0, _beyond(slot, size)) - 1e-9) for slot in slots), default=0)
 
 
-def canvas(x: Tensor, size: Size, margin: int, border: Border, black: Tensor) -> Tensor:
-    """(B, C, H + 2 margin, W + 2 margin): the middle of ``x`` (B, C, >= H, >= W), and beyond it what ``border`` says.
+def canvas(x: Tensor, size: Size, margin: int, border: Border, black: Tensor, room: int = 0) -> Tensor:
+    """(B, C, H + 2 margin, W + 2 margin) round the middle (H, W) of ``x`` (B, C, >= H, >= W).
 
+    The first ``room`` pixels beyond it are those of ``x``, where it has them; beyond these ``border`` decides.
     ``black`` (C,) is a black pixel, normalised; the mean is 0.
     """
     rooms = [(have - want) // 2 for have, want in zip(x.shape[2:], size, strict=True)]
-    room = min(*rooms, margin) if border == "crop" else 0
+    room = min(*rooms, margin, room)
     top, left = (r - room for r in rooms)
     x = x[:, :, top : top + size[0] + 2 * room, left : left + size[1] + 2 * room]
     more = margin - room
@@ -52,7 +53,7 @@ def canvas(x: Tensor, size: Size, margin: int, border: Border, black: Tensor) ->
         return x.contiguous()
     if border in ("zero", "mean"):
         fill = black.view(1, -1, 1, 1) if border == "zero" else torch.zeros_like(black).view(1, -1, 1, 1)
-        result = fill.expand(x.shape[0], -1, size[0] + 2 * margin, size[1] + 2 * margin).contiguous()
+        result = fill.expand(len(x), -1, size[0] + 2 * margin, size[1] + 2 * margin).contiguous()
         result[:, :, more:-more, more:-more] = x
         return result
     rows, columns = (_beyond_borders(n, more, border).to(x.device) for n in x.shape[2:])
@@ -61,7 +62,7 @@ def canvas(x: Tensor, size: Size, margin: int, border: Border, black: Tensor) ->
 
 def window(canvas: Tensor, t: Transform, size: Size) -> Tensor:
     """(B, C, H, W): a transform on the grid, as a slice of the canvas mirrored and turned. No pixel is computed."""
-    a, b = inverse(t)
+    _, b = inverse(t)
     quarter = round(t.angle / 90) % 4
     h, w = size if quarter % 2 == 0 else size[::-1]
     top, left = (canvas.shape[2] - h) // 2 + round(b[1]), (canvas.shape[3] - w) // 2 + round(b[0])
@@ -77,20 +78,21 @@ def sample(canvas: Tensor, transforms: Sequence[Transform], size: Size) -> Tenso
     Images and channels are folded together, so that one grid serves them all.
     """
     b, c, h, w = canvas.shape
-    grids = F.affine_grid(thetas(transforms, size, (h, w), canvas), [len(transforms), 1, *size], align_corners=False)
-    folded = canvas.reshape(1, b * c, h, w).expand(len(transforms), -1, -1, -1)
-    return F.grid_sample(folded, grids, align_corners=False).view(len(transforms), b, c, *size)
+    k = len(transforms)
+    grids = functional.affine_grid(thetas(transforms, size, (h, w), canvas), [k, 1, *size], align_corners=False)
+    folded = canvas.reshape(1, b * c, h, w).expand(k, -1, -1, -1)
+    return functional.grid_sample(folded, grids, align_corners=False).view(k, b, c, *size)
 
 
 def sample_each(canvas: Tensor, transforms: Sequence[Transform], size: Size) -> Tensor:
     """(B, C, H, W): each of the B images under a transform of its own."""
     b, c, h, w = canvas.shape
-    grids = F.affine_grid(thetas(transforms, size, (h, w), canvas), [b, c, *size], align_corners=False)
-    return F.grid_sample(canvas, grids, align_corners=False)
+    grids = functional.affine_grid(thetas(transforms, size, (h, w), canvas), [b, c, *size], align_corners=False)
+    return functional.grid_sample(canvas, grids, align_corners=False)
 
 
 def thetas(transforms: Sequence[Transform], size: Size, whole: Size, like: Tensor) -> Tensor:
-    """(K, 2, 3) in the coordinates of `affine_grid`: from -1 to 1 over the result on one side, the canvas on the other."""
+    """(K, 2, 3) for `affine_grid`, whose coordinates go from -1 to 1 over the result and over the canvas."""
     out, source = (np.array(s[::-1], dtype=np.float64) for s in (size, whole))
     matrices = [
         np.concatenate([a * out[None] / source[:, None], (2 * b / source)[:, None]], axis=1)
@@ -105,18 +107,19 @@ def sliceable(t: Transform, size: Size) -> bool:
 
 
 def warp(out: Tensor, canvas: Tensor, slots: Sequence[Transform | Sequence[Transform]]) -> None:
-    """Fills ``out`` (K, B, C, H, W), of any strides and precision, with K slots; a sequence has a transform per image."""
+    """Fills ``out`` (K, B, C, H, W), of any strides and precision, with K slots; a sequence has one an image."""
     size = out.shape[-2], out.shape[-1]
-    sampled = [k for k, slot in enumerate(slots) if isinstance(slot, Transform) and not sliceable(slot, size)]
-    if sampled:
-        results = sample(canvas, [slot for slot in slots if isinstance(slot, Transform) and not sliceable(slot, size)], size)
-        for k, result in zip(sampled, results, strict=True):
-            out[k] = result
+    sampled: dict[int, Transform] = {}
     for k, slot in enumerate(slots):
         if not isinstance(slot, Transform):
             _warp_each(out[k], canvas, slot, size)
         elif sliceable(slot, size):
             out[k] = window(canvas, slot, size)
+        else:
+            sampled[k] = slot
+    if sampled:
+        for k, result in zip(sampled, sample(canvas, list(sampled.values()), size), strict=True):
+            out[k] = result
 
 
 def _warp_each(out: Tensor, canvas: Tensor, transforms: Sequence[Transform], size: Size) -> None:
@@ -140,7 +143,7 @@ def _beyond(slot: Slot, size: Size) -> float:
 
 
 def _beyond_borders(n: int, more: int, border: Border) -> Tensor:
-    """Indices from -more to n + more - 1, wrapped or mirrored back into 0 to n - 1 (the border pixel is not repeated)."""
+    """Indices from -more to n + more - 1 brought back into 0 to n - 1; mirroring does not repeat the border pixel."""
     index = torch.arange(-more, n + more)
     if border == "circular":
         return index % n
