@@ -31,7 +31,10 @@ class Clone(nn.Module):
 
 
 def canonicalize(module: nn.Module) -> fx.GraphModule:
-    """``module``, which takes one tensor, as a graph of calls; ``node.meta["layer"]`` is each call's name in the original.
+    """``module``, which takes one tensor, as a graph of calls.
+
+    ``node.meta["layer"]`` is each call's name in the original, ``meta["rows"]`` of the whole has the call that stands for
+    a layer of several ops.
 
     A `cnnscope.nn.build.Network` gives its own graph; torch.fx traces any other. `CnnscopeError` E480 where it cannot.
     """
@@ -83,7 +86,9 @@ def _from_network(network: Network) -> fx.GraphModule:
     outputs = [values[name] for name in graph.outputs if name in values]
     if len(outputs) != 1:
         raise _impossible(f"it has {len(outputs)} outputs")
-    return building.done(outputs[0])
+    canonical = building.done(outputs[0])
+    canonical.meta["rows"] = {row: members[-1].name for row, members in graph.layers()}
+    return canonical
 
 
 def _untied(call: Tied) -> nn.Module:

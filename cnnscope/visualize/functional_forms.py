@@ -61,6 +61,10 @@ def _join(function: Callable[..., Tensor]) -> Callable[..., Made]:
     return make
 
 
+def _mean(input: fx.Node, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Made:
+    return None if dim is None or kwargs else (Call(torch.mean, dim=dim, keepdim=keepdim), (input,))
+
+
 def _layer_norm(
     input: fx.Node, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any
 ) -> Made:
@@ -103,6 +107,7 @@ _TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
     (_join(functional.add), (operator.add, operator.iadd, torch.add, "add", "add_", ATEN.add.Tensor, ATEN.add_.Tensor)),
     (_join(functional.mul), (operator.mul, operator.imul, torch.mul, "mul", "mul_", ATEN.mul.Tensor, ATEN.mul_.Tensor)),
     (_join(torch.matmul), (operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm", ATEN.matmul.default)),
+    (_mean, (torch.mean, "mean", ATEN.mean.dim)),
     (_layer_norm, (F.layer_norm, ATEN.layer_norm.default)),
 ]  # fmt: skip
 

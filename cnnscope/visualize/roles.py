@@ -53,16 +53,16 @@ _TABLE: tuple[tuple[tuple[type[nn.Module], ...], Role], ...] = (
     (CONV, "conv"), (SCALE, "scale"), (AVERAGE, "average"), (MOVE, "move"), (ACTIVATION, "activation"), (MAX, "max"),
 )  # fmt: skip
 
-LINEAR_FUNCTIONS = frozenset({
+MOVES = frozenset({
     torch.flatten, torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, torch.reshape, torch.chunk,
-    torch.split, torch.squeeze, torch.unsqueeze, torch.mean, torch.sum, torch.roll, torch.flip, operator.getitem, F.pad,
-    F.interpolate, F.dropout, F.conv2d, F.linear, F.pixel_shuffle, getattr, operator.sub, torch.sub, operator.neg,
-    torch.select, torch.narrow, operator.floordiv,
+    torch.split, torch.squeeze, torch.unsqueeze, torch.roll, torch.flip, torch.select, torch.narrow, operator.getitem,
+    operator.floordiv, getattr, F.pad, F.dropout, F.pixel_shuffle,
+    "view", "reshape", "flatten", "permute", "transpose", "contiguous", "size", "chunk", "split", "squeeze", "unsqueeze",
+    "clone", "to", "float", "type_as", "unflatten", "dim", "roll",
 })  # fmt: skip
-LINEAR_METHODS = frozenset({
-    "view", "reshape", "flatten", "permute", "transpose", "contiguous", "size", "mean", "sum", "chunk", "split",
-    "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "clone", "to", "float", "type_as", "unflatten", "dim", "roll",
-})  # fmt: skip
+"""Functions and methods that move values, or work out sizes."""
+LINEAR = MOVES | {torch.sum, torch.sub, operator.sub, operator.neg, F.interpolate, F.conv2d, F.linear, "sum", "expand",
+                  "expand_as", "repeat", "sub"}  # fmt: skip
 MIXED_FUNCTIONS = frozenset({operator.add, operator.mul, operator.truediv, torch.add, torch.mul, torch.div, "add", "mul", "div"})
 """Linear where only one of the factors depends on the image."""
 
@@ -81,19 +81,19 @@ def _fixed(norm: _NormBase) -> bool:
     return not norm.training and norm.running_mean is not None
 
 
-def unruled(network: fx.GraphModule) -> list[fx.Node]:
-    """Calls of functions that no rule sees and that may not be linear in the image."""
-    return [node for node in network.graph.nodes if not _plain(node)]
+def is_move(node: fx.Node) -> bool:
+    """Whether a call of a function or method hands values on as they are."""
+    return node.target in MOVES or getattr(node.target, "__name__", "") == "stochastic_depth"  # torchvision's, in eval
 
 
-def _plain(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in LINEAR_METHODS or (node.target in MIXED_FUNCTIONS and _one_factor(node))
-    if node.op != "call_function":
-        return True
-    if node.target in LINEAR_FUNCTIONS or getattr(node.target, "__name__", "") in ("stochastic_depth", "dropout"):
-        return True
-    return node.target in MIXED_FUNCTIONS and _one_factor(node)
+def is_linear(node: fx.Node) -> bool:
+    """Whether a call of a function or method is linear in the image, a constant apart."""
+    return is_move(node) or node.target in LINEAR or (node.target in MIXED_FUNCTIONS and _one_factor(node))
+
+
+def function_calls(network: fx.GraphModule) -> list[fx.Node]:
+    """The calls that are of no module."""
+    return [node for node in network.graph.nodes if node.op in ("call_function", "call_method")]
 
 
 def _one_factor(node: fx.Node) -> bool:

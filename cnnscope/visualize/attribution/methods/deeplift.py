@@ -9,12 +9,12 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.visualize.attribution.contract import Found, Method, Question
 from cnnscope.visualize.canonicalize import layer_of
 from cnnscope.visualize.deeplift import multipliers, on_a_line
-from cnnscope.visualize.roles import unruled
+from cnnscope.visualize.roles import function_calls, is_linear
 
 
 def run(question: Question) -> Found:
     network = question.canonical
-    strange = unruled(network)
+    strange = [node for node in function_calls(network) if not is_linear(node)]
     if strange:
         name = getattr(strange[0].target, "__name__", str(strange[0].target))
         raise CnnscopeError.of(

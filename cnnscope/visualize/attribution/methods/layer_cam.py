@@ -1,0 +1,14 @@
+"""LayerCAM: maps weighted pixel by pixel by the positive gradient, so that early layers can be used (Jiang et al. 2021). The formula is in `cnnscope.visualize.cam`."""
+
+from __future__ import annotations
+
+from cnnscope.visualize.attribution.contract import Found, Method, Question
+from cnnscope.visualize.cam import layer_cam, layer_map
+
+
+def run(question: Question) -> Found:
+    found = layer_map(question, layer_cam)
+    return Found(found.values[None], notes=(found.note,))
+
+
+METHOD = Method("LayerCAM", "LayerCAM", False, run, "Jiang et al. 2021", takes=("layer",))
