@@ -130,9 +130,9 @@ class Outcomes:
         """What `save` wrote; E475 where the file is missing, damaged or something else."""
         header, arrays = unpacked(path)
         try:
-            transforms = tuple(TransformRecord(**record) for record in header["transforms"])
-            names = {key: tuple(header[key]) for key in ("name", "key", "layers")}
-            return cls(transforms=transforms, **names, **{name: arrays[name] for name in _DTYPES})
+            known: dict[str, Any] = {key: tuple(header[key]) for key in ("name", "key", "layers")}
+            known["transforms"] = tuple(TransformRecord(**record) for record in header["transforms"])
+            return cls(**known | {name: arrays[name] for name in _DTYPES})
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(path, str(error)) from None
 

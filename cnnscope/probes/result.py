@@ -1,4 +1,4 @@
-"""A finished audit: what was measured on what and how, beside the outcomes. As a folder it can be reported on offline."""
+"""A finished audit: what was measured on what and how, beside its outcomes; a folder that reports are made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The network. ``trained`` is False where its weights are random; ``stride`` is its total stride (y, x) if known."""
+    """The network. ``trained`` is False where its weights are random; ``stride`` is its total (y, x) stride."""
 
     name: str
     source: str
@@ -73,7 +73,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class EquivarianceError:
-    """``E_l(g)`` of a layer, over units whose field misses the border and over the others; None where there are none."""
+    """``E_l(g)`` of a layer, over units whose field misses the border and over all others; None where none are."""
 
     layer: str
     transform: str
@@ -152,7 +152,8 @@ class AuditFacts:
                  "baseline": BaselinePoint}  # fmt: skip
         known |= {name: tuple(kind(**record) for record in known[name]) for name, kind in lists.items()}
         known |= {name: tuple(known[name]) for name in ("labels", "retries")}
-        return cls(**known | {"model": ModelFacts(**model), "data": DataFacts(**data), "rates": Rates(**known["rates"])})
+        known |= {"model": ModelFacts(**model), "data": DataFacts(**data), "rates": Rates(**known["rates"])}
+        return cls(**known)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""How sure an average is: 95 % intervals for shares of images, and by resampling images for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 1_000
+FEW = 30
+"""Images that have to differ from the rest before resampling them says how much they vary."""
+_PRIOR = 4
+"""Images, each as different from the others as can be, that an effective sample size is worked out with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval; None is unknown."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+UNKNOWN = Estimate(None, None, None)
+
+
+def quantile(tail: float) -> float:
+    """Standard deviations of a normal distribution beyond which there is ``tail`` on each side together."""
+    return NormalDist().inv_cdf(1 - tail / 2)
+
+
+def wilson(p: float, n: float, tail: float = 1 - CONFIDENCE) -> tuple[float, float]:
+    """Score interval of a share ``p`` of ``n`` (Wilson 1927, eq. 9; Brown, Cai & DasGupta 2001, sec. 3.1.1)."""
+    z = quantile(tail)
+    middle = p + z * z / (2 * n)
+    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def share(values: Floats, tail: float = 1 - CONFIDENCE) -> Estimate:
+    """The mean of one value from 0 to 1 an image; NaN is unknown and left out.
+
+    The Wilson interval on the effective sample size. Where values are 0 or 1 that is the number of images; where each
+    is an average of several outcomes an image counts for more (Kish 1965, the design effect), never for less. The
+    effect is measured on the images that are not unanimous, and four more that count once each.
+    """
+    known = values[~np.isnan(values)]
+    n = len(known)
+    if n == 0:
+        return UNKNOWN
+    p = float(known.mean())
+    low, high = wilson(min(max(p, 0.0), 1.0), n / _design_effect(known, p), tail)
+    return Estimate(p, min(low, p), max(high, p))
+
+
+def _design_effect(values: Floats, p: float) -> float:
+    """Variance between images over that of as many single outcomes, at most 1."""
+    single = p * (1 - p)
+    if single <= 0:
+        return 1.0
+    varied = min(int((values < 1).sum()), int((values > 0).sum()))
+    return min(1.0, (varied * float(values.var()) / single + _PRIOR) / (varied + _PRIOR))
+
+
+def few(values: Floats) -> bool:
+    """Whether too few images differ from what all others say for resampling to be trusted."""
+    known = values[~np.isnan(values)]
+    return min(int((known < 1).sum()), int((known > 0).sum())) < FEW
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """1,000 resamples of ``n`` images, the same for everything that is asked of them (Efron & Tibshirani 1993, ch. 6).
+
+    Whole images are drawn, with all that was measured of them.
+    """
+
+    n: int
+    seed: int = 0
+
+    @cached_property
+    def counts(self) -> NDArray[np.uint8]:
+        """(1000, n): how often each image was drawn; multinomial, as counts of ``n`` draws with replacement."""
+        rng = np.random.Generator(np.random.Philox(self.seed))
+        counts = np.empty((RESAMPLES, self.n), np.uint8)
+        for row in counts:
+            row[:] = np.bincount(rng.integers(self.n, size=self.n), minlength=self.n)
+        return counts
+
+    def means(self, values: Floats) -> Floats:
+        """(1000, S) means of (n, S) values over the images of each resample."""
+        blocks = (self.counts[i : i + 50].astype(np.float64) @ values for i in range(0, RESAMPLES, 50))
+        return np.concatenate(list(blocks)) / self.n
+
+    def estimate(self, values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
+        """Percentile interval of ``statistic``, a function of means (..., S) -> (...) of (n, S) values."""
+        if self.n == 0:
+            return UNKNOWN
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = float(statistic(values.mean(0)))
+            return interval(value, statistic(self.means(values)))
+
+
+def interval(value: float, resampled: Floats) -> Estimate:
+    """From a figure and what resamples gave for it; resamples in which it is not defined are left out."""
+    if not np.isfinite(value):
+        return UNKNOWN
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(resampled[np.isfinite(resampled)], [tail, 100 - tail])
+    return Estimate(value, min(float(low), value), max(float(high), value))
