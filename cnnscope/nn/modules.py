@@ -21,6 +21,7 @@ from cnnscope.ops import (
     merge,
     movement,
     norm,
+    polyphase,
     pool,
     rearrange,
     regularization,
@@ -118,6 +119,7 @@ runs(pool.MaxPool, _maxpool)
 runs(pool.AvgPool, _avgpool)
 runs(pool.BlurPool, _blurpool)
 runs(pool.LpPool, _lppool)
+runs(polyphase.PolyphasePool, lambda op, x: Call(functional.adaptive_polyphase, op.stride, op.p))
 runs(pool.AdaptiveAvgPool, lambda op, x: _of_rank("AdaptiveAvgPool", x)(op.out))
 runs(pool.AdaptiveMaxPool, lambda op, x: _of_rank("AdaptiveMaxPool", x)(op.out))
 runs(pool.GlobalAvgPool, lambda op, x: _of_rank("AdaptiveAvgPool", x)(1))

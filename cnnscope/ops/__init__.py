@@ -10,6 +10,7 @@ from cnnscope.ops import (
     merge,
     movement,
     norm,
+    polyphase,
     pool,
     product,
     rearrange,
@@ -21,5 +22,5 @@ from cnnscope.ops.base import CATEGORIES, REGISTRY, Case, Op
 
 __all__ = [
     "CATEGORIES", "REGISTRY", "Case", "Op", "activation", "attention", "composite", "conv", "generic", "linear",
-    "merge", "movement", "norm", "pool", "product", "rearrange", "regularization", "resize", "tokens",
+    "merge", "movement", "norm", "polyphase", "pool", "product", "rearrange", "regularization", "resize", "tokens",
 ]  # fmt: skip

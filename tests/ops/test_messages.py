@@ -32,6 +32,8 @@ SHAPES: list[tuple[str, dict[str, Any], list[Value], str, str | None]] = [
     ("avgpool", {"kernel": 12, "stride": 3, "ceil": True}, [value(MAP)], "E301: kernel 12 does not fit into 9 + 2*0",
      None),
     ("lppool", {"kernel": 3, "pad": 1}, [value(MAP)], "E301: `lppool` takes no padding", "put `- pad: 1` before it"),
+    ("aps", {"stride": [2, 3]}, [value(MAP)], "E301: stride 2x3 must divide 9x9",
+     "put `- pad` or `- crop` before it, or choose another input size"),
     ("blurpool", {"ceil": True}, [value(MAP)], "E301: `blurpool` cannot round its size up", "put `- pad` before it"),
     ("globalavgpool", {}, [value(ROWS, "tokens")], "E301: `globalavgpool` needs a map input but gets 5x8",
      "use `token: 0` to pick a token, or `tokenmean` to average them"),

@@ -143,6 +143,20 @@ def blurpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return x
 
 
+@run("aps")
+def aps(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Every offset tried, the largest norm so far kept, for each image by itself."""
+    chosen, most = None, None
+    for offset in itertools.product(*map(range, a.stride)):
+        grid = x
+        for axis, (first, s) in enumerate(zip(offset, a.stride, strict=True), start=2):
+            grid = grid.index_select(axis, torch.arange(first, x.shape[axis], s, device=x.device))
+        norm = torch.linalg.vector_norm(grid, a.p, tuple(range(1, x.dim())), keepdim=True)
+        chosen = grid if chosen is None else torch.where(norm > most, grid, chosen)
+        most = norm if most is None else torch.maximum(norm, most)
+    return chosen
+
+
 @run("adaptiveavgpool")
 def adaptiveavgpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return by_rank("adaptive_avg_pool", x)(x, a.out)

@@ -60,7 +60,7 @@ def equivariance(graph: Graph) -> Equivariance:
 def _motion(name: str, value: Value, found: propagate.Motion | Cause, image: tuple[int, ...]) -> Motion:
     if isinstance(found, Cause):
         return Motion(name, value.features, (), None, Verdict("not_guaranteed", found), found)
-    united = propagate.channels_united(found, value)
+    united = propagate.channels_united(found, value, name)
     quarter = worst([united.exchange, *(a.mirror for a in united.along[-2:])])
     return Motion(name, value.features, united.along, _axes(found, value), quarter)
 

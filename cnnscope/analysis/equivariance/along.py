@@ -111,7 +111,7 @@ def _unwrapped(a: Along, r: Read, size: int, period: int, border: str) -> str | 
         return None
     if a.period % r.n:
         return f"{a.period} positions are not divisible by its stride of {abs(r.n)}"
-    return f"without padding, {a.extent} positions become {size}"
+    return f"makes {size} positions of {a.extent}, not {period}"
 
 
 def _reach(r: Read, size: int) -> tuple[int, int]:
@@ -155,7 +155,7 @@ def _mirrored(a: Along, r: Read, size: int, blame: Blame) -> Verdict:
         here, there = [a.extent - 1 - tap for tap in taps(o)], taps(size - 1 - o)
         if alike(here) != alike(there):
             return Verdict("not_guaranteed", blame(_off_centre(a, r, here, there)))
-    if r.weighted and (phases > 1 or max(map(len, r.taps)) > 1):
+    if r.weighted and sum(map(len, r.taps)) > 1:
         return Verdict("geometry_only", blame("its weights decide"))
     return EXACT
 

@@ -134,8 +134,8 @@ def reduced(
         if any(d.weight == 0 for d in mine) and len(mine) < len(everything):
             yield Lost(image, "some of its positions are reduced")
         elif any(leads(layout, d) for d in mine):
-            whole = len(mine) == len(everything)
-            yield Reduce(image, symmetric, own, via) if whole else Lost(image, "some of its positions are reduced")
+            yield from held(layout, (d for d in everything if d not in mine))
+            yield Reduce(image, symmetric, own, via)
         else:
             for digit in sorted(mine, key=lambda d: -d.weight):
                 yield from _cells(digit, weighted=not symmetric, own=own)

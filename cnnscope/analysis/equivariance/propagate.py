@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from typing import NamedTuple
@@ -111,13 +112,13 @@ def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) 
     return Motion(tuple(along), exchange, motion.layout)
 
 
-def channels_united(motion: Motion, value: Value) -> Motion:
+def channels_united(motion: Motion, value: Value, name: str) -> Motion:
     """The motion of units, all channels of a position together."""
     if value.kind != "map" or not any(d.moves for d in motion.layout[1].digits):
         return motion
-    along = list(motion.along)
-    for event in reduced(motion.layout, (1,), "dense", True, own=False):
-        along[event.image] = moved(along[event.image], event, lambda reason: Cause("", reason), "")
+    along, cause = list(motion.along), Cause(name, "its channels hold positions", sys.maxsize)
+    for event in reduced(motion.layout, (1,), "dense", False, own=False):
+        along[event.image] = moved(along[event.image], event, lambda _: cause, "")
     return motion._replace(along=tuple(along))
 
 

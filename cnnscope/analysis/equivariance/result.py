@@ -118,7 +118,8 @@ def _checked(transform: Transform, rank: int) -> Transform:
 
 
 def _shifted(m: Motion, by: Iterable[int]) -> MapPrediction:
-    """Circularly, by ``by`` pixels."""
+    """Circularly, by ``by`` pixels; all the way round is not at all."""
+    by = [g if g % a.pixels else 0 for a, g in zip(m.along, by, strict=True)]
     causes = [_misfit(a, g, a.wraps) for a, g in zip(m.along, by, strict=True)]
     if not any(causes):
         whole = tuple((0, a.extent - 1) for a in m.along)

@@ -114,7 +114,7 @@ HELPERS: dict[str, tuple[Any, ...]] = {
     "StochasticDepth": (layers.StochasticDepth,), "SelfAttention": (layers.SelfAttention,),
     "ClassToken": (layers.ClassToken,), "Position": (layers.Position,), "LayerScale": (layers.LayerScale,),
     "shuffle": (functional.shuffle,), "pixel_shuffle": (functional.pixel_shuffle,),
-    "pixel_unshuffle": (functional.pixel_unshuffle,),
+    "pixel_unshuffle": (functional.pixel_unshuffle,), "adaptive_polyphase": (functional.adaptive_polyphase,),
 }  # fmt: skip
 """What a helper's name stands for, in the order it must be defined."""
 
