@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _TILE = 1.75
 """Inches of a tile's side."""
+_NARROW = 6.0
+"""Inches up to which the note stands below the colour bar, not beside it."""
+_LETTERS = 14
+"""Of a note, in an inch."""
 _WRITTEN = 25
 """Weights up to which each is written into its tile."""
 _MOST_GABORS = 4
@@ -47,7 +52,8 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
     lines = ceil(tiles / columns)
     aspect = min(max(image.shape[0] / image.shape[1], 0.4), 2.0)
     line = _TILE * (1 + aspect) + 0.75
-    width, height = columns * (_TILE + 0.2) + 0.2, lines * line + 1.05
+    width = columns * (_TILE + 0.2) + 0.2
+    height = lines * line + (1.05 if width > _NARROW else 1.45)
     scale = _signed_scale(kernels, responses)
     with style.look():
         figure = Figure(figsize=(width, height))
@@ -133,13 +139,16 @@ def _bare(axes: Axes) -> None:
 
 def _bar(figure: Figure, signed: Any, scale: float) -> None:
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((0.45 / width, 0.38 / height, 1.5 / width, 0.09 / height))
+    below = 0.0 if width > _NARROW else 0.42
+    axes = figure.add_axes((0.45 / width, (0.38 + below) / height, 1.5 / width, 0.09 / height))
     bar = figure.colorbar(signed, cax=axes, orientation="horizontal", ticks=[-scale, 0, scale])
     bar.ax.set_xticklabels([f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"])
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # an artist, whatever its stub says
     note = (
-        "signed responses, as a share of the most a kernel can answer to pixels\nfrom 0 to 1; grey ones are such pixels; "
+        "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such pixels; "
         "the numbers are each one's extremes"
     )
-    figure.text(2.3 / width, 0.42 / height, note, fontsize=7.5, color=style.MUTED, va="center", linespacing=1.4)
+    left, bottom = (0.2, 0.3) if below else (2.3, 0.42)
+    note = "\n".join(textwrap.wrap(note, int((width - left) * _LETTERS)))
+    figure.text(left / width, bottom / height, note, fontsize=7.5, color=style.MUTED, va="center", linespacing=1.4)

@@ -1,0 +1,105 @@
+"""``filters``: what the filters of a network look like, in a picture and in figures beside what chance gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cnnscope.cli import options as o
+from cnnscope.cli import trained as t
+from cnnscope.cli.output import Color, Output, picture_kind
+from cnnscope.cli.page import announced
+
+if TYPE_CHECKING:
+    from cnnscope.trained.network import TrainedNetwork
+    from cnnscope.visualize.atlas import Panel
+    from cnnscope.visualize.dead import Life
+    from cnnscope.visualize.layer_filters import Chosen
+
+PICTURES = ("png", "svg", "pdf")
+_FILTERS = "Filters"
+
+
+def filters(
+    source: t.Source = t.DEFAULT,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME", rich_help_panel=_FILTERS, help="A layer; may be repeated. The first conv."),
+    ] = None,
+    sort: Annotated[
+        Literal["norm", "orientation", "redundancy"], typer.Option(rich_help_panel=_FILTERS, help="Which come first.")
+    ] = "norm",
+    weights: t.Weights = None,
+    data: t.Data = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel="Images", help="Images to look for dead filters with.")
+    ] = 1000,
+    preprocess: t.Preprocess = None,
+    device: t.Device = "auto",
+    seed: t.Seed = 0,
+    input: o.Input = None,
+    set: o.Settings = None,
+    form: o.FormatOption = None,
+    path: o.OutputPath = None,
+    quiet: o.Quiet = False,
+    color: o.ColorOption = Color.auto,
+    debug: o.Debug = False,
+) -> None:
+    """Filters of a layer: norm, orientation, bandwidth, nearest designed kernel, twins; with -o out.png the atlas.
+
+    Images, of --data or the network's own, tell which filters are dead.
+    """
+    kind = picture_kind(path, form, PICTURES)
+    output = Output.of(form, None if kind else path, color, quiet)
+    opening = t.Opening(input or (), set or (), weights, device, "float32", seed, preprocess or (), None, data)
+    network = t.open_trained(source, opening, quiet)
+    _answer(network, layer or (), sort, limit, kind, path, output)
+
+
+def _answer(
+    network: TrainedNetwork, names: Sequence[str], sort: Literal["norm", "orientation", "redundancy"], limit: int,
+    kind: str | None, path: Path | None, output: Output,
+) -> None:  # fmt: skip
+    from cnnscope.render.filters import FiltersReport
+    from cnnscope.visualize.atlas import Panel
+    from cnnscope.visualize.layer_filters import choose, is_coloured, layer_filters, weights_of
+
+    chosen = choose(network.graph, names)
+    state = network.module.state_dict()
+    arrays = {one.name: weights_of(one, state) for one in chosen}
+    life = None if network.data is None else _life(network, chosen, limit, output.quiet)
+    panels = []
+    with announced("comparing filters with random ones", output.quiet):
+        for one in chosen:
+            dead, rule = (None, None) if life is None else (life.dead[one.name], life.rules[one.name])
+            found = layer_filters(one, arrays[one.name], sort, dead, rule)
+            panels.append(Panel(found, arrays[one.name], is_coloured(network.graph, one)))
+    report = FiltersReport(
+        network.graph, network.source, network.weights, network.weights_sha256, network.trained, sort,
+        tuple(panel.layer for panel in panels), life and life.images, life.skipped if life else 0, output.quiet,
+    )  # fmt: skip
+    if kind is None or path is None:
+        output.emit(report)
+        return
+    from cnnscope.cli.beside import emit_with_arrays
+
+    emit_with_arrays(output, path, kind, _picture(network, panels, sort, kind), report, arrays)
+
+
+def _picture(network: TrainedNetwork, panels: Sequence[Panel], sort: str, kind: str) -> bytes:
+    from cnnscope.render.plots.style import shortened
+    from cnnscope.visualize.atlas import draw
+
+    title = f"{shortened(network.graph.name, 40)}, weights {shortened(network.weights, 30)}, filters by {sort}"
+    return draw(panels, title, kind)
+
+
+def _life(network: TrainedNetwork, chosen: Sequence[Chosen], limit: int, quiet: bool) -> Life:
+    from cnnscope.visualize.dead import life
+
+    assert network.data is not None
+    with announced("looking for dead filters", quiet):
+        return life(network, chosen, network.data, limit)

@@ -1,0 +1,168 @@
+"""A kernel slid over an input, step by step: what lay under it, the products, their sum, and the row of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+Rows = tuple[tuple[Fraction, ...], ...]
+"""One row for a signal, several of equal length for an image."""
+
+_WIDEST_MATRIX = 36
+"""Numbers of an input up to which rows of the matrix are printed."""
+_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The kernel in one place.
+
+    ``position`` is (y, x) in the output, ``window`` what lies under the kernel, padding being 0, ``weights`` the kernel's,
+    both in reading order; ``row`` are the weights where they lie on the flattened input.
+    """
+
+    position: tuple[int, int]
+    window: tuple[Fraction, ...]
+    weights: tuple[Fraction, ...]
+    row: tuple[Fraction, ...]
+
+    @property
+    def products(self) -> tuple[Fraction, ...]:
+        return tuple(weight * value for weight, value in zip(self.weights, self.window, strict=True))
+
+    @property
+    def total(self) -> Fraction:
+        return sum(self.products, Fraction(0))
+
+
+@dataclass(frozen=True)
+class SlideReport(Result):
+    """The ``cnnscope.kernels`` document of an example.
+
+    ``output`` has the sums as a grid, ``flipped`` what convolution in the sense of signal processing gives, where the kernel
+    is turned by half a turn first.
+    """
+
+    kernel: Rows
+    input: Rows
+    stride: int
+    pad: int
+    dilation: int
+    steps: tuple[Step, ...]
+    output: Rows
+    flipped: Rows
+    bare: bool = False
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether there is one axis only."""
+        return len(self.kernel) == len(self.input) == 1
+
+    def to_dict(self) -> dict[str, Any]:
+        steps = [
+            {"position": self._position(step), "window": _numbers(step.window), "products": _numbers(step.products),
+             "sum": _number(step.total)}
+            for step in self.steps
+        ]  # fmt: skip
+        example = {
+            "kernel": _grid(self.kernel), "input": _grid(self.input), "stride": self.stride, "pad": self.pad,
+            "dilation": self.dilation, "steps": steps, "output": _grid(self.output), "flipped_output": _grid(self.flipped),
+            "matrix": [_numbers(step.row) for step in self.steps],
+        }  # fmt: skip
+        return header("kernels") | {"kernels": [], "image": None, "example": example}
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {"position": ",".join(map(str, self._position(step))), "window": self._window(step.window),
+             "products": _sum_of_products(step), "sum": shown(step.total),
+             "matrix_row": " ".join(map(shown, step.row))}
+            for step in self.steps
+        ]  # fmt: skip
+
+    def table(self) -> Table:
+        matrix = self._matrix()
+        columns = [Column("at", True), Column("window"), Column("products"), Column("sum", True)]
+        if matrix:
+            columns.append(Column("row of the matrix"))
+        lines = []
+        for i, record in enumerate(self.records()):
+            cells = [str(record[key]) for key in ("position", "window", "products", "sum")]
+            lines.append(Line((*cells, *matrix[i : i + 1])))
+        title = f"kernel {text(self.kernel)} over {text(self.input)}"
+        return Table(title, tuple(columns), tuple(lines), notes=() if self.bare else self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        settings = (("stride", self.stride, 1), ("padding", self.pad, 0), ("dilation", self.dilation, 1))
+        said = [f"{name} {value}" for name, value, plain in settings if value != plain]
+        rows, columns = len(self.steps), len(self.steps[0].row)
+        structure = "each row is the one above, moved by " + ("one" if self.stride == 1 else str(self.stride))
+        if not self.is_signal:
+            structure = "a Toeplitz block for each pair of an output row and an input row"
+        elif self.stride == 1:
+            structure += ": a Toeplitz matrix"
+        full = sum(weight != 0 for step in self.steps for weight in step.row)
+        hidden = "" if columns <= _WIDEST_MATRIX else "; `-f json` has it"
+        return (
+            f"output {text(self.output)}{''.join(f', {part}' for part in said)}",
+            f"the {rows}x{columns} matrix times the input is the output; {structure}; {full} of {rows * columns:,} entries "
+            f"are not 0{hidden}",
+            "as networks do, the kernel is not flipped (cross-correlation); flipped first (convolution in signal "
+            f"processing) it would give {text(self.flipped)}",
+        )
+
+    def _matrix(self) -> list[str]:
+        if len(self.steps[0].row) > _WIDEST_MATRIX:
+            return []
+        cells = [[shown(weight) for weight in step.row] for step in self.steps]
+        width = max(len(cell) for row in cells for cell in row)
+        return [" ".join(cell.rjust(width) for cell in row) for row in cells]
+
+    def _position(self, step: Step) -> list[int]:
+        return [step.position[1]] if self.is_signal else list(step.position)
+
+    def _window(self, values: Sequence[Fraction]) -> str:
+        width = len(self.kernel[0])
+        rows = (values[start : start + width] for start in range(0, len(values), width))
+        return text(tuple(tuple(row) for row in rows))
+
+
+def shown(number: Fraction) -> str:
+    """As people write it: ``3``, ``-0.5``; where decimals do not end soon, as a fraction, ``1/9``."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    for digits in range(1, _DIGITS + 1):
+        if (number * 10**digits).denominator == 1:
+            return f"{float(number):.{digits}f}"
+    return f"{number.numerator}/{number.denominator}"
+
+
+def text(rows: Rows) -> str:
+    """Numbers apart by spaces, rows apart by semicolons."""
+    return "; ".join(" ".join(map(shown, row)) for row in rows)
+
+
+def _sum_of_products(step: Step) -> str:
+    pairs = zip(step.weights, step.window, strict=True)
+    return " + ".join(f"{_factor(weight)}*{_factor(value)}" for weight, value in pairs)
+
+
+def _factor(number: Fraction) -> str:
+    word = shown(number)
+    return f"({word})" if "/" in word else word
+
+
+def _number(value: Fraction) -> int | float:
+    return value.numerator if value.denominator == 1 else float(value)
+
+
+def _numbers(values: Sequence[Fraction]) -> list[int | float]:
+    return [_number(value) for value in values]
+
+
+def _grid(rows: Rows) -> list[list[int | float]]:
+    return [_numbers(row) for row in rows]
