@@ -22,7 +22,8 @@ from cnnscope.spec import Spec, load
 
 NAMES = (
     "alexnet", "alexnet-torchvision", "conv-200", "convnext_tiny", "deeplabv3_resnet50", "densenet121", "densenet201",
-    "efficientnet_b0", "googlenet", "googlenet-torchvision", "inception_v3", "keras-cnn", "lenet5", "m5", "mlp",
+    "efficientnet_b0", "googlenet", "googlenet-torchvision", "inception_v3", "keras-cnn", "lenet5",
+    "lenet5-digits", "lenet5-digits-augmented", "m5", "mlp",
     "mlp-200", "mlp-426", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "r3d_18",
     "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "retinanet_resnet50_fpn",
     "shufflenet_v2_x1_0", "siamese", "squeezenet1_0", "squeezenet1_1", "unet", "vgg11", "vgg13", "vgg16", "vgg16-conv",

@@ -222,7 +222,7 @@ def mlp(*widths: int, bias: bool = True) -> nn.Module:
 
 
 TWINS: dict[str, Twin] = {
-    "lenet5": (lenet5, ((1, 32, 32),)),
+    **dict.fromkeys(("lenet5", "lenet5-digits", "lenet5-digits-augmented"), (lenet5, ((1, 32, 32),))),
     "keras-cnn": (keras_cnn, ((1, 28, 28),)),
     "alexnet": (alexnet, ((3, 227, 227),)),
     "zfnet": (zfnet, ((3, 224, 224),)),
