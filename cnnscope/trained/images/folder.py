@@ -47,11 +47,11 @@ def _shard(root: Path, name: str, entries: Sequence[Entry]) -> Shard:
     digest = hashlib.sha256()
     for file, label in entries:
         digest.update(f"{file.relative_to(root)} {label} {file.stat().st_size}\n".encode())
-    return Shard(name, digest.hexdigest(), partial(_read, root, entries))
+    return Shard(name, digest.hexdigest(), len(entries), partial(_read, root, entries))
 
 
-def _read(root: Path, entries: Sequence[Entry]) -> Iterator[Sample | Skipped]:
-    for file, label in entries:
+def _read(root: Path, entries: Sequence[Entry], places: Sequence[int]) -> Iterator[Sample | Skipped]:
+    for file, label in (entries[place] for place in places):
         name = file.relative_to(root).as_posix()
         try:
             content = TOO_LARGE if file.stat().st_size > LARGEST_FILE else file.read_bytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def open_npz(path: Path, *, split: str = "test") -> ImageSet:
         piece = chosen[start : start + SHARD]
         digest = hashlib.sha256(images[piece].tobytes() + (b"" if labels is None else labels[piece].tobytes()))
         read = partial(_read, images, labels, piece)
-        shards.append(Shard(f"{start // SHARD:05d}", digest.hexdigest(), read))
+        shards.append(Shard(f"{start // SHARD:05d}", digest.hexdigest(), len(piece), read))
     return ImageSet(path, "an .npz file", tuple(shards), classes, labels is not None)
 
 
@@ -68,8 +68,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read(images: np.ndarray, labels: np.ndarray | None, piece: np.ndarray) -> Iterator[Sample | Skipped]:
-    for i in piece:
+def _read(
+    images: np.ndarray, labels: np.ndarray | None, piece: np.ndarray, places: Sequence[int]
+) -> Iterator[Sample | Skipped]:
+    for i in piece[list(places)]:
         name = f"images[{i}]"
         pixels = images[i]
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():

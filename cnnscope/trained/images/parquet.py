@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,23 +47,25 @@ def open_parquet(path: Path) -> ImageSet:
         with file.open("rb") as content:
             content.seek(max(0, file.stat().st_size - 65_536))
             identity.update(content.read())  # the footer, which has statistics and offsets of every column
-        shards.append(Shard(file.stem, identity.hexdigest(), partial(_read, file, image, label)))
+        read = partial(_read, file, image, label)
+        shards.append(Shard(file.stem, identity.hexdigest(), metadata.num_rows, read, random_access=False))
     return ImageSet(path, "parquet files", tuple(shards), (), labelled)
 
 
-def _read(file: Path, image: str, label: str | None) -> Iterator[Sample | Skipped]:
+def _read(file: Path, image: str, label: str | None, places: Sequence[int]) -> Iterator[Sample | Skipped]:
     import pyarrow.parquet
 
-    index = 0
+    wanted, start = set(places), 0
     try:
         table = pyarrow.parquet.ParquetFile(file)
         for batch in table.iter_batches(batch_size=64, columns=[image, *([label] if label else [])]):
-            for row in batch.to_pylist():
-                name = f"{file.name}/{index}"
-                index += 1
+            within = [i for i in range(batch.num_rows) if start + i in wanted]
+            for i, row in zip(within, batch.take(within).to_pylist(), strict=True):
+                name = f"{file.name}/{start + i}"
                 content = _bytes(row[image])
                 known = row[label] if label and isinstance(row[label], int) and row[label] >= 0 else None
                 yield Skipped(name, "it has no bytes") if content is None else sample(name, content, known)
+            start += batch.num_rows
     except (OSError, pyarrow.ArrowException) as error:
         raise _damaged(file, error) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +36,20 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Shard:
-    """A piece of a set that is read as a whole, always in the same order; ``identity`` changes with its content."""
+    """A piece of a set whose ``count`` entries have one order; ``identity`` changes with its content.
+
+    ``reader`` gives the entries at some places, in order. ``random_access`` where it does not have to pass the others.
+    """
 
     name: str
     identity: str
-    read: Callable[[], Iterator[Sample | Skipped]]
+    count: int
+    reader: Callable[[Sequence[int]], Iterator[Sample | Skipped]]
+    random_access: bool = True
+
+    def read(self, places: Sequence[int] | None = None) -> Iterator[Sample | Skipped]:
+        """The entries at ``places``, which ascend from 0; all by default. E461 where the shard turns out damaged."""
+        return self.reader(range(self.count) if places is None else places)
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,10 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     labelled: bool = False
     skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of entries, whether or not they turn out to be images."""
+        return sum(shard.count for shard in self.shards)
 
     def __iter__(self) -> Iterator[Sample | Skipped]:
         for shard in self.shards:

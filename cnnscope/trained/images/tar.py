@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,47 +34,72 @@ def open_tars(path: Path) -> ImageSet:
             hint="install it: `pip install 'cnnscope[webdataset]'`",
         ) from None  # fmt: skip
     files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-    shards = tuple(Shard(file.stem, _identity(file), partial(_read, file)) for file in files)
-    return ImageSet(path, "WebDataset tars", shards, (), any(_has_labels(file) for file in files))
+    contents = [_contents(file) for file in files]
+    shards = tuple(content.shard for content in contents)
+    unnamed = tuple(skipped for content in contents for skipped in content.skipped)
+    return ImageSet(path, "WebDataset tars", shards, (), any(content.labelled for content in contents), unnamed)
 
 
-def _identity(file: Path) -> str:
-    """Over the members' names and sizes: reading the headers alone is quick."""
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What the headers of a tar tell, which are quick to read."""
+
+    shard: Shard
+    labelled: bool
+    skipped: tuple[Skipped, ...]
+
+
+def _contents(file: Path) -> _Contents:
+    from webdataset.tariterators import base_plus_ext
+
+    members = list(_members(file))
     digest = hashlib.sha256()
-    for member in _members(file):
+    for member in members:
         digest.update(f"{member.name} {member.size}\n".encode())
-    return digest.hexdigest()
+    nameless = [member.name for member in members if base_plus_ext(member.name)[0] is None]
+    count = sum(1 for _ in _groups(file, ({"fname": m.name, "data": b"", "__url__": ""} for m in members)))
+    return _Contents(
+        Shard(file.stem, digest.hexdigest(), count, partial(_read, file), random_access=False),
+        any(member.name.endswith(tuple(f".{ending}" for ending in LABEL)) for member in members),
+        tuple(Skipped(f"{file.name}/{name}", "its name has no ending") for name in nameless),
+    )
 
 
 def _members(file: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(file, "r:*") as archive:
             yield from (member for member in archive if member.isfile())
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise _damaged(file, error) from None
 
 
-def _has_labels(file: Path) -> bool:
-    return any(member.name.endswith(tuple(f".{ending}" for ending in LABEL)) for member in _members(file))
-
-
-def _read(file: Path) -> Iterator[Sample | Skipped]:
+def _groups(file: Path, members: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Members of one name; E461 where a name comes twice."""
     from webdataset.tariterators import group_by_keys
 
     try:
-        with tarfile.open(file, "r|*") as archive:
-            for group in group_by_keys(_contents(archive)):
-                yield from _samples(f"{file.name}/{group['__key__']}", group)
-    except (OSError, tarfile.TarError, EOFError, ValueError) as error:
+        yield from group_by_keys(members)
+    except (ValueError, AssertionError) as error:
         raise _damaged(file, error) from None
 
 
-def _contents(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
+def _read(file: Path, places: Sequence[int]) -> Iterator[Sample | Skipped]:
+    wanted = set(places)
+    try:
+        with tarfile.open(file, "r|*") as archive:
+            for place, group in enumerate(_groups(file, _unpacked(archive))):
+                if place in wanted:
+                    yield from _samples(f"{file.name}/{group['__key__']}", group)
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise _damaged(file, error) from None
+
+
+def _unpacked(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
     """Members as `webdataset` groups them; one that is too large is cut to be recognised as such."""
     for member in archive:
         content = archive.extractfile(member) if member.isfile() else None
         if content is not None:
-            yield {"fname": member.name, "data": content.read(LARGEST_FILE + 1), "__url__": archive.name}
+            yield {"fname": member.name, "data": content.read(LARGEST_FILE + 1), "__url__": ""}
 
 
 def _samples(name: str, group: Mapping[str, Any]) -> Iterator[Sample | Skipped]:
@@ -81,6 +108,8 @@ def _samples(name: str, group: Mapping[str, Any]) -> Iterator[Sample | Skipped]:
         yield Skipped(name, "it has no image")
     for key in images[:1]:
         yield sample(f"{name}.{key}", bytes(group[key]), _label(group))
+    for key in images[1:]:
+        yield Skipped(f"{name}.{key}", "another image has its name")
 
 
 def _label(group: Mapping[str, Any]) -> int | None:
