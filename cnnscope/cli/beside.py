@@ -23,8 +23,8 @@ def emit_with_arrays(
 ) -> None:
     """Writes ``x.png``, ``x.NAME.npy`` for each array, and ``x.json``, and says so as the ``cnnscope.files`` document.
 
-    The manifest is the report's document with ``picture`` and ``arrays``, names of files by names of arrays. The picture
-    comes last: where it is, all else is. E405 where one cannot be written.
+    The manifest is the report's document with ``picture`` and ``arrays``, names of files by names of arrays. The
+    picture comes last: where it is, all else is. E405 where one cannot be written.
     """
     from cnnscope.render.files import File, FilesReport
 

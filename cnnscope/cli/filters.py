@@ -27,7 +27,7 @@ def filters(
     source: t.Source = t.DEFAULT,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", metavar="NAME", rich_help_panel=_FILTERS, help="A layer; may be repeated. The first conv."),
+        typer.Option("--layer", metavar="NAME", rich_help_panel=_FILTERS, help="A layer, or several; else the first."),
     ] = None,
     sort: Annotated[
         Literal["norm", "orientation", "redundancy"], typer.Option(rich_help_panel=_FILTERS, help="Which come first.")
@@ -79,7 +79,8 @@ def _answer(
             panels.append(Panel(found, arrays[one.name], is_coloured(network.graph, one)))
     report = FiltersReport(
         network.graph, network.source, network.weights, network.weights_sha256, network.trained, sort,
-        tuple(panel.layer for panel in panels), life and life.images, life.skipped if life else 0, output.quiet,
+        tuple(panel.layer for panel in panels), life.images if life else None, life.skipped if life else 0,
+        output.quiet,
     )  # fmt: skip
     if kind is None or path is None:
         output.emit(report)

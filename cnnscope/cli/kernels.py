@@ -23,7 +23,7 @@ _GALLERY = "On an image"
 def kernels(
     kernel: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", rich_help_panel=_EXAMPLE, help='A kernel: "-1 1", or "1 0 -1; 2 0 -2; 1 0 -1".'),
+        typer.Option(metavar="NUMBERS", rich_help_panel=_EXAMPLE, help='"-1 1", or rows as "1 0 -1; 2 0 -2; 1 0 -1".'),
     ] = None,
     input: Annotated[
         str | None,
@@ -49,7 +49,7 @@ def kernels(
 ) -> None:
     """Designed kernels and what they do to an image; with --kernel and --input, every step of one.
 
-    `cnnscope kernels --kernel "-1 1" --input "0 1 0 1 1"` shows each window, its products and sum, and the Toeplitz matrix.
+    `cnnscope kernels --kernel "-1 1" --input "0 1 0 1 1"` shows windows, products, sums and the Toeplitz matrix.
     """
     _refuse(kernel, input, image, size, {"--stride": stride, "--pad": pad, "--dilation": dilation})
     if kernel is not None and input is not None:

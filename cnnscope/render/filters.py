@@ -21,8 +21,9 @@ CHANCE = 0.05
 class FilterRow:
     """One filter. A figure is None where it does not exist: 1x1 kernels and filters of zeros have no orientation.
 
-    ``orientation`` in degrees of the stripes, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves; each ``..._p`` is how
-    often a random filter of the same shape reaches the figure before it. ``dead`` is None where no images were given.
+    ``orientation`` in degrees of the stripes, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves; each ``..._p``
+    is how often a random filter of the same shape reaches the figure before it. ``dead`` is None where no images were
+    given.
     """
 
     index: int
@@ -46,9 +47,9 @@ class FilterRow:
 class LayerFilters:
     """The filters of a layer in the order asked for.
 
-    ``shape`` is (filters, input channels of each, height, width), ``largest`` the greatest absolute weight. ``chance`` has the
-    50th and 95th percentile of random filters for each figure. ``activation`` names what follows the layer, and ``rule``
-    says when a filter counts as dead.
+    ``shape`` is (filters, input channels of each, height, width), ``largest`` the greatest absolute weight. ``chance``
+    has the 50th and 95th percentile of random filters for each figure. ``activation`` names what follows the layer, and
+    ``rule`` says when a filter counts as dead.
     """
 
     name: str
@@ -87,20 +88,22 @@ class FiltersReport(Result):
         model = model_record(self.graph, self.source)
         weights = {"weights": self.weights, "weights_sha256": self.weights_sha256, "trained": self.trained}
         return header("filters") | {
-            "model": model | weights, "sort": self.sort, "data": data, "layers": [_layer(layer) for layer in self.layers],
+            "model": model | weights, "sort": self.sort, "data": data,
+            "layers": [_layer(layer) for layer in self.layers],
         }  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
-        return [
-            {"layer": layer.name} | {key: _cell(value) for key, value in _filter(row).items()}
-            for layer in self.layers for row in layer.rows
-        ]  # fmt: skip
+        found: list[dict[str, Cell]] = []
+        for layer in self.layers:
+            for row in layer.rows:
+                found.append({"layer": layer.name, **{key: _cell(value) for key, value in _filter(row).items()}})
+        return found
 
     def table(self) -> Table:
         several = len(self.layers) > 1
-        columns = [Column("filter"), Column("norm", True), Column("angle", True), Column("p", True), Column("octaves", True),
-                   Column("nearest kernel"), Column("|cos|", True), Column("p", True), Column("twin", True),
-                   Column("|cos|", True), Column("p", True)]  # fmt: skip
+        columns = [Column("filter"), Column("norm", True), Column("angle", True), Column("p", True),
+                   Column("octaves", True), Column("nearest kernel"), Column("|cos|", True), Column("p", True),
+                   Column("twin", True), Column("|cos|", True), Column("p", True)]  # fmt: skip
         if self.images is not None:
             columns.append(Column("dead"))
         lines = []
@@ -115,8 +118,8 @@ class FiltersReport(Result):
 
     def _cells(self, row: FilterRow) -> list[str]:
         octaves = f"{row.bandwidth:.1f}" if row.bandwidth is not None else row.band or ABSENT
-        cells = [str(row.index), f"{row.norm:.3g}", _figure(row.orientation, ".0f"), _figure(row.coherence_p, ".3f"), octaves,
-                 row.nearest or ABSENT, _figure(row.similarity, ".2f"), _figure(row.similarity_p, ".3f"),
+        cells = [str(row.index), f"{row.norm:.3g}", _figure(row.orientation, ".0f"), _figure(row.coherence_p, ".3f"),
+                 octaves, row.nearest or ABSENT, _figure(row.similarity, ".2f"), _figure(row.similarity_p, ".3f"),
                  ABSENT if row.twin is None else str(row.twin), _figure(row.redundancy, ".2f"),
                  _figure(row.redundancy_p, ".3f")]  # fmt: skip
         if self.images is not None:
@@ -132,8 +135,8 @@ class FiltersReport(Result):
             rules = dict.fromkeys(layer.rule for layer in self.layers if layer.rule)
             notes.append(f"dead on {self.images:,} images{left}: {'; '.join(map(str, rules))}")
         notes.append(
-            "angle of the stripes in degrees, 0 lies, 90 stands; p: the share of random filters of this shape that are at "
-            "least as clear, as similar to any kernel, as near a twin; octaves between half amplitudes"
+            "angle of the stripes in degrees, 0 lies, 90 stands; p: the share of random filters of this shape that are "
+            "at least as clear, as similar to any kernel, as near a twin; octaves between half amplitudes"
         )
         return notes
 

@@ -17,9 +17,11 @@ _SMALL = 9
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
-    """One kernel. ``orientation`` in degrees of the stripes it answers to, ``frequency`` in cycles a pixel, ``bandwidth`` in
-    octaves, each None where there is none; ``band`` is low-, band-, high- or all-pass. ``low`` and ``high`` are the extremes
-    of its response to the image, whose pixels are from 0 to 1.
+    """One kernel.
+
+    ``orientation`` in degrees of the stripes it answers to, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves,
+    each None where there is none; ``band`` is low-, band-, high- or all-pass. ``low`` and ``high`` are the extremes of
+    its response to the image, whose pixels are from 0 to 1.
     """
 
     name: str
@@ -55,10 +57,10 @@ class KernelsReport(Result):
 
     def to_dict(self) -> dict[str, Any]:
         kernels = [
-            {"name": row.name, "family": row.family, "about": row.about, "weights": [list(line) for line in row.weights],
-             "sum": row.total, "orientation_deg": row.orientation, "coherence": row.coherence,
-             "frequency_cycles_per_pixel": row.frequency, "bandwidth_octaves": row.bandwidth, "band": row.band,
-             "response": {"min": row.low, "max": row.high}}
+            {"name": row.name, "family": row.family, "about": row.about,
+             "weights": [list(line) for line in row.weights], "sum": row.total, "orientation_deg": row.orientation,
+             "coherence": row.coherence, "frequency_cycles_per_pixel": row.frequency,
+             "bandwidth_octaves": row.bandwidth, "band": row.band, "response": {"min": row.low, "max": row.high}}
             for row in self.kernels
         ]  # fmt: skip
         image = {"name": self.image, "height": self.image_size[0], "width": self.image_size[1]}
@@ -66,17 +68,19 @@ class KernelsReport(Result):
 
     def records(self) -> list[dict[str, Cell]]:
         return [
-            {"name": row.name, "weights": written(row), "sum": f"{row.total:g}", "orientation_deg": _plain(row.orientation),
-             "frequency_cycles_per_pixel": _plain(row.frequency), "bandwidth_octaves": _plain(row.bandwidth),
-             "band": row.band, "response_min": f"{row.low:.4g}", "response_max": f"{row.high:.4g}", "about": row.about}
+            {"name": row.name, "weights": written(row), "sum": f"{row.total:g}",
+             "orientation_deg": _plain(row.orientation), "frequency_cycles_per_pixel": _plain(row.frequency),
+             "bandwidth_octaves": _plain(row.bandwidth), "band": row.band, "response_min": f"{row.low:.4g}",
+             "response_max": f"{row.high:.4g}", "about": row.about}
             for row in self.kernels
         ]  # fmt: skip
 
     def table(self) -> Table:
         height, width = self.kernels[0].size
         spelled = height * width <= _SMALL
-        columns = [Column("kernel"), *([Column("weights")] if spelled else []), Column("sum", True), Column("angle", True),
-                   Column("octaves", True), Column("response", True), Column("what it does")]  # fmt: skip
+        columns = [Column("kernel"), *([Column("weights")] if spelled else []), Column("sum", True),
+                   Column("angle", True), Column("octaves", True), Column("response", True),
+                   Column("what it does")]  # fmt: skip
         lines = tuple(Line(tuple(self._cells(row, spelled))) for row in self.kernels)
         rows, across = self.image_size
         title = f"{height}x{width} kernels on {printable(self.image)}, {rows}x{across}"

@@ -22,8 +22,8 @@ _DIGITS = 8
 class Step:
     """The kernel in one place.
 
-    ``position`` is (y, x) in the output, ``window`` what lies under the kernel, padding being 0, ``weights`` the kernel's,
-    both in reading order; ``row`` are the weights where they lie on the flattened input.
+    ``position`` is (y, x) in the output, ``window`` what lies under the kernel, padding being 0, ``weights`` the
+    kernel's, both in reading order; ``row`` are the weights where they lie on the flattened input.
     """
 
     position: tuple[int, int]
@@ -44,8 +44,8 @@ class Step:
 class SlideReport(Result):
     """The ``cnnscope.kernels`` document of an example.
 
-    ``output`` has the sums as a grid, ``flipped`` what convolution in the sense of signal processing gives, where the kernel
-    is turned by half a turn first.
+    ``output`` has the sums as a grid, ``flipped`` what convolution in the sense of signal processing gives, where the
+    kernel is turned by half a turn first.
     """
 
     kernel: Rows
@@ -71,8 +71,8 @@ class SlideReport(Result):
         ]  # fmt: skip
         example = {
             "kernel": _grid(self.kernel), "input": _grid(self.input), "stride": self.stride, "pad": self.pad,
-            "dilation": self.dilation, "steps": steps, "output": _grid(self.output), "flipped_output": _grid(self.flipped),
-            "matrix": [_numbers(step.row) for step in self.steps],
+            "dilation": self.dilation, "steps": steps, "output": _grid(self.output),
+            "flipped_output": _grid(self.flipped), "matrix": [_numbers(step.row) for step in self.steps],
         }  # fmt: skip
         return header("kernels") | {"kernels": [], "image": None, "example": example}
 
@@ -109,8 +109,8 @@ class SlideReport(Result):
         hidden = "" if columns <= _WIDEST_MATRIX else "; `-f json` has it"
         return (
             f"output {text(self.output)}{''.join(f', {part}' for part in said)}",
-            f"the {rows}x{columns} matrix times the input is the output; {structure}; {full} of {rows * columns:,} entries "
-            f"are not 0{hidden}",
+            f"the {rows}x{columns} matrix times the input is the output; {structure}; {full} of {rows * columns:,} "
+            f"entries are not 0{hidden}",
             "as networks do, the kernel is not flipped (cross-correlation); flipped first (convolution in signal "
             f"processing) it would give {text(self.flipped)}",
         )

@@ -1,7 +1,7 @@
 """The filter atlas: all filters of a layer on one grey-centred scale, in one axes.
 
-Grey is 0, white and black (or full and no red, green, blue) are the layer's largest absolute weight. A scale for each filter
-of its own would make a dead filter look alive.
+Grey is 0, white and black (or full and no red, green, blue) are the layer's largest absolute weight. A scale for each
+filter of its own would make a dead filter look alive.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
 
 
 def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
-    """How many tiles stand side by side and how wide each is: as large as the height allows, the last line fairly full."""
+    """How many tiles stand side by side and how wide each is: as large as fits, the last line fairly full."""
     for columns in range(1, count + 1):
         side = min(_LARGEST_TILE, _ACROSS / columns - _GAP)
         if ceil(count / columns) * (side * aspect + below) <= _TALL and columns * (side + _GAP) >= min(count, 6) * 0.7:

@@ -69,7 +69,7 @@ def life(
             images += len(batch)
             tick(images)
     if not images:
-        raise CnnscopeError.of("E460", f"there are no images in `{data}` that can be read", hint="use PNG or JPEG files")
+        raise CnnscopeError.of("E460", f"none of the images in `{data}` can be read", hint="use PNG or JPEG files")
     sizes = {chosen.name: int(chosen.node.op.arguments()["out"]) for chosen in layers}
     dead = {name: _dead(found.get(name), watched[name], sizes[name]) for name in watched}
     return Life(dead, {name: _rule(w) for name, w in watched.items()}, images, count.skipped)

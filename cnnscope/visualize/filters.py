@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cnnscope.visualize import null
 from cnnscope.visualize.kernels import classic
-from cnnscope.visualize.spectrum import Band, Filters, Figures, band, orientation
+from cnnscope.visualize.spectrum import Band, Figures, Filters, band, orientation
 
 Indices = NDArray[np.int64]
 
@@ -35,8 +35,9 @@ class Chance:
 class Figured:
     """(filters,) of each figure, NaN where a filter has none.
 
-    ``norm`` is Euclidean. ``orientation`` in degrees, ``coherence`` and ``band`` are as in `spectrum`. ``similarity`` is to
-    the kernel ``nearest`` in ``bank`` (names), ``redundancy`` to the filter ``twin``; both indices are -1 where there is none.
+    ``norm`` is Euclidean. ``orientation`` in degrees, ``coherence`` and ``band`` are as in `spectrum`. ``similarity``
+    is to the kernel ``nearest`` in ``bank`` (names), ``redundancy`` to the filter ``twin``; both indices are -1 where
+    there is none.
     """
 
     norm: Figures
@@ -75,7 +76,7 @@ def figure(filters: Filters) -> Figured:
 
 def norms(filters: Filters) -> Figures:
     """(filters,) Euclidean norms."""
-    return np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3)))
+    return np.asarray(np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3))))
 
 
 def similar(filters: Filters) -> tuple[Indices, Figures]:

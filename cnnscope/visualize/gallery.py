@@ -30,7 +30,7 @@ _MOST_GABORS = 4
 
 
 def shown(kernels: Sequence[Kernel]) -> list[int]:
-    """Which kernels a picture has: all but most Gabor functions, of which it has four odd ones of the middle wavelength."""
+    """Which kernels a picture has: all but Gabor functions, and of these four odd ones of the middle wavelength."""
     plain = [i for i, kernel in enumerate(kernels) if not kernel.name.startswith("Gabor")]
     odd = [i for i, kernel in enumerate(kernels) if kernel.name.startswith("Gabor") and kernel.name.endswith("odd")]
     wavelengths = list(dict.fromkeys(kernels[i].name.split()[3] for i in odd))
@@ -41,8 +41,9 @@ def shown(kernels: Sequence[Kernel]) -> list[int]:
 def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, title: str, form: str) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``.
 
-    Weights are blue below and red above 0, each kernel to its own largest. Blurs and the like stay grey from 0 to 1, as the
-    image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another format.
+    Weights are blue below and red above 0, each kernel to its own largest. Blurs and the like stay grey from 0 to 1, as
+    the image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another
+    format.
     """
     style.check_format(form)
     from matplotlib.figure import Figure
@@ -95,7 +96,8 @@ def _weights(axes: Axes, kernel: Kernel) -> None:
     if weights.size <= _WRITTEN:
         for (y, x), weight in np.ndenumerate(weights):
             colour = "white" if abs(weight) > 0.6 * largest else style.INK
-            axes.text(x, y, _brief(weight), ha="center", va="center", fontsize=9 if weights.size <= 9 else 6, color=colour)
+            size = 9 if weights.size <= 9 else 6
+            axes.text(x, y, _brief(weight), ha="center", va="center", fontsize=size, color=colour)
     axes.set_title(_heading(kernel.name), fontsize=9, loc="center", pad=4)
     _bare(axes)
 
@@ -111,8 +113,8 @@ def _brief(weight: float) -> str:
 
 def _image(upper: Axes, lower: Axes, image: Grid) -> None:
     upper.set_axis_off()
-    upper.text(0, 0, "above: the weights\nbelow: what they\nmake of the image", fontsize=8, color=style.MUTED, va="bottom",
-               transform=upper.transAxes, linespacing=1.5)  # fmt: skip
+    upper.text(0, 0, "above: the weights\nbelow: what they\nmake of the image", fontsize=8, color=style.MUTED,
+               va="bottom", transform=upper.transAxes, linespacing=1.5)  # fmt: skip
     lower.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
     lower.set_xlabel("the image", fontsize=7.5, color=style.MUTED, labelpad=3)
     _bare(lower)
@@ -144,10 +146,10 @@ def _bar(figure: Figure, signed: Any, scale: float) -> None:
     bar = figure.colorbar(signed, cax=axes, orientation="horizontal", ticks=[-scale, 0, scale])
     bar.ax.set_xticklabels([f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"])
     bar.ax.tick_params(labelsize=7.5, length=2)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # an artist, whatever its stub says
+    bar.outline.set_linewidth(0.5)
     note = (
-        "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such pixels; "
-        "the numbers are each one's extremes"
+        "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such "
+        "pixels; the numbers are each one's extremes"
     )
     left, bottom = (0.2, 0.3) if below else (2.3, 0.42)
     note = "\n".join(textwrap.wrap(note, int((width - left) * _LETTERS)))

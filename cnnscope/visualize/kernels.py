@@ -1,8 +1,8 @@
 """Kernels that people designed, at any size: what learned filters are compared with.
 
 All are written for cross-correlation, as networks compute it: ``y[i] = sum_k w[k] x[i + k]``, nothing is flipped.
-Angles are those of the stripes or edges a kernel answers to, in degrees anticlockwise from the horizontal as one sees the
-picture: 0 lies, 90 stands, 45 rises to the right.
+Angles are those of the stripes or edges a kernel answers to, in degrees anticlockwise from the horizontal as one sees
+the picture: 0 lies, 90 stands, 45 rises to the right.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PHASES = {"odd": "edges", "even": "lines"}
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A named kernel. ``family`` is ``smooth`` where the weights add up to 1, else ``edge``; designed edges add up to 0."""
+    """A named kernel. ``family`` is ``smooth`` where the weights add up to 1, else ``edge``; designed ones to 0."""
 
     name: str
     weights: Grid
@@ -107,16 +107,17 @@ def gaussian(height: int, width: int) -> Grid:
 
     Source: Burt & Adelson 1983, "The Laplacian pyramid as a compact image code", section on the generating kernel.
     """
-    blur = np.outer(binomial(height), binomial(width))
-    return blur / blur.sum()
+    blur: Grid = np.outer(binomial(height), binomial(width))
+    blur /= blur.sum()
+    return blur
 
 
 def laplacian(height: int, width: int) -> Grid:
     """(height, width) second differences along both axes of a blurred image; adds up to 0, its lowest weight is -4.
 
     3x3: 0 1 0; 1 -4 1; 0 1 0. Larger ones are that stencil after a `gaussian` of n - 2.
-    Source: Gonzalez & Woods, "Digital Image Processing", section on the second derivative; the blur: Marr & Hildreth 1980,
-    "Theory of edge detection".
+    Source: Gonzalez & Woods, "Digital Image Processing", section on the second derivative; the blur: Marr & Hildreth
+    1980, "Theory of edge detection".
     """
     tall, wide = height > 2, width > 2
     blur = gaussian(height - 2 if tall else height, width - 2 if wide else width)
@@ -129,11 +130,12 @@ def laplacian(height: int, width: int) -> Grid:
         result += columns[:-2] - 2 * columns[inner] + columns[2:]
     if wide:
         result += rows[:, :-2] - 2 * rows[:, inner] + rows[:, 2:]
-    return result * (-4 / result.min())
+    result *= -4 / result.min()
+    return result
 
 
 def sharpen(height: int, width: int) -> Grid:
-    """(height, width) `identity` minus `laplacian`: 0 -1 0; -1 5 -1; 0 -1 0. Adds up to 1, so plain areas stay as they are.
+    """(height, width) `identity` minus `laplacian`: 0 -1 0; -1 5 -1; 0 -1 0. Adds up to 1: plain areas stay.
 
     Source: Gonzalez & Woods, "Digital Image Processing", section on sharpening with the Laplacian.
     """
@@ -155,9 +157,9 @@ def identity(height: int, width: int) -> Grid:
 def gabor(height: int, width: int, angle: float, wavelength: float, phase: str) -> Grid:
     """(height, width) Gabor function without a mean, its largest absolute weight 1.
 
-    exp(-(u^2 + v^2 / 4) / (2 s^2)) * cos(2 pi u / wavelength) for ``even`` phase, sin for ``odd``; u runs across the stripes,
-    v along them, ``angle`` is theirs in degrees. s is 0.56 wavelengths, a bandwidth of one octave, but at most a quarter of
-    the kernel, so that the envelope lies inside.
+    exp(-(u^2 + v^2 / 4) / (2 s^2)) * cos(2 pi u / wavelength) for ``even`` phase, sin for ``odd``; u runs across the
+    stripes, v along them, ``angle`` is theirs in degrees. s is 0.56 wavelengths, a bandwidth of one octave, but at most
+    a quarter of the kernel, so that the envelope lies inside.
     Source: Daugman 1985, "Uncertainty relation for resolution in space, spatial frequency, and orientation optimized by
     two-dimensional visual cortical filters"; s and the aspect of 1/2: Petkov & Kruizinga 1997, section 2.
     """

@@ -123,7 +123,7 @@ def layer_filters(
     }
     groups = int(chosen.node.op.arguments().get("groups", 1))
     return LayerFilters(
-        chosen.name, chosen.node.op.label(), (*weights.shape,), groups, float(np.abs(weights).max()),  # type: ignore[arg-type]  # four axes
+        chosen.name, chosen.node.op.label(), weights.shape, groups, float(np.abs(weights).max()),
         tuple(sorted(rows, key=_KEYS[sort])), chance, rule,
     )  # fmt: skip
 

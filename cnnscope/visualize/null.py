@@ -38,8 +38,8 @@ def random_filters(shape: tuple[int, int, int], draws: int = DRAWS) -> Iterator[
 def of_largest_cosine(others: int, dimensions: int, draws: int = DRAWS) -> Figures:
     """(draws,) of the largest absolute cosine between one random direction and ``others`` more.
 
-    Directions are uniform, so the one may be the first axis: the cosine of the rest with it is g / sqrt(g^2 + c), with g
-    standard normal and c chi-squared with ``dimensions`` - 1 degrees of freedom.
+    Directions are uniform, so the one may be the first axis: the cosine of the rest with it is g / sqrt(g^2 + c), with
+    g standard normal and c chi-squared with ``dimensions`` - 1 degrees of freedom.
     """
     generator = np.random.default_rng(SEED)
     step = max(1, _CHUNK // others)

@@ -36,7 +36,7 @@ def grey(picture: Image) -> Grid:
 
 
 def bundled_digit() -> tuple[str, Grid]:
-    """One of the digits that come with cnnscope, with strokes in every direction: its name, and (32, 32) from 0 to 1."""
+    """One of the digits that come with cnnscope, its strokes in every direction: a name, and (32, 32) from 0 to 1."""
     from PIL import Image
 
     from cnnscope.sources import zoo
@@ -56,7 +56,7 @@ def opened(path: Path) -> tuple[str, Grid]:
 
 
 def respond(kernel: Grid, image: Grid) -> Grid:
-    """(height, width) cross-correlation of an image with a kernel; beyond its border the image goes on as its last pixels.
+    """(height, width) cross-correlation of an image with a kernel; beyond the border its last pixels go on.
 
     y[i, j] = sum w[a, b] x[i + a - height // 2, j + b - width // 2], so that an odd kernel's middle lies on the pixel.
     """

@@ -21,8 +21,8 @@ _LARGEST_MATRIX = 65_536
 def slide(kernel: Rows, signal: Rows, *, stride: int = 1, pad: int = 0, dilation: int = 1) -> SlideReport:
     """Every step of ``kernel`` over ``signal``; both are one row (a signal) or several (an image).
 
-    Stride, padding with zeros and dilation are the same on both axes of an image. A kernel of one row may slide over one.
-    `CnnscopeError`: E488 where the kernel does not fit, E489 where the steps are too many to print.
+    Stride, padding with zeros and dilation are the same on both axes of an image. A kernel of one row may slide over
+    one. `CnnscopeError`: E488 where the kernel does not fit, E489 where the steps are too many to print.
     """
     pads = (0 if len(kernel) == len(signal) == 1 else pad, pad)
     extents = _outputs(kernel, signal, stride, pads, dilation)
@@ -33,10 +33,8 @@ def slide(kernel: Rows, signal: Rows, *, stride: int = 1, pad: int = 0, dilation
     steps, backwards = (
         tuple(_steps(rows, signal, extents, stride, pads, dilation)) for rows in (kernel, _turned(kernel))
     )
-    return SlideReport(
-        kernel, signal, stride, pad, dilation, steps,
-        *(_grid([step.total for step in some], extents[1]) for some in (steps, backwards)),
-    )  # fmt: skip
+    output, flipped = (_grid([step.total for step in some], extents[1]) for some in (steps, backwards))
+    return SlideReport(kernel, signal, stride, pad, dilation, steps, output, flipped)
 
 
 def _outputs(kernel: Rows, signal: Rows, stride: int, pads: tuple[int, int], dilation: int) -> tuple[int, int]:

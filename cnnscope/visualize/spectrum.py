@@ -30,8 +30,9 @@ _CHUNK = 2_000_000
 class Band:
     """For each filter: ``frequency`` of the peak in cycles a pixel, ``octaves`` between the half-amplitude points.
 
-    ``kind`` is ``low-pass``, ``high-pass`` or ``all-pass`` where the amplitude does not fall to a half below the peak, above
-    it, or on either side; then ``octaves`` is NaN, and without a peak ``frequency``. Filters of zeros have kind None.
+    ``kind`` is ``low-pass``, ``high-pass`` or ``all-pass`` where the amplitude does not fall to a half below the peak,
+    above it, or on either side; then ``octaves`` is NaN, and without a peak ``frequency``. Filters of zeros have kind
+    None.
     """
 
     frequency: Figures
@@ -40,11 +41,11 @@ class Band:
 
 
 def orientation(filters: Filters) -> tuple[Figures, Figures]:
-    """Degrees of the stripes, [0, 180) anticlockwise from the horizontal, and coherence from 0 (any direction) to 1 (one).
+    """Degrees of the stripes, [0, 180) anticlockwise from the horizontal; coherence from 0 (any direction) to 1 (one).
 
     z = sum P(f) exp(2 i t) / sum P(f) over the frequencies f of the filter without its mean, t being the angle of the
-    stripes of f; orientation is half the angle of z, coherence its size. Both NaN for a filter without an oriented part:
-    one row, one column, a constant.
+    stripes of f; orientation is half the angle of z, coherence its size. Both NaN for a filter without an oriented
+    part: one row, one column, a constant.
     Source: Bigün & Granlund 1987, "Optimal orientation detection of linear symmetry", in the frequency domain.
     """
     if min(filters.shape[2:]) == 1:
@@ -92,7 +93,7 @@ def _band(power: NDArray[np.float64], radii: NDArray[np.float64]) -> tuple[float
 
 
 def autocorrelation(filters: Filters, *, without_mean: bool = False) -> NDArray[np.float64]:
-    """(filters, 2 height - 1, 2 width - 1) summed over channels, displacement 0 first, of each kernel or what varies in it."""
+    """(filters, 2 height - 1, 2 width - 1) summed over channels, displacement 0 first."""
     height, width = filters.shape[2:]
     size = (2 * height - 1, 2 * width - 1)
     step = max(1, _CHUNK // (filters.shape[1] * size[0] * size[1]))

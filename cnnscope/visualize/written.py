@@ -25,7 +25,7 @@ def grid(text: str, option: str) -> Rows:
         raise CnnscopeError.of("E489", f"`{option}` has {count:,} numbers, more than anyone follows step by step",
                                hint=f"give at most {MOST_NUMBERS:,}")  # fmt: skip
     if not all(rows):
-        where = "is empty" if count == 0 else f"has an empty row, the {_ordinal([bool(row) for row in rows].index(False))}"
+        where = "is empty" if count == 0 else f"has an empty row, the {_ordinal(rows.index([]))}"
         raise CnnscopeError.of("E487", f"`{option}` {where}", hint=_HINT)
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
@@ -42,7 +42,7 @@ _HINT = 'write numbers apart by spaces, rows apart by semicolons: "1 0 -1; 2 0 -
 
 def _number(word: str, option: str) -> Fraction:
     if re.fullmatch(r"[+-]?(inf(inity)?|nan)", word, re.IGNORECASE):
-        raise CnnscopeError.of("E487", f"`{option}` has `{word}` in it, which is not finite", hint="every number is finite")
+        raise CnnscopeError.of("E487", f"`{option}` has `{word}` in it, which is not finite", hint=_HINT)
     if len(word) > _LONGEST or not _NUMBER.fullmatch(word):
         shown = word if len(word) <= _LONGEST else f"{word[:_LONGEST]}..."
         raise CnnscopeError.of("E487", f"`{shown}` in `{option}` is no number", hint=_HINT)
