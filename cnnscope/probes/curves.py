@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import numpy as np
 from cnnscope.probes.groups import Group
 from cnnscope.probes.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval
 from cnnscope.probes.outcomes import Outcomes
-from cnnscope.probes.statistics import agreement, kappa_sum
+from cnnscope.probes.statistics import kappa_sum
 
 ALPHA = 0.9
 """Agreement that the radius asks for."""
@@ -83,10 +83,11 @@ def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float =
     return tuple(found)
 
 
-def family_agreement(outcomes: Outcomes, groups: Sequence[Group]) -> Floats:
-    """(N,) agreement, averaged over magnitudes: each magnitude counts once, however many transforms it has."""
-    averaged: Floats = np.mean([agreement(outcomes, g) for g in groups], axis=0)
-    return averaged
+def family_mean(
+    outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]
+) -> Floats:
+    """(N,) a metric averaged over magnitudes: each counts once, however many transforms it has."""
+    return np.asarray(np.mean([metric(outcomes, g) for g in groups], axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,9 @@ def load(path: Path) -> AuditResult:
     result = AuditResult(facts, Outcomes.load(file.with_name(OUTCOMES)), Gallery.load(file.with_name(GALLERY)))
     if result.outcomes.result_hash() != document.get("result_hash"):
         raise _refused(path, f"`{OUTCOMES}` is not what `{file.name}` was written with")
+    n, t = result.outcomes.top1.shape
+    if not all(0 <= case.image < n and 0 <= case.transform < t for case in result.gallery.cases):
+        raise _refused(path, f"`{GALLERY}` shows what is not in `{OUTCOMES}`")
     return result
 
 

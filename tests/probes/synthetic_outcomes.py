@@ -7,7 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from cnnscope.probes.gallery import Gallery, worst_cases
+from cnnscope.probes.groups import group
 from cnnscope.probes.outcomes import Outcomes, TransformRecord
+from cnnscope.probes.result import (
+    AuditFacts,
+    AuditResult,
+    BaselinePoint,
+    Control,
+    DataFacts,
+    EquivarianceError,
+    ModelFacts,
+    Prediction,
+    Rates,
+    Skipped,
+)
 
 
 def grid(*magnitudes: int) -> list[TransformRecord]:
@@ -64,3 +78,30 @@ def outcomes(images: int = 60, transforms: Any = ALL, classes: int = 10, layers:
         np.where(same, 0.02, 0.7).astype(np.float32), layers, distance.astype(np.float32),
         rng.uniform(0.9, 1.1, (images, len(layers))).astype(np.float32),
     )  # fmt: skip
+
+
+def result(images: int = 60, seed: int = 0, **changes: Any) -> AuditResult:
+    """A finished audit of these outcomes, with pictures of stripes."""
+    made = outcomes(images, seed=seed, **changes)
+    facts = AuditFacts(
+        ModelFacts("LeNet-5", "lenet5-digits", "digits/lenet5.safetensors", "ab" * 32, True, (1, 32, 32), (4, 4)),
+        DataFacts("digits.npz", images + 1, images, (Skipped("cut.png", "it ends too soon"),), "cd" * 32),
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        seed, "cpu", "float32", 256, "quick",
+        {"name": "quick", "border": "crop", "margin": 8, "source": "of cnnscope", "resize": None, "slots": [],
+         "chains": [], "pairs": []},
+        "ef" * 32, {"cnnscope": "0.1.0", "torch": "2.13.0"},
+        controls=(Control("slicing is exact", True, 0.0, 0.0), Control("sampler equals rot90", True, 2.8e-5, 1e-4,
+                  "fp32, 32 px")),
+        predictions=(Prediction("shift by 4 px", "not_guaranteed", 0.27, None, "flatten reads positions"),
+                     Prediction("flip horizontal", "geometry_only", 0.4, True)),
+        equivariance=(EquivarianceError("conv1", "shift +4,+0", 0.0, 0.31, 0.7),
+                      EquivarianceError("fc", "shift +4,+0", None, 0.9, 0.0)),
+        baseline=tuple(
+            BaselinePoint(g.family, g.magnitude, g.on_grid, g.label, 0.93, 0.4) for g in group(made.transforms)
+        ),
+        rates=Rates(12.5, 1440.0), retries=("shard 3: out of memory at 256, went on with 128",),
+    )  # fmt: skip
+    cases = worst_cases(made, 6)
+    stripes = np.tile((np.arange(32) * 8).astype(np.uint8)[:, None, None], (len(cases), 1, 32, 1))
+    return AuditResult(facts, made, Gallery(cases, stripes, stripes[:, ::-1].copy()))
