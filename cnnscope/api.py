@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.difference import DifferenceReport
+    from cnnscope.render.equivariance import EquivarianceReport
+    from cnnscope.render.transfer import TransferReport
     from cnnscope.trained.network import TrainedNetwork
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
@@ -137,6 +139,31 @@ class Model:
             rest = ablate(self.graph, names)
             variants.append(Variant(names, rest, summarize(rest)))
         return AblationReport(self.source, tuple(variants))
+
+    def transfer(
+        self, classes: int, *, freeze: Sequence[str] = (), head: str | None = None, batch: int = 32
+    ) -> TransferReport:
+        """Another head for ``classes`` classes: ways of training it side by side; ``plan.graph`` is the new network.
+
+        ``freeze`` names layers, groups or patterns. `CnnscopeError`: E493 without a head, E494 for a pattern that
+        freezes nothing, E495 for fewer than 2 classes.
+        """
+        from cnnscope.analysis.transfer import plan
+        from cnnscope.render.transfer import TransferReport
+
+        return TransferReport(
+            self.graph, self.source, plan(self.graph, classes, freeze=freeze, head=head, batch=batch)
+        )
+
+    def equivariance(self) -> EquivarianceReport:
+        """Which shifts, flips and quarter turns of the image change nothing or move the maps along, and why not.
+
+        From the architecture alone; `CnnscopeError` (E308) for a network without an image.
+        """
+        from cnnscope.analysis.equivariance import equivariance as analyse
+        from cnnscope.render.equivariance import EquivarianceReport
+
+        return EquivarianceReport(self.graph, self.source, analyse(self.graph))
 
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
@@ -274,6 +301,11 @@ def receptive_field(source: Source, *, input: Sizes | None = None, set: Settings
 def diff(a: Source, b: Source, *, input: Sizes | None = None) -> DifferenceReport:
     """`Model.diff` of whatever `load` takes."""
     return load(a, input=input).diff(load(b, input=input))
+
+
+def equivariance(source: Source, *, input: Sizes | None = None, set: Settings = None) -> EquivarianceReport:
+    """`Model.equivariance` of whatever `load` takes."""
+    return load(source, input=input, set=set).equivariance()
 
 
 def check(source: Source, *, input: Sizes | None = None, set: Settings = None) -> CheckReport:

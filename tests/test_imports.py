@@ -15,7 +15,8 @@ HEAVY = ("torch", "torchvision", "timm", "captum", "matplotlib", "onnx")
 COMMANDS = [
     ["--help"], ["summary", "--help"], ["summary", "resnet18"], ["summary", "unet", "-f", "json"], ["shapes", "lenet5"],
     ["params", "lenet5", "vgg11"], ["flops", "lenet5"], ["memory", "lenet5"], ["check", "lenet5"], ["expand", "lenet5"],
-    ["diff", "lenet5", "alexnet"], ["zoo"], ["ablate", "lenet5", "--remove", "f6"],
+    ["diff", "lenet5", "alexnet"], ["equivariance", "lenet5"], ["zoo"], ["ablate", "lenet5", "--remove", "f6"],
+    ["transfer", "lenet5", "--classes", "3", "--freeze", "c*"],
     ["ops"], ["ops", "conv"], ["schema"], ["schema", "summary"], ["summary", "no-such-model"],
 ]  # fmt: skip
 

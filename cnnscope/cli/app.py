@@ -19,6 +19,7 @@ from cnnscope.cli import (
     check,
     diagram,
     diff,
+    equivariance,
     expand,
     export,
     filters,
@@ -28,6 +29,7 @@ from cnnscope.cli import (
     page,
     rf,
     schema,
+    transfer,
     weights,
     zoo,
 )
@@ -53,10 +55,12 @@ for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
 app.command("diff", rich_help_panel=_LOOK)(diff.diff)
+app.command("equivariance", rich_help_panel=_LOOK)(equivariance.equivariance)
 app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
+app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)
 app.command("kernels", rich_help_panel=_LEARNED)(kernels.kernels)
 app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)
 app.command("export", rich_help_panel=_WEIGHTS)(export.export)

@@ -19,7 +19,8 @@ COMMANDS = {
     "comparison": ("summary", "lenet5", "unet"), "rf_unit": ("rf", "blocks.yaml", "--unit", "logits.linear1"),
     "expand": ("expand", "blocks.yaml"), "zoo": ("zoo",), "check": ("check", "lenet5"), "ops": ("ops",),
     "ablation": ("ablate", "lenet5", "--remove", "s2", "--remove", "c5,f6"),
-    "op": ("ops", "conv"),
+    "transfer": ("transfer", "lenet5", "--classes", "30", "--freeze", "c1"),
+    "op": ("ops", "conv"), "equivariance": ("equivariance", "blocks.yaml"),
 }  # fmt: skip
 
 

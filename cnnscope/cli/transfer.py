@@ -1,0 +1,193 @@
+"""``transfer``: another head on a network: the plan, and with ``--train`` a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnscope.cli import options as o
+from cnnscope.cli import trained as t
+from cnnscope.cli.layers import load
+from cnnscope.cli.output import Color, Output
+from cnnscope.errors import CnnscopeError
+
+if TYPE_CHECKING:
+    from cnnscope.api import Model
+    from cnnscope.render.transfer import TransferReport
+    from cnnscope.visualize.transfer import Settings
+
+_PLAN, _TRAINING = "Plan", "Training"
+WEIGHTS = (".safetensors", ".pt", ".pth")
+EVERY = 5.0
+"""Seconds between lines about progress where no bar can be drawn."""
+
+
+def transfer(
+    classes: Annotated[int, typer.Option(metavar="N", rich_help_panel=_PLAN, help="Classes of the new head.")],
+    source: t.Source = t.DEFAULT,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--freeze", metavar="PATTERN", rich_help_panel=_PLAN,
+            help="Layers or groups to freeze, the rest is trained: conv1, layer1, 'features.*'; several add up.",
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER", rich_help_panel=_PLAN, help="The layer to replace; else the last with weights."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=2, rich_help_panel=_PLAN, help="Images a step.")] = 32,
+    train: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", rich_help_panel=_TRAINING,
+                     help="Train on these images: a folder of one folder a class, .npz, WebDataset tars, parquet."),
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", rich_help_panel=_TRAINING, help="Train every layer, not the head alone.")
+    ] = False,
+    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_TRAINING, help="Passes over the images.")] = 10,
+    lr: Annotated[float, typer.Option(rich_help_panel=_TRAINING, help="AdamW's learning rate.")] = 1e-3,
+    weights: t.Weights = None,
+    device: t.Device = "auto",
+    seed: t.Seed = 0,
+    preprocess: t.Preprocess = None,
+    input: o.Input = None,
+    set: o.Settings = None,
+    form: o.FormatOption = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", readable=False, rich_help_panel="Output",
+            help="Write the trained weights (.safetensors .pt .pth), or the report (.json .csv .tsv .md .txt).",
+        ),
+    ] = None,
+    quiet: o.Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel="Output", help="Layer by layer.")] = False,
+    color: o.ColorOption = Color.auto,
+    debug: o.Debug = False,
+) -> None:  # fmt: skip
+    """Give a network another head for other classes: what is kept, frozen and trained, and what training costs."""
+    target = path if path is not None and path.suffix.lower() in WEIGHTS else None
+    output = Output.of(form, None if target else path, color, quiet)
+    _refuse(train, fine_tune, freeze, target, lr)
+    model = load(source, input or (), set or ())
+    report = model.transfer(classes, freeze=freeze or (), head=head, batch=batch_size)
+    if train is None:
+        if weights not in (None, "pretrained"):
+            _check_weights(model, Path(str(weights)))
+        output.emit(replace(report, verbose=verbose, bare=quiet))
+        return
+    from cnnscope.visualize.transfer import Settings
+
+    options = t.Opening(input or (), set or (), weights, device, "float32", seed, preprocess or ())
+    settings = Settings(epochs, lr, batch_size, seed)
+    strategy = 1 if fine_tune else 2 if freeze else 0
+    report = _trained(report, strategy, source, options, train, settings, target, quiet)
+    output.emit(replace(report, verbose=verbose, bare=quiet))
+    if target is not None and not quiet:
+        print(f"wrote {target}; {loading(model, report, source, target, set or ())}", file=sys.stderr)
+
+
+def _refuse(train: Path | None, fine_tune: bool, freeze: object, target: Path | None, lr: float) -> None:
+    """E498 for options that do not go together or cannot be met."""
+    if fine_tune and freeze:
+        raise CnnscopeError.of("E498", "`--fine-tune` trains every layer, `--freeze` some", hint="say one of them")
+    if fine_tune and train is None:
+        raise CnnscopeError.of("E498", "`--fine-tune` needs images", hint="name them with `--train PATH`")
+    if target is not None and train is None:
+        raise CnnscopeError.of("E498", f"there are no weights to write to `{target}`", hint="train with `--train PATH`")
+    if target is not None and not target.resolve().parent.is_dir():
+        raise CnnscopeError.of("E405", f"cannot write `{target}`: no such file or directory")
+    if not 0 < lr < float("inf"):
+        raise CnnscopeError.of("E498", f"`--lr {lr:g}` is no learning rate", hint="use a small positive number")
+
+
+def _check_weights(model: Model, path: Path) -> None:
+    """E425 unless the file is of this network."""
+    from cnnscope.nn.checkpoint import read_header
+    from cnnscope.nn.weights import compare
+
+    comparison = compare(model.graph, read_header(path))
+    if not comparison.fits:
+        raise comparison.error()
+
+
+def _trained(
+    report: TransferReport, strategy: int, source: str, options: t.Opening, data: Path, settings: Settings,
+    target: Path | None, quiet: bool,
+) -> TransferReport:  # fmt: skip
+    from cnnscope.nn.checkpoint import write_weights
+    from cnnscope.visualize.transfer import cacheable, summarise, train
+    from cnnscope.visualize.transfer_data import read_images
+
+    plan, chosen = report.plan, report.plan.strategies[strategy]
+    network = t.open_trained(source, options, quiet)
+    with progress_on_stderr(quiet) as progress:
+        images = read_images(data, network.preprocess, plan.classes, settings.seed, progress)
+        model, losses, correct = train(network, plan, chosen, images, settings, progress)
+    if target is not None:
+        write_weights(model.state(), target)
+    run = summarise(network, chosen, str(data), images, settings, losses, correct, cacheable(model, plan))
+    return replace(report, training=run)
+
+
+def loading(model: Model, report: TransferReport, source: str, path: Path, settings: Sequence[str]) -> str:
+    """How the weights are loaded again: by the source, where it can have that many classes, else in Python."""
+    from cnnscope import api
+    from cnnscope.cli.layers import parse_settings
+
+    wanted, classes = report.plan.graph.params, report.plan.classes
+    given = parse_settings(settings)
+    for name in (None, "classes", "num_classes"):
+        changed = given if name is None else {**given, name: str(classes)}
+        try:
+            found = api.load(source, input={n: v.features for n, v in model.graph.inputs.items()}, set=changed)
+        except CnnscopeError:
+            continue
+        if {key: p.shape for key, p in found.graph.params.items()} == {key: p.shape for key, p in wanted.items()}:
+            words = "".join(f" --set {key}={value}" for key, value in changed.items())
+            return f"load it with `{source}{words} --weights {path}`"
+    graph = f"cnnscope.load({source!r}).transfer({classes}).plan.graph"
+    return f"load it in Python with `cnnscope.load({graph}).module(weights={str(path)!r})`"
+
+
+@contextmanager
+def progress_on_stderr(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on a terminal, a line every few seconds elsewhere, nothing if ``quiet``."""
+    if quiet:
+        yield lambda what, done, total: None
+    elif sys.stderr.isatty():
+        with _bar() as update:
+            yield update
+    else:
+        yield _Lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+class _Lines:
+    """One line on stderr every `EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if time.monotonic() - self.last >= EVERY:
+            self.last = time.monotonic()
+            share = f"{done:,}" if total is None else f"{100 * done // total} %"
+            print(f"{what}: {share}", file=sys.stderr, flush=True)
