@@ -59,10 +59,10 @@ def look() -> Iterator[None]:
         yield
 
 
-def encoded(figure: Figure, form: str) -> bytes:
+def encoded(figure: Figure, form: str, dpi: int = DPI) -> bytes:
     """The file's bytes: no date and no version in them, so that they are the same on a second run."""
     content = io.BytesIO()
-    figure.savefig(content, format=check_format(form), dpi=DPI, metadata=_NO_METADATA[form], facecolor="white")
+    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=_NO_METADATA[form], facecolor="white")
     return content.getvalue()
 
 
