@@ -55,7 +55,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class _Tiles:
+class Tiles:
     """A mosaic of values from 0 to 1, NaN between tiles, and its (height, width) in inches.
 
     ``places`` has each filter's left, top, right and bottom edge in the mosaic.
@@ -74,7 +74,7 @@ def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
     style.check_format(form)
     from matplotlib.figure import Figure
 
-    tiled = [_tiles(panel) for panel in panels]
+    tiled = [tiles_of(panel) for panel in panels]
     total = sum(max(tiles.inches[0], 1.5) + _HEAD + _FOOT for tiles in tiled) + 0.5
     with style.look():
         figure = Figure(figsize=(_WIDTH, total))
@@ -86,7 +86,7 @@ def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
         return style.encoded(figure, form)
 
 
-def _tiles(panel: Panel) -> _Tiles:
+def tiles_of(panel: Panel) -> Tiles:
     """All filters of a single channel or of three colours in a grid, others a row each with a tile for each channel."""
     channels, height, width = panel.weights.shape[1:]
     level = (panel.weights / (2 * (panel.layer.largest or 1.0)) + 0.5).astype(np.float32)
@@ -97,7 +97,7 @@ def _tiles(panel: Panel) -> _Tiles:
     return (_matrix if height * width == 1 else _by_channel)(panel.layer.rows, level)
 
 
-def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
+def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     shown = rows[:_MOST]
     below = 0.3 if len(shown) <= _CAPTIONED else 0.17 if len(shown) <= _NUMBERED else _GAP
     columns, side = _columns(len(shown), level.shape[1] / level.shape[2], below)
@@ -113,7 +113,7 @@ def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
         mosaic[top : top + tall, left : left + wide] = tile
         places[i] = left, top, left + wide, top + tall
     inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
-    return _Tiles(mosaic, inches, places, shown, False, _left_out(len(shown), len(rows), "filters"))
+    return Tiles(mosaic, inches, places, shown, False, _left_out(len(shown), len(rows), "filters"))
 
 
 def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
@@ -128,7 +128,7 @@ def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
     return columns, side
 
 
-def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
+def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     """A row of channels for each filter, in as many blocks side by side as there is room for."""
     channels, height, width = level.shape[1:]
     for side in _SMALL_TILES:
@@ -154,10 +154,10 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
         places[i] = left, top, left + wide, top + tall
     parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, channels, "input channels")
     inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
-    return _Tiles(mosaic, inches, places, shown, True, ", ".join(part for part in parts if part))
+    return Tiles(mosaic, inches, places, shown, True, ", ".join(part for part in parts if part))
 
 
-def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
+def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     """1x1 kernels: a line for each filter, a cell for each channel."""
     shown, used = rows[:_POINTS], min(level.shape[1], _POINTS)
     mosaic = level[[row.index for row in shown], :used, 0, 0]
@@ -166,7 +166,7 @@ def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> _Tiles:
     places = np.stack([np.zeros_like(tops), tops, np.full_like(tops, used), tops + 1], axis=1)
     parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, level.shape[1], "input channels")
     left_out = ", ".join(part for part in parts if part)
-    return _Tiles(mosaic, (len(shown) * cell, used * cell), places, shown, True, left_out)
+    return Tiles(mosaic, (len(shown) * cell, used * cell), places, shown, True, left_out)
 
 
 def _enlarged(tiles: Mosaic) -> Mosaic:
@@ -179,7 +179,7 @@ def _left_out(shown: int, count: int, what: str) -> str:
     return f"{shown} of {count} {what} shown" if shown < count else ""
 
 
-def _panel(figure: Figure, panel: Panel, tiles: _Tiles, top: float, total: float) -> None:
+def _panel(figure: Figure, panel: Panel, tiles: Tiles, top: float, total: float) -> None:
     """One layer below ``top``, in inches from the bottom of a figure ``total`` inches high."""
     layer = panel.layer
     count, channels, tall, wide = layer.shape
@@ -231,7 +231,7 @@ def _found(layer: LayerFilters) -> str:
     return ", ".join(parts)
 
 
-def _captions(axes: Axes, tiles: _Tiles) -> None:
+def _captions(axes: Axes, tiles: Tiles) -> None:
     """Numbers below tiles; few tiles have their nearest kernel as well, where it is nearer than chance."""
     if len(tiles.rows) > _NUMBERED:
         return
@@ -254,7 +254,7 @@ def _near(row: FilterRow) -> str:
     return f"Gabor {float(words[1]):.0f}°" if words[0] == "Gabor" else row.nearest
 
 
-def _row_names(axes: Axes, tiles: _Tiles) -> None:
+def _row_names(axes: Axes, tiles: Tiles) -> None:
     """Numbers of filters left of their rows, where rows are high enough to read them."""
     scale = tiles.mosaic.shape[1] / tiles.inches[1]
     tall = (tiles.places[0, 3] - tiles.places[0, 1]) / scale
