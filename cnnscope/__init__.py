@@ -12,7 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnscope.api import Model, check, diff, flops, load, memory, params, receptive_field, shapes, summary
+    from cnnscope.api import (
+        Model,
+        check,
+        diff,
+        equivariance,
+        flops,
+        load,
+        memory,
+        params,
+        receptive_field,
+        shapes,
+        summary,
+    )
     from cnnscope.errors import CnnscopeError, Diagnostic, Span
     from cnnscope.ir import Graph
 
@@ -20,7 +32,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(
-        ("Model", "check", "diff", "flops", "load", "memory", "params", "receptive_field", "shapes", "summary"),
+        (
+            "Model", "check", "diff", "equivariance", "flops", "load", "memory", "params", "receptive_field", "shapes",
+            "summary",
+        ),
         "cnnscope.api",
     ),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
@@ -28,8 +43,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "diff", "flops", "load", "memory", "params",
-    "receptive_field", "shapes", "summary",
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "diff", "equivariance", "flops", "load",
+    "memory", "params", "receptive_field", "shapes", "summary",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import typer
 import cnnscope
 from cnnscope.cli import (
     ablate,
+    attribute,
     check,
     diagram,
     diff,
@@ -60,6 +61,7 @@ app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
+app.command("attribute", rich_help_panel=_LEARNED)(attribute.attribute)
 app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)
 app.command("kernels", rich_help_panel=_LEARNED)(kernels.kernels)
 app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)

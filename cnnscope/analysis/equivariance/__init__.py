@@ -26,6 +26,7 @@ the map as on the image (`torch.flip`, `torch.rot90` over `Motion.axes`).
 from __future__ import annotations
 
 from cnnscope.analysis.equivariance import propagate
+from cnnscope.analysis.equivariance.along import Along
 from cnnscope.analysis.equivariance.claims import Cause, Claim, Flip, Shift, Transform, Turn, Verdict, worst
 from cnnscope.analysis.equivariance.result import Box, Equivariance, MapPrediction, Motion, Prediction
 from cnnscope.analysis.receptive_field.walk import FIRST, images
@@ -33,8 +34,8 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Value
 
 __all__ = [
-    "Box", "Cause", "Claim", "Equivariance", "Flip", "MapPrediction", "Motion", "Prediction", "Shift", "Transform",
-    "Turn", "Verdict", "equivariance",
+    "Along", "Box", "Cause", "Claim", "Equivariance", "Flip", "MapPrediction", "Motion", "Prediction", "Shift",
+    "Transform", "Turn", "Verdict", "equivariance", "worst",
 ]  # fmt: skip
 
 

@@ -111,6 +111,8 @@ def _unwrapped(a: Along, r: Read, size: int, period: int, border: str) -> str | 
         return None
     if a.period % r.n:
         return f"{a.period} positions are not divisible by its stride of {abs(r.n)}"
+    if abs(r.n) == len(r.taps) == 1:
+        return f"{a.extent} positions become {size}"
     return f"makes {size} positions of {a.extent}, not {period}"
 
 

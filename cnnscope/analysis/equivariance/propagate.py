@@ -127,7 +127,7 @@ def channels_united(motion: Motion, value: Value, name: str) -> Motion:
 
 def _pattern(value: Value) -> Layout:
     """A constant, as if each of its axes were an image's: where one of them ends up, the constant differs."""
-    return seed(value.shape, 0)
+    return tuple(Axis((Digit(n, (i,) if n > 1 else ()),)) for i, n in enumerate(value.shape))
 
 
 def _constant(graph: Graph, node: Node, constants: Mapping[str, Layout]) -> Layout:

@@ -1,0 +1,209 @@
+"""What an architecture commutes with: a sentence a transform, and every layer's map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import lcm
+from typing import Any
+
+from cnnscope.analysis.equivariance import (
+    Along,
+    Cause,
+    Equivariance,
+    Flip,
+    Motion,
+    Shift,
+    Transform,
+    Turn,
+    Verdict,
+    worst,
+)
+from cnnscope.ir import Graph
+from cnnscope.render import conventions, numbers, style
+from cnnscope.render.layers import model_record
+from cnnscope.render.numbers import ABSENT
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.unit import AXES
+
+_WORDS = {"exact": "exact", "geometry_only": "weights", "not_guaranteed": "no"}
+_LOOKS = {"exact": style.GOOD, "geometry_only": "", "not_guaranteed": style.MUTED}
+_LEGEND = (
+    "stride: pixels for one position; shift: circular, by multiples of the layer's stride; interior: positions whose "
+    "exact receptive field misses the border, where any such shift is exact; weights: the grids fit, the weights decide"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is claimed of the network's output under one kind of transform. ``multiples_px`` is about shifts."""
+
+    transform: str
+    verdict: Verdict
+    multiples_px: int | None = None
+
+    def sentence(self, invariant: bool) -> str:
+        """In words, for people."""
+        what = f"{self.transform} by multiples of {self.multiples_px} px" if self.multiples_px else self.transform
+        cause, claim = self.verdict.cause, self.verdict.claim
+        if claim == "exact":
+            return f"{what}: exact, the output {'does not change' if invariant else 'moves as the image does'}"
+        where = "" if cause is None else f"{numbers.printable(cause.layer)}: {cause.reason}"
+        if claim == "geometry_only":
+            layer = "" if cause is None else f", first those of {numbers.printable(cause.layer)}"
+            return f"{what}: the grids fit, the weights decide{layer}"
+        return f"{what}: not guaranteed, broken first by {where}"
+
+
+@dataclass(frozen=True)
+class EquivarianceReport(Result):
+    """The ``cnnscope.equivariance`` document."""
+
+    graph: Graph
+    source: str
+    found: Equivariance
+    bare: bool = False
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What the image's axes are called."""
+        return AXES.get(len(self.found.image), tuple(map(str, range(len(self.found.image)))))
+
+    @property
+    def invariant(self) -> bool:
+        """Whether the outputs have no positions, so that claims are about invariance."""
+        return all(motion.invariant for motion in self.found.outputs)
+
+    def findings(self) -> Iterator[Finding]:
+        """Every kind of transform, shifts along axes that behave alike together."""
+        shifts = [self._shifts(axis) for axis in range(len(self.axes))]
+        alike = all(shift == shifts[0] for shift in shifts)
+        for name, findings in zip(self.axes[:1] if alike else self.axes, shifts, strict=False):
+            for kind, verdict, unit in findings:
+                yield Finding(kind if alike else f"{kind} along {name}", verdict, unit)
+        for name, transform in _named(len(self.axes)):
+            yield Finding(name, self.found.predict(transform).output)
+
+    def _shifts(self, axis: int) -> list[tuple[str, Verdict, int | None]]:
+        """Circular shifts along one axis: those by multiples of the stride if they are exact, and all others."""
+        unit = lcm(*(motion.along[axis].unit for motion in self.found.outputs if motion.along))
+        if unit % self.found.image[axis] == 0:
+            unit = 1
+        at_strides = self._shifted(axis, unit)
+        if at_strides.claim != "exact":
+            return [("circular shifts", at_strides, None)]
+        exact = ("circular shifts", at_strides, unit)
+        return [exact] if unit == 1 else [exact, ("other circular shifts", self._shifted(axis, 1), None)]
+
+    def _shifted(self, axis: int, pixels: int) -> Verdict:
+        by = tuple(pixels if i == axis else 0 for i in range(len(self.axes)))
+        return self.found.predict(Shift(by)).output
+
+    # -- documents ----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **header("equivariance"),
+            "conventions": conventions.document(),
+            "model": model_record(self.graph, self.source),
+            "image": list(self.found.image),
+            "invariant": self.invariant,
+            "predictions": [
+                {"transform": f.transform, **_verdict(f.verdict), "multiples_px": f.multiples_px}
+                for f in self.findings()
+            ],
+            "layers": [self._layer(motion) for motion in self.found.layers],
+            "unsupported": [motion.name for motion in self.found.layers if motion.unknown],
+        }  # fmt: skip
+
+    def _layer(self, m: Motion) -> dict[str, Any]:
+        axes = zip(self.axes, m.along, strict=False)
+        return {
+            "name": m.name, "output_shape": list(m.shape), "invariant": m.invariant,
+            "shifts": [
+                {"axis": name, **_verdict(_wrapped(a)), "unit_px": a.unit, "positions": None if a.chosen else a.step}
+                for name, a in axes
+            ],
+            "interior": None if m.interior is None else [list(side) for side in m.interior],
+            "interior_fraction": None if m.unknown else float(m.fraction),
+            "flips": [{"axis": name, **_verdict(a.mirror)} for name, a in zip(self.axes, m.along, strict=False)],
+            "quarter_turns": _verdict(m.quarter),
+        }  # fmt: skip
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {
+                "name": m.name, "output_shape": numbers.shape(m.shape),
+                "unit_px": " ".join(str(a.unit) for a in m.along),
+                "shift": None if m.unknown else worst(map(_wrapped, m.along)).claim,
+                "interior": None if m.interior is None else " ".join(f"{lo}-{hi}" for lo, hi in m.interior),
+                "interior_fraction": None if m.unknown else f"{float(m.fraction):.4f}",
+                "flip": None if m.unknown else worst(a.mirror for a in m.along).claim,
+                "quarter_turns": m.quarter.claim,
+                "reason": _reason(m),
+            }
+            for m in self.found.layers
+        ]  # fmt: skip
+
+    def table(self) -> Table:
+        headings = (
+            Column("layer"), Column("output", True), Column("stride", True), Column("shift"), Column("interior", True),
+            Column("flips"), Column("turns"), Column("first to break shifts"),
+        )  # fmt: skip
+        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)}), image {_extents(self)}"
+        intro = "" if self.bare else "\n".join(self._sentences())
+        notes = () if self.bare else (_LEGEND,)
+        return Table(title, headings, tuple(map(_line, self.found.layers)), notes=notes, intro=intro)
+
+    def _sentences(self) -> Iterator[str]:
+        alike: dict[tuple[Verdict, int | None], list[str]] = {}
+        for finding in self.findings():
+            alike.setdefault((finding.verdict, finding.multiples_px), []).append(finding.transform)
+        for (verdict, pixels), kinds in alike.items():
+            yield Finding(", ".join(kinds), verdict, pixels).sentence(self.invariant)
+        inside = [m for m in self.found.layers if m.interior and not m.invariant]
+        yield (
+            f"other pixels coming in: exact inside every map's interior, up to {numbers.printable(inside[-1].name)}"
+            if inside else "other pixels coming in: nothing is exact anywhere"
+        )  # fmt: skip
+
+
+def _named(rank: int) -> Iterator[tuple[str, Transform]]:
+    yield "left-right flips", Flip((-1,))
+    if rank > 1:
+        yield "top-bottom flips", Flip((-2,))
+        yield "half turns", Turn(2)
+        yield "quarter turns", Turn(1)
+
+
+def _wrapped(a: Along) -> Verdict:
+    """Circular shifts by multiples of the layer's own stride."""
+    return Verdict() if a.wraps is None else Verdict("not_guaranteed", a.wraps)
+
+
+def _reason(m: Motion) -> str | None:
+    cause: Cause | None = m.unknown or worst(map(_wrapped, m.along)).cause
+    return None if cause is None else f"{cause.layer}: {cause.reason}"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    cause = verdict.cause
+    return {"claim": verdict.claim, "layer": cause and cause.layer, "reason": cause and cause.reason}
+
+
+def _extents(report: EquivarianceReport) -> str:
+    return "x".join(map(str, report.found.image))
+
+
+def _line(m: Motion) -> Line:
+    name, shape = numbers.printable(m.name), numbers.shape(m.shape)
+    if m.unknown:
+        return Line((name, shape, *(numbers.UNKNOWN,) * 5, _reason(m) or ABSENT), style=style.WARNING)
+    shift, flip = worst(map(_wrapped, m.along)), worst(a.mirror for a in m.along[-2:])
+    units = list(dict.fromkeys(str(a.unit) for a in m.along))
+    stride = ABSENT if m.invariant else "x".join(units if len(units) == 1 else [str(a.unit) for a in m.along])
+    inside = ABSENT if m.invariant else f"{100 * float(m.fraction):.1f} %"
+    cells = (name, shape, stride, _WORDS[shift.claim], inside, _WORDS[flip.claim], _WORDS[m.quarter.claim],
+             numbers.printable(_reason(m) or ABSENT))  # fmt: skip
+    return Line(cells, style=_LOOKS[shift.claim])
