@@ -4,12 +4,14 @@
 Relevance starts as the score of one class. Every module hands what its outputs have to its inputs in proportion to
 their contributions c_ij, an input's part in an output:
 
-- convolutions, sums of branches, averages: z+, R_i = sum over j of c_ij+ / (sum over i of c_ij+) * R_j, where c+ is
-  max(0, c) (Bach et al. 2015, eq. 60 with alpha 1). Biases get nothing, so relevance is conserved; and a residual sum cannot
-  blow up where its branches cancel, as it does under the epsilon rule.
+- convolutions, sums of branches, averages: the contributions that have the sign of the output share it,
+  R_i = sum over j of c_ij / (sum over i of c_ij) * R_j with the others left out. Where outputs are positive, as with ReLU,
+  that is the z+ rule (Bach et al. 2015, eq. 60 with alpha 1); in general it is the gamma rule for signed outputs with
+  infinite gamma (Andeol et al. 2021). Biases get nothing, so relevance is conserved; and a residual sum cannot blow up
+  where its branches cancel, as it does under the epsilon rule.
 - linear layers: epsilon, R_i = sum over j of c_ij / (z_j + EPSILON * sign(z_j)) * R_j (eq. 58); biases keep their part.
-- batch norm after a convolution counts as part of it: a negative factor turns the signs of contributions. Otherwise,
-  and for activations, relevance passes as it is (one input, one output).
+- batch norm after a convolution counts as part of it: contributions have the sign of its output. Otherwise, and for
+  activations, relevance passes as it is (one input, one output).
 - max pooling: to the largest. Concatenation and moving: each its own.
 - gates (squeeze-excite): all to the signal, none to the gate (Arras et al. 2017, section 3.1).
 
@@ -49,7 +51,7 @@ def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> Rule
     if isinstance(module, nn.Linear):
         return epsilon
     if kind == "conv":
-        return positive(_norm_sign(network, node))
+        return like_signed(_norm_after(network, node))
     if kind == "move":
         return None
     if kind == "product":
@@ -75,36 +77,51 @@ def epsilon(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Te
     return (x * found,)
 
 
-def positive(sign: Tensor | None) -> Rule:
-    """z+ for a convolution; ``sign`` (K,) turns the contributions to each output channel."""
+def like_signed(norm: nn.Module | None) -> Rule:
+    """The contributions of the output's sign, for a convolution and the batch ``norm`` that follows."""
 
     def rule(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
         (x,) = inputs
-        weight: Tensor = module.weight if sign is None else _turned(module, sign)  # type: ignore[assignment]  # a conv's
-        parts = [(x.clamp(min=0), _weighted(module, weight.clamp(min=0))),
-                 (x.clamp(max=0), _weighted(module, weight.clamp(max=0)))]  # fmt: skip
-        share = _quotient(incoming, sum(conv(part) for part, conv in parts))  # type: ignore[arg-type]  # two tensors
-        return (sum(part * gradient(conv, [part], share)[0] for part, conv in parts),)  # type: ignore[return-value]
+        positive = module(x) >= 0
+        if norm is not None:
+            factor = norm(torch.ones_like(incoming)) - norm(torch.zeros_like(incoming))
+            positive = (norm(module(x)) >= 0) == (factor >= 0)
+        weight: Tensor = module.weight  # type: ignore[assignment]  # a convolution's
+        up, down = _weighted(module, weight.clamp(min=0)), _weighted(module, weight.clamp(max=0))
+        high, low = x.clamp(min=0), x.clamp(max=0)
+        for_positive = _quotient(incoming * positive, up(high) + down(low))
+        for_negative = _quotient(incoming * ~positive, down(high) + up(low))
+        to_high = _back(up, high, for_positive) + _back(down, high, for_negative)
+        to_low = _back(down, low, for_positive) + _back(up, low, for_negative)
+        return (high * to_high + low * to_low,)
 
     return rule
 
 
-def positive_sum(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
-    """z+ for sums and averages, whose weights are not negative."""
-    parts = [x.clamp(min=0) for x in inputs]
-    found = gradient(module, parts, _quotient(incoming, module(*parts)))
-    return [part * share for part, share in zip(parts, found, strict=True)]
+def like_signed_sum(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
+    """The same for sums and averages, whose weights are not negative."""
+    positive = module(*inputs) >= 0
+    result = [torch.zeros_like(x) for x in inputs]
+    for chosen, limit in ((positive, {"min": 0}), (~positive, {"max": 0})):
+        parts = [x.clamp(**limit) for x in inputs]
+        found = gradient(module, parts, _quotient(incoming * chosen, module(*parts)))
+        result = [sum_ + part * share for sum_, part, share in zip(result, parts, found, strict=True)]
+    return result
 
 
 RULES: dict[str, Rule] = {
-    "scale": passed, "activation": passed, "average": positive_sum, "add": positive_sum,
+    "scale": passed, "activation": passed, "average": like_signed_sum, "add": like_signed_sum,
     "max": lambda module, inputs, incoming: gradient(module, inputs, incoming),
 }  # fmt: skip
 
 
 def _quotient(above: Tensor, below: Tensor) -> Tensor:
     """0 where nothing contributed."""
-    return torch.where(below > 0, above / torch.where(below > 0, below, 1), 0)
+    return torch.where(below == 0, 0, above / torch.where(below == 0, 1, below))
+
+
+def _back(conv: nn.Module, x: Tensor, share: Tensor) -> Tensor:
+    return gradient(conv, [x], share)[0]
 
 
 def _weighted(conv: nn.Module, weight: Tensor) -> nn.Module:
@@ -114,24 +131,13 @@ def _weighted(conv: nn.Module, weight: Tensor) -> nn.Module:
     return other
 
 
-def _norm_sign(network: fx.GraphModule, node: fx.Node) -> Tensor | None:
-    """The signs of the factors of a batch norm that alone reads this convolution."""
+def _norm_after(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The batch norm that alone reads this convolution."""
     (user, *others) = node.users
     if others or user.op != "call_module":
         return None
     norm = network.get_submodule(str(user.target))
-    if role(norm) != "scale" or getattr(norm, "weight", None) is None:
-        return None
-    return torch.where(norm.weight.detach() < 0, -1.0, 1.0)  # type: ignore[operator]  # a batch norm's
-
-
-def _turned(conv: nn.Module, sign: Tensor) -> Tensor:
-    weight: Tensor = conv.weight  # type: ignore[assignment]  # a convolution's
-    if getattr(conv, "transposed", False):
-        grouped = weight.unflatten(0, (conv.groups, -1))  # type: ignore[arg-type]  # (groups, in, out, ...)
-        factor = sign.to(weight).view(grouped.shape[0], 1, grouped.shape[2], *(1,) * (grouped.ndim - 3))
-        return (grouped * factor).flatten(0, 1)
-    return weight * sign.to(weight).view(-1, *(1,) * (weight.ndim - 1))
+    return norm if isinstance(norm, nn.modules.batchnorm._BatchNorm) and role(norm) == "scale" else None
 
 
 def _gated(network: fx.GraphModule, node: fx.Node) -> Rule:

@@ -21,10 +21,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name.replace("_", "-") for module in found))
 
 
-def find(name: str) -> Method:
-    """The method of that name; E481 with the nearest ones where there is none."""
+def check(name: str) -> None:
+    """E481 with the nearest names where no method is called that."""
     if name not in names():
         hint = did_you_mean(name, names(), most=2) or f"there are {', '.join(names())}"
         raise CnnscopeError.of("E481", f"no method of attribution is called `{name}`", hint=hint)
+
+
+def find(name: str) -> Method:
+    """The method of that name; E481 where there is none."""
+    check(name)
     method: Method = importlib.import_module(f"{PACKAGE}.{name.replace('-', '_')}").METHOD
     return method

@@ -1,7 +1,7 @@
 """Integrated gradients: (x - x0) * the mean of d score / d x between baseline x0 and x (Sundararajan et al. 2017, eq. 1).
 
 They add up to f(x) - f(x0) but for the error of the sum that stands for the integral (Gauss and Legendre's, by captum).
-The steps are doubled until that error is under 1 %.
+The steps are doubled until that error is under 1 %, or doubling does not help any more.
 """
 
 from __future__ import annotations
@@ -15,19 +15,27 @@ from cnnscope.visualize.attribution.contract import Found, Method, Question
 STEPS = 50
 MOST_STEPS = 1600
 ERROR = 0.01
+STALLED = 0.9
+"""Of the error before: with more than that left, twice the steps were in vain."""
 
 
 def run(question: Question) -> Found:
-    steps, tried = question.steps or STEPS, []
-    while True:
-        raw = fitting(question.batch, lambda batch: _integrated(question, steps, batch))  # noqa: B023  # run at once
-        error = abs(float(raw.sum(dtype=torch.float64)) - question.difference)
-        tried.append(steps)
-        if error <= ERROR * abs(question.difference) or 2 * steps > MOST_STEPS:
+    first = steps = question.steps or STEPS
+    raw, error = _at(question, steps)
+    while error > ERROR and 2 * steps <= MOST_STEPS:
+        finer, smaller = _at(question, 2 * steps)
+        if smaller >= STALLED * error:  # what is left is rounding
             break
-        steps *= 2
-    more = f", because {tried[0]} left an error above 1 %" if len(tried) > 1 else ""
-    return Found(raw[0], question.difference, (f"{steps} steps{more}",))
+        raw, error, steps = finer, smaller, 2 * steps
+    note = f"{steps} steps" + (f", because {first} left an error above {ERROR:.0%}" if steps > first else "")
+    return Found(raw, question.difference, (note,))
+
+
+def _at(question: Question, steps: int) -> tuple[Tensor, float]:
+    """The attributions (C, H, W), and how far they are from adding up, as a share of what they should add up to."""
+    raw = fitting(question.batch, lambda batch: _integrated(question, steps, batch))[0]
+    off = abs(float(raw.sum(dtype=torch.float64)) - question.difference)
+    return raw, off / max(abs(question.difference), torch.finfo(torch.float64).tiny)
 
 
 def _integrated(question: Question, steps: int, batch: int) -> Tensor:

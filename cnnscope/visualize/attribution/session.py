@@ -1,0 +1,127 @@
+"""Several methods on several networks, one image: what a montage shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.trained.network import TrainedNetwork
+from cnnscope.visualize.attribution.contract import Attribution, Method
+from cnnscope.visualize.attribution.registry import find
+from cnnscope.visualize.attribution.run import attribute, check_image, check_target
+from cnnscope.visualize.montage import Tile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+DEFAULT_METHODS = (
+    "saliency", "smoothgrad", "integrated-gradients", "deeplift", "occlusion", "grad-cam", "guided-backprop", "lrp",
+)  # fmt: skip
+CHOSEN = frozenset({"baseline", "layer"})
+"""Options of a method that its tile says."""
+
+Tick = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One network, one method: the attribution, and the probability it gives the class."""
+
+    network: TrainedNetwork
+    method: Method
+    attribution: Attribution
+    probability: float
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """``skipped`` are methods that were not asked for by name and that a network cannot have: name and reason."""
+
+    image: NDArray[np.float64]
+    target: int
+    explained: tuple[Explained, ...]
+    skipped: tuple[tuple[str, str], ...] = field(default=())
+
+
+def explain(
+    networks: Sequence[TrainedNetwork],
+    picture: Image,
+    methods: Sequence[str],
+    target: int | None = None,
+    *,
+    baseline: str = "zero",
+    strict: bool = True,
+    tick: Tick = lambda what, done: None,
+    **options: Any,
+) -> Session:
+    """Every method on every network, in that order. ``target`` is a class, by default the first network's answer.
+
+    The networks read images of one size. A method that one of them cannot have raises E480, unless not ``strict``. The
+    other options and errors are those of `attribute`.
+    """
+    found: list[Explained] = []
+    skipped: dict[str, str] = {}
+    first = networks[0]
+    for network in networks:
+        x = network.input(torch.tensor(network.preprocess.pixels(picture))[None])
+        check_image(x)
+        with torch.no_grad():
+            scores = network.logits(x)[0]
+        target = int(scores.argmax()) if target is None else target
+        check_target(network, x, target)
+        for name in methods:
+            method = find(name)
+            try:
+                answer = attribute(network, x, name, target, baseline=baseline,
+                                   tick=lambda done, name=name: tick(name, done), **options)  # type: ignore[misc]  # fmt: skip
+            except CnnscopeError as error:
+                if strict or error.diagnostics[0].code != "E480":
+                    raise
+                skipped[name] = error.diagnostics[0].message
+                continue
+            chosen = baseline if "baseline" in method.takes else None
+            found.append(Explained(network, method, answer, probability(scores, target), chosen))
+    assert target is not None
+    if not found:
+        name, reason = next(iter(skipped.items()))
+        raise CnnscopeError.of("E480", f"no method is left: {reason}")
+    shown = first.preprocess.shown(first.input(torch.tensor(first.preprocess.pixels(picture))[None]))[0]
+    image = shown.double().cpu().numpy()
+    return Session(image[0] if len(image) == 1 else image.transpose(1, 2, 0), target, tuple(found), tuple(skipped.items()))
+
+
+def probability(scores: Tensor, target: int) -> float:
+    """The softmax of (classes,) scores at one class; scores that are probabilities already stay as they are."""
+    likely = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
+    return float(scores[target] if likely else scores.double().softmax(0)[target])
+
+
+def rows(session: Session) -> list[list[Tile]]:
+    """A row for each network: the image, then its attributions."""
+    networks = list({id(one.network): one.network for one in session.explained}.values())
+    return [_row(session, network, several=len(networks) > 1) for network in networks]
+
+
+def _row(session: Session, network: TrainedNetwork, several: bool) -> list[Tile]:
+    answers = [one for one in session.explained if one.network is network]
+    target = f"target {network.label(session.target)}, p = {answers[0].probability:.3g}"
+    head = Tile(session.image, network.weights if several else "image", (target,))
+    return [head, *(_tile(session, one, target) for one in answers)]
+
+
+def _tile(session: Session, one: Explained, target: str) -> Tile:
+    said = [target] if one.baseline is None else [f"{target}, baseline {one.baseline}"]
+    error = one.attribution.completeness
+    if error is not None:
+        said.append(f"adds up to within {error:.2g} of it" if error < 1 else f"does not add up: error {error:.2g}")
+    elif one.attribution.notes:
+        said.append(one.attribution.notes[0])
+    return Tile(session.image, one.method.title, tuple(said), one.attribution.values, one.attribution.signed, one.method.family)
