@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -204,3 +205,24 @@ def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
             change = d.difference
             found.append(GateResult(expression, passed, change.value, low, change.high, -most, detail))
     return tuple(found)
+
+
+def side(result: AuditResult, source: str) -> dict[str, Any]:
+    """What a comparison says of one audit; ``source`` is where it was read from."""
+    facts = result.facts
+    return {
+        "source": source, "model": facts.model.name, "weights": facts.model.weights, "images": len(result.outcomes),
+        "preset": facts.preset, "protocol_hash": facts.protocol_hash, "result_hash": result.outcomes.result_hash(),
+    }  # fmt: skip
+
+
+def record(comparison: Comparison, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """A comparison as plain values: an entry of the ``cnnscope.compare`` document, with both its `side`s."""
+    rows = [
+        {**asdict(d), **{name: getattr(d, name).to_dict() for name in ("a", "b", "difference")}}
+        for d in comparison.differences
+    ]
+    return {
+        "a": a, "b": b, "paired": comparison.paired, "images": list(comparison.images), "shared": comparison.shared,
+        "warnings": list(comparison.warnings), "differences": rows,
+    }  # fmt: skip

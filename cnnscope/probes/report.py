@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from cnnscope.probes import curves, statistics, worst
-from cnnscope.probes.gates import GateResult
 from cnnscope.probes.groups import Group, families, group, main_groups
 from cnnscope.probes.intervals import CONFIDENCE, RESAMPLES, Bootstrap, Estimate, Floats, share
 from cnnscope.probes.outcomes import Outcomes
@@ -20,7 +19,7 @@ from cnnscope.render.result import header
 Json = dict[str, Any]
 
 
-def document(result: AuditResult, gates: Sequence[GateResult] = ()) -> Json:
+def document(result: AuditResult) -> Json:
     """Plain values for `json.dumps`; what is unknown is None. Estimates have ``value``, ``low`` and ``high`` (95 %)."""
     outcomes, groups = result.outcomes, group(result.outcomes.transforms)
     boot = Bootstrap(len(outcomes))
@@ -28,7 +27,7 @@ def document(result: AuditResult, gates: Sequence[GateResult] = ()) -> Json:
     members = {family: [g for g in groups if g.family == family] for family in families(groups)}
     return {
         **header("audit"),
-        "verdict": asdict(verdict(result.facts, gates)),
+        "verdict": asdict(verdict(result.facts, result.gates)),
         **result.facts.to_dict(),
         "result_hash": outcomes.result_hash(),
         "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES},
@@ -38,7 +37,8 @@ def document(result: AuditResult, gates: Sequence[GateResult] = ()) -> Json:
         "layers": _layers(outcomes, groups, boot),
         "classes": _classes(result, groups),
         "cases": _cases(result),
-        "gates": [asdict(gate) for gate in gates],
+        "gates": [asdict(gate) for gate in result.gates],
+        "against": result.against,
     }
 
 

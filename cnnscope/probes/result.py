@@ -11,6 +11,7 @@ from typing import Any, Literal
 from cnnscope.errors import CnnscopeError
 from cnnscope.probes.files import write_bytes
 from cnnscope.probes.gallery import Gallery
+from cnnscope.probes.gates import GateResult
 from cnnscope.probes.outcomes import Family, Outcomes
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
@@ -158,11 +159,14 @@ class AuditFacts:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """A finished audit."""
+    """A finished audit. ``gates`` are those that were asked for; ``against`` is the comparison with an earlier audit,
+    an entry of a ``cnnscope.compare`` document, None where there was none."""
 
     facts: AuditFacts
     outcomes: Outcomes
     gallery: Gallery = field(default_factory=Gallery.empty)
+    gates: tuple[GateResult, ...] = ()
+    against: Mapping[str, Any] | None = None
 
     def label(self, index: int) -> str:
         """The name of a class, or its number where classes have no names."""
@@ -198,12 +202,15 @@ def load(path: Path) -> AuditResult:
         raise _refused(path, f"`{file.name}` is no `cnnscope.audit` document")
     try:
         facts = AuditFacts.from_dict(document)
+        gates = tuple(GateResult(**record) for record in document["gates"])
+        against = document["against"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refused(path, f"`{file.name}` lacks what is known of the audit ({error})") from None
     if not file.with_name(OUTCOMES).exists():
         hint = "a report is not enough: name the folder that the audit wrote with --out"
         raise _refused(path, f"there is no `{OUTCOMES}` beside `{file.name}`", hint)
-    result = AuditResult(facts, Outcomes.load(file.with_name(OUTCOMES)), Gallery.load(file.with_name(GALLERY)))
+    outcomes, gallery = Outcomes.load(file.with_name(OUTCOMES)), Gallery.load(file.with_name(GALLERY))
+    result = AuditResult(facts, outcomes, gallery, gates, against)
     if result.outcomes.result_hash() != document.get("result_hash"):
         raise _refused(path, f"`{OUTCOMES}` is not what `{file.name}` was written with")
     n, t = result.outcomes.top1.shape
