@@ -45,7 +45,8 @@ class Finding:
 
     def sentence(self, invariant: bool) -> str:
         """In words, for people."""
-        what = f"{self.transform} by multiples of {self.multiples_px} px" if self.multiples_px else self.transform
+        some = (self.multiples_px or 1) > 1
+        what = f"{self.transform} by multiples of {self.multiples_px} px" if some else self.transform
         cause, claim = self.verdict.cause, self.verdict.claim
         if claim == "exact":
             return f"{what}: exact, the output {'does not change' if invariant else 'moves as the image does'}"

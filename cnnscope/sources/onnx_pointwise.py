@@ -126,7 +126,8 @@ def _arithmetic(call: Call) -> list[Operand]:
     dtype = "bool" if call.type in _BOOLEAN else None
     if call.type == "Where" and len(values) > 1 and operands[0] is inputs[0]:
         dtype = values[1].dtype
-    varies = tuple(axis for axis, n in enumerate(broadcast([(1,) * len(whole), *(c.shape for c in constants)])) if n > 1)
+    given = broadcast([(1,) * len(whole), *(constant.shape for constant in constants)])
+    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
     op = Elementwise(call.type.lower(), whole if stretched else (), dtype, varies)
     return [call.emit(op, *inputs, constants=constants)]
 

@@ -93,7 +93,8 @@ def _read(a: Along, r: Read, blame: Blame, border: str, chosen: str) -> Along:
     period = phases * a.period // gcd(r.n, a.period)
     wraps = _unwrapped(a, r, size, period, border)
     if wraps is None and after.unit % a.pixels == 0:
-        wraps = f"its stride of {abs(r.n)} is all of the map"
+        uneven = f"{size} windows over {a.extent} positions are uneven"
+        wraps = uneven if phases > 1 else f"its stride of {abs(r.n)} is all of the map"
     if wraps is None and a.chosen and not chosen and (abs(r.n) > 1 or phases > 1):
         wraps = f"stride {abs(r.n)} behind `{a.chosen}`, whose grid follows the content"
     return replace(after, period=period, wraps=None if wraps is None else blame(wraps))
