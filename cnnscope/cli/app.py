@@ -23,6 +23,7 @@ from cnnscope.cli import (
     equivariance,
     expand,
     export,
+    features,
     filters,
     kernels,
     layers,
@@ -63,6 +64,7 @@ app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
 app.command("attribute", rich_help_panel=_LEARNED)(attribute.attribute)
 app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)
+app.command("features", rich_help_panel=_LEARNED)(features.features)
 app.command("kernels", rich_help_panel=_LEARNED)(kernels.kernels)
 app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)
 app.command("export", rich_help_panel=_WEIGHTS)(export.export)

@@ -1,158 +1,211 @@
-"""Attributions side by side: each over its image in grey, coloured by what it is, on scales that may be compared.
+"""Feature maps as pictures: all maps of a layer on one scale, in one axes; vectors as bars, or as rows of cells.
 
-Signed maps are blue to red about 0, magnitudes magma; the stronger the value, the less of the image shows through. Tiles of
-one ``scale`` share their limit: the `SHARE` quantile of their magnitudes, with the raw maximum of each printed beside.
+A scale for each map of its own would make a map without an answer look alive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.render import numbers
 from cnnscope.render.plots import style
+from cnnscope.visualize.features import LayerMaps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
-SHARE = 0.995
-"""Of the pixels of tiles with one scale that the colours tell apart; the rest has the last colour."""
-SIGNED, MAGNITUDE = "RdBu_r", "magma"
-MOST_COLUMNS = 5
-SIDE = 2.15
-"""Inches of a tile's side."""
-HEAD, FOOT, STRIP = 0.62, 0.5, 0.62
-"""Inches above a tile for its title, below it for its colour bar, and below that for its trust strip."""
-TITLE = 0.55
-DPI = 150
-LIGHTER = 0.4
-"""How far the grey image is moved to white, so that colours on it can be told."""
+_WIDTH, _MARGIN, _BAR = 9.0, 0.3, 1.0
+_ACROSS = _WIDTH - _MARGIN - _BAR
+_TOP, _HEAD, _FOOT = 1.5, 0.56, 0.3
+"""Inches of the image and the title, above a layer's maps, and below them."""
+_TALL = 6.5
+_TILE, _GAP, _CAPTION = 1.22, 0.06, 0.17
+_MOST, _CAPTIONED = 256, 64
+"""Maps shown, and up to how many each has its number below it."""
+_BARS, _CELLS = 64, 64
+"""Numbers up to which a vector is bars, and those in a row of cells above that."""
+_PIXELS = 24
+_LEAST_BAR = 1.0
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One picture of a montage.
+class _Panel:
+    """A layer's part of the picture: its size in inches, and what is left out."""
 
-    ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself. ``title``
-    is a line, ``lines`` are those below it. ``trust`` has figures for the strip under the tile.
+    found: LayerMaps
+    width: float
+    height: float
+    columns: int
+    shown: NDArray[np.int64]
+
+    @property
+    def note(self) -> str:
+        found = self.found
+        parts = [f"{found.low:.3g} to {found.high:.3g}"]
+        if found.still:
+            parts.append(f"{found.still} of {len(found.maps)} are the same all over")
+        if len(self.shown) < len(found.maps):
+            parts.append(f"the {len(self.shown)} with the largest magnitudes shown")
+        return ", ".join(parts)
+
+
+def draw(
+    layers: Sequence[LayerMaps], pixels: NDArray[np.uint8], title: str, caption: str, labels: Sequence[str], form: str
+) -> bytes:
+    """The picture as ``png``, ``svg`` or ``pdf``: the image (C, H, W) with its ``caption``, below it each layer's maps.
+
+    ``labels`` name the numbers of a vector as long as they. E604 for another format.
     """
-
-    image: NDArray[Any]
-    title: str
-    lines: tuple[str, ...] = ()
-    values: NDArray[np.float64] | None = None
-    signed: bool = False
-    scale: str = ""
-    trust: Mapping[str, float] | None = None
-
-
-def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
-    """The tiles as ``png``, ``svg`` or ``pdf``: a row for each of ``rows``, a single one broken where it is long."""
+    style.check_format(form)
     from matplotlib.figure import Figure
 
-    style.check_format(kind)
-    grid = _wrapped(rows)
-    limits = scale_limits([tile for row in grid for tile in row])
-    columns = max(map(len, grid))
-    strip = STRIP if any(tile.trust for row in grid for tile in row) else 0.0
-    height = HEAD + SIDE + FOOT + strip
+    panels = [_panel(found) for found in layers]
+    total = _TOP + sum(max(panel.height, _LEAST_BAR) + _HEAD + _FOOT for panel in panels)
     with style.look():
-        figure = Figure(figsize=(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height), dpi=DPI)
-        width_inches, height_inches = figure.get_size_inches()
-        figure.text(0.18 / width_inches, 1 - 0.32 / height_inches, style.shortened(title, 28 * columns), fontsize=12,
-                    fontweight="bold", va="center")  # fmt: skip
-        for i, row in enumerate(grid):
-            for j, tile in enumerate(row):
-                left, top = 0.2 + j * (SIDE + 0.3), TITLE + i * height + HEAD
-                box = (left / width_inches, 1 - (top + SIDE) / height_inches, SIDE / width_inches, SIDE / height_inches)
-                _draw(figure, box, tile, limits, height_inches)
-        return style.encoded(figure, kind, dpi=DPI)
+        figure = Figure(figsize=(_WIDTH, total))
+        _heading(figure, pixels, title, caption, total)
+        top = total - _TOP
+        for panel in panels:
+            _layer(figure, panel, labels, top, total)
+            top -= _HEAD + max(panel.height, _LEAST_BAR) + _FOOT
+        return style.encoded(figure, form)
 
 
-def _wrapped(rows: Sequence[Sequence[Tile]]) -> list[Sequence[Tile]]:
-    """A single long row as several of about the same length."""
-    if len(rows) > 1 or len(rows[0]) <= MOST_COLUMNS:
-        return list(rows)
-    (row,) = rows
-    count = -(-len(row) // MOST_COLUMNS)
-    length = -(-len(row) // count)
-    return [row[start : start + length] for start in range(0, len(row), length)]
+def _panel(found: LayerMaps) -> _Panel:
+    count = len(found.maps)
+    if found.layer.size == (1, 1):
+        rows = 1 if count <= _BARS else ceil(count / _CELLS)
+        cell = _ACROSS / _CELLS
+        return _Panel(found, _ACROSS, _TILE if count <= _BARS else rows * cell, _CELLS, np.arange(count))
+    strongest = np.abs(found.maps).reshape(count, -1).max(axis=1)
+    shown = np.sort(np.argsort(-strongest, kind="stable")[:_MOST])
+    columns, side = _columns(len(shown), found.layer.size[0] / found.layer.size[1])
+    below = _CAPTION if len(shown) <= _CAPTIONED else _GAP
+    lines = ceil(len(shown) / columns)
+    aspect = found.layer.size[0] / found.layer.size[1]
+    return _Panel(found, columns * (side + _GAP) - _GAP, lines * (side * aspect + below), columns, shown)
 
 
-def scale_limits(tiles: Sequence[Tile]) -> dict[str, float]:
-    """The limit of each scale: a quantile of the magnitudes on it, its maximum where that is 0, never 0 itself."""
-    found: dict[str, list[NDArray[np.float64]]] = {}
-    for tile in tiles:
-        if tile.values is not None:
-            found.setdefault(tile.scale, []).append(np.abs(tile.values).ravel())
-    limits = {}
-    for scale, parts in found.items():
-        magnitudes = np.concatenate(parts)
-        limits[scale] = float(np.quantile(magnitudes, SHARE)) or float(magnitudes.max()) or 1.0
-    return limits
+def _columns(count: int, aspect: float) -> tuple[int, float]:
+    """How many maps stand side by side and how wide each is: as large as height allows, the last line fairly full."""
+    below = _CAPTION if count <= _CAPTIONED else _GAP
+    for columns in range(1, count + 1):
+        side = min(_TILE, _ACROSS / columns - _GAP)
+        if ceil(count / columns) * (side * aspect + below) <= _TALL and (side < _TILE or columns * (side + _GAP) + side > _ACROSS):
+            break
+    fuller = min(range(columns, min(columns + 3, count + 1)), key=lambda n: (-count % n, n))
+    return fuller, min(_TILE, _ACROSS / fuller - _GAP)
 
 
-def coloured(tile: Tile, limit: float) -> NDArray[np.float64]:
-    """(H, W, 3) the image in grey under the colours of the values, each as opaque as it is strong."""
-    from matplotlib import colormaps
-
-    assert tile.values is not None
-    share = np.clip(tile.values / limit, -1, 1)
-    colours = colormaps[SIGNED if tile.signed else MAGNITUDE](share / 2 + 0.5 if tile.signed else share)[..., :3]
-    alpha = np.sqrt(np.abs(share))[..., None]
-    result: NDArray[np.float64] = alpha * colours + (1 - alpha) * grey(tile.image)[..., None]
-    return result
-
-
-def grey(image: NDArray[Any]) -> NDArray[np.float64]:
-    """(H, W) luma, lightened."""
-    luma = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
-    result: NDArray[np.float64] = LIGHTER + (1 - LIGHTER) * np.asarray(luma, np.float64)
-    return result
+def _heading(figure: Figure, pixels: NDArray[np.uint8], title: str, caption: str, total: float) -> None:
+    height, width = pixels.shape[1:]
+    side = _TOP - 0.35
+    wide = min(side * width / height, 2.5)
+    tall = wide * height / width
+    axes = figure.add_axes((_MARGIN / _WIDTH, (total - 0.25 - tall) / total, wide / _WIDTH, tall / total))
+    picture(axes, pixels, (-0.5, width - 0.5, height - 0.5, -0.5))
+    bare(axes)
+    left = (_MARGIN + wide + 0.2) / _WIDTH
+    figure.text(left, (total - 0.42) / total, title, fontsize=12, fontweight="bold", va="center")
+    figure.text(left, (total - 0.62) / total, caption, fontsize=8, color=style.MUTED, va="top", linespacing=1.5)
 
 
-def _draw(
-    figure: Figure | SubFigure, box: tuple[float, float, float, float], tile: Tile, limits: Mapping[str, float], tall: float
-) -> None:
-    left, bottom, width, height = box
-    axes = figure.add_axes(box)
-    limit = limits.get(tile.scale, 1.0)
-    smooth = "nearest" if max(tile.image.shape[:2]) <= 300 else "antialiased"
-    axes.imshow(tile.image if tile.values is None else coloured(tile, limit), cmap="gray", vmin=0, vmax=1,
-                interpolation=smooth, aspect="equal")  # fmt: skip
+def picture(axes: Axes, pixels: NDArray[Any], extent: tuple[float, float, float, float]) -> None:
+    """(C, H, W) pixels, of 8 bits or from 0 to 1, grey or RGB."""
+    top = 255 if pixels.dtype == np.uint8 else 1.0
+    shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=top, extent=extent, interpolation="none", aspect="auto", zorder=2)
+
+
+def bare(axes: Axes) -> None:
+    """A frame without ticks."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_linewidth(0.6)
-    figure.text(left, bottom + height + 0.42 / tall, style.shortened(tile.title, 30), fontsize=9.5, fontweight="bold",
-                va="center")  # fmt: skip
-    for i, line in enumerate(tile.lines[:2]):
-        figure.text(left, bottom + height + (0.25 - 0.15 * i) / tall, style.shortened(line, 46), fontsize=7,
-                    color=style.MUTED, va="center")  # fmt: skip
-    if tile.values is not None:
-        _bar(figure.add_axes((left, bottom - 0.17 / tall, width, 0.09 / tall)), tile, limit)
 
 
-def _bar(axes: Axes, tile: Tile, limit: float) -> None:
-    """The colours and what they stand for; the tile's own maximum in words."""
-    from matplotlib import colormaps
+def scale(low: float, high: float) -> tuple[str, float, float]:
+    """Colours and limits: 0 to the greatest where nothing is negative, else symmetric about 0."""
+    if low < 0:
+        most = max(-low, high)
+        return "RdBu_r", -most, most
+    return "viridis", 0.0, high or 1.0
 
-    assert tile.values is not None
-    low = -limit if tile.signed else 0.0
-    axes.imshow(np.linspace(0, 1, 256)[None], cmap=colormaps[SIGNED if tile.signed else MAGNITUDE], aspect="auto",
-                extent=(low, limit, 0, 1))  # fmt: skip
-    axes.set_yticks([])
-    axes.set_xticks([low, limit], [f"{low:.2g}", f"{limit:.2g}"], fontsize=6.5)
-    axes.tick_params(length=2, pad=1.5)
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
-    most = float(tile.values.flat[np.abs(tile.values).argmax()])
-    axes.text(0.5, -0.75, "zero everywhere" if most == 0 else f"extreme {most:.3g}", transform=axes.transAxes,
-              ha="center", va="top", fontsize=6.5, color=style.MUTED)  # fmt: skip
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+
+def _layer(figure: Figure, panel: _Panel, labels: Sequence[str], top: float, total: float) -> None:
+    found = panel.found
+    size = f" of {numbers.shape(found.layer.size)}" if found.layer.size != (1, 1) else ""
+    what = f"{len(found.maps)} {'maps' if size else 'numbers'}{size}"
+    left = _MARGIN / _WIDTH
+    heading = f"{style.shortened(found.layer.name, 40)}: {what}, {style.shortened(found.layer.op, 44)}"
+    figure.text(left, (top - 0.16) / total, heading, fontsize=9.5, va="center")
+    figure.text(left, (top - 0.36) / total, panel.note, fontsize=7.5, color=style.MUTED, va="center")
+    box = (left, (top - _HEAD - panel.height) / total, panel.width / _WIDTH, panel.height / total)
+    if found.layer.size == (1, 1) and len(found.maps) <= _BARS:
+        _bars(figure, found, labels, box)
+        return
+    axes = figure.add_axes(box)
+    cmap, low, high = scale(found.low, found.high)
+    mosaic = _cells(found) if found.layer.size == (1, 1) else _mosaic(axes, panel)
+    plain = found.layer.size == (1, 1) or _factor(found) > 1
+    shown = axes.imshow(np.ma.masked_invalid(mosaic), cmap=cmap, vmin=low, vmax=high, aspect="auto",
+                        interpolation="none" if plain else "antialiased")  # fmt: skip
+    axes.set_axis_off()
+    tall = min(max(panel.height, _LEAST_BAR), 1.35)
+    place = ((_MARGIN + panel.width + 0.2) / _WIDTH, (top - _HEAD - tall) / total, 0.1 / _WIDTH, tall / total)
+    bar = figure.colorbar(shown, cax=figure.add_axes(place))
+    ends = [low, 0.0, high] if low < 0 else [0.0, high]
+    bar.set_ticks(ends, labels=[f"{end:.3g}" for end in ends] if found.high or low < 0 else ["0", ""])
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # an artist, whatever its stub says
+
+
+def _factor(found: LayerMaps) -> int:
+    return ceil(_PIXELS / max(found.layer.size))
+
+
+def _mosaic(axes: Axes, panel: _Panel) -> NDArray[np.float32]:
+    """All maps in one array, NaN between them, and their numbers below them."""
+    found, columns = panel.found, panel.columns
+    factor = _factor(found)
+    tiles = found.maps[panel.shown].repeat(factor, axis=1).repeat(factor, axis=2)
+    tall, wide = tiles.shape[1:]
+    per_inch = wide / (panel.width / columns - _GAP * (columns - 1) / columns)
+    captioned = len(panel.shown) <= _CAPTIONED
+    gap, below = max(1, round(_GAP * per_inch)), max(1, round((_CAPTION if captioned else _GAP) * per_inch))
+    lines = ceil(len(tiles) / columns)
+    mosaic = np.full((lines * (tall + below), columns * (wide + gap) - gap), np.nan, np.float32)
+    for i, (tile, channel) in enumerate(zip(tiles, panel.shown, strict=True)):
+        top, left = (i // columns) * (tall + below), (i % columns) * (wide + gap)
+        mosaic[top : top + tall, left : left + wide] = tile
+        if captioned:
+            axes.text(left - 0.5, top + tall - 0.5 + 0.02 * per_inch, str(channel), fontsize=6.5, va="top", color=style.MUTED)
+    return mosaic
+
+
+def _cells(found: LayerMaps) -> NDArray[np.float32]:
+    rows = ceil(len(found.maps) / _CELLS)
+    cells = np.full(rows * _CELLS, np.nan, np.float32)
+    cells[: len(found.maps)] = found.maps[:, 0, 0]
+    return cells.reshape(rows, _CELLS)
+
+
+def _bars(figure: Figure, found: LayerMaps, labels: Sequence[str], box: tuple[float, float, float, float]) -> None:
+    axes = figure.add_axes((box[0] + 0.4 / _WIDTH, box[1], box[2] - 0.4 / _WIDTH, box[3]))
+    values = found.maps[:, 0, 0]
+    colours = [style.LINES[0] if value >= 0 else style.MARK for value in values]
+    axes.bar(np.arange(len(values)), values, color=colours, width=0.8)
+    axes.axhline(0, color=style.FRAME, linewidth=0.8)
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.tick_params(labelsize=7, length=2)
+    if len(labels) == len(values):
+        axes.set_xticks(np.arange(len(values)), [style.shortened(label, 12) for label in labels])

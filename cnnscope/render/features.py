@@ -1,0 +1,224 @@
+"""Feature maps and channels in figures: the ``cnnscope.features`` document, and the manifest beside a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.ir import Graph
+from cnnscope.render import numbers
+from cnnscope.render.filters import FilterRow
+from cnnscope.render.layers import model_record
+from cnnscope.render.numbers import ABSENT, UNKNOWN
+from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer's answer to the image: ``shape`` is (channels, height, width), or (numbers,) of a vector.
+
+    ``still`` maps are the same all over the image; None where maps are single numbers.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    still: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRow:
+    """Where an image raises the channel most: ``position`` in its map, and the pixels that unit sees, per axis."""
+
+    image: str
+    label: str | None
+    activation: float
+    position: tuple[int, ...]
+    field: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRow:
+    """A channel over images. ``above`` is the share of its activations that is more than 0."""
+
+    images: int
+    skipped: int
+    sha256: str
+    low: float
+    high: float
+    above: float
+    dead: bool
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaximisedRow:
+    """The unit at ``position`` from its ``start`` on noise to its ``activation`` after ``steps``."""
+
+    position: tuple[int, ...]
+    field: tuple[tuple[int, int], ...]
+    steps: int
+    seed: int
+    jitter: int
+    smoothness: float
+    start: float
+    activation: float
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """All there is to say of a channel; what is None could not be had, and ``missing`` says why."""
+
+    layer: str
+    op: str
+    number: int
+    kernel_layer: str | None
+    kernel: FilterRow | None
+    data: DataRow | None
+    patches: tuple[PatchRow, ...]
+    projections: tuple[str, ...]
+    maximised: MaximisedRow | None
+    via: tuple[str, ...]
+    notes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def remarks(self) -> list[str]:
+        """What to know of it, a line each."""
+        lines = []
+        if self.data is not None:
+            data = self.data
+            state = "dead" if data.dead else "alive"
+            left = f", {data.skipped} skipped" if data.skipped else ""
+            lines.append(f"{state} on {data.images:,} images{left} (dead: {data.rule}); activations "
+                         f"{data.low:.3g} to {data.high:.3g}, {100 * data.above:.0f} % above 0")  # fmt: skip
+            if data.low == data.high:
+                lines.append(f"constant: {data.low:.3g} whatever the image, so the patches mean nothing")
+            elif data.high <= 0:
+                lines.append("never above 0 on these images: the patches are where it is least negative")
+        if self.maximised is not None:
+            best = "" if self.data is None else f"; the best of the images reaches {self.data.high:.4g}"
+            lines.append(f"maximised from {self.maximised.start:.4g} to {self.maximised.activation:.4g} in "
+                         f"{self.maximised.steps} steps{best}")  # fmt: skip
+        if self.via:
+            lines.append(f"sees the whole image as well, through {', '.join(self.via)}")
+        return [*lines, *self.notes, *self.missing]
+
+
+@dataclass(frozen=True)
+class FeaturesReport(Result):
+    """Layers on one ``image``, or one channel over many."""
+
+    graph: Graph
+    source: str
+    weights: str
+    weights_sha256: str
+    trained: bool
+    image: str | None
+    layers: tuple[LayerRow, ...] = ()
+    channel: ChannelRow | None = None
+    bare: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        weights = {"weights": self.weights, "weights_sha256": self.weights_sha256, "trained": self.trained}
+        return header("features") | {
+            "model": model_record(self.graph, self.source) | weights, "image": self.image,
+            "layers": [_layer(row) for row in self.layers],
+            "channel": None if self.channel is None else _channel(self.channel),
+        }  # fmt: skip
+
+    def records(self) -> list[dict[str, Cell]]:
+        if self.channel is None:
+            return [
+                {"layer": row.name, "op": row.op, "shape": numbers.shape(row.shape), "min": f"{row.low:g}",
+                 "max": f"{row.high:g}", "unvarying": row.still} for row in self.layers
+            ]  # fmt: skip
+        return [
+            {"image": row.image, "label": row.label, "activation": f"{row.activation:g}", "position": _place(row.position),
+             "field": _box(row.field)} for row in self.channel.patches
+        ]  # fmt: skip
+
+    def table(self) -> Table:
+        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)})"
+        weights = f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"
+        if self.channel is None:
+            columns = (Column("layer"), Column("op"), Column("output", True), Column("min", True), Column("max", True),
+                       Column("unvarying", True))  # fmt: skip
+            lines = tuple(
+                Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
+                      ABSENT if row.still is None else str(row.still))) for row in self.layers
+            )  # fmt: skip
+            notes = [weights, "unvarying: maps that are the same all over this image"]
+            return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=() if self.bare else tuple(notes))
+        channel = self.channel
+        columns = (Column("image"), Column("label"), Column("activation", True), Column("position", True), Column("sees"))
+        lines = tuple(
+            Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
+                  _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
+        )  # fmt: skip
+        notes = [weights, *_kernel_words(channel), *channel.remarks()]
+        return Table(f"{title}, channel {channel.number} of {channel.layer} ({channel.op})", columns, lines,
+                     notes=() if self.bare else tuple(notes))  # fmt: skip
+
+
+def kernel_words(kernel: FilterRow) -> str:
+    """A kernel's figures in a line, each beside what chance gives."""
+    parts = [f"norm {kernel.norm:.3g}"]
+    if kernel.orientation is not None and kernel.coherence_p is not None:
+        parts.append(f"stripes at {kernel.orientation:.0f}° (p = {kernel.coherence_p:.3f})")
+    if kernel.nearest is not None and kernel.similarity is not None and kernel.similarity_p is not None:
+        parts.append(f"nearest designed kernel {kernel.nearest}, |cos| {kernel.similarity:.2f} (p = {kernel.similarity_p:.3f})")
+    if kernel.band is not None:
+        octaves = f", {kernel.bandwidth:.1f} octaves" if kernel.bandwidth is not None else ""
+        parts.append(f"{kernel.band}{octaves}")
+    return "; ".join(parts)
+
+
+def _kernel_words(channel: ChannelRow) -> list[str]:
+    if channel.kernel is None:
+        return []
+    return [f"kernel of {channel.kernel_layer}: {kernel_words(channel.kernel)}"]
+
+
+def _layer(row: LayerRow) -> dict[str, Any]:
+    return {"name": row.name, "op": row.op, "output_shape": list(row.shape), "min": row.low, "max": row.high,
+            "unvarying": row.still}  # fmt: skip
+
+
+def _channel(row: ChannelRow) -> dict[str, Any]:
+    kernel, data, best = row.kernel, row.data, row.maximised
+    return {
+        "layer": row.layer, "op": row.op, "channel": row.number,
+        "kernel": None if kernel is None else {
+            "layer": row.kernel_layer, "norm": kernel.norm, "orientation_deg": kernel.orientation,
+            "coherence": kernel.coherence, "coherence_p": kernel.coherence_p, "bandwidth_octaves": kernel.bandwidth,
+            "band": kernel.band, "nearest_kernel": kernel.nearest, "similarity": kernel.similarity,
+            "similarity_p": kernel.similarity_p, "twin": kernel.twin, "redundancy": kernel.redundancy,
+            "redundancy_p": kernel.redundancy_p,
+        },
+        "data": None if data is None else {
+            "images": data.images, "skipped": data.skipped, "sha256": data.sha256, "min": data.low, "max": data.high,
+            "above_zero": data.above, "dead": data.dead, "dead_rule": data.rule,
+        },
+        "patches": [
+            {"image": patch.image, "label": patch.label, "activation": patch.activation, "position": list(patch.position),
+             "exact": [list(side) for side in patch.field]} for patch in row.patches
+        ],
+        "projections": list(row.projections),
+        "maximised": None if best is None else {
+            "position": list(best.position), "exact": [list(side) for side in best.field], "steps": best.steps,
+            "seed": best.seed, "jitter": best.jitter, "smoothness": best.smoothness, "start": best.start,
+            "activation": best.activation,
+        },
+        "via": list(row.via), "notes": list(row.notes), "missing": list(row.missing),
+    }  # fmt: skip
+
+
+def _place(position: tuple[int, ...]) -> str:
+    return ",".join(map(str, position))
+
+
+def _box(field: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in zip("yx", field, strict=True))
