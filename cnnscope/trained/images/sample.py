@@ -48,7 +48,7 @@ class Shard:
     random_access: bool = True
 
     def read(self, places: Sequence[int] | None = None) -> Iterator[Sample | Skipped]:
-        """The entries at ``places``, which ascend from 0; all by default. E461 where the shard turns out damaged."""
+        """The entries at ``places``, which ascend from 0, one each; all by default. E461 where the shard is damaged."""
         return self.reader(range(self.count) if places is None else places)
 
 

@@ -57,12 +57,15 @@ def _contents(file: Path) -> _Contents:
     for member in members:
         digest.update(f"{member.name} {member.size}\n".encode())
     nameless = [member.name for member in members if base_plus_ext(member.name)[0] is None]
-    count = sum(1 for _ in _groups(file, ({"fname": m.name, "data": b"", "__url__": ""} for m in members)))
+    left = [Skipped(f"{file.name}/{name}", "its name has no ending") for name in nameless]
+    groups = list(_groups(file, ({"fname": m.name, "data": b"", "__url__": ""} for m in members)))
+    for group in groups:
+        more = _images(group)[1:]
+        left += [Skipped(f"{file.name}/{group['__key__']}.{key}", "another image has its name") for key in more]
     return _Contents(
-        Shard(file.stem, digest.hexdigest(), count, partial(_read, file), random_access=False),
-        any(member.name.endswith(tuple(f".{ending}" for ending in LABEL)) for member in members),
-        tuple(Skipped(f"{file.name}/{name}", "its name has no ending") for name in nameless),
-    )
+        Shard(file.stem, digest.hexdigest(), len(groups), partial(_read, file), random_access=False),
+        any(member.name.endswith(tuple(f".{ending}" for ending in LABEL)) for member in members), tuple(left),
+    )  # fmt: skip
 
 
 def _members(file: Path) -> Iterator[tarfile.TarInfo]:
@@ -89,7 +92,7 @@ def _read(file: Path, places: Sequence[int]) -> Iterator[Sample | Skipped]:
         with tarfile.open(file, "r|*") as archive:
             for place, group in enumerate(_groups(file, _unpacked(archive))):
                 if place in wanted:
-                    yield from _samples(f"{file.name}/{group['__key__']}", group)
+                    yield _sample(f"{file.name}/{group['__key__']}", group)
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise _damaged(file, error) from None
 
@@ -102,14 +105,15 @@ def _unpacked(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
             yield {"fname": member.name, "data": content.read(LARGEST_FILE + 1), "__url__": ""}
 
 
-def _samples(name: str, group: Mapping[str, Any]) -> Iterator[Sample | Skipped]:
-    images = [key for key in group if f".{key.rpartition('.')[2]}" in SUFFIXES]
+def _sample(name: str, group: Mapping[str, Any]) -> Sample | Skipped:
+    images = _images(group)
     if not images:
-        yield Skipped(name, "it has no image")
-    for key in images[:1]:
-        yield sample(f"{name}.{key}", bytes(group[key]), _label(group))
-    for key in images[1:]:
-        yield Skipped(f"{name}.{key}", "another image has its name")
+        return Skipped(name, "it has no image")
+    return sample(f"{name}.{images[0]}", bytes(group[images[0]]), _label(group))
+
+
+def _images(group: Mapping[str, Any]) -> list[str]:
+    return [key for key in group if f".{key.rpartition('.')[2]}" in SUFFIXES]
 
 
 def _label(group: Mapping[str, Any]) -> int | None:
