@@ -87,7 +87,8 @@ def _conv(step: Step) -> Kept:
     if op.pad_mode == "zeros" and all(low == high for low, high in pads):
         return Kept((0,))
     padded = step.x[0].shape[1] * prod(n + low + high for n, (low, high) in zip(step.x[0].spatial, pads, strict=True))
-    return Kept((0,) if op.pad_mode in ("reflect", "replicate") else (), image_bytes=FLOAT * padded)
+    own = op.pad_mode in ("reflect", "replicate") and step.reads[0]
+    return Kept((0,) if own else (), image_bytes=FLOAT * padded)
 
 
 def _maxpool(step: Step) -> Kept:
