@@ -50,7 +50,9 @@ DIAGRAMS = ROOT / "docs" / "diagrams.md"
 FIELDS = ROOT / "docs" / "receptive-fields.md"
 EXPORT = ROOT / "docs" / "export.md"
 ABLATE = ROOT / "docs" / "ablate.md"
+EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
+COMMANDS += shown(EQUIVARIANCE)
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])

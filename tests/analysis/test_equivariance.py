@@ -22,7 +22,6 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 
 
-
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Networks this small are slower on several."""
@@ -276,7 +275,7 @@ def some_transforms(random: Random, size: tuple[int, ...]) -> list[Transform]:
     return [*shifts, *slides, *turns]
 
 
-@pytest.mark.parametrize("seed", range(0, 60, 10))
+@pytest.mark.parametrize("seed", range(0, 120, 10))
 def test_every_exact_claim_holds_in_random_networks(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     claims = 0
     for one in range(seed, seed + 10):
@@ -297,7 +296,7 @@ def test_every_exact_claim_holds_in_random_networks(seed: int, monkeypatch: pyte
 def test_where_nothing_is_guaranteed_random_networks_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the layer that is to blame the violation shows nearly always; coincidences (a crop of one pixel) are few."""
     seen, hidden = 0, 0
-    for one in range(1000, 1040):
+    for one in range(1000, 1060):
         random = Random(one)
         graph = random_network(random, monkeypatch)
         found, measured = equivariance(graph), Measured(graph, one)
@@ -310,7 +309,7 @@ def test_where_nothing_is_guaranteed_random_networks_differ(monkeypatch: pytest.
                     distance = error(motion, there, transform, measured.plain[motion.name], after[motion.name])
                     seen += distance is not None and distance > ROUNDING
                     hidden += distance is not None and distance <= ROUNDING
-    assert seen > 60
+    assert seen > 100
     assert hidden < 0.05 * seen
 
 

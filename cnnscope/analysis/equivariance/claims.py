@@ -69,5 +69,6 @@ def first(causes: Iterable[Cause | None]) -> Cause | None:
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The weakest of the claims, with the first cause of those that are as weak."""
     some = list(verdicts)
-    claim = max((v.claim for v in some), key=ORDER.index, default="exact")
+    claims: list[Claim] = [v.claim for v in some]
+    claim = max(claims, key=ORDER.index, default=ORDER[0])
     return Verdict(claim, first(v.cause for v in some if v.claim == claim))

@@ -14,7 +14,7 @@ from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, leads,
 from cnnscope.analysis.receptive_field.layout import Unclear, follow
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, Visit, walk
 from cnnscope.ir import Graph, Node, Value
-from cnnscope.ir.reads import Expand, Mix, Spread
+from cnnscope.ir.reads import Expand, Mix, Step
 
 
 class Motion(NamedTuple):
@@ -100,7 +100,8 @@ def _split(motion: Motion, layout: Layout) -> list[Event]:
 
 def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) -> Motion:
     """The motion after these events. The last two image axes are exchangeable while the same happens to both."""
-    along, per_image = list(motion.along), [[] for _ in motion.along]  # type: list[Along], list[list[Event]]
+    along = list(motion.along)
+    per_image: list[list[Event]] = [[] for _ in along]
     chosen = node.name if node.op.polyphase else ""
     border = "zero padding" if node.op.category in ("conv", "movement") else "padding"
     for event in happened:
@@ -142,10 +143,9 @@ def _constant(graph: Graph, node: Node, constants: Mapping[str, Layout]) -> Layo
     return tuple(Axis((Digit(n, (i,) if i in varies else ()),)) for i, n in enumerate(shape))
 
 
-def _carried(layout: Layout, steps: Iterable[object], output: Value) -> Layout:
+def _carried(layout: Layout, steps: Iterable[Step], output: Value) -> Layout:
     for step in (*steps, Expand(output.shape)):
-        spread = isinstance(step, Spread)
-        layout = layout if spread else follow(layout, step)[0]  # type: ignore[arg-type]
+        layout = follow(layout, step)[0]
     return layout
 
 
