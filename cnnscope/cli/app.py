@@ -17,6 +17,7 @@ import cnnscope
 from cnnscope.cli import (
     ablate,
     attribute,
+    audit,
     check,
     diagram,
     diff,
@@ -52,7 +53,7 @@ app = typer.Typer(
 )
 
 _LOOK, _DRAW, _WEIGHTS, _SPECS = "Look at a network", "Draw it", "Weights and export", "Specs and layer types"
-_LEARNED = "See what it has learned"
+_LEARNED, _MEASURE = "See what it has learned", "Audit"
 for _name, _verb in layers.VERBS.items():
     app.command(_name, rich_help_panel=_LOOK)(_verb)
 app.command("rf", rich_help_panel=_LOOK)(rf.rf)
@@ -61,6 +62,7 @@ app.command("equivariance", rich_help_panel=_LOOK)(equivariance.equivariance)
 app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
+app.command("audit", rich_help_panel=_MEASURE)(audit.audit)
 app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
 app.command("attribute", rich_help_panel=_LEARNED)(attribute.attribute)
 app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)

@@ -1,0 +1,129 @@
+"""A whole audit: settle the folder, measure, merge, check, write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.probes import gates, shards
+from cnnscope.probes.claims import abandoned
+from cnnscope.probes.comparison import compare, record, regressions, side
+from cnnscope.probes.facts import facts
+from cnnscope.probes.files import write_bytes
+from cnnscope.probes.gates import Gate
+from cnnscope.probes.identity import FILE, settle
+from cnnscope.probes.intervals import Bootstrap
+from cnnscope.probes.job import Job
+from cnnscope.probes.merge import collect
+from cnnscope.probes.ranks import Ranks
+from cnnscope.probes.report import document
+from cnnscope.probes.result import AuditResult, load
+from cnnscope.probes.work import Progress, work
+from cnnscope.render.audit.page import html
+
+REPORT = "report.html"
+
+
+class Silence:
+    """Progress that nobody wants to hear of."""
+
+    def begin(self, total: int, ready: int) -> None:
+        pass
+
+    def advance(self, samples: int) -> None:
+        pass
+
+    def done(self, entries: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an audit has to keep: bounds, and how much less agreement than ``before`` it may have."""
+
+    gates: tuple[Gate, ...] = ()
+    before: AuditResult | None = None
+    source: str = ""
+    most: float | None = None
+
+    @classmethod
+    def of(cls, expressions: Sequence[str], baseline: Path | None = None, most: float | None = None) -> Asked:
+        """From what was written, ``baseline`` being the folder of an audit. E409, E475, E476 where it makes none."""
+        if most is not None and baseline is None:
+            raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
+        before = None if baseline is None else load(baseline)
+        return cls(tuple(gates.parse(text) for text in expressions), before, str(baseline or ""), most)
+
+    def decide(self, result: AuditResult) -> AuditResult:
+        """The result with its gates, and beside the audit before."""
+        boot = Bootstrap(len(result.outcomes))
+        decided = tuple(gates.check(gate, result.outcomes, boot) for gate in self.gates)
+        if self.before is None:
+            return replace(result, gates=decided)
+        comparison = compare(self.before, result)
+        if self.most is not None:
+            decided += regressions(comparison, self.most)
+        against = record(comparison, side(self.before, self.source), side(result, "this audit"))
+        return replace(result, gates=decided, against=against)
+
+
+def run(
+    job: Job, folder: Path, *, asked: Asked | None = None, ranks: Ranks | None = None, progress: Progress | None = None
+) -> AuditResult | None:
+    """Runs an audit in a folder, going on with what is there; None for a rank that does not lead.
+
+    `CnnscopeError`: E405 the folder cannot be written, E461 images that turn out damaged, E462 none can be used, E473
+    the folder is another audit's, E474 memory, E477 gates that this audit cannot decide.
+    """
+    asked, ranks, progress = asked or Asked(), ranks or Ranks(), progress or Silence()
+    labelled = job.classes.known and job.images.labelled
+    gates.check_measurable(asked.gates, job.protocol.records, labelled)
+    place = _prepared(folder)
+    settle(place, job.identity)
+    work(job, place, ranks, progress)
+    if not ranks.leads:
+        return None
+    merged = collect(job, place, progress)
+    result = asked.decide(AuditResult(facts(job, merged), merged.outcomes))
+    result.save(folder)
+    write_bytes(folder / REPORT, _page(result).encode())
+    return result
+
+
+def finished(job: Job, folder: Path) -> int:
+    """How many of the pieces are there."""
+    return sum((folder / shards.FOLDER / f"{piece.name}.npz").exists() for piece in job.pieces)
+
+
+def start_over(folder: Path) -> None:
+    """Removes the shards of whatever audit is there. E473 where one is running, E405 where it cannot be."""
+    place = folder / shards.FOLDER
+    try:
+        claims = list(place.glob("*.claim"))
+        if any(not abandoned(claim) for claim in claims):
+            raise CnnscopeError.of("E473", f"another audit is running in `{folder}`", hint="wait for it, or stop it")
+        for file in (*claims, *place.glob("*.npz"), place / FILE):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CnnscopeError.of("E405", f"cannot remove `{place}`: {(error.strerror or str(error)).lower()}") from None
+
+
+def _page(result: AuditResult) -> str:
+    pictures = zip(result.gallery.original, result.gallery.transformed, strict=True)
+    return html(document(result), list(pictures))
+
+
+def _prepared(folder: Path) -> Path:
+    """Where the shards go; E405 where that cannot be made."""
+    place = folder / shards.FOLDER
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CnnscopeError.of("E405", f"cannot write `{place}`: {reason}") from None
+    return place
