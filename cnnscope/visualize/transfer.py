@@ -5,8 +5,8 @@ On a CPU the same seed gives the same weights.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +81,7 @@ def fit(
     device = parameters[0].device
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate)
     generator = torch.Generator().manual_seed(settings.seed)
-    losses = []
+    losses: list[float] = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         for epoch in range(settings.epochs):
@@ -89,16 +89,26 @@ def fit(
             order = torch.randperm(len(labels), generator=generator)
             for done, rows in _batches(order, settings.batch_size):
                 optimizer.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(forward(inputs[rows]), labels[rows].to(device))
+                with _diverging(epoch if total or losses else None, settings):
+                    loss = F.cross_entropy(forward(inputs[rows]), labels[rows].to(device))
                 loss.backward()  # type: ignore[no-untyped-call]  # torch's own, without types
                 optimizer.step()
                 total += float(loss.detach()) * len(rows)
                 progress(f"epoch {epoch + 1}", epoch * len(order) + done, settings.epochs * len(order))
             losses.append(total / len(order))
-            if not math.isfinite(losses[-1]):
-                message = f"the loss is {losses[-1]} in epoch {epoch + 1}"
-                raise CnnscopeError.of("E497", message, hint=f"use a smaller `--lr` than {settings.learning_rate:g}")
     return losses
+
+
+@contextmanager
+def _diverging(epoch: int | None, settings: Settings) -> Iterator[None]:
+    """Scores that are not finite any more (E453) are the learning rate's fault; ``epoch`` is None before any step."""
+    try:
+        yield
+    except CnnscopeError as error:
+        if epoch is None:
+            raise
+        hint = f"use a smaller `--lr` than {settings.learning_rate:g}"
+        raise CnnscopeError.of("E497", f"the loss is not finite in epoch {epoch + 1}", hint=hint) from error
 
 
 def _batches(order: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
@@ -140,7 +150,9 @@ def _correct(
     forward = model.from_features if cached else model.logits
     right = 0
     for _, rows in _batches(torch.arange(len(labels)), settings.batch_size):
-        right += int((forward(inputs[rows]).argmax(1).cpu() == labels[rows]).sum())
+        with _diverging(settings.epochs - 1, settings):
+            logits = forward(inputs[rows])
+        right += int((logits.argmax(1).cpu() == labels[rows]).sum())
     return right
 
 
