@@ -57,7 +57,7 @@ class AttributionReport(Result):
 
     def to_dict(self) -> dict[str, Any]:
         return header("attribution") | {
-            "network": {"name": self.name, "source": self.source}, "image": self.image, "picture": self.picture,
+            "model": {"name": self.name, "source": self.source}, "image": self.image, "picture": self.picture,
             "tiles": [tile.to_dict() for tile in self.tiles],
         }  # fmt: skip
 

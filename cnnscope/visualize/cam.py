@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.visualize.canonicalize import forward_shapes, layer_of
+from cnnscope.visualize.canonicalize import Clone, forward_shapes, layer_of
 from cnnscope.visualize.roles import role
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LayerMap:
 
     @property
     def note(self) -> str:
-        return f"maps of {self.size[0]}x{self.size[1]} in {self.layer}, enlarged bilinearly"
+        return f"{self.size[0]}x{self.size[1]} maps of {self.layer}, enlarged"
 
 
 def layer_map(question: Question, weighting: Weighting) -> LayerMap:
@@ -47,7 +47,8 @@ def layer_map(question: Question, weighting: Weighting) -> LayerMap:
     maps, gradient = at_layer(network, node, question.x, question.target)
     small = weighting(maps[0], gradient[0])
     enlarged = F.interpolate(small[None, None], question.x.shape[2:], mode="bilinear", align_corners=False)
-    return LayerMap(enlarged[0, 0], layer_of(node), (shape[2], shape[3]))
+    rows = {last: row for row, last in network.meta.get("rows", {}).items()}
+    return LayerMap(enlarged[0, 0], rows.get(layer_of(node), layer_of(node)), (shape[2], shape[3]))
 
 
 def last_map(network: fx.GraphModule, shapes: dict[fx.Node, torch.Size]) -> fx.Node:
@@ -74,7 +75,7 @@ def _repeats(network: fx.GraphModule, node: fx.Node) -> bool:
 
 def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
     """The call that gives a layer its output, for a group of layers the last one in it; E205 if there is none."""
-    calls = {layer_of(node): node for node in network.graph.nodes if node.op not in ("output", "get_attr")}
+    calls = {layer_of(node): node for node in network.graph.nodes if _is_named(network, node)}
     rows = network.meta.get("rows", {})
     named = calls | {row: calls[last] for row, last in rows.items() if last in calls}
     inside = [node for name, node in calls.items() if name.startswith(f"{layer}.")]
@@ -84,6 +85,13 @@ def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
         return inside[-1]
     hint = did_you_mean(layer, named, most=3) or f"the layers are {', '.join(list(named)[:8])}, ..."
     raise CnnscopeError.of("E205", f"no layer is called `{layer}`", hint=hint)
+
+
+def _is_named(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a call is the author's: not a copy, a weight or the answer."""
+    if node.op == "call_module":
+        return not isinstance(network.get_submodule(str(node.target)), Clone)
+    return node.op in ("call_function", "call_method")
 
 
 def at_layer(network: fx.GraphModule, layer: fx.Node, x: Tensor, target: int) -> tuple[Tensor, Tensor]:

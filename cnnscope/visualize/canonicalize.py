@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.nn import layers
 from cnnscope.nn.build import Network, Tied
 from cnnscope.visualize.functional_forms import MODULES
 
@@ -57,7 +58,7 @@ class _Building:
     ) -> fx.Node:
         """Adds a call of a module nobody else calls."""
         if isinstance(module, MAX_POOLS):
-            args = (self.call(Clone(), args, f"{layer}.copy"),)
+            args = (self.call(Clone(), args, f"{layer}.before"),)
         own = copy.copy(module)  # the weights stay shared
         if getattr(own, "inplace", False):
             own.inplace = False  # type: ignore[assignment]  # an attribute of activations and dropout
@@ -65,7 +66,7 @@ class _Building:
         self.modules[target] = own
         node = self.graph.call_module(target, args, dict(kwargs or {}))
         node.meta["layer"] = layer
-        return node
+        return self.call(Clone(), (node,), f"{layer}.after") if isinstance(module, MAX_POOLS) else node
 
     def done(self, output: Any) -> fx.GraphModule:
         self.graph.output(output)
@@ -110,9 +111,16 @@ def tensor_at(root: Any, path: str) -> Any:
     return root
 
 
+class _Tracer(fx.Tracer):
+    """Keeps cnnscope's own modules whole, as torch's."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m).__module__ == layers.__name__ or super().is_leaf_module(m, module_qualified_name)
+
+
 def _from_trace(module: nn.Module) -> fx.GraphModule:
     try:
-        traced = module if isinstance(module, fx.GraphModule) else fx.symbolic_trace(module)
+        traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Tracer().trace(module))
     except Exception as error:  # noqa: BLE001  # tracing runs the network's own Python, which may raise anything
         raise _impossible(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     building, env, calls = _Building(), dict[fx.Node, Any](), dict[str, int]()

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_METHODS = (
     "saliency", "smoothgrad", "integrated-gradients", "deeplift", "occlusion", "grad-cam", "guided-backprop", "lrp",
 )  # fmt: skip
-CHOSEN = frozenset({"baseline", "layer"})
-"""Options of a method that its tile says."""
-
 Tick = Callable[[str, float], None]
 
 
@@ -112,7 +109,7 @@ def rows(session: Session) -> list[list[Tile]]:
 
 def _row(session: Session, network: TrainedNetwork, several: bool) -> list[Tile]:
     answers = [one for one in session.explained if one.network is network]
-    target = f"target {network.label(session.target)}, p = {answers[0].probability:.3g}"
+    target = f"target {network.label(session.target)}, p = {answers[0].probability:.3f}"
     head = Tile(session.image, network.weights if several else "image", (target,))
     return [head, *(_tile(session, one, target) for one in answers)]
 
@@ -121,7 +118,7 @@ def _tile(session: Session, one: Explained, target: str) -> Tile:
     said = [target] if one.baseline is None else [f"{target}, baseline {one.baseline}"]
     error = one.attribution.completeness
     if error is not None:
-        said.append(f"adds up to within {error:.2g} of it" if error < 1 else f"does not add up: error {error:.2g}")
+        said.append(f"error of the sum {error:.1e}")
     elif one.attribution.notes:
         said.append(one.attribution.notes[0])
     return Tile(session.image, one.method.title, tuple(said), one.attribution.values, one.attribution.signed, one.method.family)

@@ -22,8 +22,8 @@ def run(question: Question) -> Found:
     samples = question.steps or SAMPLES
     deviation = NOISE * float(question.x.max() - question.x.min())
     raw, expected = fitting(question.batch, lambda batch: _mean(question, samples, deviation, batch))
-    note = f"{samples} samples, baselines with noise of deviation {deviation:.3g}; complete in expectation only"
-    return Found(raw, float(question.scores(question.x)) - expected, (note,))
+    notes = f"{samples} samples, baselines with noise of deviation {deviation:.3g}", "complete in expectation only"
+    return Found(raw, float(question.scores(question.x)) - expected, notes)
 
 
 def _mean(question: Question, samples: int, deviation: float, batch: int) -> tuple[Tensor, float]:

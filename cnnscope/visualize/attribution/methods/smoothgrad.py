@@ -21,7 +21,7 @@ def run(question: Question) -> Found:
     samples = question.steps or SAMPLES
     deviation = NOISE * float(question.x.max() - question.x.min())
     raw = fitting(question.batch, lambda batch: _mean(question, samples, deviation, batch))
-    return Found(raw, notes=(f"{samples} samples, noise of deviation {deviation:.3g}, {NOISE:.0%} of the input's range",))
+    return Found(raw, notes=(f"noise of {NOISE:.0%} of the input's range", f"its deviation is {deviation:.3g}; {samples} samples"))
 
 
 def _mean(question: Question, samples: int, deviation: float, batch: int) -> Tensor:
