@@ -203,7 +203,7 @@ def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
             detail = "paired" if comparison.paired else "independent samples"
             passed = low is not None and low >= -most - 1e-12
             change = d.difference
-            found.append(GateResult(expression, passed, change.value, low, change.high, -most, detail))
+            found.append(GateResult(expression, passed, change.value, low, change.high, -most, detail, True))
     return tuple(found)
 
 

@@ -34,7 +34,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What a gate made of an audit; ``value`` with its interval, None where unknown, which never passes."""
+    """What a gate made of an audit; ``value`` with its interval, None where unknown, which never passes.
+
+    ``difference`` where they are of a difference between two audits.
+    """
 
     expression: str
     passed: bool
@@ -43,6 +46,7 @@ class GateResult:
     high: float | None
     bound: float
     detail: str = ""
+    difference: bool = False
 
 
 def parse(expression: str) -> Gate:

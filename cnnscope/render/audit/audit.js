@@ -1,0 +1,10 @@
+"use strict";
+const root = document.documentElement, button = document.getElementById("theme");
+const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches;
+const show = () => { button.textContent = dark() ? "Light" : "Dark"; };
+button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; show(); });
+matchMedia("(prefers-color-scheme:dark)").addEventListener("change", show);
+button.hidden = false;
+show();
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+root.dataset.ready = "";

@@ -1,0 +1,167 @@
+"""The report as Markdown, for pull requests and wikis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cnnscope.render import table as tables
+from cnnscope.render.audit import words
+from cnnscope.render.audit.comparison import difference_lines
+from cnnscope.render.numbers import UNKNOWN, printable
+from cnnscope.render.table import Column, Line, Table
+
+Json = Mapping[str, Any]
+
+
+def markdown(document: Json) -> str:
+    """The whole file, with a newline at its end; sections in the order of the HTML report."""
+    sections = (
+        _verdict, _provenance, _controls, _predictions, _probes, _layers, _classes, _baseline, _against, _methods,
+    )  # fmt: skip
+    return "\n\n".join(part for section in sections for part in section(document) if part) + "\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> str:
+    """Columns from the ``right``-th on hold figures."""
+    columns = tuple(Column(heading, right=i >= right) for i, heading in enumerate(headings))
+    return tables.markdown(Table("", columns, tuple(Line(tuple(map(printable, row))) for row in rows)))
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown takes for text."""
+    return "".join("\\" + c if c in "\\`*_{}[]<>()#+-.!|~" else c for c in printable(text))
+
+
+def _verdict(d: Json) -> Iterator[str]:
+    yield f"# {escaped(d['model']['name'])}: invariance audit"
+    yield f"**{words.VERDICTS[d['verdict']['word']]}** – {escaped(d['verdict']['text'])}"
+    if d["gates"]:
+        rows = [
+            ("ok" if g["passed"] else "FAILED", g["expression"], f"{g['bound']:g}",
+             words.gated(g)) for g in d["gates"]
+        ]  # fmt: skip
+        yield _table(("", "gate", "bound", "measured"), rows, 2)
+
+
+def _provenance(d: Json) -> Iterator[str]:
+    model, data = d["model"], d["data"]
+    versions = ", ".join(f"{name} {version}" for name, version in d["versions"].items())
+    rows = [
+        ("model", f"{model['name']} ({model['source']})"),
+        ("weights", f"{model['weights']}{'' if model['trained'] else ' (random)'}, sha256 {model['weights_sha256']}"),
+        ("data", f"{data['path']}, sha256 {data['sha256']}"), ("images", words.images(d)),
+        ("protocol", f"{words.settings(d)}, batch {d['batch_size']}, hash {d['protocol_hash']}"),
+        ("result", f"hash {d['result_hash']}"), ("versions", versions),
+        ("accuracy", words.interval(d["accuracy"])),
+    ]  # fmt: skip
+    yield "## Provenance"
+    yield _table(("", ""), rows, 2)
+    yield from (_table(("skipped", "reason"), [(s["file"], s["reason"]) for s in data["skipped"]], 2),) if (
+        data["skipped"]) else ()  # fmt: skip
+    if d["retries"]:
+        yield "\n".join(f"- {escaped(retry)}" for retry in d["retries"])
+
+
+def _controls(d: Json) -> Iterator[str]:
+    yield "## Control validity"
+    rows = [
+        ("ok" if c["passed"] else "FAILED", c["name"], words.small(c["value"]), words.small(c["limit"]), c["detail"])
+        for c in d["controls"]
+    ]
+    yield _table(("", "control", "value", "limit", ""), rows, 2) if rows else "No control was run."
+
+
+def _predictions(d: Json) -> Iterator[str]:
+    yield "## Predicted and measured"
+    agrees = {True: "yes", False: "NO", None: UNKNOWN}
+    rows = [
+        (p["transform"], words.CLAIMS[p["claim"]], words.small(p["measured"]), agrees[p["agrees"]], p["detail"])
+        for p in d["predictions"]
+    ]
+    yield _table(("transform", "claim", "measured", "agrees", ""), rows, 2) if rows else "Nothing was predicted."
+    errors = [
+        (e["layer"], e["transform"], words.small(e["interior"]), words.small(e["border"]),
+         words.share(e["interior_share"])) for e in d["equivariance"]
+    ]  # fmt: skip
+    if errors:
+        yield _table(("layer", "transform", "interior error", "border error", "interior share"), errors, 2)
+
+
+def _probes(d: Json) -> Iterator[str]:
+    figures = ("agreement", "kappa", "accuracy")
+    for name, found in d["probes"].items():
+        summary = found["summary"]
+        yield f"## {words.PROBES[name]}"
+        rows = [
+            (title if found["averaged"][i] else f"{title} ({'on' if found['on_grid'][i] else 'off'} the grid)",
+             *(words.interval(found[figure][i]) for figure in figures)) for i, title in enumerate(found["titles"])
+        ]  # fmt: skip
+        rows.append(("mean", *(words.interval(summary[figure]) for figure in figures)))
+        yield _table(("at", *figures), rows)
+        facts = [
+            ("pair consistency", words.interval(summary["consistency"])),
+            (f"unchanged under all {summary['transforms']}", words.interval(summary["worst"])),
+            ("right under all of them", words.interval(summary["worst_accuracy"])),
+            ("area under kappa", words.interval(summary["area"])), ("wobble", words.interval(summary["wobble"])),
+            *(("radius", words.radius(radius, found["unit"])) for radius in summary["radius"]),
+        ]  # fmt: skip
+        if summary["worst_of_10"]:
+            facts.append(("worst of 10 at random", words.interval(summary["worst_of_10"])))
+        if summary["worst_transform"]:
+            worst = summary["worst_transform"]
+            facts.append((f"worst transform: {worst['name']}", words.interval(worst["agreement"])))
+        if summary["step"]:
+            facts.append(("answers changed by a step", words.interval(summary["step"]["change"])))
+            facts.append(("probability moved by a step", words.interval(summary["step"]["probability_change"])))
+        yield _table(("", ""), facts)
+
+
+def _layers(d: Json) -> Iterator[str]:
+    if not d["layers"]:
+        return
+    yield "## Layers"
+    yield "Distance to the features of the same image, moved, over that to another image: 0 invariant, 1 as far."
+    for probe in d["probes"]:
+        curves = [layer for layer in d["layers"] if layer["probe"] == probe]
+        rows = [(c["name"], *(words.share(e["value"]) for e in c["distance"])) for c in curves]
+        if rows:
+            yield _table((probe, *curves[0]["titles"]), rows)
+
+
+def _classes(d: Json) -> Iterator[str]:
+    if d["classes"]:
+        yield "## Classes"
+        rows = [
+            (c["name"], f"{c['images']:,}", words.share(c["accuracy"]["value"]),
+             *(words.interval(c["agreement"][probe]) for probe in d["probes"])) for c in d["classes"]
+        ]  # fmt: skip
+        yield _table((f"by {d['classes'][0]['by']}", "images", "accuracy", *d["probes"]), rows)
+
+
+def _baseline(d: Json) -> Iterator[str]:
+    if d["baseline"]:
+        yield "## The same architecture with random weights"
+        rows = [
+            (f"{b['family']} {b['name'] if b['family'] == 'flip' else format(b['magnitude'], 'g')}",
+             words.share(b["agreement"]), words.share(b["kappa"])) for b in d["baseline"]
+        ]  # fmt: skip
+        yield _table(("", "agreement", "kappa"), rows)
+
+
+def _against(d: Json) -> Iterator[str]:
+    if d["against"]:
+        yield "## Against an earlier audit"
+        yield "\n".join(f"- {escaped(warning)}" for warning in d["against"]["warnings"])
+        rows = [line.cells for line in difference_lines(d["against"])]
+        yield _table(("", "metric", "before", "now", "difference", "p"), rows, 2)
+
+
+def _methods(d: Json) -> Iterator[str]:
+    yield "## Methods"
+    source = d["protocol"].get("source")
+    yield f"Protocol {escaped(d['preset'])}" + (f": {escaped(str(source))}." if source else ".")
+    yield (
+        "95 % intervals: Wilson on the effective number of images for shares, 1,000 resamples of whole images for "
+        "everything else. Kappa is Cohen's; what lies on the grid is not averaged with what does not. Unknown is `?`."
+    )

@@ -1,0 +1,116 @@
+"""The summary of an audit: verdict first, then a line for each magnitude, then controls, predictions and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnscope.render import style
+from cnnscope.render.audit import words
+from cnnscope.render.numbers import printable
+from cnnscope.render.result import Cell, Result
+from cnnscope.render.table import Column, Line, Table
+
+_FIGURES = ("agreement", "kappa", "accuracy")
+_LOOK = {True: "ok", False: "FAILED", None: "not measured"}
+
+
+@dataclass(frozen=True)
+class AuditReport(Result):
+    """The ``cnnscope.audit`` document."""
+
+    document: Mapping[str, Any]
+    bare: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.document)
+
+    def records(self) -> list[dict[str, Cell]]:
+        """One a magnitude, flat."""
+        rows: list[dict[str, Cell]] = []
+        for probe, found in self.document["probes"].items():
+            for i, label in enumerate(found["labels"]):
+                row: dict[str, Cell] = {
+                    "probe": probe, "magnitude": label, "unit": found["unit"],
+                    "on_grid": "yes" if found["on_grid"][i] else "no", "transforms": found["transforms"][i],
+                }  # fmt: skip
+                for name in (*_FIGURES, "accuracy_drop", "divergence", "probability_change"):
+                    for end in ("value", "low", "high"):
+                        value = found[name][i][end]
+                        row[name if end == "value" else f"{name}_{end}"] = None if value is None else f"{value:.6g}"
+                rows.append(row)
+        return rows
+
+    def table(self) -> Table:
+        columns = (Column("probe"), Column("at"), *(Column(name, right=True) for name in (*_FIGURES, "divergence")))
+        d = self.document
+        model = d["model"]
+        title = f"{printable(model['name'])} ({printable(model['source'])}), invariance"
+        verdict = f"{words.VERDICTS[d['verdict']['word']]}: {printable(d['verdict']['text'])}"
+        trained = printable(model["weights"]) if model["trained"] else f"random weights ({printable(model['weights'])})"
+        about = f"{trained}; {words.images(d)}; {words.settings(d)}; accuracy {words.interval(d['accuracy'])}"
+        intro = verdict if self.bare else f"{verdict}\n{about}"
+        return Table(title, columns, tuple(self._lines()), notes=() if self.bare else tuple(self._notes()), intro=intro)
+
+    def _lines(self) -> Iterator[Line]:
+        for probe, found in self.document["probes"].items():
+            for i, title in enumerate(found["titles"]):
+                apart = not found["averaged"][i]
+                at = f"{title} {'on the grid' if found['on_grid'][i] else 'off the grid'}" if apart else title
+                figures = [words.interval(found[name][i]) for name in _FIGURES]
+                cells = (probe if i == 0 else "", at, *figures, words.share(found["divergence"][i]["value"]))
+                yield Line(cells, style=style.MUTED if apart else "")
+            figures = [words.interval(found["summary"][name]) for name in _FIGURES]
+            yield Line(("", "mean", *figures, ""), style=style.TOTAL)
+
+    def _notes(self) -> Iterator[str]:
+        d = self.document
+        for probe, found in d["probes"].items():
+            yield f"{probe}: {_family(found)}"
+        if d["controls"]:
+            yield "\ncontrols"
+        for control in d["controls"]:
+            yield f"  {_LOOK[control['passed']]:12} {printable(control['name'])}{_measured(control)}"
+        if d["predictions"]:
+            yield "\nprediction from the architecture"
+        for p in d["predictions"]:
+            yield (f"  {_agreeing(p):12} {printable(p['transform'])}: {p['claim'].replace('_', ' ')}, "
+                   f"measured {words.small(p['measured'])}")  # fmt: skip
+        if d["gates"]:
+            yield "\ngates"
+        for gate in d["gates"]:
+            detail = f" ({printable(gate['detail'])})" if gate["detail"] else ""
+            yield f"  {_LOOK[gate['passed']]:12} {printable(gate['expression'])}: {words.gated(gate)}{detail}"
+        yield ""
+        yield "95 % intervals over images; kappa is agreement beyond chance, divergence Jensen-Shannon over ln 2"
+        yield "means are over magnitudes; what lies on or off the grid alone is not in them"
+
+
+def _family(found: Mapping[str, Any]) -> str:
+    """What is said of a whole family: how far it holds, its worst cases, its steps."""
+    summary, unit = found["summary"], found["unit"]
+    parts = [words.radius(radius, unit) for radius in summary["radius"]]
+    held = [f"holds {', '.join(parts)}"] if parts else []
+    lowest = summary["worst_transform"]
+    held.append(f"unchanged under all {summary['transforms']}: {words.share(summary['worst']['value'])}")
+    if lowest:
+        held.append(f"worst {printable(lowest['name'])} {words.share(lowest['agreement']['value'])}")
+    if summary["area"]["value"] is not None:
+        held.append(f"area under kappa {words.share(summary['area']['value'])}")
+    if summary["step"]:
+        held.append(f"one step changes {words.share(summary['step']['change']['value'])} of the answers")
+    return "; ".join(held)
+
+
+def _measured(control: Mapping[str, Any]) -> str:
+    figure = "" if control["value"] is None else f": {words.small(control['value'])}"
+    limit = "" if control["limit"] is None else f" (limit {words.small(control['limit'])})"
+    detail = f"; {printable(control['detail'])}" if control["detail"] else ""
+    return figure + limit + detail
+
+
+def _agreeing(prediction: Mapping[str, Any]) -> str:
+    if prediction["agrees"] is None:
+        return "-" if prediction["claim"] != "exact" else "not measured"
+    return "as predicted" if prediction["agrees"] else "MISMATCH"
