@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.probes import gates, shards
+from cnnscope.probes import gates, predicted, shards
+from cnnscope.probes.baseline import baseline
 from cnnscope.probes.claims import abandoned
 from cnnscope.probes.comparison import compare, record, regressions, side
 from cnnscope.probes.facts import facts
@@ -16,14 +17,17 @@ from cnnscope.probes.gates import Gate
 from cnnscope.probes.identity import FILE, settle
 from cnnscope.probes.intervals import Bootstrap
 from cnnscope.probes.job import Job
-from cnnscope.probes.merge import collect
+from cnnscope.probes.merge import Merged, collect
 from cnnscope.probes.ranks import Ranks
 from cnnscope.probes.report import document
 from cnnscope.probes.result import AuditResult, load
+from cnnscope.probes.subset import gallery, some
 from cnnscope.probes.work import Progress, work
 from cnnscope.render.audit.page import html
 
 REPORT = "report.html"
+FEW, MOST = 32, 128
+"""Images that random weights and controls are measured on: an eighth of all, within these bounds."""
 
 
 class Silence:
@@ -89,10 +93,21 @@ def run(
     if not ranks.leads:
         return None
     merged = collect(job, place, progress)
-    result = asked.decide(AuditResult(facts(job, merged), merged.outcomes))
+    result = asked.decide(_concluded(job, merged, progress))
     result.save(folder)
     write_bytes(folder / REPORT, _page(result).encode())
     return result
+
+
+def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
+    """What is measured once all images are: controls, random weights, what the architecture promises, pictures."""
+    few = some(job, merged, max(FEW, min(MOST, len(merged.places) // 8)))
+    checked = predicted.check(job, some(job, merged, predicted.IMAGES))
+    known = replace(
+        facts(job, merged), predictions=checked.predictions, equivariance=checked.maps,
+        baseline=baseline(job, few, Silence()),
+    )  # fmt: skip
+    return AuditResult(known, merged.outcomes, gallery(job, merged))
 
 
 def finished(job: Job, folder: Path) -> int:
