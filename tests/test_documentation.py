@@ -50,8 +50,10 @@ DIAGRAMS = ROOT / "docs" / "diagrams.md"
 FIELDS = ROOT / "docs" / "receptive-fields.md"
 EXPORT = ROOT / "docs" / "export.md"
 ABLATE = ROOT / "docs" / "ablate.md"
+TRANSFER = ROOT / "docs" / "transfer.md"
 EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
+COMMANDS += shown(TRANSFER)
 COMMANDS += shown(EQUIVARIANCE)
 
 

@@ -1,7 +1,7 @@
 """Ablation: the network without some of its layers, everything behind them inferred anew.
 
-Whoever read a removed layer reads that layer's input instead, as when Zeiler & Fergus (2014, section 4.3) took layers
-out of AlexNet and trained what was left.
+Whoever read a removed layer reads that layer's input instead, as when Zeiler & Fergus (2014, section 5.1, "Varying
+ImageNet Model Sizes") took layers out of AlexNet and trained what was left.
 """
 
 from __future__ import annotations
