@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,6 +14,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir.graph import Operation, Shape, Value
 from cnnscope.nn import functional, layers
 from cnnscope.nn.layers import Call
+from cnnscope.nn.traced import traced_module
 from cnnscope.ops import (
     activation,
     attention,
@@ -39,9 +41,16 @@ TABLE: dict[type[Op], Callable[[Any, X], nn.Module]] = {}
 def module_of(op: Operation, x: X) -> nn.Module:
     """A fresh torch module that computes ``op`` on inputs like ``x`` at any batch size; E428 if the table has none."""
     build = TABLE.get(type(op)) if isinstance(op, Op) else None
-    if build is None:
+    module = traced_module(op, x) if build is None else build(op, [_as_map(op, value) for value in x])
+    if module is None:
         raise CnnscopeError.of("E428", f"`{op.tag}` cannot be run in torch")
-    return build(op, x)
+    return module
+
+
+def _as_map(op: Operation, value: Value) -> Value:
+    """What a layer for maps takes a tensor of a trace for."""
+    tensor = value.kind == "tensor" and len(value.shape) > 2 and "tokens" not in getattr(op, "accepts", ())
+    return replace(value, kind="map") if tensor else value
 
 
 def runs(op: type[AnyOp], build: Callable[[AnyOp, X], nn.Module]) -> None:

@@ -21,7 +21,7 @@ from cnnscope.nn.weights import compare, state_dict
 from cnnscope.sources.resolve import Extras
 from cnnscope.trained.device import find_device, find_dtype
 from cnnscope.trained.labels import read_labels
-from cnnscope.trained.network import TrainedNetwork, scores
+from cnnscope.trained.network import TrainedNetwork, class_scores
 from cnnscope.trained.preprocess import Preprocess
 
 PRETRAINED = "pretrained"
@@ -150,8 +150,8 @@ def _runnable(
 @torch.inference_mode()
 def _same_answers(network: nn.Module, original: nn.Module, graph: Graph) -> bool:
     x = torch.rand(2, *_image_shape(graph), generator=torch.Generator().manual_seed(0))
-    ours, theirs = (scores(module(x), graph.name) for module in (network, original))
-    return torch.equal(ours, theirs)
+    ours, theirs = (class_scores(module(x), graph.name) for module in (network, original))
+    return torch.allclose(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 def _digest(module: nn.Module) -> str:

@@ -114,6 +114,15 @@ class TrainedNetwork:
 
 def scores(output: Any, name: str) -> Tensor:
     """(N, classes) float32 of what a network answered; E453 where that is no such thing, or not finite."""
+    result = class_scores(output, name)
+    if not bool(torch.isfinite(result).all()):
+        raise CnnscopeError.of("E453", f"`{name}` answers with numbers that are not finite",
+                               hint="check its weights and preprocessing, or use `--dtype float32`")  # fmt: skip
+    return result
+
+
+def class_scores(output: Any, name: str) -> Tensor:
+    """`scores`, finite or not."""
     if isinstance(output, Mapping):
         output = next(iter(output.values()))
     if not isinstance(output, Tensor):
@@ -124,11 +133,7 @@ def scores(output: Any, name: str) -> Tensor:
         shape = "x".join(map(str, output.shape[1:])) or "a number"
         raise CnnscopeError.of("E453", f"`{name}` answers with {shape} an image, not with class scores",
                                hint="this needs a classifier; remove what follows its scores")  # fmt: skip
-    result = flat.float()
-    if not bool(torch.isfinite(result).all()):
-        raise CnnscopeError.of("E453", f"`{name}` answers with numbers that are not finite",
-                               hint="check its weights and preprocessing, or use `--dtype float32`")  # fmt: skip
-    return result
+    return flat.float()
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Preprocess:
         if height > resized.height or width > resized.width:
             raise _refused(f"the resized picture has no margin of {margin} pixels", "resize to more, or take no margin")
         top, left = round((resized.height - height) / 2.0), round((resized.width - width) / 2.0)
-        array = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)
+        array = np.array(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)
         return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

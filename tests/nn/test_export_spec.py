@@ -40,8 +40,8 @@ def assert_round_trip(graph: Graph) -> str:
 
 FLAT = {
     "alexnet", "alexnet-torchvision", "conv-200", "deeplabv3_resnet50", "googlenet", "inception_v3", "keras-cnn",
-    "lenet5", "m5", "mlp", "mlp-200", "mlp-426", "retinanet_resnet50_fpn", "siamese", "vgg11", "vgg13", "vgg16",
-    "vgg16-conv", "vgg19", "yolov3", "zfnet",
+    "lenet5", "lenet5-digits", "lenet5-digits-augmented", "m5", "mlp", "mlp-200", "mlp-426", "retinanet_resnet50_fpn",
+    "siamese", "vgg11", "vgg13", "vgg16", "vgg16-conv", "vgg19", "yolov3", "zfnet",
 }  # fmt: skip
 """Nothing in them repeats, or they have several ends or shared weights."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
 from cnnscope import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
-from cnnscope.ir import Graph, Node, Value
+from cnnscope.ir import Graph, Node
 from cnnscope.nn.export.code import Call
 from cnnscope.nn.export.prepare import prepared
 from cnnscope.nn.export.pytorch.classes import Class, Classes
@@ -60,7 +59,6 @@ def _codes(graph: Graph) -> dict[str, Code]:
         for node in graph.nodes:
             x = graph.values(node)
             if isinstance(node.op, Op) and type(node.op) in TABLE:
-                x = tuple(_as_map(value) if "tokens" not in node.op.accepts else value for value in x)
                 code: Code | None = code_of(module_of(node.op, x), x)
             else:
                 code = traced_code(node, x)
@@ -76,11 +74,6 @@ def _codes(graph: Graph) -> dict[str, Code]:
         message = f"`{graph.name}` cannot be written as PyTorch: {what}"
         raise CnnscopeError(Diagnostic("E427", message, notes=tuple(notes), hint=hint))
     return codes
-
-
-def _as_map(value: Value) -> Value:
-    """What a layer for maps takes a tensor of a trace for."""
-    return replace(value, kind="map") if value.kind == "tensor" and len(value.shape) > 2 else value
 
 
 def _inputs(graph: Graph) -> list[str]:
