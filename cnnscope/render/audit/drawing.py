@@ -78,7 +78,8 @@ class Sheet:
         width, height = (float(n) for n in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0])
         box = f'viewBox="0 0 {width:g} {height:g}" width="{width * 4 / 3:.0f}"'
         body = re.sub(r"\s*\n\s*", " ", text[text.index(">") + 1 :]).strip()
-        return f'<svg {box} role="img" aria-label="{escape(label)}">{body}'
+        wide = ' class="wide"' if width > 72 * WIDTH + 1 else ""
+        return f'<svg{wide} {box} role="img" aria-label="{escape(label)}">{body}'
 
     def css(self) -> str:
         """The classes, and the colours of both themes."""
