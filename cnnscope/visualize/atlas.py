@@ -38,6 +38,8 @@ _PIXELS = 24
 """Of the mosaic, a tile's side at least, so that gaps can be thin."""
 _CAPTIONED, _NUMBERED, _MOST = 64, 320, 2048
 """Filters up to which each has its number and its nearest kernel below it, its number alone, any place."""
+_ASCENT, _ADVANCE = 0.73, 0.636
+"""Height and width of DejaVu Sans' digits, of the size of the text."""
 _POINTS = 256
 """Rows and columns a matrix of 1x1 kernels has at most."""
 
@@ -191,16 +193,20 @@ def _panel(figure: Figure, panel: Panel, tiles: Tiles, top: float, total: float)
     indent = _MARGIN + (_LABEL if tiles.by_channel and tiles.places[0, 0] == 0 else 0.0)
     bottom = top - _HEAD - height
     axes = figure.add_axes((indent / _WIDTH, bottom / total, width / _WIDTH, height / total))
-    image = np.ma.masked_invalid(tiles.mosaic)
-    if panel.coloured:
-        shown = ~np.ma.getmaskarray(image)[..., :1]
-        axes.imshow(np.concatenate([image.filled(1.0), shown], axis=2), interpolation="none", aspect="auto")
-    else:
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
+    axes.imshow(_pixels(tiles.mosaic), interpolation="none", aspect="auto")
     axes.set_axis_off()
     (_row_names if tiles.by_channel else _captions)(axes, tiles)
     bar = (indent + width + 0.2, top - _HEAD - 1.35, 0.1, 1.35)
     _bar(figure, panel, (bar[0] / _WIDTH, bar[1] / total, bar[2] / _WIDTH, bar[3] / total))
+
+
+def _pixels(mosaic: Mosaic) -> NDArray[np.uint8]:
+    """(height, width, 4) of 8 bits a channel, clear between tiles."""
+    gone = np.isnan(mosaic)
+    level = (np.where(gone, 1.0, mosaic) * 255 + 0.5).astype(np.uint8)
+    alpha = np.where(gone if mosaic.ndim == 2 else gone[..., 0], 0, 255).astype(np.uint8)
+    colours = np.broadcast_to(level[..., None], (*level.shape, 3)) if mosaic.ndim == 2 else level
+    return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
 def _bar(figure: Figure, panel: Panel, box: tuple[float, float, float, float]) -> None:
@@ -233,18 +239,38 @@ def _found(layer: LayerFilters) -> str:
 
 def _captions(axes: Axes, tiles: Tiles) -> None:
     """Numbers below tiles; few tiles have their nearest kernel as well, where it is nearer than chance."""
-    if len(tiles.rows) > _NUMBERED:
-        return
-    few = len(tiles.rows) <= _CAPTIONED
     scale = tiles.mosaic.shape[1] / tiles.inches[1]
     side = (tiles.places[0, 2] - tiles.places[0, 0]) / scale
-    size = min(8.0, 10 * side) if few else min(7.0, 17 * side)
+    if len(tiles.rows) > _CAPTIONED:
+        if len(tiles.rows) <= _NUMBERED:
+            _numbers(axes, tiles, min(7.0, 17 * side), scale)
+        return
     for row, (left, _, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
-        text = f"{row.index}{' dead' if row.dead else ''}"
-        if few:
-            text += f"\n{_near(row)}"
-        axes.text(left - 0.5, bottom - 0.5 + 0.02 * scale, text, fontsize=size, va="top", linespacing=1.1,
-                  color=style.MARK if row.dead else style.MUTED)  # fmt: skip
+        text = f"{row.index}{' dead' if row.dead else ''}\n{_near(row)}"
+        axes.text(left - 0.5, bottom - 0.5 + 0.02 * scale, text, fontsize=min(8.0, 10 * side), va="top",
+                  linespacing=1.1, color=style.MARK if row.dead else style.MUTED)  # fmt: skip
+
+
+def _numbers(axes: Axes, tiles: Tiles, points: float, scale: float) -> None:
+    """All numbers as one outline a colour: hundreds of texts would take longer than all else."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath
+
+    digits = {digit: TextPath((0, 0), digit, size=points) for digit in "0123456789"}
+    unit = scale / 72
+    for dead, colour in ((False, style.MUTED), (True, style.MARK)):
+        glyphs = []
+        for row, (left, _, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
+            if bool(row.dead) is dead:
+                baseline = bottom - 0.5 + 0.03 * scale + _ASCENT * points * unit
+                for i, digit in enumerate(str(row.index)):
+                    start = np.array([left - 0.5 + i * _ADVANCE * points * unit, baseline])
+                    glyph = digits[digit]
+                    glyphs.append(Path(start + glyph.vertices * [unit, -unit], glyph.codes))
+        if glyphs:
+            outline = PathPatch(Path.make_compound_path(*glyphs), facecolor=colour, linewidth=0)
+            axes.add_artist(outline)  # not add_patch, which looks for the limits of every curve
 
 
 def _near(row: FilterRow) -> str:

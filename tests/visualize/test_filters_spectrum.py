@@ -51,7 +51,8 @@ def test_colour_does_not_matter_nor_sign_nor_size() -> None:
 
 def test_what_has_no_direction() -> None:
     bank = {kernel.name: kernel.weights for kernel in classic(5, 5)}
-    round_ones = np.stack([bank[name] for name in ("Gaussian", "Laplacian", "box blur", "identity")] + [np.zeros((5, 5))])
+    names = ("Gaussian", "Laplacian", "box blur", "identity")
+    round_ones = np.stack([*(bank[name] for name in names), np.zeros((5, 5))])
     assert np.isnan(orientation(round_ones[:, None])[0]).all()
     for shape in ((1, 5), (5, 1), (1, 1)):
         assert np.isnan(np.concatenate(orientation(np.ones((2, 3, *shape))))).all()
@@ -102,4 +103,5 @@ def test_open_ends_are_named() -> None:
     assert np.isnan(found.octaves).all()
     assert found.frequency[:2] == pytest.approx([0.0, 0.5])
     row = np.array([1.0, 0, -1])
-    assert band(row[None, None, None]).octaves[0] == band(row[None, None, :, None]).octaves[0] == pytest.approx(2.32, abs=0.02)
+    lying, standing = band(row[None, None, None]).octaves[0], band(row[None, None, :, None]).octaves[0]
+    assert lying == standing == pytest.approx(2.32, abs=0.02)

@@ -124,7 +124,8 @@ def test_a_picture_of_every_size_is_drawn_the_same_twice() -> None:
         first = gallery.draw(chosen, made, image, "title", "png")
         assert first == gallery.draw(chosen, made, image, "title", "png")
         assert first.startswith(b"\x89PNG")
-    assert sum(kernel.name.startswith("Gabor") for kernel in [classic(7, 7)[i] for i in gallery.shown(classic(7, 7))]) == 4
+    names = [classic(7, 7)[i].name for i in gallery.shown(classic(7, 7))]
+    assert sum(name.startswith("Gabor") for name in names) == 4
 
 
 def test_a_kernel_of_zeros_is_drawn_too() -> None:
