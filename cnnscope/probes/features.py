@@ -1,13 +1,14 @@
 """Which layers to watch, and what is kept of their outputs.
 
-A map is averaged over a 4x4 grid of cells per channel (Lazebnik et al. 2006 call one level of their pyramid that):
-coarse enough to be cheap, fine enough that a layer which moves with its input is told from one that does not. Averaging
-over the whole map would make any equivariant layer look invariant.
+A map is averaged over its four quarters, channel by channel (a level of Lazebnik et al.'s 2006 spatial pyramid): cheap,
+and yet a feature that moves with its input does not count as invariant, as it would averaged over the whole map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from cnnscope.trained.network import TrainedNetwork
 
 INPUT = "input"
 """The layer that is the image itself, in the network's own units: distances in pixel space."""
-CELLS = 4
+CELLS = 2
 
 
 def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
 
 
 def pooled(output: Tensor) -> Tensor:
-    """(N, D) float32 of an output: maps (N, C, H, W) averaged over 4x4 cells, tokens (N, T, C) over T; else all."""
+    """(N, D) float32 of an output: maps (N, C, H, W) averaged over quarters, tokens (N, T, C) over T; else all."""
     if output.ndim == 4:
         output = _cells(output)
     elif output.ndim == 3:
@@ -50,27 +51,55 @@ def pooled(output: Tensor) -> Tensor:
     return output.flatten(1).float()
 
 
-def watched(x: Tensor, captured: Mapping[str, Tensor], layers: Sequence[str]) -> list[Tensor]:
-    """(N, D_l) float32 for each layer; ``x`` is the network's input."""
-    return [x.permute(0, 2, 3, 1).flatten(1).float() if layer == INPUT else pooled(captured[layer]) for layer in layers]
+@dataclass(frozen=True)
+class Features:
+    """What N images' layers hold: ``pixels`` (N, C * H * W), and all other layers one after the other in ``pooled``
+    (N, D), of which each takes its ``widths``."""
+
+    pixels: Tensor
+    pooled: Tensor
+    widths: tuple[int, ...]
+
+    def first(self, n: int) -> Features:
+        """Of the first n images, as a copy."""
+        return replace(self, pixels=self.pixels[:n].clone(), pooled=self.pooled[:n].clone())
+
+    def next(self) -> Features:
+        """Each image in the place of the one before it, the first in that of the last."""
+        return replace(self, pixels=self.pixels.roll(-1, 0), pooled=self.pooled.roll(-1, 0))
+
+    def distance(self, other: Features) -> Tensor:
+        """(N, 1 + L) Euclidean distances, in pixel space and in each layer. N may be a multiple of the other's."""
+        n = len(other.pixels)
+        moved = (self.pooled.view(-1, n, self.pooled.shape[1]) - other.pooled).square_()
+        pixels = torch.linalg.vector_norm(self.pixels.view(-1, n, self.pixels.shape[1]) - other.pixels, dim=2)
+        return torch.cat([pixels[..., None], (moved @ _membership(self.widths, moved.device)).sqrt_()], 2).flatten(0, 1)
 
 
-def spreads(features: Tensor) -> Tensor:
-    """(N,) distance of each of N feature vectors (N, D) to the next, of the last to the first; NaN for a single one."""
-    if len(features) < 2:
-        return features.new_full((len(features),), torch.nan)
-    return torch.linalg.vector_norm(features - features.roll(-1, 0), dim=1)
+def features(x: Tensor, captured: Mapping[str, Tensor], layers: Sequence[str]) -> Features:
+    """Of the network's input ``x`` (N, C, H, W) and what was captured of its layers."""
+    parts = [pooled(captured[layer]) for layer in layers]
+    together = torch.cat(parts, 1) if parts else x.new_zeros(len(x), 0, dtype=torch.float32)
+    return Features(x.permute(0, 2, 3, 1).flatten(1).float(), together, tuple(part.shape[1] for part in parts))
+
+
+@lru_cache(maxsize=8)
+def _membership(widths: tuple[int, ...], device: torch.device) -> Tensor:
+    """(D, L): 1 where an entry is of a layer."""
+    owner = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths, dtype=torch.int64))
+    return functional.one_hot(owner, max(1, len(widths)))[:, : len(widths)].float().to(device)
 
 
 def _cells(maps: Tensor) -> Tensor:
-    """(N, rows, columns, C): each channel of (N, C, H, W) averaged over cells, in channels-last order."""
+    """(N, rows, columns, C): each channel of (N, C, H, W) averaged over 2x2 cells, in channels-last order."""
     n, c, h, w = maps.shape
     if h % CELLS or w % CELLS:
         cells = [min(CELLS, side) for side in (h, w)]
         small = maps if [h, w] == cells else functional.adaptive_avg_pool2d(maps, cells)
         return small.permute(0, 2, 3, 1)
-    rows = maps.permute(0, 2, 3, 1).reshape(n, CELLS, h // CELLS, w * c).mean(2)  # one axis at a time: twice as fast
-    return rows.view(n, CELLS, CELLS, w // CELLS, c).mean(3)
+    rows = maps.permute(0, 2, 3, 1).reshape(n, CELLS, h // CELLS, w * c).sum(2, dtype=torch.float32)
+    cells = rows.view(n, CELLS, CELLS, w // CELLS, c).sum(3)  # an axis at a time is twice as fast
+    return cells * (CELLS * CELLS / (h * w))
 
 
 def _trunk(graph: Graph) -> list[tuple[str, Value]]:

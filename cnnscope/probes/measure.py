@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.probes.draws import resolve
-from cnnscope.probes.features import INPUT, default_layers, spreads, watched
+from cnnscope.probes.features import INPUT, Features, default_layers, features
 from cnnscope.probes.protocol import Protocol, Slot, Transform
 from cnnscope.probes.transforms import canvas, reach, sliceable, warp
 from cnnscope.trained.network import TrainedNetwork, scores
@@ -69,61 +69,49 @@ def measure_batch(
     `torch.OutOfMemoryError` where a batch does not fit: measure again with a smaller one.
     """
     _check(network, pixels, keys)
-    watch = (INPUT, *(default_layers(network) if layers is None else layers))
-    result = _Accumulated(len(pixels), len(protocol.slots), len(watch), network.device)
+    watch = tuple(default_layers(network) if layers is None else layers)
+    results = torch.empty(4 + 1 + len(watch), len(pixels), len(protocol.slots) + 1, device=network.device)
+    spread = torch.empty(len(pixels), 1 + len(watch), device=network.device)
+    finite = torch.ones((), dtype=torch.bool, device=network.device)
     network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    with network.capture(watch[1:]) as captured:
+    with network.capture(watch) as captured:
         for rows, x in _chunks(network, pixels, protocol, min(ROWS, batch)):
-            clean: tuple[Tensor, list[Tensor]] | None = None
-            for slots, inputs in _stacks(protocol, x, [keys[i] for i in rows], network, seed, batch):
+            clean: tuple[Tensor, Features] | None = None
+            for slots, inputs in _stacks(protocol, x, keys[rows], network, seed, batch):
                 logits = _scores(network.module(inputs), network, checked=clean is not None)
-                features = watched(inputs, captured, watch)
+                found = features(inputs, captured, watch)
+                finite &= torch.isfinite(logits).all()
                 if clean is None:
-                    n = len(rows)
-                    clean = logits[:n].softmax(1), [f[:n].clone() for f in features]
-                    result.spread[rows] = torch.stack([spreads(f) for f in clean[1]], 1)
-                result.add(rows, slots, logits, features, *clean)
-    return result.on_host(network, watch)
+                    clean = logits[: len(x)].softmax(1), found.first(len(x))
+                    spread[rows] = clean[1].distance(clean[1].next()) if len(x) > 1 else torch.nan
+                results[:, rows, slots] = _compared(logits, found, *clean)
+    if not finite:
+        scores(torch.full((1, 1), torch.nan), network.graph.name)  # raises E453, as `network.logits` does
+    return _outcome(results.cpu().numpy(), spread.cpu().numpy(), (INPUT, *watch))
 
 
-class _Accumulated:
-    """Results of one call, on the device until all are there. Slot -1 (the image as it is) is kept last and dropped."""
+def _compared(logits: Tensor, found: Features, p: Tensor, clean: Features) -> Tensor:
+    """(4 + layers, images, slots): the answer, its probability, that of the image's own answer, JS, and distances.
 
-    def __init__(self, n: int, t: int, layers: int, device: torch.device) -> None:
-        self.top1 = torch.zeros(n, t + 1, dtype=torch.int32, device=device)
-        self.confidence, self.kept, self.js = (torch.zeros(n, t + 1, device=device) for _ in range(3))
-        self.distance = torch.zeros(n, layers, t + 1, device=device)
-        self.spread = torch.zeros(n, layers, device=device)
-        self.finite = torch.ones((), dtype=torch.bool, device=device)
+    ``p`` (images, classes) and ``clean`` are of the images as they are; samples go slot by slot.
+    """
+    n = len(p)
+    q = logits.softmax(1)
+    confidence, top1 = q.max(1)
+    kept = q.gather(1, p.argmax(1).repeat(len(q) // n)[:, None])[:, 0]
+    js = jensen_shannon(p, q.view(-1, n, q.shape[1])).flatten()
+    table = torch.cat([torch.stack([top1.float(), confidence, kept, js], 1), found.distance(clean)], 1)
+    return table.view(-1, n, table.shape[1]).permute(2, 1, 0)
 
-    def add(
-        self, rows: Sequence[int], slots: Sequence[int], logits: Tensor, features: Sequence[Tensor],
-        p: Tensor, clean: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        """One forward pass: slot by slot, the images ``rows`` in each; ``p`` and ``clean`` are of these as they are."""
-        self.finite &= torch.isfinite(logits).all()
-        k, n = len(slots), len(rows)
-        q = logits.softmax(1).view(k, n, -1)
-        confidence, top1 = q.max(2)
-        kept = q.gather(2, p.argmax(1).view(1, n, 1).expand(k, n, 1))[..., 0]
-        moved = zip(features, clean, strict=True)
-        distances = [torch.linalg.vector_norm(f.view(k, n, -1) - f0, dim=2) for f, f0 in moved]
-        where = torch.tensor(rows, device=p.device)[:, None], torch.tensor(slots, device=p.device)[None]
-        for into, values in ((self.top1, top1.int()), (self.confidence, confidence), (self.kept, kept),
-                             (self.js, jensen_shannon(p, q))):  # fmt: skip
-            into[where] = values.T
-        self.distance.movedim(1, 2)[where] = torch.stack(distances, 2).transpose(0, 1)
 
-    def on_host(self, network: TrainedNetwork, layers: tuple[str, ...]) -> BatchOutcome:
-        if not self.finite:
-            scores(torch.full((1, 1), torch.nan), network.graph.name)  # raises E453, as `network.logits` does
-        top1, confidence, kept, js = (t.cpu().numpy() for t in (self.top1, self.confidence, self.kept, self.js))
-        half = np.float16
-        return BatchOutcome(
-            top1[:, -1], confidence[:, -1].astype(half), top1[:, :-1], confidence[:, :-1].astype(half),
-            kept[:, :-1].astype(half), js[:, :-1], layers, self.distance.cpu().numpy()[..., :-1],
-            self.spread.cpu().numpy(),
-        )  # fmt: skip
+def _outcome(results: NDArray[np.float32], spread: NDArray[np.float32], layers: tuple[str, ...]) -> BatchOutcome:
+    """Of (4 + layers, N, T + 1) results, the image as it is in the last slot."""
+    top1, (confidence, kept) = results[0].astype(np.int32), results[1:3].astype(np.float16)
+    distance = np.ascontiguousarray(results[4:, :, :-1].transpose(1, 0, 2))
+    return BatchOutcome(
+        top1[:, -1].copy(), confidence[:, -1].copy(), top1[:, :-1].copy(), confidence[:, :-1].copy(),
+        kept[:, :-1].copy(), results[3, :, :-1].copy(), layers, distance, spread,
+    )  # fmt: skip
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
@@ -150,7 +138,7 @@ def _check(network: TrainedNetwork, pixels: Tensor, keys: Sequence[str]) -> None
 
 def _chunks(
     network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int
-) -> Iterator[tuple[list[int], Tensor]]:
+) -> Iterator[tuple[slice, Tensor]]:
     """Which images go through the network together, and their canvases.
 
     Every n-th image, not neighbours: these are often of one class, and images are compared with others of their chunk.
@@ -160,8 +148,8 @@ def _chunks(
     black = network.preprocess.normalise(torch.zeros(1, pixels.shape[1], 1, 1, device=network.device)).flatten()
     count = -(-len(pixels) // most)
     for first in range(count):
-        rows = list(range(first, len(pixels), count))
-        x = network.preprocess.normalise(pixels[first::count].to(network.device))
+        rows = slice(first, None, count)
+        x = network.preprocess.normalise(pixels[rows].to(network.device))
         yield rows, canvas(x, (size[0], size[1]), margin, protocol.border, black, protocol.margin)
 
 
