@@ -50,7 +50,7 @@ def _figures(sheet: drawing.Sheet, document: Json) -> dict[str, Any]:
     """SVG elements by the place they have in the page."""
     probes = document["probes"]
     baseline = {name: [b for b in document["baseline"] if b["family"] == name] for name in probes}
-    found: dict[str, Any] = {"layers": {}}
+    found: dict[str, Any] = {"layers": {}, **dict.fromkeys(("offsets", "folded", "polar", "forest"), "")}
     for name in ("translation", "scale"):
         if name in probes:
             label = f"Agreement, kappa and accuracy by {name}; the figures are in the table below"
