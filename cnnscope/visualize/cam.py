@@ -77,7 +77,7 @@ def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
     """The call that gives a layer its output, for a group of layers the last one in it; E205 if there is none."""
     calls = {layer_of(node): node for node in network.graph.nodes if _is_named(network, node)}
     rows = network.meta.get("rows", {})
-    named = calls | {row: calls[last] for row, last in rows.items() if last in calls}
+    named = {row: calls[last] for row, last in rows.items() if last in calls} | calls
     inside = [node for name, node in calls.items() if name.startswith(f"{layer}.")]
     if layer in named:
         return named[layer]

@@ -37,3 +37,8 @@ def scores(module: nn.Module, x: Tensor, target: int, batch: int) -> Tensor:
             return torch.cat([module(part).flatten(1)[:, target] for part in x.split(batch)])
 
     return fitting(batch, run)
+
+
+def noise(n: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    """(n, C, H, W) normal noise like an image (1, C, H, W), one image after the other: the same in any batches."""
+    return torch.stack([torch.randn(like.shape[1:], generator=generator) for _ in range(n)]).to(like)

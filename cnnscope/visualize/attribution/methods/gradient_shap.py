@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnscope.visualize.attribution.batching import fitting
+from cnnscope.visualize.attribution.batching import fitting, noise
 from cnnscope.visualize.attribution.contract import Found, Method, Question
 from cnnscope.visualize.rules import score_gradient
 
@@ -29,13 +29,13 @@ def run(question: Question) -> Found:
 def _mean(question: Question, samples: int, deviation: float, batch: int) -> tuple[Tensor, float]:
     """The attributions (C, H, W), and the baselines' mean score."""
     generator = torch.Generator().manual_seed(question.seed)
+    places = (torch.arange(samples) + torch.rand(samples, generator=generator)) / samples
+    places = places.to(question.x).view(-1, 1, 1, 1)
     total, score = torch.zeros_like(question.x[0]), 0.0
     for start in range(0, samples, batch):
         n = min(batch, samples - start)
-        noise = torch.randn(n, *question.x.shape[1:], generator=generator).to(question.x)
-        baselines = question.baseline + deviation * noise
-        place = (torch.arange(start, start + n) + torch.rand(n, generator=generator)) / samples
-        points = baselines + place.to(question.x).view(-1, 1, 1, 1) * (question.x - baselines)
+        baselines = question.baseline + deviation * noise(n, question.x, generator)
+        points = baselines + places[start : start + n] * (question.x - baselines)
         total += ((question.x - baselines) * score_gradient(question.module, points, question.target)).sum(0)
         score += float(question.scores(baselines).sum())
         question.tick((start + n) / samples)

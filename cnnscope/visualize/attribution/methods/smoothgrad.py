@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnscope.visualize.attribution.batching import fitting
+from cnnscope.visualize.attribution.batching import fitting, noise
 from cnnscope.visualize.attribution.contract import Found, Method, Question
 from cnnscope.visualize.rules import score_gradient
 
@@ -29,8 +29,8 @@ def _mean(question: Question, samples: int, deviation: float, batch: int) -> Ten
     total = torch.zeros_like(question.x[0])
     for start in range(0, samples, batch):
         n = min(batch, samples - start)
-        noise = torch.randn(n, *question.x.shape[1:], generator=generator).to(question.x)
-        total += score_gradient(question.module, question.x + deviation * noise, question.target).sum(0)
+        noisy = question.x + deviation * noise(n, question.x, generator)
+        total += score_gradient(question.module, noisy, question.target).sum(0)
         question.tick((start + n) / samples)
     return total / samples
 
