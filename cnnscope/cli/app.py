@@ -19,6 +19,7 @@ from cnnscope.cli import (
     attribute,
     audit,
     check,
+    compare,
     diagram,
     diff,
     equivariance,
@@ -30,6 +31,7 @@ from cnnscope.cli import (
     layers,
     ops,
     page,
+    report,
     rf,
     schema,
     transfer,
@@ -63,6 +65,8 @@ app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
 app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
 app.command("page", rich_help_panel=_DRAW)(page.page)
 app.command("audit", rich_help_panel=_MEASURE)(audit.audit)
+app.command("report", rich_help_panel=_MEASURE)(report.report)
+app.command("compare", rich_help_panel=_MEASURE)(compare.compare)
 app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
 app.command("attribute", rich_help_panel=_LEARNED)(attribute.attribute)
 app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)

@@ -57,7 +57,7 @@ class TransformRecord:
 class Outcomes:
     """N images under T transforms, L layers watched.
 
-    Per image ``name`` (of the file), ``key`` (sha256 of its pixels), ``label`` (N,) int32 with -1 where unknown, and
+    Per image ``name`` (of the file), ``key`` (sha256 of what it holds), ``label`` (N,) int32 with -1 where unknown, and
     ``shard`` (N,) int32. ``top1_clean`` (N,) int32 and ``confidence_clean`` (N,) float16 are of the image as it is,
     ``top1``, ``confidence`` (of the class predicted there) and ``clean_class_probability`` (of the class predicted
     for the image as it is) are (N, T), ``js`` (N, T) float32 is the Jensen-Shannon divergence over ln 2.

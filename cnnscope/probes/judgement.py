@@ -1,0 +1,35 @@
+"""A result with the gates that someone asks for, and beside an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.probes import comparison, gates
+from cnnscope.probes.intervals import Bootstrap
+from cnnscope.probes.result import AuditResult
+
+
+def judged(
+    result: AuditResult, fail_under: Sequence[str] = (), baseline: tuple[str, AuditResult] | None = None,
+    max_regression: float | None = None,
+) -> AuditResult:  # fmt: skip
+    """The result with its gates decided and its comparison with ``baseline`` (where it was read from, and what it is).
+
+    What is not asked anew stays as it was stored. `CnnscopeError`: E476 for a gate that cannot be read or
+    ``max_regression`` without a baseline, E477 for one about what was not measured.
+    """
+    if max_regression is not None and baseline is None:
+        hint = "name the earlier audit with --baseline"
+        raise CnnscopeError.of("E476", "`--max-regression` is about an earlier audit", hint=hint)
+    bootstrap = Bootstrap(len(result.outcomes))
+    bounds = [gates.check(gates.parse(text), result.outcomes, bootstrap) for text in fail_under]
+    kept = bounds or [gate for gate in result.gates if not gate.difference]
+    if baseline is None:
+        return replace(result, gates=(*kept, *(gate for gate in result.gates if gate.difference)))
+    source, earlier = baseline
+    found = comparison.compare(earlier, result)
+    falls = () if max_regression is None else comparison.regressions(found, max_regression)
+    sides = comparison.side(earlier, source), comparison.side(result, "this audit")
+    return replace(result, gates=(*kept, *falls), against=comparison.record(found, *sides))
