@@ -18,6 +18,7 @@ from cnnscope.ir import Graph, Param
 from cnnscope.nn.build import build
 
 MARGIN = 64
+TURNS: list[Transform] = [Flip((0,)), Flip((1,)), Flip((0, 1)), Turn(1), Turn(2), Turn(3)]
 
 
 def with_weights(net: Net, *outputs: str) -> Graph:

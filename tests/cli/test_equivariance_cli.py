@@ -54,7 +54,8 @@ def test_axes_that_differ_have_sentences_of_their_own(run: Run) -> None:
 
 
 def test_maps_move_as_the_image_does(run: Run) -> None:
-    spec = "cnnscope: 1\nname: blur\ninput: {shape: [3, 8, 8]}\nlayers:\n  - blurpool: {stride: 1, pad_mode: circular}\n"
+    blur = "blurpool: {stride: 1, pad_mode: circular}"
+    spec = f"cnnscope: 1\nname: blur\ninput: {{shape: [3, 8, 8]}}\nlayers:\n  - {blur}\n"
     assert "circular shifts: exact, the output moves as the image does\n" in run("equivariance", "-", stdin=spec).out
 
 
