@@ -17,12 +17,11 @@ def judged(
 ) -> AuditResult:  # fmt: skip
     """The result with its gates decided and its comparison with ``baseline`` (where it was read from, and what it is).
 
-    What is not asked anew stays as it was stored. `CnnscopeError`: E476 for a gate that cannot be read or
-    ``max_regression`` without a baseline, E477 for one about what was not measured.
+    What is not asked anew stays as it was stored. `CnnscopeError`: E476 for a gate that cannot be read, E477
+    for one about what was not measured, E409 for ``max_regression`` without a baseline.
     """
     if max_regression is not None and baseline is None:
-        hint = "name the earlier audit with --baseline"
-        raise CnnscopeError.of("E476", "`--max-regression` is about an earlier audit", hint=hint)
+        raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
     bootstrap = Bootstrap(len(result.outcomes))
     bounds = [gates.check(gates.parse(text), result.outcomes, bootstrap) for text in fail_under]
     kept = bounds or [gate for gate in result.gates if not gate.difference]

@@ -59,7 +59,7 @@ def _gates(document: Json) -> Iterator[Case]:
 
 def _controls(document: Json) -> Iterator[Case]:
     for control in document["controls"]:
-        message = f"{words.small(control['value'])}, limit {words.small(control['limit'])}"
+        message = f"{words.figure(control['value'])}, limit {words.figure(control['limit'])}"
         message += f"; {control['detail']}" if control["detail"] else ""
         yield Case(control["name"], "passed" if control["passed"] else "error", message)
 

@@ -24,7 +24,7 @@ def markdown(document: Json) -> str:
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> str:
     """Columns from the ``right``-th on hold figures."""
-    columns = tuple(Column(heading, right=i >= right) for i, heading in enumerate(headings))
+    columns = tuple(Column(heading, right=i >= right and bool(heading)) for i, heading in enumerate(headings))
     return tables.markdown(Table("", columns, tuple(Line(tuple(map(printable, row))) for row in rows)))
 
 
@@ -66,7 +66,7 @@ def _provenance(d: Json) -> Iterator[str]:
 def _controls(d: Json) -> Iterator[str]:
     yield "## Control validity"
     rows = [
-        ("ok" if c["passed"] else "FAILED", c["name"], words.small(c["value"]), words.small(c["limit"]), c["detail"])
+        ("ok" if c["passed"] else "FAILED", c["name"], words.figure(c["value"]), words.figure(c["limit"]), c["detail"])
         for c in d["controls"]
     ]
     yield _table(("", "control", "value", "limit", ""), rows, 2) if rows else "No control was run."
@@ -81,7 +81,7 @@ def _predictions(d: Json) -> Iterator[str]:
     ]
     yield _table(("transform", "claim", "measured", "agrees", ""), rows, 2) if rows else "Nothing was predicted."
     errors = [
-        (e["layer"], e["transform"], words.small(e["interior"]), words.small(e["border"]),
+        (e["layer"], e["transform"], words.figure(e["interior"]), words.figure(e["border"]),
          words.share(e["interior_share"])) for e in d["equivariance"]
     ]  # fmt: skip
     if errors:

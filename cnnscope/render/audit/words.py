@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnnscope.render.numbers import UNKNOWN
+from cnnscope.render.numbers import ABSENT, UNKNOWN
 
 Json = Mapping[str, Any]
 
@@ -51,6 +51,11 @@ def gated(gate: Json) -> str:
 def small(value: float | None) -> str:
     """A figure whose size is what matters: ``2.8e-05``, ``0.27``, ``0``."""
     return UNKNOWN if value is None else f"{value:.3g}"
+
+
+def figure(value: float | None) -> str:
+    """A value or a limit that there may not be."""
+    return ABSENT if value is None else small(value)
 
 
 def radius(record: Json, unit: str) -> str:
