@@ -57,7 +57,7 @@ def _find(graph: Graph, name: str, convolutions: Sequence[Node]) -> Chosen:
     found = [node for node in inside if node in convolutions]
     if len(found) != 1:
         having = [_name(graph, node) for node in found or convolutions]
-        what = "has several convolutions" if found else f"has no filters: {_kind(inside)}"
+        what = "has several convolutions" if found else f"has no filters, {_kind(inside)}"
         raise CnnscopeError.of("E485", f"`{name}` {what}",
                                hint=f"{'name one' if found else 'layers with filters'}: {_listed(having)}")  # fmt: skip
     (node,) = found
@@ -70,7 +70,7 @@ def _find(graph: Graph, name: str, convolutions: Sequence[Node]) -> Chosen:
 def _kind(inside: Sequence[Node]) -> str:
     if any(node.op.tag in _CONVOLUTIONS for node in inside):
         return "its weights are computed as it runs"
-    return f"it is a `{inside[0].op.tag}`" if len({node.layer for node in inside}) == 1 else "it has no convolution"
+    return f"it is `{inside[0].op.tag}`" if len({node.layer for node in inside}) == 1 else "it has no convolution"
 
 
 def _name(graph: Graph, node: Node) -> str:

@@ -93,7 +93,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest(mixed: cnnscope.api.Model
 
 def test_layers_without_filters_say_what_they_are(mixed: cnnscope.api.Model) -> None:
     found = refused(mixed.graph, "fc")
-    assert (found.code, found.message) == ("E485", "`fc` has no filters: it is a `linear`")
+    assert (found.code, found.message) == ("E485", "`fc` has no filters, it is `linear`")
     assert found.hint is not None
     assert found.hint.startswith("layers with filters: `stem`")
     assert refused(cnnscope.load("mlp").graph).message == "`MLP` has no filters: none of its layers is a convolution"
