@@ -166,7 +166,7 @@ def _write(session: Session, report: AttributionReport, place: Path, kind: str) 
     import numpy as np
 
     from cnnscope.visualize.attribution.session import rows
-    from cnnscope.visualize.montage import montage
+    from cnnscope.visualize.attribution.montage import montage
 
     content = montage(rows(session), f"{report.name}: {report.image}", kind)
     for tile, one in zip(report.tiles, session.explained, strict=True):

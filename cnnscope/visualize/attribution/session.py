@@ -14,7 +14,7 @@ from cnnscope.trained.network import TrainedNetwork
 from cnnscope.visualize.attribution.contract import Attribution, Method
 from cnnscope.visualize.attribution.registry import find
 from cnnscope.visualize.attribution.run import attribute, check_image, check_target
-from cnnscope.visualize.montage import Tile
+from cnnscope.visualize.attribution.montage import Tile
 
 if TYPE_CHECKING:
     import numpy as np
