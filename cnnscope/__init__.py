@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cnnscope.api import (
         Model,
+        audit,
         check,
         diff,
         equivariance,
@@ -33,8 +34,8 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(
         (
-            "Model", "check", "diff", "equivariance", "flops", "load", "memory", "params", "receptive_field", "shapes",
-            "summary",
+            "Model", "audit", "check", "diff", "equivariance", "flops", "load", "memory", "params", "receptive_field",
+            "shapes", "summary",
         ),
         "cnnscope.api",
     ),
@@ -43,7 +44,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "check", "diff", "equivariance", "flops", "load",
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "audit", "check", "diff", "equivariance", "flops", "load",
     "memory", "params", "receptive_field", "shapes", "summary",
 ]  # fmt: skip
 

@@ -42,9 +42,9 @@ class AuditProgress:
         self.partial += samples
         self._show()
 
-    def done(self, entries: int) -> None:
+    def done(self, entries: int, samples: int) -> None:
         self.finished += entries
-        self.partial = 0
+        self.partial -= samples
         self._show()
 
     def note(self, text: str) -> None:

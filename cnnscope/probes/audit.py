@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.probes import gates, predicted, shards
@@ -22,7 +24,8 @@ from cnnscope.probes.ranks import Ranks
 from cnnscope.probes.report import document
 from cnnscope.probes.result import AuditResult, load
 from cnnscope.probes.subset import gallery, some
-from cnnscope.probes.work import Progress, work
+from cnnscope.probes.work import Progress
+from cnnscope.probes.workers import employ, one_core_an_op, threads
 from cnnscope.render.audit.page import html
 
 REPORT = "report.html"
@@ -39,7 +42,7 @@ class Silence:
     def advance(self, samples: int) -> None:
         pass
 
-    def done(self, entries: int) -> None:
+    def done(self, entries: int, samples: int) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -89,13 +92,23 @@ def run(
     gates.check_measurable(asked.gates, job.protocol.records, labelled)
     place = _prepared(folder)
     settle(place, job.identity)
-    work(job, place, ranks, progress)
-    if not ranks.leads:
-        return None
-    merged = collect(job, place, progress)
-    result = asked.decide(_concluded(job, merged, progress))
+    many = threads(job, ranks)
+    with one_core_an_op(job):
+        employ(job, place, ranks, progress, many)
+        if not ranks.leads:
+            return None
+        merged = collect(job, place, progress)
+        result = asked.decide(_concluded(job, merged, progress))
     result.save(folder)
     write_bytes(folder / REPORT, _page(result).encode())
+    return result
+
+
+def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
+    """`run` as the only process, in a folder that is kept or, without one, in none."""
+    with TemporaryDirectory() if folder is None else nullcontext(folder) as place:
+        result = run(job, Path(place), asked=asked)
+    assert result is not None  # the only rank leads
     return result
 
 

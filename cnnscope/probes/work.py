@@ -34,8 +34,8 @@ class Progress(Protocol):
     def advance(self, samples: int) -> None:
         """This process measured so many images x transforms more."""
 
-    def done(self, entries: int) -> None:
-        """So many entries of the set are finished, by whomever."""
+    def done(self, entries: int, samples: int) -> None:
+        """So many entries of the set are finished; ``samples`` of them were told of before, none of what others did."""
 
     def note(self, text: str) -> None:
         """Something worth knowing happened."""
@@ -56,15 +56,17 @@ def work(job: Job, folder: Path, ranks: Ranks, progress: Progress) -> None:
     while missing:
         before = len(missing)
         for piece in list(missing.values()):
-            path = folder / f"{piece.name}.npz"
+            path, samples = folder / f"{piece.name}.npz", 0
             if not path.exists():
                 with claimed(folder / f"{piece.name}.claim") as ours:
                     if not ours:
                         continue
                     if not path.exists():  # or another process finished it just now
-                        measure(job, piece, batch, progress).save(path, identity)
+                        measured = measure(job, piece, batch, progress)
+                        measured.save(path, identity)
+                        samples = measured.outcomes.top1.size
             del missing[piece.index]
-            progress.done(len(piece.places))
+            progress.done(len(piece.places), samples)
         if missing and not ranks.leads:
             return
         if len(missing) == before:
