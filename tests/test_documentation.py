@@ -52,9 +52,11 @@ EXPORT = ROOT / "docs" / "export.md"
 ABLATE = ROOT / "docs" / "ablate.md"
 TRANSFER = ROOT / "docs" / "transfer.md"
 EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
+FILTERS = ROOT / "docs" / "filters.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
 COMMANDS += shown(TRANSFER)
 COMMANDS += shown(EQUIVARIANCE)
+COMMANDS += shown(FILTERS)
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])

@@ -17,6 +17,7 @@ COMMANDS = [
     ["params", "lenet5", "vgg11"], ["flops", "lenet5"], ["memory", "lenet5"], ["check", "lenet5"], ["expand", "lenet5"],
     ["diff", "lenet5", "alexnet"], ["equivariance", "lenet5"], ["zoo"], ["ablate", "lenet5", "--remove", "f6"],
     ["transfer", "lenet5", "--classes", "3", "--freeze", "c*"],
+    ["kernels", "--kernel", "-1 1", "--input", "0 1 0 1 1"],
     ["ops"], ["ops", "conv"], ["schema"], ["schema", "summary"], ["summary", "no-such-model"],
 ]  # fmt: skip
 
