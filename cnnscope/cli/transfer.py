@@ -92,7 +92,8 @@ def transfer(
     report = _trained(report, strategy, source, options, train, settings, target, quiet)
     output.emit(replace(report, verbose=verbose, bare=quiet))
     if target is not None and not quiet:
-        print(f"wrote {target}; {loading(model, report, source, target, set or ())}", file=sys.stderr)
+        how = loading(report, source, target, input or (), set or (), head)
+        print(f"wrote {target}; {how}", file=sys.stderr)
 
 
 def _refuse(train: Path | None, fine_tune: bool, freeze: object, target: Path | None, lr: float) -> None:
@@ -138,24 +139,32 @@ def _trained(
     return replace(report, training=run)
 
 
-def loading(model: Model, report: TransferReport, source: str, path: Path, settings: Sequence[str]) -> str:
+def loading(
+    report: TransferReport, source: str, path: Path, inputs: Sequence[str], settings: Sequence[str], head: str | None
+) -> str:  # fmt: skip
     """How the weights are loaded again: by the source, where it can have that many classes, else in Python."""
     from cnnscope import api
     from cnnscope.cli.layers import parse_settings
+    from cnnscope.nn.modules import TABLE
+    from cnnscope.sources.inputs import parse_inputs
 
-    wanted, classes = report.plan.graph.params, report.plan.classes
-    given = parse_settings(settings)
+    graph, classes, given = report.plan.graph, report.plan.classes, parse_settings(settings)
+    wanted = {key: param.shape for key, param in graph.params.items()}
     for name in (None, "classes", "num_classes"):
         changed = given if name is None else {**given, name: str(classes)}
         try:
-            found = api.load(source, input={n: v.features for n, v in model.graph.inputs.items()}, set=changed)
-        except CnnscopeError:
+            found = api.load(source, input=parse_inputs(inputs), set=changed).graph
+        except CnnscopeError:  # it has no such parameter
             continue
-        if {key: p.shape for key, p in found.graph.params.items()} == {key: p.shape for key, p in wanted.items()}:
-            words = "".join(f" --set {key}={value}" for key, value in changed.items())
-            return f"load it with `{source}{words} --weights {path}`"
-    graph = f"cnnscope.load({source!r}).transfer({classes}).plan.graph"
-    return f"load it in Python with `cnnscope.load({graph}).module(weights={str(path)!r})`"
+        if {key: param.shape for key, param in found.params.items()} == wanted:
+            words = [*(f" --input {size}" for size in inputs), *(f" --set {k}={v}" for k, v in changed.items())]
+            return f"load it with `{source}{''.join(words)} --weights {path}`"
+    if any(type(node.op) not in TABLE for node in graph.nodes):
+        return f"load it with `load_state_dict` into a module of {classes} classes"
+    size = f", input={inputs[0]!r}" if len(inputs) == 1 and "=" not in inputs[0] else ""
+    named = f", head={head!r}" if head else ""
+    made = f"cnnscope.load({source!r}{size}{f', set={given!r}' if given else ''}).transfer({classes}{named}).plan.graph"
+    return f"load it in Python with `cnnscope.load({made}).module(weights={str(path)!r})`"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator
 from PIL import Image
 
 import cnnscope
+from cnnscope.cli import transfer
 
 ROOT = Path(cnnscope.__file__).parents[1]
 DIGITS = str(ROOT / "specs" / "digits" / "digits.npz")
@@ -170,3 +171,23 @@ def test_mistakes_say_why(run: Run, words: list[str], message: str) -> None:
 
 def test_the_default_network_needs_no_name(run: Run) -> None:
     assert run("transfer", "--classes", "4").out.startswith("LeNet-5 on digits (lenet5-digits) for 4 classes\n")
+
+
+def test_progress_is_a_bar_on_a_terminal_lines_elsewhere_and_nothing_when_quiet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(quiet: bool) -> str:
+        with transfer.progress_on_stderr(quiet) as progress:
+            progress("reading images", 3, None)
+            progress("epoch 1", 50, 200)
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    assert told(quiet=False) == told(quiet=True) == ""  # nothing took long
+    monkeypatch.setattr(transfer, "EVERY", 0.0)
+    assert told(quiet=False) == "reading images: 3\nepoch 1: 25 %\n"
+    assert told(quiet=True) == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "epoch 1" in told(quiet=False)
