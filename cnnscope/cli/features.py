@@ -17,9 +17,8 @@ from cnnscope.cli.transfer import progress_on_stderr
 from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
-    from cnnscope.render.features import ChannelRow, FeaturesReport
+    from cnnscope.render.features import FeaturesReport
     from cnnscope.trained.network import TrainedNetwork
-    from cnnscope.visualize.channel import Channel
 
 PICTURES = ("png", "svg", "pdf")
 _FEATURES = "Features"
@@ -29,14 +28,19 @@ def features(
     source: t.Source = t.DEFAULT,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", metavar="NAME", rich_help_panel=_FEATURES,
-                     help="A layer whose maps to show; may be repeated. The first convolutions."),
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            rich_help_panel=_FEATURES,
+            help="A layer whose maps to show; may be repeated. The first convolutions.",
+        ),
     ] = None,
     channel: Annotated[
         str | None,
         typer.Option(
-            metavar="LAYER:C", rich_help_panel=_FEATURES,
-            help="A page about one channel: kernel, spectrum, the images it answers to most, the image it answers to best.",
+            metavar="LAYER:C",
+            rich_help_panel=_FEATURES,
+            help="A page about one channel: its kernel, the images it answers to most, the image that maximises it.",
         ),
     ] = None,
     image: Annotated[
@@ -61,9 +65,14 @@ def features(
     form: o.FormatOption = None,
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", rich_help_panel="Output",
-                     help="png, svg or pdf, with the arrays and a manifest beside it; .json .csv .tsv .md .txt have the "
-                     "figures alone. Else NAME-features.png here."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="png, svg or pdf, with the arrays and a manifest beside it; .json .csv .tsv .md .txt have the "
+            "figures alone. Else NAME-features.png here.",
+        ),
     ] = None,
     quiet: o.Quiet = False,
     color: o.ColorOption = Color.auto,
@@ -71,8 +80,8 @@ def features(
 ) -> None:
     """Feature maps on an image; with --channel a page about one channel, from images of --data or the network's own.
 
-    The page has the kernel and its spectrum, how its activations are distributed, the nine images it answers to most, cut out by
-    what the unit sees, their deconvolution and guided backpropagation, and the image found by maximising the activation.
+    The page has the kernel and its spectrum, how activations are distributed, the nine images it answers to most, cut
+    out by what the unit sees, their deconvolution and guided backpropagation, and the image that maximises it.
     """
     place = parse_channel(channel, layer or ())
     kind = "png" if path is None else picture_kind(path, form, PICTURES)
@@ -104,7 +113,9 @@ def parse_channel(text: str | None, layers: Sequence[str]) -> tuple[str, int] | 
     if not layer or not number.isdecimal() or len(number) > 9:
         raise CnnscopeError.of("E409", f"`{text}` names no channel", hint="write LAYER:C, as `--channel c3:5`")
     if layers:
-        raise CnnscopeError.of("E409", "`--channel` makes a page about one channel, `--layer` shows maps", hint="ask for one at a time")
+        raise CnnscopeError.of(
+            "E409", "`--channel` makes a page about one channel, `--layer` shows maps", hint="ask for one at a time"
+        )
     return layer, int(number)
 
 
@@ -120,10 +131,13 @@ def _picture(network: TrainedNetwork, image: Path | None) -> tuple[str, Any] | N
         return image.name, network.preprocess.pixels(read_picture(image))
     if network.data is None:
         return None
-    from cnnscope.visualize.features import first_image
+    from cnnscope.trained.images import open_images
+    from cnnscope.visualize.features import first_image, label_of
 
-    sample = first_image(network.data)
-    return sample.name, network.preprocess.pixels(sample.image)
+    images = open_images(network.data)
+    sample = first_image(images)
+    label = label_of(images, sample.label)
+    return sample.name if label is None else f"{sample.name} ({label})", network.preprocess.pixels(sample.image)
 
 
 def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, quiet: bool) -> Answer:
@@ -140,9 +154,8 @@ def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, qui
         arrays = maps_of(network, layers, pixels)
     shown = [LayerMaps(layer, arrays[layer.name]) for layer in layers]
     rows = tuple(
-        LayerRow(one.layer.name, one.layer.op, (one.layer.channels,) if one.layer.vector else one.maps.shape, one.low, one.high,
-                 one.still) for one in shown
-    )  # fmt: skip
+        LayerRow(one.layer.name, one.layer.op, one.layer.shape, one.low, one.high, one.still) for one in shown
+    )
     report = FeaturesReport(*_model(network), name, rows, bare=quiet)
 
     def draw(kind: str) -> bytes:
@@ -151,7 +164,10 @@ def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, qui
         title, weights = _title(network), _weights(network)
         return draw(shown, pixels, title, f"{name}\n{weights}", network.labels, kind)
 
-    raw = {name: values[:, 0, 0] if layer.vector else values for layer, (name, values) in zip(layers, arrays.items(), strict=True)}
+    raw = {
+        name: values[:, 0, 0] if layer.vector else values
+        for layer, (name, values) in zip(layers, arrays.items(), strict=True)
+    }
     return report, draw, {"pixels": pixels, **raw}
 
 
@@ -161,6 +177,7 @@ def _channel(
     from cnnscope.render.features import FeaturesReport, kernel_words
     from cnnscope.trained.images import open_images
     from cnnscope.visualize.channel import look
+    from cnnscope.visualize.channel_row import arrays, channel_row
     from cnnscope.visualize.features import check_channel, choose
 
     (layer,) = choose(network, [name])
@@ -169,7 +186,7 @@ def _channel(
     shown = None if image is None else _picture(network, image)
     with progress_on_stderr(quiet) as tick:
         found = look(network, layer, number, images, limit, image=shown, steps=steps, seed=seed, tick=tick)
-    row = _row(network, found, "" if images is None else images.sha256, seed)
+    row = channel_row(found, images, seed)
     report = FeaturesReport(*_model(network), None if shown is None else shown[0], channel=row, bare=quiet)
 
     def draw(kind: str) -> bytes:
@@ -179,46 +196,7 @@ def _channel(
         remarks = [f"{row.op}; {_weights(network)}", *kernel, *row.remarks()]
         return draw(found, f"{_title(network)}: channel {number} of {row.layer}", remarks, kind)
 
-    return report, draw, _arrays(found)
-
-
-def _row(network: TrainedNetwork, found: Channel, sha256: str, seed: int) -> ChannelRow:
-    from cnnscope.render.features import ChannelRow, DataRow, MaximisedRow, PatchRow
-
-    answers, best, layer = found.answers, found.maximised, found.layer
-    data, patches, maximised = None, (), None
-    if answers is not None:
-        data = DataRow(answers.images, answers.skipped, sha256, answers.low, answers.high, answers.above, answers.dead, answers.rule)
-        patches = tuple(
-            PatchRow(p.sample, None if p.label is None else network.label(p.label), p.activation, layer.position(p.position),
-                     p.seen.exact) for p in answers.patches
-        )  # fmt: skip
-    if best.activation is not None and best.start is not None:
-        maximised = MaximisedRow(layer.position(best.position), best.seen.exact, best.steps, seed, best.jitter, best.smoothness,
-                                 best.start, best.activation)  # fmt: skip
-    kernel = found.kernel
-    return ChannelRow(
-        layer.name, layer.op, found.number, kernel and kernel.layer, kernel and kernel.figures, data, patches,
-        tuple(found.projections), maximised, found.via, found.notes, found.missing,
-    )  # fmt: skip
-
-
-def _arrays(found: Channel) -> dict[str, Any]:
-    """Whole images: patches (n, C, H, W) of 8 bits, projections alike; the pixels that a unit sees are in the manifest."""
-    import numpy as np
-
-    arrays: dict[str, Any] = {}
-    if found.kernel is not None:
-        arrays["kernel"] = found.kernel.weights
-    if found.answers is not None:
-        arrays["patches"] = np.stack([patch.pixels for patch in found.answers.patches])
-        arrays["maxima"] = found.answers.maxima
-    arrays |= {name.replace(" ", "-"): values for name, values in found.projections.items()}
-    if found.maximised.pixels is not None:
-        arrays["maximised"] = found.maximised.pixels
-    if found.on_image is not None:
-        arrays |= {"image": found.on_image.pixels, "map": found.on_image.map}
-    return arrays
+    return report, draw, arrays(found)
 
 
 def _model(network: TrainedNetwork) -> tuple[Any, str, str, str, bool]:

@@ -99,8 +99,8 @@ class ChannelRow:
             elif data.high <= 0:
                 lines.append("never above 0 on these images: the patches are where it is least negative")
         if self.maximised is not None:
-            best = "" if self.data is None else f"; the best of the images reaches {self.data.high:.4g}"
-            lines.append(f"maximised from {self.maximised.start:.4g} to {self.maximised.activation:.4g} in "
+            best = "" if self.data is None else f"; the best of the images reaches {self.data.high:.5g}"
+            lines.append(f"maximised from {self.maximised.start:.5g} to {self.maximised.activation:.5g} in "
                          f"{self.maximised.steps} steps{best}")  # fmt: skip
         if self.via:
             lines.append(f"sees the whole image as well, through {', '.join(self.via)}")
@@ -136,8 +136,8 @@ class FeaturesReport(Result):
                  "max": f"{row.high:g}", "unvarying": row.still} for row in self.layers
             ]  # fmt: skip
         return [
-            {"image": row.image, "label": row.label, "activation": f"{row.activation:g}", "position": _place(row.position),
-             "field": _box(row.field)} for row in self.channel.patches
+            {"image": row.image, "label": row.label, "activation": f"{row.activation:g}",
+             "position": _place(row.position), "field": _box(row.field)} for row in self.channel.patches
         ]  # fmt: skip
 
     def table(self) -> Table:
@@ -151,9 +151,20 @@ class FeaturesReport(Result):
                       ABSENT if row.still is None else str(row.still))) for row in self.layers
             )  # fmt: skip
             notes = [weights, "unvarying: maps that are the same all over this image"]
-            return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=() if self.bare else tuple(notes))
+            return Table(
+                f"{title} on {numbers.printable(str(self.image))}",
+                columns,
+                lines,
+                notes=() if self.bare else tuple(notes),
+            )
         channel = self.channel
-        columns = (Column("image"), Column("label"), Column("activation", True), Column("position", True), Column("sees"))
+        columns = (
+            Column("image"),
+            Column("label"),
+            Column("activation", True),
+            Column("position", True),
+            Column("sees"),
+        )
         lines = tuple(
             Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
                   _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
@@ -169,7 +180,9 @@ def kernel_words(kernel: FilterRow) -> str:
     if kernel.orientation is not None and kernel.coherence_p is not None:
         parts.append(f"stripes at {kernel.orientation:.0f}° (p = {kernel.coherence_p:.3f})")
     if kernel.nearest is not None and kernel.similarity is not None and kernel.similarity_p is not None:
-        parts.append(f"nearest designed kernel {kernel.nearest}, |cos| {kernel.similarity:.2f} (p = {kernel.similarity_p:.3f})")
+        parts.append(
+            f"nearest designed kernel {kernel.nearest}, |cos| {kernel.similarity:.2f} (p = {kernel.similarity_p:.3f})"
+        )
     if kernel.band is not None:
         octaves = f", {kernel.bandwidth:.1f} octaves" if kernel.bandwidth is not None else ""
         parts.append(f"{kernel.band}{octaves}")
@@ -203,8 +216,8 @@ def _channel(row: ChannelRow) -> dict[str, Any]:
             "above_zero": data.above, "dead": data.dead, "dead_rule": data.rule,
         },
         "patches": [
-            {"image": patch.image, "label": patch.label, "activation": patch.activation, "position": list(patch.position),
-             "exact": [list(side) for side in patch.field]} for patch in row.patches
+            {"image": patch.image, "label": patch.label, "activation": patch.activation,
+             "position": list(patch.position), "exact": [list(side) for side in patch.field]} for patch in row.patches
         ],
         "projections": list(row.projections),
         "maximised": None if best is None else {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,18 +14,21 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.render.filters import FilterRow
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
+from cnnscope.visualize.attribution.batching import fitting
 from cnnscope.visualize.features import FeatureLayer, Maps, check_channel, maps_of, unit_of
 from cnnscope.visualize.layer_filters import choose, is_coloured, layer_filters, weights_of
 from cnnscope.visualize.maximise import STEPS, Maximised, maximise
-from cnnscope.visualize.patches import Answers, Fields, Patch, answers
+from cnnscope.visualize.patches import Answers, Patch, answers
 from cnnscope.visualize.projection import RULES, activations, canonical_up_to, project
+from cnnscope.visualize.rules import Rule
+from cnnscope.visualize.seen import Fields
 
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The weights (input channels, height, width) of the channel's filter in ``layer``, ``largest`` the layer's greatest."""
+    """The weights (input channels, height, width) of the channel's filter; ``largest`` is the layer's greatest."""
 
     layer: str
     weights: Values
@@ -35,7 +39,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class OnImage:
-    """The channel's map (height, width) of one image's ``pixels`` (C, H, W), ``low`` and ``high`` those of the whole layer."""
+    """The channel's map (height, width) of an image's ``pixels`` (C, H, W); ``low`` and ``high`` are the layer's."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -64,8 +68,15 @@ class Channel:
 
 
 def look(
-    network: TrainedNetwork, layer: FeatureLayer, number: int, images: ImageSet | None, limit: int, *,
-    image: tuple[str, NDArray[np.uint8]] | None = None, steps: int = STEPS, seed: int = 0,
+    network: TrainedNetwork,
+    layer: FeatureLayer,
+    number: int,
+    images: ImageSet | None,
+    limit: int,
+    *,
+    image: tuple[str, NDArray[np.uint8]] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
     tick: Callable[[str, int, int | None], None] = lambda what, done, total: None,
 ) -> Channel:
     """Looks at channel ``number`` of a layer; ``tick`` hears what is being done, how far, and of how much.
@@ -82,12 +93,17 @@ def look(
     projections: dict[str, Values] = {}
     notes: tuple[str, ...] = ()
     if images is None:
-        missing.append("no patches, no distribution, and not known whether it is dead: there are no images, name some with `--data`")
+        missing.append(
+            "no patches, no distribution, unknown whether it is dead: there are no images, name some with `--data`"
+        )
     else:
         found = answers(network, layer, number, images, limit, lambda done: tick("running images", done, None))
         projections, notes, reason = _projections(network, layer, number, found.patches)
         missing += reason
-    best = maximise(network, layer, number, steps=steps, seed=seed, tick=lambda done: tick("maximising", done, steps))
+    best = maximise(
+        network, layer, number, steps=steps, seed=seed, patch=found.patches[0] if found is not None else None,
+        tick=lambda done: tick("maximising", done, steps),
+    )  # fmt: skip
     if best.reason is not None:
         missing.append(f"no maximised image: {best.reason}")
     fields = Fields(network.graph, layer)
@@ -131,14 +147,21 @@ def _projections(
     x = network.input(torch.from_numpy(np.stack([patch.pixels for patch in patches])))
     places = [patch.position for patch in patches]
     order = None if layer.vector else layer.order
-    found = {
-        name: project(part, order, x, number, places, rule).float().cpu().numpy() for name, rule in RULES.items()
-    }  # fmt: skip
+
+    def all_of(rule: Rule, size: int) -> Values:
+        parts = (
+            project(part, order, x[i : i + size], number, places[i : i + size], rule) for i in range(0, len(x), size)
+        )
+        return np.concatenate([piece.float().cpu().numpy() for piece in parts])
+
+    found = {name: fitting(len(x), partial(all_of, rule)) for name, rule in RULES.items()}
     kinds = activations(part)
     others = [kind for kind in kinds if kind != "ReLU"]
     notes = []
     if not kinds:
         notes.append("no activation up to this layer: deconvolution and guided backpropagation are the plain gradient")
     elif others:
-        notes.append(f"the rules of deconvolution and guided backpropagation, made for ReLU, act on {', '.join(others)}")
+        notes.append(
+            f"deconvolution and guided backpropagation, made for ReLU, act on {', '.join(others)} here"
+        )
     return found, tuple(notes), []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,6 +47,11 @@ class FeatureLayer:
     order: tuple[int, ...] = (0, 1, 2, 3)
     vector: bool = False
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width), of a vector (channels,)."""
+        return (self.channels,) if self.vector else (self.channels, *self.size)
+
     def maps(self, output: Tensor) -> Tensor:
         """(N, channels, height, width) of what the layer gave."""
         return output[:, :, None, None] if self.vector else output.permute(self.order)
@@ -78,7 +84,7 @@ def _layer(graph: Graph, name: str) -> FeatureLayer:
     value = graph.value(node)
     shape = value.shape
     members = dict(graph.layers())[name]
-    op = ", ".join(f"{member.op.tag} {member.op.label()}".strip() for member in members)
+    op = ", ".join(_words(member.op.tag, member.op.label()) for member in members)
     if len(shape) == 2:
         return FeatureLayer(name, op, shape[1], (1, 1), vector=True)
     field = theoretical(graph).get(node)
@@ -89,6 +95,11 @@ def _layer(graph: Graph, name: str) -> FeatureLayer:
                                hint="name a convolution, or a layer after one")  # fmt: skip
     (channels,) = {1, 2, 3} - set(axes)
     return FeatureLayer(name, op, shape[channels], (shape[axes[0]], shape[axes[1]]), (0, channels, *axes))
+
+
+def _words(tag: str, label: str) -> str:
+    """``conv 5x5 6``; a label that says it all stands alone."""
+    return f"{tag} {label}".strip() if tag not in label else label
 
 
 def check_channel(layer: FeatureLayer, channel: int) -> None:
@@ -153,7 +164,10 @@ class Batch:
 
 
 def batches(
-    network: TrainedNetwork, layers: Sequence[FeatureLayer], images: ImageSet, limit: int,
+    network: TrainedNetwork,
+    layers: Sequence[FeatureLayer],
+    images: ImageSet,
+    limit: int,
     skipped: Callable[[str, str], None] = lambda name, reason: None,
 ) -> Iterator[Batch]:
     """The first ``limit`` images that can be read, in the set's order, with what layers make of them.
@@ -161,26 +175,21 @@ def batches(
     ``skipped`` hears which could not be read, and why. E499 as in `finite`.
     """  # fmt: skip
     run, size, first = runner(network, layers), BATCH, 0
+    readable = _readable(images, limit, skipped)
+    while samples := tuple(islice(readable, BATCH)):
+        pixels = np.stack([network.preprocess.pixels(sample.image) for sample in samples])
+        size, maps = fitting(size, partial(_in_pieces, network, run, pixels))
+        yield Batch(first, samples, pixels, maps)
+        first += len(samples)
 
-    def answer(pixels: NDArray[np.uint8], batch: int) -> dict[str, Maps]:
-        parts = []
-        for part in torch.from_numpy(pixels).split(batch):
-            with torch.inference_mode():
-                parts.append({name: finite(name, maps) for name, maps in run(network.input(part)).items()})
-        nonlocal size
-        size = batch
-        return {layer.name: np.concatenate([part[layer.name] for part in parts]) for layer in layers}
 
-    waiting: list[Sample] = []
-    for sample in _readable(images, limit, skipped):
-        waiting.append(sample)
-        if len(waiting) == BATCH:
-            pixels = np.stack([network.preprocess.pixels(one.image) for one in waiting])
-            yield Batch(first, tuple(waiting), pixels, fitting(size, lambda n, p=pixels: answer(p, n)))  # type: ignore[misc]  # bound now
-            first, waiting = first + BATCH, []
-    if waiting:
-        pixels = np.stack([network.preprocess.pixels(one.image) for one in waiting])
-        yield Batch(first, tuple(waiting), pixels, fitting(size, lambda n: answer(pixels, n)))
+def _in_pieces(network: TrainedNetwork, run: Run, pixels: NDArray[np.uint8], size: int) -> tuple[int, dict[str, Maps]]:
+    """``size``, and the maps of all images, run so many at a time."""
+    parts = []
+    for part in torch.from_numpy(pixels).split(size):
+        with torch.inference_mode():
+            parts.append({name: finite(name, maps) for name, maps in run(network.input(part)).items()})
+    return size, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _readable(images: ImageSet, limit: int, skipped: Callable[[str, str], None]) -> Iterator[Sample]:
@@ -200,7 +209,7 @@ def _readable(images: ImageSet, limit: int, skipped: Callable[[str, str], None])
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """A layer's answer to one image: ``maps`` (channels, height, width), ``still`` how many of them are the same all over."""
+    """A layer's answer to one image, ``maps`` (channels, height, width)."""
 
     layer: FeatureLayer
     maps: Maps
@@ -226,11 +235,18 @@ class LayerMaps:
         return int((np.ptp(self.maps.reshape(len(self.maps), -1), axis=1) == 0).sum())
 
 
-def first_image(data: Path) -> Sample:
+def first_image(images: ImageSet) -> Sample:
     """The first image of a set; E460 where none can be read."""
-    from cnnscope.trained.images import open_images
-
-    for sample in open_images(data):
+    for sample in images:
         if isinstance(sample, Sample):
             return sample
-    raise CnnscopeError.of("E460", f"there are no images in `{data}` that can be read", hint="use PNG or JPEG files")
+    raise CnnscopeError.of(
+        "E460", f"there are no images in `{images.path}` that can be read", hint="use PNG or JPEG files"
+    )
+
+
+def label_of(images: ImageSet, label: int | None) -> str | None:
+    """What the set calls a class, which need not be the network's of that number."""
+    if label is None:
+        return None
+    return images.classes[label] if label < len(images.classes) else str(label)

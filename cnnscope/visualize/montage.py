@@ -98,7 +98,9 @@ def _columns(count: int, aspect: float) -> tuple[int, float]:
     below = _CAPTION if count <= _CAPTIONED else _GAP
     for columns in range(1, count + 1):
         side = min(_TILE, _ACROSS / columns - _GAP)
-        if ceil(count / columns) * (side * aspect + below) <= _TALL and (side < _TILE or columns * (side + _GAP) + side > _ACROSS):
+        if ceil(count / columns) * (side * aspect + below) <= _TALL and (
+            side < _TILE or columns * (side + _GAP) + side > _ACROSS
+        ):
             break
     fuller = min(range(columns, min(columns + 3, count + 1)), key=lambda n: (-count % n, n))
     return fuller, min(_TILE, _ACROSS / fuller - _GAP)
@@ -188,7 +190,9 @@ def _mosaic(axes: Axes, panel: _Panel) -> NDArray[np.float32]:
         top, left = (i // columns) * (tall + below), (i % columns) * (wide + gap)
         mosaic[top : top + tall, left : left + wide] = tile
         if captioned:
-            axes.text(left - 0.5, top + tall - 0.5 + 0.02 * per_inch, str(channel), fontsize=6.5, va="top", color=style.MUTED)
+            axes.text(
+                left - 0.5, top + tall - 0.5 + 0.02 * per_inch, str(channel), fontsize=6.5, va="top", color=style.MUTED
+            )
     return mosaic
 
 

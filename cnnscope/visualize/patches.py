@@ -6,99 +6,31 @@ Source: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Netwo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import floor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.analysis.receptive_field.exact import exact
-from cnnscope.analysis.receptive_field.exact.boxes import Exact
-from cnnscope.analysis.receptive_field.places import find
-from cnnscope.analysis.receptive_field.quasi_affine import Interval
-from cnnscope.analysis.receptive_field.theoretical import Field, theoretical
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
 from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.visualize.dead import RECTIFIERS
 from cnnscope.visualize.features import FeatureLayer, batches, check_channel, choose, unit_of
+from cnnscope.visualize.histogram import Histogram
+from cnnscope.visualize.seen import Fields, Seen
 
 MOST = 9
 """Patches of a channel."""
-REACH = 0.25
-"""How much padding is shown beyond each edge at most, in sides of the image."""
-BINS = 1024
 
 Pixels = NDArray[np.uint8]
-Box = tuple[Interval, Interval]
-"""First and last row, first and last column, in pixels of the input; negative ones are padding."""
-
-
-# -- fields ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a unit sees: ``exact`` are pixels of the image, along local paths where there are any; ``frame`` has the padding
-    it reaches into as well. ``whole`` where it depends on pixels outside ``exact`` through a global reduction."""
-
-    exact: Box
-    frame: Box
-    whole: bool = False
-
-
-class Fields:
-    """The fields of a layer's units. ``known`` is False behind an op that no rule covers: then they are the whole image."""
-
-    def __init__(self, graph: Graph, layer: FeatureLayer) -> None:
-        self._layer = layer
-        (image,) = (value.spatial for value in graph.inputs.values())
-        self.extents: tuple[int, int] = (image[0], image[1])
-        self._theory: Field | None = theoretical(graph).get(find(graph, layer.name))
-        self._exact: Exact | None = None
-        if self._theory is not None:
-            self._exact = exact(graph, [layer.name])
-
-    @property
-    def known(self) -> bool:
-        return self._exact is not None
-
-    @property
-    def via(self) -> tuple[str, ...]:
-        """The reductions through which a unit sees the whole image."""
-        return () if self._theory is None else self._theory.via
-
-    def at(self, position: tuple[int, int]) -> Seen:
-        """What the unit at a row and a column of the layer's map sees."""
-        height, width = self.extents
-        everything = ((0, height - 1), (0, width - 1))
-        if self._exact is None or self._theory is None:
-            return Seen(everything, everything)
-        at = self._layer.position(position)
-        full, local = (self._exact.box(self._layer.name, at, local=only) for only in (False, True))
-        box = local or full
-        if box is None:  # it depends on no pixel at all
-            return Seen(everything, everything)
-        inside: Box = (box[0], box[1])
-        reach = self._theory.box(at) if local is not None else None
-        return Seen(inside, inside if reach is None else self._frame(inside, (reach[0], reach[1])), local not in (None, full))
-
-    def _frame(self, inside: Box, reach: Box) -> Box:
-        sides = []
-        for (low, high), (first, last), extent in zip(inside, reach, self.extents, strict=True):
-            most = floor(REACH * extent)
-            sides.append((min(low, max(first, -most)), max(high, min(last, extent - 1 + most))))
-        return (sides[0], sides[1])
-
-
-# -- images ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One image where a channel answers most: ``position`` is the row and column in the map, ``place`` the image's number in
-    the set, ``pixels`` (C, H, W) all of it."""
+    """One image where a channel answers most: ``position`` is the row and column in the map.
+
+    ``place`` is the image's number in the set, ``pixels`` (C, H, W) all of it.
+    """
 
     sample: str
     label: int | None
@@ -114,33 +46,12 @@ class Patch:
         return (self.pixels if image is None else image)[:, top : bottom + 1, left : right + 1]
 
 
-@dataclass
-class Histogram:
-    """Counts of numbers in `BINS` bins of one width, as many below 0 as above; grows to what it is given, and stays exact."""
-
-    reach: float = 2.0**-30
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-
-    def add(self, values: NDArray[np.float32]) -> None:
-        largest = float(np.abs(values).max(initial=0))
-        while largest >= self.reach:  # two bins become one, in the middle half
-            merged = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.pad(merged, BINS // 4)
-            self.reach *= 2
-        index = np.floor((values.astype(np.float64) / self.reach + 1) * (BINS / 2)).astype(np.int64)
-        self.counts += np.bincount(index.ravel(), minlength=BINS)
-
-    @property
-    def edges(self) -> NDArray[np.float64]:
-        return np.linspace(-self.reach, self.reach, BINS + 1)
-
-
 @dataclass(frozen=True)
 class Answers:
     """A channel over a set of images: its patches, the most first, and the distribution of all its activations.
 
-    ``maxima`` (images,) has the largest activation of each image, ``low`` and ``high`` the extremes of all, ``above`` the
-    share that is more than 0. ``dead`` by ``rule``: its output behind its activation carries nothing on these images.
+    ``maxima`` (images,) has the largest activation of each image, ``low`` and ``high`` the extremes of all, ``above``
+    the share that is more than 0. ``dead`` by ``rule``: behind its activation it carries nothing on these images.
     """
 
     patches: tuple[Patch, ...]
@@ -169,7 +80,11 @@ class _Best:
 
 
 def answers(
-    network: TrainedNetwork, layer: FeatureLayer, channel: int, images: ImageSet, limit: int,
+    network: TrainedNetwork,
+    layer: FeatureLayer,
+    channel: int,
+    images: ImageSet,
+    limit: int,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Answers:
     """Runs up to ``limit`` images and keeps the `MOST` that a channel answers to most, one place an image.
@@ -194,7 +109,13 @@ def answers(
         at = flat.argmax(axis=1)
         maxima.append(flat[np.arange(len(flat)), at])
         found = (
-            _Best(float(maxima[-1][i]), batch.first + i, divmod(int(at[i]), maps.shape[2]), batch.samples[i], batch.pixels[i])
+            _Best(
+                float(maxima[-1][i]),
+                batch.first + i,
+                divmod(int(at[i]), maps.shape[2]),
+                batch.samples[i],
+                batch.pixels[i],
+            )
             for i in range(len(flat))
         )
         best = sorted([*best, *found], key=lambda one: (-one.activation, one.place))[:MOST]
@@ -204,11 +125,21 @@ def answers(
         count, above = count + maps.size, above + int((maps > 0).sum())
         tick(batch.first + len(maps))
     if not maxima:
-        raise CnnscopeError.of("E460", f"there are no images in `{images.path}` that can be read", hint="use PNG or JPEG files")
+        raise CnnscopeError.of(
+            "E460", f"there are no images in `{images.path}` that can be read", hint="use PNG or JPEG files"
+        )
     rectified = activation in RECTIFIERS
     fields = Fields(network.graph, layer)
     patches = tuple(
-        Patch(one.sample.name, one.sample.label, one.place, one.activation, one.position, one.pixels, fields.at(one.position))
+        Patch(
+            one.sample.name,
+            one.sample.label,
+            one.place,
+            one.activation,
+            one.position,
+            one.pixels,
+            fields.at(one.position),
+        )
         for one in best
     )
     return Answers(
@@ -229,7 +160,7 @@ class _Extremes:
 
 
 def _watched(network: TrainedNetwork, layer: FeatureLayer) -> tuple[FeatureLayer, str | None]:
-    """Where to look whether a channel is dead: behind the norm and the activation that belong to the layer, and that activation."""
+    """Where to see whether a channel is dead: behind the layer's norm and activation; and that activation."""
     last = unit_of(network.graph, layer.name).last
     tag = last.op.tag if last.op.category == "activation" else None
     if last.layer not in network.layer_names():

@@ -29,7 +29,9 @@ def up_to(network: fx.GraphModule, layer: str) -> fx.GraphModule:
             break
     graph.output(env[last])
     modules: dict[str, Any] = {
-        str(node.target): tensor_at(network, str(node.target)) for node in graph.nodes if node.op in ("call_module", "get_attr")
+        str(node.target): tensor_at(network, str(node.target))
+        for node in graph.nodes
+        if node.op in ("call_module", "get_attr")
     }
     part = fx.GraphModule(modules, graph).eval()
     part.graph.eliminate_dead_code()  # branches that the layer does not read
@@ -44,13 +46,18 @@ def activations(network: fx.GraphModule) -> tuple[str, ...]:
 
 
 def project(
-    network: fx.GraphModule, order: Sequence[int] | None, x: Tensor, channel: int, places: Sequence[tuple[int, int]], rule: Rule
+    network: fx.GraphModule,
+    order: Sequence[int] | None,
+    x: Tensor,
+    channel: int,
+    places: Sequence[tuple[int, int]],
+    rule: Rule,
 ) -> Tensor:
     """(N, C, H, W) what ``rule`` at every activation makes of the gradient of one unit an image.
 
-    ``network`` is canonical and ends with the layer (`up_to`); ``order`` brings its output to (N, channels, height, width),
-    None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max pools send
-    everything to where the maximum was: the switches of Zeiler & Fergus.
+    ``network`` is canonical and ends with the layer (`up_to`); ``order`` brings its output to (N, channels, height,
+    width), None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max
+    pools send everything to where the maximum was: the switches of Zeiler & Fergus.
     """  # fmt: skip
     ruled = with_rules(network, lambda node, module: rule if role(module) == "activation" else None)
     rows, columns = (torch.tensor(side, device=x.device) for side in zip(*places, strict=True))
