@@ -12,13 +12,11 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.probes import gates, predicted, shards
 from cnnscope.probes.baseline import baseline
 from cnnscope.probes.claims import abandoned
-from cnnscope.probes.comparison import compare, record, regressions, side
 from cnnscope.probes.facts import facts
 from cnnscope.probes.files import write_bytes
-from cnnscope.probes.gates import Gate
 from cnnscope.probes.identity import FILE, settle
-from cnnscope.probes.intervals import Bootstrap
 from cnnscope.probes.job import Job
+from cnnscope.probes.judgement import judged
 from cnnscope.probes.merge import Merged, collect
 from cnnscope.probes.ranks import Ranks
 from cnnscope.probes.report import document
@@ -51,32 +49,20 @@ class Silence:
 
 @dataclass(frozen=True)
 class Asked:
-    """What an audit has to keep: bounds, and how much less agreement than ``before`` it may have."""
+    """What an audit has to keep: bounds, and how much less agreement than an earlier one, ``before``, it may have."""
 
-    gates: tuple[Gate, ...] = ()
-    before: AuditResult | None = None
-    source: str = ""
+    fail_under: tuple[str, ...] = ()
+    before: tuple[str, AuditResult] | None = None
     most: float | None = None
 
     @classmethod
-    def of(cls, expressions: Sequence[str], baseline: Path | None = None, most: float | None = None) -> Asked:
-        """From what was written, ``baseline`` being the folder of an audit. E409, E475, E476 where it makes none."""
+    def of(cls, fail_under: Sequence[str], baseline: Path | None = None, most: float | None = None) -> Asked:
+        """From what was written, ``baseline`` being the folder of an audit. E409, E475, E476 where it cannot be."""
         if most is not None and baseline is None:
             raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
-        before = None if baseline is None else load(baseline)
-        return cls(tuple(gates.parse(text) for text in expressions), before, str(baseline or ""), most)
-
-    def decide(self, result: AuditResult) -> AuditResult:
-        """The result with its gates, and beside the audit before."""
-        boot = Bootstrap(len(result.outcomes))
-        decided = tuple(gates.check(gate, result.outcomes, boot) for gate in self.gates)
-        if self.before is None:
-            return replace(result, gates=decided)
-        comparison = compare(self.before, result)
-        if self.most is not None:
-            decided += regressions(comparison, self.most)
-        against = record(comparison, side(self.before, self.source), side(result, "this audit"))
-        return replace(result, gates=decided, against=against)
+        for expression in fail_under:
+            gates.parse(expression)
+        return cls(tuple(fail_under), None if baseline is None else (str(baseline), load(baseline)), most)
 
 
 def run(
@@ -89,7 +75,7 @@ def run(
     """
     asked, ranks, progress = asked or Asked(), ranks or Ranks(), progress or Silence()
     labelled = job.classes.known and job.images.labelled
-    gates.check_measurable(asked.gates, job.protocol.records, labelled)
+    gates.check_measurable(map(gates.parse, asked.fail_under), job.protocol.records, labelled)
     place = _prepared(folder)
     settle(place, job.identity)
     many = threads(job, ranks)
@@ -98,7 +84,7 @@ def run(
         if not ranks.leads:
             return None
         merged = collect(job, place, progress)
-        result = asked.decide(_concluded(job, merged, progress))
+        result = judged(_concluded(job, merged, progress), asked.fail_under, asked.before, asked.most)
     result.save(folder)
     write_bytes(folder / REPORT, _page(result).encode())
     return result
