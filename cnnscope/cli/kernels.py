@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.errors import CnnscopeError
+from cnnscope.render.numbers import printable
 
 if TYPE_CHECKING:
     from cnnscope.render.sliding import Rows
@@ -92,6 +94,7 @@ def _gallery(
 
     chosen = classic(size, size) if kernel is None else (own(_floats(grid(kernel, "--kernel"))),)
     name, pixels = responses.bundled_digit() if image is None else responses.opened(image)
+    _check_fit(chosen[0].weights.shape, pixels.shape, name)
     made = [responses.respond(one.weights, pixels) for one in chosen]
     height, width = pixels.shape
     report = KernelsReport(responses.rows(chosen, made), name, (height, width), output.quiet)
@@ -107,6 +110,14 @@ def _gallery(
     picture = gallery.draw([chosen[i] for i in shown], [made[i] for i in shown], pixels, title, kind)
     emit_with_arrays(output, path, kind, picture, report, {"kernels": _stacked([k.weights for k in chosen]),
                                                           "responses": _stacked(made)})  # fmt: skip
+
+
+def _check_fit(kernel: Sequence[int], image: Sequence[int], name: str) -> None:
+    """E488 for a kernel that is larger than the image."""
+    if any(k > n for k, n in zip(kernel, image, strict=True)):
+        size, pixels = ("x".join(map(str, shape)) for shape in (kernel, image))
+        raise CnnscopeError.of("E488", f"the kernel is {size}, and {printable(name)} only {pixels}",
+                               hint="give a smaller kernel or a larger image")  # fmt: skip
 
 
 def _floats(rows: Rows) -> Any:

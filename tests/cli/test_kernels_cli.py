@@ -138,6 +138,7 @@ FAILURES = [
     (["--kernel", "1 2 3", "--input", "1 2"], "error[E488]: the kernel has 3 numbers, and the input 2"),
     (["--kernel", "1 1", "--input", "1 2 3", "--pad", "1000000"],
      "error[E489]: 2,000,002 steps over 3 numbers are more than anyone follows"),
+    (["--kernel", " ".join("1" * 40)], "error[E488]: the kernel is 1x40, and a bundled digit (5) only 32x32"),
     (["--input", "1 2"], "error[E409]: `--input` needs a kernel to slide over it"),
     (["--kernel", "1", "--input", "1", "--image", "x.png"], "error[E409]: `--input` and `--image` are two inputs"),
     (["--kernel", "1", "--size", "5"],

