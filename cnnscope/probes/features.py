@@ -19,6 +19,8 @@ from cnnscope.trained.network import TrainedNetwork
 
 INPUT = "input"
 """The layer that is the image itself, in the network's own units: distances in pixel space."""
+SCORES = "scores"
+"""The network's class scores, where what gives them is no layer that can be captured."""
 CELLS = 2
 
 
@@ -31,7 +33,7 @@ def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
     known = set(network.layer_names())
     trunk = [(name, value) for name, value in _trunk(network.graph) if name in known]
     if not trunk:
-        return tuple(network.layer_names())[-most:]
+        return (*network.layer_names()[1 - most :], SCORES)
     extents = [value.spatial or value.shape[1:-1] for _, value in trunk]
     last = len(trunk) - 1
     stages = [i for i in range(last) if extents[i] != extents[i + 1] or i == last - 1] + [last]
@@ -39,7 +41,9 @@ def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
         stages = sorted({*_spread(range(last + 1), most)})
     if len(stages) > most:
         stages = [*_spread(stages[:-2], most - 2), *stages[-2:]]
-    return tuple(trunk[i][0] for i in stages)
+    ends = dict(network.graph.layers())[trunk[last][0]][-1].name in network.graph.outputs
+    names = [trunk[i][0] for i in stages]
+    return tuple(names if ends else [*names[-most + 1 :], SCORES])
 
 
 def pooled(output: Tensor) -> Tensor:
@@ -71,8 +75,9 @@ class Features:
     def distance(self, other: Features) -> Tensor:
         """(N, 1 + L) Euclidean distances, in pixel space and in each layer. N may be a multiple of the other's."""
         n = len(other.pixels)
-        moved = (self.pooled.view(-1, n, self.pooled.shape[1]) - other.pooled).square_()
-        pixels = torch.linalg.vector_norm(self.pixels.view(-1, n, self.pixels.shape[1]) - other.pixels, dim=2)
+        k = len(self.pixels) // n
+        moved = (self.pooled.view(k, n, self.pooled.shape[1]) - other.pooled).square_()
+        pixels = torch.linalg.vector_norm(self.pixels.view(k, n, self.pixels.shape[1]) - other.pixels, dim=2)
         return torch.cat([pixels[..., None], (moved @ _membership(self.widths, moved.device)).sqrt_()], 2).flatten(0, 1)
 
 

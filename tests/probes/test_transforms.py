@@ -42,7 +42,7 @@ def by_scipy(image: np.ndarray, t: Transform, size: tuple[int, int]) -> np.ndarr
     forward = t.zoom * forward @ np.diag([-1.0 if t.flip == "vertical" else 1, -1.0 if t.flip == "horizontal" else 1])
     back = np.linalg.inv(forward)
     middle, target = (np.array(image.shape) - 1) / 2, (np.array(size) - 1) / 2
-    offset = middle - back @ (target + [t.dy, t.dx])
+    offset = middle - back @ (target + np.array([t.dy, t.dx]))
     return ndimage.affine_transform(image, back, offset, size, order=1, mode="grid-constant")
 
 
