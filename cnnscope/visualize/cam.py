@@ -83,7 +83,8 @@ def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
         return named[layer]
     if inside:
         return inside[-1]
-    hint = did_you_mean(layer, named, most=3) or f"the layers are {', '.join(list(named)[:8])}, ..."
+    shown = ", ".join(list(named)[:8]) + (", ..." if len(named) > 8 else "")
+    hint = did_you_mean(layer, named, most=3) or f"the layers are {shown}"
     raise CnnscopeError.of("E205", f"no layer is called `{layer}`", hint=hint)
 
 

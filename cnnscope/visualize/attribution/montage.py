@@ -129,7 +129,7 @@ def _draw(
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_linewidth(0.6)
-    figure.text(left, bottom + height + 0.42 / tall, style.shortened(tile.title, 30), fontsize=9.5, fontweight="bold",
+    figure.text(left, bottom + height + 0.42 / tall, style.shortened(tile.title, 27), fontsize=9.5, fontweight="bold",
                 va="center")  # fmt: skip
     for i, line in enumerate(tile.lines[:2]):
         figure.text(left, bottom + height + (0.25 - 0.15 * i) / tall, style.shortened(line, 42), fontsize=7,

@@ -12,9 +12,9 @@ from torch import Tensor
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.visualize.attribution.contract import Attribution, Method
+from cnnscope.visualize.attribution.montage import Tile
 from cnnscope.visualize.attribution.registry import find
 from cnnscope.visualize.attribution.run import attribute, check_image, check_target
-from cnnscope.visualize.attribution.montage import Tile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,9 +109,13 @@ def rows(session: Session) -> list[list[Tile]]:
 
 def _row(session: Session, network: TrainedNetwork, several: bool) -> list[Tile]:
     answers = [one for one in session.explained if one.network is network]
-    target = f"target {network.label(session.target)}, p = {answers[0].probability:.3f}"
+    target = f"target {network.label(session.target)}, p = {_chance(answers[0].probability)}"
     head = Tile(session.image, network.weights if several else "image", (target,))
     return [head, *(_tile(session, one, target) for one in answers)]
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def _tile(session: Session, one: Explained, target: str) -> Tile:
