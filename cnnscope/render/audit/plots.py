@@ -65,7 +65,8 @@ def curves(sheet: drawing.Sheet, probe: Json, baseline: Sequence[Json], label: s
         axes.set_xticks(ticks, [f"{m:g}" for m in ticks])
         axes.minorticks_off()
         axes.set_xlabel({"px": "shift in pixels", "x": "scale factor", "deg": "degrees"}.get(probe["unit"], ""))
-        figure.legend(loc="outside upper left", ncols=4, handlelength=1.6, columnspacing=1.2)
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside upper left", ncols=4, handlelength=1.6, columnspacing=1.2)
         return sheet.svg(figure, label)
 
 
