@@ -15,9 +15,9 @@ from cnnscope.cli.page import announced
 
 if TYPE_CHECKING:
     from cnnscope.trained.network import TrainedNetwork
-    from cnnscope.visualize.atlas import Panel
     from cnnscope.visualize.dead import Life
     from cnnscope.visualize.layer_filters import Chosen
+    from cnnscope.visualize.mosaic import Panel
 
 PICTURES = ("png", "svg", "pdf")
 _FILTERS = "Filters"
@@ -64,8 +64,8 @@ def _answer(
     kind: str | None, path: Path | None, output: Output,
 ) -> None:  # fmt: skip
     from cnnscope.render.filters import FiltersReport
-    from cnnscope.visualize.atlas import Panel
     from cnnscope.visualize.layer_filters import choose, is_coloured, layer_filters, weights_of
+    from cnnscope.visualize.mosaic import Panel
 
     chosen = choose(network.graph, names)
     state = network.module.state_dict()

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.render.filters import FilterRow, LayerFilters
-from cnnscope.visualize.atlas import Panel, draw, tiles_of
+from cnnscope.visualize.atlas import draw
+from cnnscope.visualize.mosaic import Panel, tiles_of
 
 SHAPES = [(1, 1, 5, 5), (6, 1, 5, 5), (64, 3, 7, 7), (256, 1, 3, 3), (400, 1, 3, 3), (16, 6, 5, 5), (128, 64, 3, 3),
           (40, 300, 3, 3), (16, 32, 1, 1), (300, 500, 1, 1), (128, 1, 1, 80), (8, 2, 1, 3), (3, 4, 16, 16)]  # fmt: skip

@@ -1,0 +1,153 @@
+"""All filters of a layer as one array of pixels: tiles in a grid, rows of channels, or a matrix.
+
+Values run from 0 to 1 with 0.5 where a weight is 0, on one scale for the layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnscope.render.filters import FilterRow, LayerFilters
+
+Weights = NDArray[np.floating[Any]]
+Mosaic = NDArray[np.float32]
+
+ACROSS, TALL = 7.7, 7.3
+"""Inches a mosaic has at most across, and about how many down."""
+LABEL = 0.34
+"""Inches left of a row of channels, for the filter's number."""
+CAPTIONED, NUMBERED = 64, 320
+"""Filters up to which a tile has its number and its nearest kernel below it, and up to which its number alone."""
+_MOST = 2048
+_LARGEST_TILE, _GAP = 0.98, 0.07
+_SMALL_TILES = (0.42, 0.32, 0.25, 0.2, 0.16, 0.13, 0.114)
+"""Sides a tile of one channel may have; the largest at which all filters fit is taken."""
+_PIXELS = 24
+"""Of the mosaic, a tile's side at least, so that gaps can be thin."""
+_POINTS = 256
+"""Rows and columns a matrix of 1x1 kernels has at most."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A layer to draw: ``weights`` (filters, channels, height, width) in the order of their numbers.
+
+    ``coloured`` where the three channels are red, green and blue.
+    """
+
+    layer: LayerFilters
+    weights: Weights
+    coloured: bool
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A mosaic of values from 0 to 1, NaN between tiles, and its (height, width) in inches.
+
+    ``places`` has each filter's left, top, right and bottom edge in the mosaic.
+    """
+
+    mosaic: Mosaic
+    inches: tuple[float, float]
+    places: NDArray[np.int64]
+    rows: tuple[FilterRow, ...]
+    by_channel: bool
+    left_out: str
+
+
+def tiles_of(panel: Panel) -> Tiles:
+    """All filters of a single channel or of three colours in a grid, others a row each with a tile for each channel."""
+    channels, height, width = panel.weights.shape[1:]
+    level = (panel.weights / (2 * (panel.layer.largest or 1.0)) + 0.5).astype(np.float32)
+    if panel.coloured:
+        return _grid(panel.layer.rows, level.transpose(0, 2, 3, 1))
+    if channels == 1:
+        return _grid(panel.layer.rows, level[:, 0])
+    return (_matrix if height * width == 1 else _by_channel)(panel.layer.rows, level)
+
+
+def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
+    shown = rows[:_MOST]
+    below = 0.3 if len(shown) <= CAPTIONED else 0.17 if len(shown) <= NUMBERED else _GAP
+    columns, side = _columns(len(shown), level.shape[1] / level.shape[2], below)
+    tiles = _enlarged(level[[row.index for row in shown]])
+    tall, wide = tiles.shape[1:3]
+    scale = wide / side
+    gap, caption = max(1, round(_GAP * scale)), max(1, round(below * scale))
+    lines = ceil(len(shown) / columns)
+    mosaic = np.full((lines * (tall + caption), columns * (wide + gap) - gap, *level.shape[3:]), np.nan, np.float32)
+    places = np.empty((len(shown), 4), np.int64)
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * (tall + caption), (i % columns) * (wide + gap)
+        mosaic[top : top + tall, left : left + wide] = tile
+        places[i] = left, top, left + wide, top + tall
+    inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
+    return Tiles(mosaic, inches, places, shown, False, _left_out(len(shown), len(rows), "filters"))
+
+
+def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
+    """How many tiles stand side by side and how wide each is: as large as fits, the last line fairly full."""
+    for columns in range(1, count + 1):
+        side = min(_LARGEST_TILE, ACROSS / columns - _GAP)
+        if ceil(count / columns) * (side * aspect + below) <= TALL and columns * (side + _GAP) >= min(count, 6) * 0.7:
+            fuller = min(range(columns, min(columns + 3, count + 1)), key=lambda n: (-count % n, n))
+            return fuller, min(_LARGEST_TILE, ACROSS / fuller - _GAP)
+        if side < 0.15:
+            break
+    return columns, side
+
+
+def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
+    """A row of channels for each filter, in as many blocks side by side as there is room for."""
+    channels, height, width = level.shape[1:]
+    for side in _SMALL_TILES:
+        used = min(channels, int((ACROSS - LABEL) / side))
+        blocks = max(1, int(ACROSS / (used * side + LABEL)))
+        lines = min(ceil(len(rows) / blocks), int(TALL / (side * height / width)) or 1)
+        if used == channels and blocks * lines >= len(rows):
+            break
+    shown = rows[: blocks * lines]
+    tiles = _enlarged(level[[row.index for row in shown], :used].reshape(-1, height, width))
+    gap = 1 if side > _SMALL_TILES[3] else 2
+    scale = (tiles.shape[2] + gap) / side
+    framed = np.pad(tiles, ((0, 0), (0, gap), (0, gap)), constant_values=np.nan)
+    tall, wide = framed.shape[1], framed.shape[2] * used
+    strips = framed.reshape(len(shown), used, tall, framed.shape[2]).swapaxes(1, 2).reshape(len(shown), tall, wide)
+    label = round(LABEL * scale)
+    blocks = ceil(len(shown) / lines)
+    mosaic = np.full((min(lines, len(shown)) * tall, blocks * (wide + label)), np.nan, np.float32)
+    places = np.empty((len(shown), 4), np.int64)
+    for i, strip in enumerate(strips):
+        top, left = (i % lines) * tall, (i // lines) * (wide + label) + label
+        mosaic[top : top + tall, left : left + wide] = strip
+        places[i] = left, top, left + wide, top + tall
+    parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, channels, "input channels")
+    inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
+    return Tiles(mosaic, inches, places, shown, True, ", ".join(part for part in parts if part))
+
+
+def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
+    """1x1 kernels: a line for each filter, a cell for each channel."""
+    shown, used = rows[:_POINTS], min(level.shape[1], _POINTS)
+    mosaic = level[[row.index for row in shown], :used, 0, 0]
+    cell = min(0.16, (ACROSS - LABEL) / used, TALL / len(shown))
+    tops = np.arange(len(shown))
+    places = np.stack([np.zeros_like(tops), tops, np.full_like(tops, used), tops + 1], axis=1)
+    parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, level.shape[1], "input channels")
+    left_out = ", ".join(part for part in parts if part)
+    return Tiles(mosaic, (len(shown) * cell, used * cell), places, shown, True, left_out)
+
+
+def _enlarged(tiles: Mosaic) -> Mosaic:
+    """(n, height, width) tiles with every weight a square of the same number of pixels."""
+    factor = ceil(_PIXELS / max(tiles.shape[1:3]))
+    return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _left_out(shown: int, count: int, what: str) -> str:
+    return f"{shown} of {count} {what} shown" if shown < count else ""
