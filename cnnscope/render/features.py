@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnscope.ir import Graph
@@ -103,7 +103,7 @@ class ChannelRow:
             lines.append(f"maximised from {self.maximised.start:.5g} to {self.maximised.activation:.5g} in "
                          f"{self.maximised.steps} steps{best}")  # fmt: skip
         if self.via:
-            lines.append(f"sees the whole image as well, through {', '.join(self.via)}")
+            lines.append(f"depends on the whole image, through {', '.join(self.via)}")
         return [*lines, *self.notes, *self.missing]
 
 
@@ -143,35 +143,28 @@ class FeaturesReport(Result):
     def table(self) -> Table:
         title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)})"
         weights = f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"
-        if self.channel is None:
-            columns = (Column("layer"), Column("op"), Column("output", True), Column("min", True), Column("max", True),
-                       Column("unvarying", True))  # fmt: skip
-            lines = tuple(
-                Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
-                      ABSENT if row.still is None else str(row.still))) for row in self.layers
-            )  # fmt: skip
-            notes = [weights, "unvarying: maps that are the same all over this image"]
-            return Table(
-                f"{title} on {numbers.printable(str(self.image))}",
-                columns,
-                lines,
-                notes=() if self.bare else tuple(notes),
-            )
-        channel = self.channel
-        columns = (
-            Column("image"),
-            Column("label"),
-            Column("activation", True),
-            Column("position", True),
-            Column("sees"),
-        )
+        found = self._layers(title) if self.channel is None else _patches(self.channel, title)
+        return replace(found, notes=() if self.bare else (weights, *found.notes))
+
+    def _layers(self, title: str) -> Table:
+        columns = (Column("layer"), Column("op"), Column("output", True), Column("min", True), Column("max", True),
+                   Column("unvarying", True))  # fmt: skip
         lines = tuple(
-            Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
-                  _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
+            Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
+                  ABSENT if row.still is None else str(row.still))) for row in self.layers
         )  # fmt: skip
-        notes = [weights, *_kernel_words(channel), *channel.remarks()]
-        return Table(f"{title}, channel {channel.number} of {channel.layer} ({channel.op})", columns, lines,
-                     notes=() if self.bare else tuple(notes))  # fmt: skip
+        notes = ("unvarying: maps that are the same all over this image",)
+        return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=notes)
+
+
+def _patches(channel: ChannelRow, title: str) -> Table:
+    columns = (Column("image"), Column("label"), Column("activation", True), Column("position", True), Column("sees"))
+    lines = tuple(
+        Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
+              _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
+    )  # fmt: skip
+    notes = tuple(_kernel_words(channel) + channel.remarks())
+    return Table(f"{title}, channel {channel.number} of {channel.layer} ({channel.op})", columns, lines, notes=notes)
 
 
 def kernel_words(kernel: FilterRow) -> str:

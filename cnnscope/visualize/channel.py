@@ -81,7 +81,7 @@ def look(
 ) -> Channel:
     """Looks at channel ``number`` of a layer; ``tick`` hears what is being done, how far, and of how much.
 
-    `CnnscopeError`: E203 no such channel, E460, E461 images that cannot be read, E499 activations that are not finite.
+    `CnnscopeError`: E203 no such channel, E460, E461 images that cannot be read, E465 activations that are not finite.
     """  # fmt: skip
     check_channel(layer, number)
     missing: list[str] = []

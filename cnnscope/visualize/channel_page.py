@@ -150,6 +150,8 @@ def _distribution(found: Answers, spot: Spot) -> None:
     decades = [10.0**-i for i in range(0, 1 - lowest, max(1, -lowest // 4))]
     axes.set_yticks(decades, [f"{100 * share:g} %" for share in decades])
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    first, last = edges[starts[0]], edges[used[-1] + 1]
+    axes.set_xlim(first - 0.03 * (last - first), last + 0.03 * (last - first))
     axes.axvline(0, color=style.FRAME, linewidth=0.8, zorder=0)
     marks = [patch.activation for patch in found.patches]
     axes.plot(marks, [0.03] * len(marks), "|", color=style.MARK, markersize=9, clip_on=False,

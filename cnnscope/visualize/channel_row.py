@@ -33,8 +33,9 @@ def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelRo
             best.activation,
         )  # fmt: skip
     return ChannelRow(
-        layer.name, layer.op, found.number, kernel and kernel.layer, kernel and kernel.figures, data, patches,
-        tuple(found.projections), maximised, found.via, found.notes, found.missing,
+        layer.name, layer.op, found.number, None if kernel is None else kernel.layer,
+        None if kernel is None else kernel.figures, data, patches, tuple(found.projections), maximised,
+        found.via, found.notes, found.missing,
     )  # fmt: skip
 
 

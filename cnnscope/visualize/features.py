@@ -64,7 +64,7 @@ class FeatureLayer:
 def choose(network: TrainedNetwork, names: Sequence[str] = ()) -> tuple[FeatureLayer, ...]:
     """The layers of these names, each once; of none named, the first convolutions with their activations.
 
-    `CnnscopeError`: E205 for an unknown layer, E498 for one that gives neither maps nor a vector.
+    `CnnscopeError`: E205 for an unknown layer, E464 for one that gives neither maps nor a vector.
     """
     graph = network.graph
     if not names:
@@ -72,7 +72,7 @@ def choose(network: TrainedNetwork, names: Sequence[str] = ()) -> tuple[FeatureL
         rows = list(dict.fromkeys(unit.last.layer for unit in units if len(unit.last.output.spatial) == 2))
         names = [row for row in rows if row in network.layer_names()][:DEFAULT_LAYERS]
         if not names:
-            raise CnnscopeError.of("E498", f"`{graph.name}` has no convolution with feature maps",
+            raise CnnscopeError.of("E464", f"`{graph.name}` has no convolution with feature maps",
                                    hint="name a layer: `--layer NAME`")  # fmt: skip
     for name in names:
         network.check_layer(name)
@@ -91,7 +91,7 @@ def _layer(graph: Graph, name: str) -> FeatureLayer:
     axes = field.axes if field is not None else (2, 3) if value.kind == "map" else ()
     if len(shape) != 4 or len(axes) != 2 or value.batch_axis != 0:
         what = "x".join(map(str, value.features))
-        raise CnnscopeError.of("E498", f"`{name}` gives {what} numbers, neither feature maps nor a vector",
+        raise CnnscopeError.of("E464", f"`{name}` gives {what} numbers, neither feature maps nor a vector",
                                hint="name a convolution, or a layer after one")  # fmt: skip
     (channels,) = {1, 2, 3} - set(axes)
     return FeatureLayer(name, op, shape[channels], (shape[axes[0]], shape[axes[1]]), (0, channels, *axes))
@@ -137,18 +137,18 @@ def runner(network: TrainedNetwork, layers: Sequence[FeatureLayer]) -> Run:
 
 
 def maps_of(network: TrainedNetwork, layers: Sequence[FeatureLayer], pixels: NDArray[np.uint8]) -> dict[str, Maps]:
-    """(channels, height, width) of each layer for one image's (C, H, W) pixels. E499 where they are not finite."""
+    """(channels, height, width) of each layer for one image's (C, H, W) pixels. E465 where they are not finite."""
     with torch.inference_mode():
         found = runner(network, layers)(network.input(torch.from_numpy(pixels[None].copy())))
     return {name: finite(name, maps)[0] for name, maps in found.items()}
 
 
 def finite(name: str, maps: Tensor) -> Maps:
-    """As float32 numbers; E499 where they are not finite."""
+    """As float32 numbers; E465 where they are not finite."""
     values: Maps = maps.detach().float().cpu().numpy()
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise CnnscopeError.of("E499", f"{count:,} of {values.size:,} activations of `{name}` are not finite",
+        raise CnnscopeError.of("E465", f"{count:,} of {values.size:,} activations of `{name}` are not finite",
                                hint="check the weights and preprocessing, or use `--dtype float32`")  # fmt: skip
     return values
 
@@ -172,7 +172,7 @@ def batches(
 ) -> Iterator[Batch]:
     """The first ``limit`` images that can be read, in the set's order, with what layers make of them.
 
-    ``skipped`` hears which could not be read, and why. E499 as in `finite`.
+    ``skipped`` hears which could not be read, and why. E465 as in `finite`.
     """  # fmt: skip
     run, size, first = runner(network, layers), BATCH, 0
     readable = _readable(images, limit, skipped)
@@ -186,7 +186,7 @@ def batches(
 def _in_pieces(network: TrainedNetwork, run: Run, pixels: NDArray[np.uint8], size: int) -> tuple[int, dict[str, Maps]]:
     """``size``, and the maps of all images, run so many at a time."""
     parts = []
-    for part in torch.from_numpy(pixels).split(size):
+    for part in torch.split(torch.from_numpy(pixels), size):
         with torch.inference_mode():
             parts.append({name: finite(name, maps) for name, maps in run(network.input(part)).items()})
     return size, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -12,7 +12,7 @@ BINS = 1024
 
 @dataclass
 class Histogram:
-    """Counts of numbers in `BINS` bins of one width, half of them below 0; it grows with what it is given, and is exact."""
+    """Counts of numbers in `BINS` bins of one width, half of them below 0; it grows with what it is given."""
 
     reach: float = 2.0**-30
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))

@@ -78,7 +78,7 @@ def maximise(
 
     A unit behind a ReLU may have no gradient on noise: then it is the unit at the place of ``patch``, from that image.
     ``jitter`` in pixels is by default an eighth of what the unit sees. ``tick`` hears how many steps are done.
-    `CnnscopeError`: E203 no such channel, E499 activations that are not finite.
+    `CnnscopeError`: E203 no such channel, E465 activations that are not finite.
     """  # fmt: skip
     check_channel(layer, channel)
     fields, run = Fields(network.graph, layer), runner(network, (layer,))

@@ -90,7 +90,7 @@ def answers(
     """Runs up to ``limit`` images and keeps the `MOST` that a channel answers to most, one place an image.
 
     Of equal activations the earlier image wins, in it the earlier row, then column. ``tick`` hears how many ran.
-    `CnnscopeError`: E203 no such channel, E460 no images, E461 unreadable ones, E499 activations that are not finite.
+    `CnnscopeError`: E203 no such channel, E460 no images, E461 unreadable ones, E465 activations that are not finite.
     """  # fmt: skip
     check_channel(layer, channel)
     watched, activation = _watched(network, layer)
