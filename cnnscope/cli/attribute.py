@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,7 @@ def attribute(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(metavar="N|NAME", rich_help_panel=_ATTRIBUTION, help="The class; else what the network says it is."),
+        typer.Option(metavar="N|NAME", rich_help_panel=_ATTRIBUTION, help="The class; else the network's answer."),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -86,11 +87,9 @@ def attribute(
     kind = "png" if path is None else picture_kind(path, form, PICTURES)
     output = Output.of(form, None if kind else path, color, quiet)
     methods, named = _methods(method or ())
-    networks = [
-        t.open_trained(source, t.Opening(input or (), set or (), one, device, dtype, seed, preprocess or (), labels, data),
-                       quiet or i > 0)
-        for i, one in enumerate(weights or [None])
-    ]  # fmt: skip
+    opening = t.Opening(input or (), set or (), None, device, dtype, seed, preprocess or (), labels, data)
+    checkpoints = [replace(opening, weights=one) for one in weights] if weights else [opening]
+    networks = [t.open_trained(source, one, quiet or i > 0) for i, one in enumerate(checkpoints)]
     picture, name = _picture(networks[0], image)
     wanted = None if target is None else _target(networks[0], target)
     from cnnscope.visualize.attribution.session import explain
@@ -165,8 +164,8 @@ def _write(session: Session, report: AttributionReport, place: Path, kind: str) 
     """The arrays (C, H, W), the manifest, and last the picture: where it is, all else is."""
     import numpy as np
 
-    from cnnscope.visualize.attribution.session import rows
     from cnnscope.visualize.attribution.montage import montage
+    from cnnscope.visualize.attribution.session import rows
 
     content = montage(rows(session), f"{report.name}: {report.image}", kind)
     for tile, one in zip(report.tiles, session.explained, strict=True):

@@ -52,10 +52,11 @@ def layer_map(question: Question, weighting: Weighting) -> LayerMap:
 
 
 def last_map(network: fx.GraphModule, shapes: dict[fx.Node, torch.Size]) -> fx.Node:
-    """The last value that is a map of more than one pixel and no pool's: the last convolution's after norm and activation.
+    """The last value that is a map of more than one pixel and no pool's.
 
-    E480 where there is none.
+    That is the last convolution's after its norm, activation and shortcut. E480 where there is none.
     """
+    node: fx.Node
     for node in reversed(network.graph.nodes):
         shape = shapes.get(node, ())
         if len(shape) != 4 or min(shape[2:]) < 2 or node.op == "placeholder" or _repeats(network, node):
@@ -75,7 +76,7 @@ def _repeats(network: fx.GraphModule, node: fx.Node) -> bool:
 
 def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
     """The call that gives a layer its output, for a group of layers the last one in it; E205 if there is none."""
-    calls = {layer_of(node): node for node in network.graph.nodes if _is_named(network, node)}
+    calls: dict[str, fx.Node] = {layer_of(node): node for node in network.graph.nodes if _is_named(network, node)}
     rows = network.meta.get("rows", {})
     named = {row: calls[last] for row, last in rows.items() if last in calls} | calls
     inside = [node for name, node in calls.items() if name.startswith(f"{layer}.")]

@@ -34,8 +34,8 @@ class Clone(nn.Module):
 def canonicalize(module: nn.Module) -> fx.GraphModule:
     """``module``, which takes one tensor, as a graph of calls.
 
-    ``node.meta["layer"]`` is each call's name in the original, ``meta["rows"]`` of the whole has the call that stands for
-    a layer of several ops.
+    ``node.meta["layer"]`` is each call's name in the original, ``meta["rows"]`` of the whole has the call that stands
+    for a layer of several ops.
 
     A `cnnscope.nn.build.Network` gives its own graph; torch.fx traces any other. `CnnscopeError` E480 where it cannot.
     """
@@ -121,7 +121,7 @@ class _Tracer(fx.Tracer):
 def _from_trace(module: nn.Module) -> fx.GraphModule:
     try:
         traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Tracer().trace(module))
-    except Exception as error:  # noqa: BLE001  # tracing runs the network's own Python, which may raise anything
+    except Exception as error:  # tracing runs the network's own Python, which may raise anything
         raise _impossible(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     building, env, calls = _Building(), dict[fx.Node, Any](), dict[str, int]()
     for node in traced.graph.nodes:
@@ -130,7 +130,7 @@ def _from_trace(module: nn.Module) -> fx.GraphModule:
         if node.op == "call_module":
             count = calls[node.target] = calls.get(node.target, 0) + 1
             layer = node.target if count == 1 else f"{node.target}#{count}"
-            args, kwargs = (fx.node.map_arg(given, env.__getitem__) for given in (node.args, node.kwargs))
+            args, kwargs = _given(node, env.__getitem__)
             env[node] = building.call(traced.get_submodule(node.target), args, layer, kwargs)
             continue
         made = _functional(traced, node, env)
@@ -145,6 +145,11 @@ def _from_trace(module: nn.Module) -> fx.GraphModule:
     raise AssertionError("a traced graph ends with its output")
 
 
+def _given(node: fx.Node, value: Callable[[fx.Node], Any]) -> tuple[Any, Any]:
+    """The arguments of a call, values for nodes, by position and by name."""
+    return fx.node.map_arg(node.args, value), fx.node.map_arg(node.kwargs, value)
+
+
 def _functional(
     traced: fx.GraphModule, node: fx.Node, env: Mapping[fx.Node, Any]
 ) -> tuple[nn.Module, tuple[fx.Node, ...]] | None:
@@ -156,7 +161,7 @@ def _functional(
     def value(argument: fx.Node) -> Any:
         return tensor_at(traced, str(argument.target)) if argument.op == "get_attr" else env[argument]
 
-    args, kwargs = (fx.node.map_arg(given, value) for given in (node.args, node.kwargs))
+    args, kwargs = _given(node, value)
     made = form(*args, **kwargs)
     return None if made is None else (made[0].eval(), made[1])
 

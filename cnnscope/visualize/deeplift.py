@@ -28,8 +28,8 @@ from cnnscope.visualize.roles import role
 from cnnscope.visualize.rules import Rule, Tensors, gradient, with_rules
 
 POINTS, MOST_POINTS = 24, 384
-"""Places on the line between two inputs, as Gauss and Legendre have them: n are exact for polynomials up to degree 2n - 1.
-They are doubled while what they give does not add up to the difference of the outputs: a norm of a flat map bends sharply."""
+"""Places on the line between two inputs, as Gauss and Legendre have them: n are exact up to degree 2n - 1. They are
+doubled while what they give does not add up to the difference of the outputs: a norm of a flat map bends sharply."""
 
 
 def multipliers(network: fx.GraphModule, x: Tensor, baseline: Tensor, target: int) -> Tensor:

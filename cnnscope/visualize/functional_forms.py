@@ -83,7 +83,8 @@ def _gelu(input: fx.Node, approximate: str = "none") -> Made:
 
 
 _TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
-    (_activation(nn.ReLU), (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", ATEN.relu.default, ATEN.relu_.default)),
+    (_activation(nn.ReLU), (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", ATEN.relu.default,
+                            ATEN.relu_.default)),
     (_activation(nn.ReLU6), (F.relu6, ATEN.relu6.default)),
     (_activation(nn.SiLU), (F.silu, ATEN.silu.default, ATEN.silu_.default)),
     (_activation(nn.Mish), (F.mish, ATEN.mish.default)),

@@ -1,7 +1,7 @@
 """Gradients that activations pass only in part: guided backpropagation and deconvolution.
 
-Both are defined for ReLU. Here they act on every activation of the network, ReLU6, SiLU and GELU among them, so that on a
-network of those they are not the plain gradient under another name; which they are is said.
+Both are defined for ReLU. Here they act on every activation of the network, ReLU6, SiLU and GELU among them, so that
+on a network of those they are not the plain gradient under another name; which they are is said.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Layer-wise relevance propagation (Bach et al. 2015) with a composite of rules (Montavon et al. 2019; Kohlbrenner et al.
-2020, "epsilon plus"), for networks with normalisation and residual connections.
+"""Layer-wise relevance propagation (Bach et al. 2015) with a composite of rules, for networks with normalisation and
+residual connections (Montavon et al. 2019; "epsilon plus" of Kohlbrenner et al. 2020).
 
 Relevance starts as the score of one class. Every module hands what its outputs have to its inputs in proportion to
 their contributions c_ij, an input's part in an output:
 
 - convolutions, sums of branches, averages: the contributions that have the sign of the output share it,
-  R_i = sum over j of c_ij / (sum over i of c_ij) * R_j with the others left out. Where outputs are positive, as with ReLU,
-  that is the z+ rule (Bach et al. 2015, eq. 60 with alpha 1); in general it is the gamma rule for signed outputs with
-  infinite gamma (Andeol et al. 2021). Biases get nothing, so relevance is conserved; and a residual sum cannot blow up
-  where its branches cancel, as it does under the epsilon rule.
+  R_i = sum over j of c_ij / (sum over i of c_ij) * R_j with the others left out. Where outputs are positive, as with
+  ReLU, that is the z+ rule (Bach et al. 2015, eq. 60 with alpha 1); in general it is the gamma rule for signed outputs
+  with infinite gamma (Andeol et al. 2021). Biases get nothing, so relevance is conserved; and a residual sum cannot
+  blow up where its branches cancel, as it does under the epsilon rule.
 - linear layers: epsilon, R_i = sum over j of c_ij / (z_j + EPSILON * sign(z_j)) * R_j (eq. 58); biases keep their part.
 - batch norm after a convolution counts as part of it: contributions have the sign of its output. Otherwise, and for
   activations, relevance passes as it is (one input, one output).
@@ -36,14 +36,15 @@ EPSILON = 1e-6
 
 
 def relevance(network: fx.GraphModule, x: Tensor, target: int) -> Tensor:
-    """(N, C, H, W) relevance for images ``x`` of a canonical network's class ``target``; E480 for modules without a rule."""
+    """(N, C, H, W) relevance of images ``x`` for class ``target`` of a canonical network; E480 without a rule."""
     for node in function_calls(network):
         if not is_move(node):
             raise _refused(getattr(node.target, "__name__", str(node.target)), layer_of(node))
     ruled = with_rules(network, lambda node, module: _rule_for(network, node, module))
     with torch.no_grad():
         score = network(x).flatten(1)[:, target]
-    return score_gradient(ruled, x, target) * score.view(-1, 1, 1, 1)
+        result: Tensor = score_gradient(ruled, x, target) * score.view(-1, 1, 1, 1)
+    return result
 
 
 def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> Rule | None:

@@ -57,13 +57,15 @@ MOVES = frozenset({
     torch.flatten, torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, torch.reshape, torch.chunk,
     torch.split, torch.squeeze, torch.unsqueeze, torch.roll, torch.flip, torch.select, torch.narrow, operator.getitem,
     operator.floordiv, getattr, F.pad, F.dropout, F.pixel_shuffle,
-    "view", "reshape", "flatten", "permute", "transpose", "contiguous", "size", "chunk", "split", "squeeze", "unsqueeze",
-    "clone", "to", "float", "type_as", "unflatten", "dim", "roll",
+    "view", "reshape", "flatten", "permute", "transpose", "contiguous", "size", "chunk", "split", "squeeze",
+    "unsqueeze", "clone", "to", "float", "type_as", "unflatten", "dim", "roll",
 })  # fmt: skip
 """Functions and methods that move values, or work out sizes."""
 LINEAR = MOVES | {torch.sum, torch.sub, operator.sub, operator.neg, F.interpolate, F.conv2d, F.linear, "sum", "expand",
                   "expand_as", "repeat", "sub"}  # fmt: skip
-MIXED_FUNCTIONS = frozenset({operator.add, operator.mul, operator.truediv, torch.add, torch.mul, torch.div, "add", "mul", "div"})
+MIXED_FUNCTIONS = frozenset({
+    operator.add, operator.mul, operator.truediv, torch.add, torch.mul, torch.div, "add", "mul", "div",
+})  # fmt: skip
 """Linear where only one of the factors depends on the image."""
 
 

@@ -2,8 +2,8 @@
 
 A *rule* says for one module what reaches its inputs: ``rule(module, inputs, incoming) -> one tensor an input``. The
 forward pass stays what it is. Gradients, DeepLift's multipliers and LRP's relevance all travel this way, so a method is
-a choice of a rule for each module (`with_rules`); modules without one pass gradients on as torch does. Unlike hooks, rules
-do not depend on the order in which torch calls them, and leave nothing behind.
+a choice of a rule for each module (`with_rules`); modules without one pass gradients on as torch does. Unlike hooks,
+rules do not depend on the order in which torch calls them, and leave nothing behind.
 """
 
 from __future__ import annotations

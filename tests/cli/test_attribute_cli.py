@@ -59,8 +59,8 @@ def test_without_options_it_explains_a_bundled_digit(
 
 
 def test_the_document_keeps_the_contract(run: Run, photo: Path, tmp_path: Path) -> None:
-    outcome = run(*SOURCE, "--image", str(photo), "-m", "saliency", "-m", "deeplift", "--target", "7", "--baseline", "white",
-                  "-f", "json", "-o", str(tmp_path / "out.svg"), "-q")  # fmt: skip
+    outcome = run(*SOURCE, "--image", str(photo), "-m", "saliency", "-m", "deeplift", "--target", "7", "--baseline",
+                  "white", "-f", "json", "-o", str(tmp_path / "out.svg"), "-q")  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
     validator("attribution").validate(found)
@@ -100,14 +100,16 @@ def test_a_table_without_a_picture(run: Run, tmp_path: Path) -> None:
 
 BAD = [
     ("-m salency", "error[E481]: no method of attribution is called `salency`\n  = help: did you mean `saliency`?\n"),
-    ("--target nine", "error[E482]: no class is called `nine`\n  = help: the labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"),
-    ("--target 10", "error[E482]: there is no class 10: the network tells 10 apart\n  = help: classes count from 0 to 9\n"),
+    ("--target nine", "error[E482]: no class is called `nine`\n  = help: the labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, "
+     "9\n"),
+    ("--target 10", "error[E482]: there is no class 10: the network tells 10 apart\n  = help: classes count from 0 to "
+     "9\n"),
     ("--baseline grey -m deeplift", "error[E481]: no baseline is called `grey`\n  = help: there are zero, mean, blur, "
      "black, white\n"),
     ("--layer c9 -m grad-cam", "error[E205]: no layer is called `c9`\n  = help: the layers are c1, s2, c3, s4, c5, "
      "flatten1, f6, output, ...\n"),
-    ("--layer f6 -m grad-cam", "error[E480]: `f6` gives 84 numbers, not feature maps\n  = help: name a convolution, or a "
-     "layer after one: `--layer NAME`\n"),
+    ("--layer f6 -m grad-cam", "error[E480]: `f6` gives 84 numbers, not feature maps\n  = help: name a convolution, or "
+     "a layer after one: `--layer NAME`\n"),
     ("-o x.bmp", "error[E404]: `x.bmp` does not tell a format\n  = help: use .png, .svg, .pdf, .json, .csv, .tsv, .md, "
      ".txt, or say -f\n"),
 ]  # fmt: skip

@@ -87,7 +87,8 @@ def test_smoothgrad_agrees_with_captums_noise_tunnel(small: nn.Module) -> None:
     torch.manual_seed(0)
     tunnel = NoiseTunnel(Saliency(small))
     deviation = 0.15 * float(x.max() - x.min())
-    theirs = tunnel.attribute(x, nt_samples=4000, nt_samples_batch_size=500, stdevs=deviation, target=1, abs=False)[0].numpy()
+    found = tunnel.attribute(x, nt_samples=4000, nt_samples_batch_size=500, stdevs=deviation, target=1, abs=False)
+    theirs = found[0].numpy()
     assert np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.995
 

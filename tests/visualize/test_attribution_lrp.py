@@ -122,8 +122,10 @@ def test_it_is_not_input_x_gradient() -> None:
     assert np.corrcoef(ours, theirs)[0, 1] < 0.9
 
 
-@pytest.mark.parametrize("source", ["torchvision:mobilenet_v3_small", pytest.param("torchvision:densenet121", marks=pytest.mark.slow),
-                                    pytest.param("torchvision:resnet18", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("source", [
+    "torchvision:mobilenet_v3_small", pytest.param("torchvision:densenet121", marks=pytest.mark.slow),
+    pytest.param("torchvision:resnet18", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_architectures_have_finite_relevance(source: str) -> None:
     module = architecture(source)
     found = attribute(Plain(module), image(3, 64, 64), "lrp", int(module(image(3, 64, 64)).argmax()))

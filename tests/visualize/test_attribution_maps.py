@@ -79,7 +79,8 @@ def test_grad_cam_pp_and_layer_cam_by_loops(small: nn.Module) -> None:
 
 def test_guided_grad_cam_is_their_product(small: nn.Module) -> None:
     x = image(2, 12, 12)
-    guided, wide, both = (attribute(Plain(small), x, name, 0) for name in ("guided-backprop", "grad-cam", "guided-grad-cam"))
+    names = ("guided-backprop", "grad-cam", "guided-grad-cam")
+    guided, wide, both = (attribute(Plain(small), x, name, 0) for name in names)
     np.testing.assert_allclose(both.raw, guided.raw * wide.values, atol=1e-15)
 
 
@@ -110,7 +111,8 @@ def test_layers_are_named_as_rows_ops_and_groups() -> None:
 
 @pytest.mark.parametrize(("layer", "message", "hint"), [
     ("layer9", "E205: no layer is called `layer9`", "the layers are conv1, maxpool, layer1.0.conv1, "),
-    ("fc", "E480: `fc` gives 1000 numbers, not feature maps", "name a convolution, or a layer after one: `--layer NAME`"),
+    ("fc", "E480: `fc` gives 1000 numbers, not feature maps",
+     "name a convolution, or a layer after one: `--layer NAME`"),
 ])  # fmt: skip
 def test_layers_without_maps_are_refused(layer: str, message: str, hint: str) -> None:
     network = cnnscope.load("resnet18", input=(3, 64, 64)).trained()
@@ -196,7 +198,10 @@ class Cramped(nn.Module):
         return self.inner(x)
 
 
-@pytest.mark.parametrize("method", ["occlusion", "feature-ablation", "integrated-gradients", "smoothgrad", "gradient-shap"])
+BATCHED = ("occlusion", "feature-ablation", "integrated-gradients", "smoothgrad", "gradient-shap")
+
+
+@pytest.mark.parametrize("method", BATCHED)
 def test_out_of_memory_halves_the_batch(small: nn.Module, method: str) -> None:
     x, cramped = image(2, 12, 12), Cramped(small)
     roomy = attribute(Plain(small), x, method, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,22 +23,26 @@ def network() -> Plain:
     return Plain(seeded(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))))
 
 
-def refused(code: str, message: str, hint: str | None, network: Plain, x: Tensor, *args: object, **options: object) -> None:
+def refused(
+    code: str, message: str, hint: str | None, network: Plain, x: Tensor, method: str, target: int, **options: Any
+) -> None:
     with pytest.raises(CnnscopeError) as caught:
-        attribute(network, x, *args, **options)  # type: ignore[arg-type]
+        attribute(network, x, method, target, **options)
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.message, diagnostic.hint) == (code, message, hint)
 
 
 def test_bad_input_is_refused(network: Plain) -> None:
-    x = image(2, 8, 8)
-    refused("E481", "no method of attribution is called `salency`", "did you mean `saliency`?", network, x, "salency", 1)
-    refused("E482", "there is no class 3: the network tells 3 apart", "classes count from 0 to 2", network, x, "saliency", 3)
-    refused("E482", "there is no class -1: the network tells 3 apart", "classes count from 0 to 2", network, x, "saliency", -1)
+    x, near = image(2, 8, 8), "did you mean `saliency`?"
+    refused("E481", "no method of attribution is called `salency`", near, network, x, "salency", 1)
+    for target in (3, -1):
+        message = f"there is no class {target}: the network tells 3 apart"
+        refused("E482", message, "classes count from 0 to 2", network, x, "saliency", target)
     refused("E483", "the image is constant: no pixel differs from another", "use another image", network,
             torch.ones_like(x), "saliency", 1)  # fmt: skip
     refused("E483", "the image has values that are not finite", None, network, x * torch.inf, "saliency", 1)
-    refused("E481", "no baseline is called `zeros`", "did you mean `zero`?", network, x, "deeplift", 1, baseline="zeros")
+    near = "did you mean `zero`?"
+    refused("E481", "no baseline is called `zeros`", near, network, x, "deeplift", 1, baseline="zeros")
     refused("E481", "without preprocessing it is unknown what black and white are",
             "use the baseline `zero`, `mean` or `blur`", network, x, "deeplift", 1, baseline="white")  # fmt: skip
     refused("E483", "the image is the baseline, so nothing differs from it", "use another `--baseline`", network, x,
@@ -51,7 +56,8 @@ def test_a_score_without_the_image_is_refused_by_every_method(method: str) -> No
     module[3].weight[1] = 0
     network = Plain(module)
     refused("E483", "the score of class 1 does not depend on the image",
-            "check the weights: a layer of zeros cuts the network in two", network, image(2, 8, 8), method, 1)  # fmt: skip
+            "check the weights: a layer of zeros cuts the network in two", network, image(2, 8, 8), method,
+            1)  # fmt: skip
     assert attribute(network, image(2, 8, 8), method, 2).values.any()
 
 
@@ -61,8 +67,8 @@ def test_an_answer_that_is_not_finite_is_refused(network: Plain, monkeypatch: py
 
     broken = Method("Broken", "broken", True, lambda question: Found(question.x[0] * torch.nan), "nobody")
     monkeypatch.setattr(run, "find", lambda name: broken)
-    refused("E484", "`saliency` gives values that are not finite", "check the weights, or use `--dtype float64`", network,
-            image(2, 8, 8), "saliency", 1)  # fmt: skip
+    hint = "check the weights, or use `--dtype float64`"
+    refused("E484", "`saliency` gives values that are not finite", hint, network, image(2, 8, 8), "saliency", 1)
 
 
 def test_zero_everywhere_is_labelled() -> None:
@@ -143,5 +149,8 @@ def test_every_file_is_a_method_with_a_source() -> None:
 
 
 def test_names_of_methods_cost_no_import() -> None:
-    code = "import sys; from cnnscope.visualize.attribution import registry; registry.names(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from cnnscope.visualize.attribution import registry; registry.names(); "
+        "print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,1 +1,1 @@
-"""Which pixels a class score is due to: methods (`methods/`, one a file), and `run.attribute`, which checks their answers."""
+"""Which pixels a class score is due to: a method a file in `methods/`; `run.attribute` checks what they answer."""

@@ -34,7 +34,7 @@ def scores(module: nn.Module, x: Tensor, target: int, batch: int) -> Tensor:
 
     def run(batch: int) -> Tensor:
         with torch.no_grad():
-            return torch.cat([module(part).flatten(1)[:, target] for part in x.split(batch)])
+            return torch.cat([module(part).flatten(1)[:, target] for part in torch.split(x, batch)])
 
     return fitting(batch, run)
 

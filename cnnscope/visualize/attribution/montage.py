@@ -1,7 +1,8 @@
 """Attributions side by side: each over its image in grey, coloured by what it is, on scales that may be compared.
 
-Signed maps are blue to red about 0, magnitudes magma; the stronger the value, the less of the image shows through. Tiles of
-one ``scale`` share their limit: the `SHARE` quantile of their magnitudes, with the raw maximum of each printed beside.
+Signed maps are blue to red about 0, magnitudes magma; the stronger the value, the less of the image shows through.
+Tiles of one ``scale`` share their limit: the `SHARE` quantile of their magnitudes, with the raw maximum of each
+printed beside.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 SHARE = 0.995
 """Of the pixels of tiles with one scale that the colours tell apart; the rest has the last colour."""
@@ -33,12 +34,16 @@ LIGHTER = 0.4
 """How far the grey image is moved to white, so that colours on it can be told."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, width and height as shares of a figure."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """One picture of a montage.
 
-    ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself. ``title``
-    is a line, ``lines`` are those below it. ``trust`` has figures for the strip under the tile.
+    ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself.
+    ``title`` is a line, ``lines`` are those below it. ``trust`` has figures for the strip under the tile.
     """
 
     image: NDArray[Any]
@@ -115,9 +120,7 @@ def grey(image: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def _draw(
-    figure: Figure | SubFigure, box: tuple[float, float, float, float], tile: Tile, limits: Mapping[str, float], tall: float
-) -> None:
+def _draw(figure: Figure, box: Box, tile: Tile, limits: Mapping[str, float], tall: float) -> None:
     left, bottom, width, height = box
     axes = figure.add_axes(box)
     limit = limits.get(tile.scale, 1.0)
@@ -149,8 +152,9 @@ def _bar(axes: Axes, tile: Tile, limit: float) -> None:
     axes.set_yticks([])
     axes.set_xticks([low, limit], [f"{low:.2g}", f"{limit:.2g}"], fontsize=6.5)
     axes.tick_params(length=2, pad=1.5)
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    left, right = axes.get_xticklabels()
+    left.set_horizontalalignment("left")
+    right.set_horizontalalignment("right")
     most = float(np.abs(tile.values).max())
     axes.text(0.5, -0.75, "zero everywhere" if most == 0 else f"max |value| {most:.3g}", transform=axes.transAxes,
               ha="center", va="top", fontsize=6.5, color=style.MUTED)  # fmt: skip

@@ -46,11 +46,11 @@ def attribute(
     x = x.detach().to(_like(network, x))
     check_image(x)
     check_target(network, x, target)
-    reference = (
-        named_baseline(baseline, x, getattr(network, "preprocess", None)) if isinstance(baseline, str) else baseline.to(x)
-    )
+    preprocess = getattr(network, "preprocess", None)
+    reference = named_baseline(baseline, x, preprocess) if isinstance(baseline, str) else baseline.to(x)
     if "baseline" in found.takes and torch.equal(reference.expand_as(x), x):
-        raise CnnscopeError.of("E483", "the image is the baseline, so nothing differs from it", hint="use another `--baseline`")
+        raise CnnscopeError.of("E483", "the image is the baseline, so nothing differs from it",
+                               hint="use another `--baseline`")  # fmt: skip
     question = Question(network.module, x, target, reference, steps, layer, window, seed, batch, tick)
     return _answer(method, found, question, found.run(question))
 

@@ -92,7 +92,8 @@ def explain(
         raise CnnscopeError.of("E480", f"no method is left: {reason}")
     shown = first.preprocess.shown(first.input(torch.tensor(first.preprocess.pixels(picture))[None]))[0]
     image = shown.double().cpu().numpy()
-    return Session(image[0] if len(image) == 1 else image.transpose(1, 2, 0), target, tuple(found), tuple(skipped.items()))
+    image = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    return Session(image, target, tuple(found), tuple(skipped.items()))
 
 
 def probability(scores: Tensor, target: int) -> float:
@@ -119,10 +120,11 @@ def _chance(p: float) -> str:
 
 
 def _tile(session: Session, one: Explained, target: str) -> Tile:
-    said = [target] if one.baseline is None else [f"{target}, baseline {one.baseline}"]
-    error = one.attribution.completeness
-    if error is not None:
-        said.append(f"error of the sum {error:.1e}")
-    elif one.attribution.notes:
-        said.append(one.attribution.notes[0])
-    return Tile(session.image, one.method.title, tuple(said), one.attribution.values, one.attribution.signed, one.method.family)
+    answer = one.attribution
+    said = [] if one.baseline is None else [f"baseline {one.baseline}"]
+    if answer.completeness is not None:
+        said.append(f"error of the sum {answer.completeness:.1e}")
+    elif answer.notes:
+        said.append(answer.notes[0])
+    lines = (target, ", ".join(said))
+    return Tile(session.image, one.method.title, lines, answer.values, answer.signed, one.method.family)

@@ -26,7 +26,7 @@ def grid(x: Tensor, side: int) -> Tensor:
 
 
 def _ablated(question: Question, cells: Tensor, batch: int) -> Tensor:
-    from captum.attr import FeatureAblation
+    from captum.attr import FeatureAblation  # type: ignore[import-untyped]
 
     done, total = 0, int(cells.max()) + 2
 

@@ -1,4 +1,7 @@
-"""Grad-CAM: maps of a layer, weighted by the mean gradient at each (Selvaraju et al. 2017). The formula is in `cnnscope.visualize.cam`."""
+"""Grad-CAM: maps of a layer, weighted by the mean gradient at each (Selvaraju et al. 2017).
+
+The formula is in `cnnscope.visualize.cam`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Grad-CAM++: maps weighted so that each of several objects counts (Chattopadhay et al. 2018). The formula is in `cnnscope.visualize.cam`."""
+"""Grad-CAM++: maps weighted so that each of several objects counts (Chattopadhay et al. 2018).
+
+The formula is in `cnnscope.visualize.cam`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """GradientSHAP: (x - b) * d score / d x, averaged over points between x and baselines b (Lundberg and Lee 2017;
 as expected gradients: Erion et al. 2021, eq. 3).
 
-The baselines are the one asked for with normal noise, ``NOISE`` of the image's range. In expectation the values add up to
-f(x) less the mean of f(b); the error that is reported is that of the samples drawn.
+The baselines are the one asked for with normal noise, ``NOISE`` of the image's range. In expectation the values add
+up to f(x) less the mean of f(b); the error that is reported is that of the samples drawn.
 """
 
 from __future__ import annotations

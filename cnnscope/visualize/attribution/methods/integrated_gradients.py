@@ -1,4 +1,4 @@
-"""Integrated gradients: (x - x0) * the mean of d score / d x between baseline x0 and x (Sundararajan et al. 2017, eq. 1).
+"""Integrated gradients: (x - x0) * the mean of d score / d x from baseline x0 to x (Sundararajan et al. 2017, eq. 1).
 
 They add up to f(x) - f(x0) but for the error of the sum that stands for the integral (Gauss and Legendre's, by captum).
 The steps are doubled until that error is under 1 %, unless the two scores differ by little more than rounding.
@@ -28,7 +28,8 @@ def run(question: Question) -> Found:
         steps *= 2
         raw, error = _at(question, steps)
     note = f"{steps} steps" + (f", because {first} left an error above {ERROR:.0%}" if steps > first else "")
-    notes = (note,) if apart else (note, "the baseline has nearly the same score, so the sum's error is mostly rounding")
+    close = "the baseline has nearly the same score, so the sum's error is mostly rounding"
+    notes = (note,) if apart else (note, close)
     return Found(raw, question.difference, notes)
 
 
@@ -40,7 +41,7 @@ def _at(question: Question, steps: int) -> tuple[Tensor, float]:
 
 
 def _integrated(question: Question, steps: int, batch: int) -> Tensor:
-    from captum.attr import IntegratedGradients
+    from captum.attr import IntegratedGradients  # type: ignore[import-untyped]
 
     done = 0
 

@@ -1,4 +1,7 @@
-"""LayerCAM: maps weighted pixel by pixel by the positive gradient, so that early layers can be used (Jiang et al. 2021). The formula is in `cnnscope.visualize.cam`."""
+"""LayerCAM: maps weighted pixel by pixel by the positive gradient (Jiang et al. 2021), for early layers too.
+
+The formula is in `cnnscope.visualize.cam`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def run(question: Question) -> Found:
     samples = question.steps or SAMPLES
     deviation = NOISE * float(question.x.max() - question.x.min())
     raw = fitting(question.batch, lambda batch: _mean(question, samples, deviation, batch))
-    return Found(raw, notes=(f"noise of {NOISE:.0%} of the input's range", f"its deviation is {deviation:.3g}; {samples} samples"))
+    notes = f"noise of {NOISE:.0%} of the input's range", f"its deviation is {deviation:.3g}; {samples} samples"
+    return Found(raw, notes=notes)
 
 
 def _mean(question: Question, samples: int, deviation: float, batch: int) -> Tensor:
