@@ -320,7 +320,8 @@ def test_networks_of_the_same_weights_and_other_strides_differ(tmp_path: Path) -
         path = tmp_path / f"{stride}.yaml"
         path.write_text(
             "cnnscope: 1\nname: N\ninput: {shape: [1, 32, 32]}\nlayers:\n"
-            f"  - conv: {{out: 4, kernel: 3, stride: {stride}}}\n  - globalavgpool\n  - flatten\n  - linear: {{out: 10}}\n"
+            f"  - conv: {{out: 4, kernel: 3, stride: {stride}}}\n"
+            "  - globalavgpool\n  - flatten\n  - linear: {out: 10}\n"
         )
         network = cnnscope.load(path).trained(data=digits().data)
         found.add((network.weights_sha256, open_job(network).identity["network"]))
