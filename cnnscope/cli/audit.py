@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cnnscope.cli import options as o
+from cnnscope.cli import report as r
 from cnnscope.cli import trained as t
 from cnnscope.cli.audit_progress import AuditProgress
-from cnnscope.cli.output import Color, Output
+from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cnnscope.probes.result import AuditResult
 
 INCOMPLETE, INTERRUPTED = 5, 130
-_AUDIT, _GATES = "Audit", "Gates"
+_AUDIT = "Audit"
 
 Preset = Annotated[
     str,
@@ -67,25 +68,6 @@ Layers = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict-data", rich_help_panel=_AUDIT, help="Refuse images and labels that cannot be used.")
 ]
-FailUnder = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--fail-under", metavar="EXPR", rich_help_panel=_GATES,
-        help="Exit with 1 where a lower bound is below: translation@1.agreement=0.95, rotation.kappa=0.5.",
-    ),
-]  # fmt: skip
-Baseline = Annotated[
-    Path | None,
-    typer.Option("--baseline", metavar="DIR", rich_help_panel=_GATES, help="An earlier audit to compare with."),
-]
-MaxRegression = Annotated[
-    float | None,
-    typer.Option(
-        "--max-regression", metavar="X", min=0, max=1, rich_help_panel=_GATES,
-        help="Exit with 1 where agreement may have fallen by more than this from --baseline.",
-    ),
-]  # fmt: skip
-
 
 class Terminated(BaseException):
     """SIGTERM, as schedulers send it: not an error, so nothing on the way may take it for one."""
@@ -111,20 +93,20 @@ def audit(
     strict_data: Strict = False,
     out: Out = None,
     resume: Resume = True,
-    fail_under: FailUnder = None,
-    baseline: Baseline = None,
-    max_regression: MaxRegression = None,
+    fail_under: r.FailUnder = None,
+    baseline: r.Baseline = None,
+    max_regression: r.MaxRegression = None,
     form: o.FormatOption = None,
-    path: o.OutputPath = None,
+    paths: r.Reports = None,
     quiet: o.Quiet = False,
     color: o.ColorOption = Color.auto,
     debug: o.Debug = False,
-) -> None:
+) -> int:
     """Measure what shifts, turns, scales and flips do to a network's answers and layers, with controls."""
+    r.check_report_names(paths or ())
     from cnnscope.probes.audit import Asked
     from cnnscope.probes.ranks import Ranks
 
-    output = Output.of(form, path, color, quiet)
     ranks = Ranks.of()
     asked = Asked.of(fail_under or (), baseline, max_regression)
     opening = t.Opening(
@@ -134,8 +116,11 @@ def audit(
                strict_data)  # fmt: skip
     folder = out or Path("audits") / f"{_slug(source)}-{preset}-{job.digest[:8]}"
     result = _run(job, folder, ranks, resume, quiet, asked)
-    if result is not None:
-        raise typer.Exit(_answer(result, folder, output))
+    if result is None:
+        return 0
+    if not quiet:
+        _notes(result, folder)
+    return r.emit(result, paths or (), form, color, quiet)
 
 
 def _job(
@@ -174,21 +159,16 @@ def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, quiet: bool, asked:
         raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else INCOMPLETE) from None
 
 
-def _answer(result: AuditResult, folder: Path, output: Output) -> int:
-    """Prints the summary and where the reports are; the exit code is the verdict's."""
-    from cnnscope.probes.report import document
+def _notes(result: AuditResult, folder: Path) -> None:
+    """What to know of the images, and where the reports are."""
     from cnnscope.probes.result import DOCUMENT
-    from cnnscope.probes.verdict import verdict
-    from cnnscope.render.audit.report import AuditReport
 
-    output.emit(AuditReport(document(result), output.quiet))
-    if not output.quiet:
-        skipped = result.facts.data.skipped
-        if skipped:
-            print(f"note: {len(skipped)} of {result.facts.data.images} images are left out, as `{skipped[0].file}`: "
-                  f"{skipped[0].reason}", file=sys.stderr)  # fmt: skip
-        print(f"wrote {folder / 'report.html'} and {folder / DOCUMENT}", file=sys.stderr)
-    return verdict(result.facts, result.gates).code
+    data = result.facts.data
+    if data.skipped:
+        first = data.skipped[0]
+        print(f"note: {len(data.skipped)} of {data.images} images are left out, as `{first.file}`: {first.reason}",
+              file=sys.stderr)  # fmt: skip
+    print(f"wrote {folder / 'report.html'} and {folder / DOCUMENT}", file=sys.stderr)
 
 
 @contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from cnnscope.errors import CnnscopeError
-from cnnscope.probes import gates, predicted, shards
+from cnnscope.probes import controls, gates, predicted, shards
 from cnnscope.probes.baseline import baseline
 from cnnscope.probes.claims import abandoned
+from cnnscope.probes.evidence import Evidence
 from cnnscope.probes.facts import facts
 from cnnscope.probes.files import write_bytes
 from cnnscope.probes.identity import FILE, settle
@@ -32,7 +35,10 @@ FEW, MOST = 32, 128
 
 
 class Silence:
-    """Progress that nobody wants to hear of."""
+    """Progress that nobody wants to hear of, but for notes where someone takes them."""
+
+    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+        self.note = note
 
     def begin(self, total: int, ready: int) -> None:
         pass
@@ -41,9 +47,6 @@ class Silence:
         pass
 
     def done(self, entries: int, samples: int) -> None:
-        pass
-
-    def note(self, text: str) -> None:
         pass
 
 
@@ -101,10 +104,14 @@ def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
 def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
     """What is measured once all images are: controls, random weights, what the architecture promises, pictures."""
     few = some(job, merged, max(FEW, min(MOST, len(merged.places) // 8)))
-    checked = predicted.check(job, some(job, merged, predicted.IMAGES))
+    fitting = replace(job, batch=merged.batch)  # memory may not have sufficed for more
+    checked = predicted.check(fitting, some(job, merged, predicted.IMAGES))
+    evidence = Evidence(
+        job.network, torch.from_numpy(few.pixels), few.key, merged.outcomes, job.protocol, job.seed, fitting.batch
+    )
     known = replace(
-        facts(job, merged), predictions=checked.predictions, equivariance=checked.maps,
-        baseline=baseline(job, few, Silence()),
+        facts(job, merged), controls=controls.run(evidence), predictions=checked.predictions,
+        equivariance=checked.maps, baseline=baseline(fitting, few, Silence(progress.note)),
     )  # fmt: skip
     return AuditResult(known, merged.outcomes, gallery(job, merged))
 

@@ -22,13 +22,15 @@ from cnnscope.trained.images import Skipped
 class Merged:
     """All images in the order of their set, and the ``places`` they have there.
 
-    ``seconds`` is how long all pieces took together, ``retries`` what had to be tried again, in words.
+    ``batch`` is the smallest that was used, ``seconds`` how long all pieces took together, ``retries`` what had to be
+    tried again, in words.
     """
 
     outcomes: Outcomes
     places: tuple[int, ...]
     skipped: tuple[Skipped, ...]
     enlarged: int
+    batch: int
     retries: tuple[str, ...]
     seconds: float
 
@@ -68,6 +70,6 @@ def _merged(job: Job, found: list[Measured]) -> Merged:
     skipped = (*job.images.skipped, *chain.from_iterable(part.skipped for part in found))
     return Merged(
         concatenate([part.outcomes for part in found]).select(order), tuple(int(place) for place in places[order]),
-        tuple(sorted(skipped, key=lambda entry: entry.name)), sum(part.enlarged for part in found), tuple(retries),
-        sum(part.seconds for part in found),
+        tuple(sorted(skipped, key=lambda entry: entry.name)), sum(part.enlarged for part in found),
+        min(part.batch for part in found), tuple(retries), sum(part.seconds for part in found),
     )  # fmt: skip
