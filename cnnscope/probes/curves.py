@@ -11,7 +11,7 @@ import numpy as np
 from cnnscope.probes.groups import Group
 from cnnscope.probes.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval
 from cnnscope.probes.outcomes import Outcomes
-from cnnscope.probes.statistics import kappa_sum
+from cnnscope.probes.statistics import kappa_sums
 
 ALPHA = 0.9
 """Agreement that the radius asks for."""
@@ -40,7 +40,7 @@ def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> E
     if not groups or groups[0].family == "flip":
         return UNKNOWN
     weights, begin = _trapezoids(groups)
-    return kappa_sum(outcomes, groups, weights, begin, bootstrap)
+    return kappa_sums(outcomes, groups, weights[None], begin, bootstrap)[0]
 
 
 def _trapezoids(groups: Sequence[Group]) -> tuple[Floats, float]:

@@ -17,6 +17,10 @@ from cnnscope.probes.verdict import verdict
 from cnnscope.render.result import header
 
 Json = dict[str, Any]
+_MEANS = {
+    "accuracy_drop": statistics.accuracy_drop, "divergence": statistics.divergence,
+    "probability_change": statistics.probability_change,
+}  # fmt: skip
 
 
 def document(result: AuditResult) -> Json:
@@ -47,11 +51,10 @@ def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains:
     averaged = main_groups(groups, groups[0].family)
     metrics = {
         "agreement": [share(statistics.agreement(outcomes, g)) for g in groups],
-        "kappa": [statistics.kappa(outcomes, [g], boot) for g in groups],
+        "kappa": statistics.kappa_each(outcomes, groups, boot),
         "accuracy": [share(statistics.accuracy(outcomes, g)) for g in groups],
-        "accuracy_drop": [statistics.accuracy_drop(outcomes, g, boot) for g in groups],
-        "divergence": [statistics.divergence(outcomes, g, boot) for g in groups],
-        "probability_change": [statistics.probability_change(outcomes, g, boot) for g in groups],
+        **{name: statistics.means(np.stack([metric(outcomes, g) for g in groups], 1), boot)
+           for name, metric in _MEANS.items()},
     }
     return {
         "unit": groups[0].unit, "magnitudes": [g.magnitude for g in groups], "labels": [g.label for g in groups],

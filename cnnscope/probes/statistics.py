@@ -6,17 +6,20 @@ Every function takes `Outcomes` of N images and a `Group` of K transforms; (N,) 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.probes.groups import Group
-from cnnscope.probes.intervals import UNKNOWN, Bootstrap, Estimate, Floats, few, share
+from cnnscope.probes.intervals import UNKNOWN, Bootstrap, Estimate, Floats, few, interval, share
 from cnnscope.probes.outcomes import Outcomes
 
 CLEAN = "clean"
 """The image as it is, in chains of small steps."""
+_CERTAIN = 1e-9
+"""How near to 1 agreement by chance is certain, so that nothing is left for kappa."""
 
 
 def agrees(outcomes: Outcomes, members: Sequence[int]) -> NDArray[np.bool_]:
@@ -41,28 +44,38 @@ def clean_accuracy(outcomes: Outcomes) -> Floats:
     return np.where(outcomes.label >= 0, outcomes.top1_clean == outcomes.label, np.nan)
 
 
-def accuracy_drop(outcomes: Outcomes, group: Group, bootstrap: Bootstrap) -> Estimate:
-    """Accuracy on the images as they are less that on the transformed ones, on the same images."""
-    lost = clean_accuracy(outcomes) - accuracy(outcomes, group)
-    return mean(lost, bootstrap)
+def accuracy_drop(outcomes: Outcomes, group: Group) -> Floats:
+    """(N,) whether the image as it is is answered right, less how often it is when transformed."""
+    return clean_accuracy(outcomes) - accuracy(outcomes, group)
+
+
+def divergence(outcomes: Outcomes, group: Group) -> Floats:
+    """(N,) Jensen-Shannon divergence over ln 2 of the answers before and after: 0 equal, 1 without a common class."""
+    return np.asarray(outcomes.js[:, list(group.members)].mean(1, dtype=np.float64))
+
+
+def probability_change(outcomes: Outcomes, group: Group) -> Floats:
+    """(N,) ``mean_g |p_c(T_g x) - p_c(x)|`` of the class c predicted for the image as it is."""
+    kept = outcomes.clean_class_probability[:, list(group.members)].astype(np.float64)
+    return np.asarray(np.abs(kept - outcomes.confidence_clean.astype(np.float64)[:, None]).mean(1))
+
+
+def means(values: Floats, bootstrap: Bootstrap) -> list[Estimate]:
+    """Means of the columns of (N, S) values, by resampling; images of which one is not known are left out of it."""
+    known = ~np.isnan(values)
+    if not len(values):
+        return [UNKNOWN] * values.shape[1]
+    columns = np.concatenate([np.where(known, values, 0.0), known], 1)
+    of_images, of_resamples = columns.mean(0), bootstrap.means(columns)
+    s = values.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found, resampled = of_images[:s] / of_images[s:], of_resamples[:, :s] / of_resamples[:, s:]
+    return [interval(float(value), resampled[:, i]) for i, value in enumerate(found)]
 
 
 def mean(values: Floats, bootstrap: Bootstrap) -> Estimate:
-    """The mean of one value an image, by resampling; images of which it is not known are left out."""
-    known = ~np.isnan(values)
-    columns = np.stack([np.where(known, values, 0.0), known], 1)
-    return bootstrap.estimate(columns, lambda m: m[..., 0] / m[..., 1])
-
-
-def divergence(outcomes: Outcomes, group: Group, bootstrap: Bootstrap) -> Estimate:
-    """Jensen-Shannon divergence over ln 2 of the answers before and after: 0 equal, 1 without a class in common."""
-    return mean(outcomes.js[:, list(group.members)].mean(1, dtype=np.float64), bootstrap)
-
-
-def probability_change(outcomes: Outcomes, group: Group, bootstrap: Bootstrap) -> Estimate:
-    """``mean |p_c(T_g x) - p_c(x)|`` of the class c predicted for the image as it is."""
-    kept = outcomes.clean_class_probability[:, list(group.members)].astype(np.float64)
-    return mean(np.abs(kept - outcomes.confidence_clean.astype(np.float64)[:, None]).mean(1), bootstrap)
+    """The mean of one value an image, as `means`."""
+    return means(values[:, None], bootstrap)[0]
 
 
 def kappa_columns(outcomes: Outcomes, group: Group) -> Floats:
@@ -91,30 +104,56 @@ def kappa(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> 
     """
     if not groups:
         return UNKNOWN
-    return kappa_sum(outcomes, groups, np.full(len(groups), 1 / len(groups)), 0.0, bootstrap)
+    return kappa_sums(outcomes, groups, np.full((1, len(groups)), 1 / len(groups)), 0.0, bootstrap)[0]
 
 
-def kappa_sum(
+def kappa_each(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> list[Estimate]:
+    """`kappa` of every group alone."""
+    return kappa_sums(outcomes, groups, np.eye(len(groups)), 0.0, bootstrap)
+
+
+def kappa_sums(
     outcomes: Outcomes, groups: Sequence[Group], weights: Floats, constant: float, bootstrap: Bootstrap
-) -> Estimate:
-    """``constant + sum_g weights_g kappa_g``; ``weights`` (G,) are not negative."""
+) -> list[Estimate]:
+    """``constant + sum_g weights_ig kappa_g`` for every row of ``weights`` (I, G), which are not negative."""
+    if not len(outcomes):
+        return [UNKNOWN] * len(weights)
     columns = np.concatenate([kappa_columns(outcomes, g) for g in groups], 1)
-    chance = columns[:, 1::2].mean(0) if len(outcomes) else np.ones(len(groups))
-    if (1 - chance < 1e-9).any():
-        return UNKNOWN
-    scale = weights / (1 - chance)
-    values = columns[:, 0::2] @ scale / scale.sum()  # kappa is linear in agreement where that by chance is given
-    if few(values):
-        same, offset = share(values), constant - float(scale @ chance)
-        ends = (same.value, same.low, same.high)
-        return Estimate(*(None if x is None else offset + x * float(scale.sum()) for x in ends))
-    return bootstrap.estimate(columns, lambda m: kappas(m) @ weights + constant)
+    return _Kappas(columns, columns.mean(0), bootstrap.means(columns)).sums(weights, constant)
+
+
+@dataclass(frozen=True)
+class _Kappas:
+    """(N, 2 G) columns, their means over images (2 G,) and over resamples (R, 2 G)."""
+
+    columns: Floats
+    found: Floats
+    resampled: Floats
+
+    def sums(self, weights: Floats, constant: float) -> list[Estimate]:
+        return [self._sum(row, constant) for row in weights]
+
+    def _sum(self, weights: Floats, constant: float) -> Estimate:
+        used = np.flatnonzero(weights)
+        both = np.stack([2 * used, 2 * used + 1], 1).ravel()
+        chance, weights = self.found[2 * used + 1], weights[used]
+        if (1 - chance < _CERTAIN).any():
+            return UNKNOWN
+        scale = weights / (1 - chance)
+        values = self.columns[:, 2 * used] @ scale / scale.sum()  # kappa is linear in A where A_e is given
+        if few(values):
+            same, offset = share(values), constant - float(scale @ chance)
+            ends = (same.value, same.low, same.high)
+            return Estimate(*(None if x is None else offset + x * float(scale.sum()) for x in ends))
+        value = float(kappas(self.found[both]) @ weights + constant)
+        return interval(value, kappas(self.resampled[:, both]) @ weights + constant)
 
 
 def kappas(means: Floats) -> Floats:
     """(..., G) kappas from (..., 2 G) means of `kappa_columns`; NaN where agreement by chance is certain."""
     same, chance = means[..., 0::2], means[..., 1::2]
-    return np.where(1 - chance < 1e-9, np.nan, (same - chance) / (1 - chance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(1 - chance < _CERTAIN, np.nan, (same - chance) / (1 - chance))
 
 
 def consistency(outcomes: Outcomes, members: Sequence[int]) -> Floats:

@@ -50,7 +50,7 @@ def test_agreement_accuracy_and_drop_against_counting() -> None:
         assert np.allclose(statistics.agreement(o, g), [sum(row) / len(row) for row in same])
         assert np.allclose(statistics.accuracy(o, g), [sum(row) / len(row) for row in right])
         clean = sum(o.top1_clean == o.label) / len(o)
-        drop = statistics.accuracy_drop(o, g, BOOT)
+        drop = statistics.mean(statistics.accuracy_drop(o, g), BOOT)
         assert drop.value is not None
         assert isclose(drop.value, clean - sum(map(sum, right)) / sum(map(len, right)), abs_tol=1e-12)
 
@@ -60,7 +60,7 @@ def test_without_labels_accuracy_is_unknown_and_with_some_it_is_of_those() -> No
     g = group(o.transforms)[0]
     assert np.isnan(statistics.accuracy(o, g)).all()
     assert share(statistics.accuracy(o, g)) == UNKNOWN
-    assert statistics.accuracy_drop(o, g, BOOT) == UNKNOWN
+    assert statistics.mean(statistics.accuracy_drop(o, g), BOOT) == UNKNOWN
     some = outcomes()
     some.label[10:] = -1
     kept = share(statistics.accuracy(some, g)).value
@@ -70,9 +70,11 @@ def test_without_labels_accuracy_is_unknown_and_with_some_it_is_of_those() -> No
 @pytest.mark.parametrize("seed", range(3))
 def test_kappa_against_scikit_learn(seed: int) -> None:
     o = outcomes(images=200, transforms=turns(15, 25, 40, 60), seed=seed)
-    for g in group(o.transforms):
+    each = statistics.kappa_each(o, group(o.transforms), Bootstrap(200))
+    for g, alone in zip(group(o.transforms), each, strict=True):
         expected = cohen_kappa_score(o.top1_clean, o.top1[:, g.members[0]])
         estimate = statistics.kappa(o, [g], Bootstrap(200))
+        assert known(estimate) == pytest.approx(known(alone), abs=1e-6)
         assert estimate.value is not None
         assert isclose(estimate.value, expected, abs_tol=1e-12)
 
@@ -167,8 +169,8 @@ def test_wobble_divergence_and_probability_change_against_loops() -> None:
     spans = [max([*row, c]) - min([*row, c]) for row, c in zip(sure, clean, strict=True)]
     moves = [sum(abs(p - c) for p in row) / len(row) for row, c in zip(sure, clean, strict=True)]
     assert isclose(statistics.wobble(o, g.members, BOOT).value or 0, sum(spans) / 60, abs_tol=1e-12)
-    assert isclose(statistics.probability_change(o, g, BOOT).value or 0, sum(moves) / 60, abs_tol=1e-12)
-    js = statistics.divergence(o, g, BOOT).value
+    assert isclose(known(statistics.mean(statistics.probability_change(o, g), BOOT))[0], sum(moves) / 60, abs_tol=1e-12)
+    js = statistics.mean(statistics.divergence(o, g), BOOT).value
     assert isclose(js or 0, float(o.js[:, list(g.members)].astype(float).mean()), abs_tol=1e-7)
 
 
@@ -283,7 +285,7 @@ def test_no_image_is_unknown() -> None:
     boot = Bootstrap(0)
     assert share(statistics.agreement(nothing, groups[0])) == UNKNOWN
     assert statistics.kappa(nothing, groups[:1], boot) == UNKNOWN
-    assert statistics.divergence(nothing, groups[0], boot) == UNKNOWN
+    assert statistics.mean(statistics.divergence(nothing, groups[0]), boot) == UNKNOWN
     assert worst.worst_transform(nothing, [0, 1]) is None
     assert curves.layer_curves(nothing, groups, boot)[0].distance[0] == UNKNOWN
 
