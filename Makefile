@@ -1,4 +1,4 @@
-# make demo   a first look: installs into .venv, prints the layers of LeNet-5, draws ResNets into reports/
+# make demo   a first look: installs into .venv, prints the layers of LeNet-5, audits a trained one, draws; see reports/
 # make test   the test suite (installs what it needs on first use)
 # make lint   formatting, types, import contracts, dependencies
 # make clean  removes everything made here, .venv included
@@ -14,8 +14,10 @@ demo: $(VENV)/.user
 	@mkdir -p reports
 	$(BIN)/cnnscope summary lenet5
 	$(BIN)/cnnscope diagram resnet152 -o reports/resnet152.svg
-	$(BIN)/cnnscope page resnet18 -o reports/resnet18.html
-	@echo "Open reports/resnet152.svg and reports/resnet18.html in a browser; $(BIN)/cnnscope --help has the rest."
+	$(BIN)/cnnscope audit lenet5-digits --out reports/audit
+	$(BIN)/cnnscope page lenet5-digits -o reports/lenet5-digits.html
+	@echo "Open reports/audit/report.html, reports/lenet5-digits.html and reports/resnet152.svg in a browser;"
+	@echo "$(BIN)/cnnscope --help has the rest."
 
 test: $(VENV)/.dev
 	@sh .ci/browser

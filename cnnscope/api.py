@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cnnscope.render.equivariance import EquivarianceReport
     from cnnscope.render.transfer import TransferReport
     from cnnscope.trained.network import TrainedNetwork
+    from cnnscope.trained.weighted import Weighted
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
@@ -186,6 +187,12 @@ class Model:
         if weights is not None:
             load_weights(network, self.graph, weights)
         return network
+
+    def weighted(self, *, weights: str | Path | None = None, seed: int = 0) -> Weighted:
+        """Any network with weights, whatever it reads and answers; see `cnnscope.trained.weighted.open_weighted`."""
+        from cnnscope.trained.weighted import open_weighted
+
+        return open_weighted(self.graph, self.source, self.extras, weights=weights, seed=seed)
 
     def trained(
         self,

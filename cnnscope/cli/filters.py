@@ -10,11 +10,14 @@ import typer
 
 from cnnscope.cli import options as o
 from cnnscope.cli import trained as t
+from cnnscope.cli.layers import load
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.cli.page import announced
 
 if TYPE_CHECKING:
+    from cnnscope.api import Model
     from cnnscope.trained.network import TrainedNetwork
+    from cnnscope.trained.weighted import Weighted
     from cnnscope.visualize.dead import Life
     from cnnscope.visualize.layer_filters import Chosen
     from cnnscope.visualize.mosaic import Panel
@@ -52,33 +55,38 @@ def filters(
 
     Images, of --data or the network's own, tell which filters are dead.
     """
+    from cnnscope.visualize.layer_filters import choose
+
     kind = picture_kind(path, form, PICTURES)
     output = Output.of(form, None if kind else path, color, quiet)
     opening = t.Opening(input or (), set or (), weights, device, "float32", seed, preprocess or (), None, data)
-    network = t.open_trained(source, opening, quiet)
-    _answer(network, layer or (), sort, limit, kind, path, output)
+    model = load(source, opening.inputs, opening.settings)
+    weighted = model.weighted(weights=weights, seed=seed)
+    t.say(weighted.notes, quiet)
+    chosen = choose(model.graph, layer or ())
+    living = data is not None or model.extras.data is not None
+    life = _life(t.open_trained(source, opening, quiet=True), chosen, limit, quiet) if living else None
+    _answer(model, weighted, chosen, sort, life, kind, path, output)
 
 
 def _answer(
-    network: TrainedNetwork, names: Sequence[str], sort: Literal["norm", "orientation", "redundancy"], limit: int,
-    kind: str | None, path: Path | None, output: Output,
+    model: Model, weighted: Weighted, chosen: Sequence[Chosen], sort: Literal["norm", "orientation", "redundancy"],
+    life: Life | None, kind: str | None, path: Path | None, output: Output,
 ) -> None:  # fmt: skip
     from cnnscope.render.filters import FiltersReport
-    from cnnscope.visualize.layer_filters import choose, is_coloured, layer_filters, weights_of
+    from cnnscope.visualize.layer_filters import is_coloured, layer_filters, weights_of
     from cnnscope.visualize.mosaic import Panel
 
-    chosen = choose(network.graph, names)
-    state = network.module.state_dict()
+    state = weighted.module.state_dict()
     arrays = {one.name: weights_of(one, state) for one in chosen}
-    life = None if network.data is None else _life(network, chosen, limit, output.quiet)
     panels = []
     with announced("comparing filters with random ones", output.quiet):
         for one in chosen:
             dead, rule = (None, None) if life is None else (life.dead[one.name], life.rules[one.name])
             found = layer_filters(one, arrays[one.name], sort, dead, rule)
-            panels.append(Panel(found, arrays[one.name], is_coloured(network.graph, one)))
+            panels.append(Panel(found, arrays[one.name], is_coloured(model.graph, one)))
     report = FiltersReport(
-        network.graph, network.source, network.weights, network.weights_sha256, network.trained, sort,
+        model.graph, model.source, weighted.weights, weighted.weights_sha256, weighted.trained, sort,
         tuple(panel.layer for panel in panels), life.images if life else None, life.skipped if life else 0,
         output.quiet,
     )  # fmt: skip
@@ -87,14 +95,14 @@ def _answer(
         return
     from cnnscope.cli.beside import emit_with_arrays
 
-    emit_with_arrays(output, path, kind, _picture(network, panels, sort, kind), report, arrays)
+    emit_with_arrays(output, path, kind, _picture(model, weighted, panels, sort, kind), report, arrays)
 
 
-def _picture(network: TrainedNetwork, panels: Sequence[Panel], sort: str, kind: str) -> bytes:
+def _picture(model: Model, weighted: Weighted, panels: Sequence[Panel], sort: str, kind: str) -> bytes:
     from cnnscope.render.plots.style import shortened
     from cnnscope.visualize.atlas import draw
 
-    title = f"{shortened(network.graph.name, 40)}, weights {shortened(network.weights, 30)}, filters by {sort}"
+    title = f"{shortened(model.name, 40)}, weights {shortened(weighted.weights, 30)}, filters by {sort}"
     return draw(panels, title, kind)
 
 

@@ -83,10 +83,15 @@ def open_trained(source: str, options: Opening, quiet: bool = False) -> TrainedN
         weights=options.weights, seed=options.seed, device=options.device, dtype=options.dtype,
         preprocess=parse_preprocess(options.preprocess), labels=options.labels, data=options.data,
     )  # fmt: skip
-    if not quiet:
-        for note in network.notes:
-            print(f"note: {note}", file=sys.stderr)
+    say(network.notes, quiet)
     return network
+
+
+def say(notes: Sequence[str], quiet: bool) -> None:
+    """What a reader should know, on stderr."""
+    if not quiet:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def parse_preprocess(settings: Sequence[str]) -> dict[str, Any]:
