@@ -53,10 +53,12 @@ ABLATE = ROOT / "docs" / "ablate.md"
 TRANSFER = ROOT / "docs" / "transfer.md"
 EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
 FILTERS = ROOT / "docs" / "filters.md"
+FEATURES = ROOT / "docs" / "features.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
 COMMANDS += shown(TRANSFER)
 COMMANDS += shown(EQUIVARIANCE)
 COMMANDS += shown(FILTERS)
+COMMANDS += shown(FEATURES)
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])

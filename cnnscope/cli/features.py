@@ -53,7 +53,7 @@ def features(
     ] = 1000,
     steps: Annotated[
         int, typer.Option(min=1, max=100_000, rich_help_panel=_FEATURES, help="Of maximising a channel's activation.")
-    ] = 128,
+    ] = 256,
     weights: t.Weights = None,
     labels: t.Labels = None,
     preprocess: t.Preprocess = None,

@@ -28,11 +28,11 @@ from cnnscope.visualize.features import FeatureLayer, check_channel, finite, run
 from cnnscope.visualize.patches import Patch
 from cnnscope.visualize.seen import Fields, Seen
 
-STEPS = 128
+STEPS = 256
 SMOOTHNESS = 0.1
 """Weight of total variation."""
 MOST_JITTER = 16
-_SETTLED = 0.25
+_SETTLED = 0.5
 """Share of the steps at the end in which the image does not move."""
 _RATE = 0.05
 """The first steps' size, as a share of the range of pixels; it falls to 0 as a cosine."""
@@ -95,7 +95,7 @@ def maximise(
             return run(x)[layer.name][0, channel, position[0], position[1]].float()
 
         starts = _noises(network.input_shape, seed, reach) if image is None else _grown(image, reach)
-        started = _start(unit, starts, reach, network.device)
+        started = _start(layer, unit, starts, reach, network.device)
         if started is not None:
             canvas, scale = started
             first = _value(layer, unit, _middle(canvas, reach))
@@ -127,12 +127,13 @@ def _grown(image: NDArray[np.uint8], jitter: int) -> Iterator[Tensor]:
 
 
 def _start(
-    unit: Callable[[Tensor], Tensor], starts: Iterator[Tensor], jitter: int, device: torch.device
+    layer: FeatureLayer, unit: Callable[[Tensor], Tensor], starts: Iterator[Tensor], jitter: int, device: torch.device
 ) -> tuple[Tensor, float] | None:
-    """The first on which the unit has a gradient, and that gradient's L1 norm."""
+    """The first on which the unit has a gradient, and that gradient's L1 norm. E465 where it is not finite."""
     for start in starts:
         canvas = start.to(device)
-        scale = float(_gradient(unit, _middle(canvas, jitter)).abs().sum())
+        _value(layer, unit, _middle(canvas, jitter))
+        scale = float(finite(layer.name, _gradient(unit, _middle(canvas, jitter)).abs().sum()))
         if scale > 0:
             return canvas, scale
     return None

@@ -53,12 +53,14 @@ def project(
     places: Sequence[tuple[int, int]],
     rule: Rule,
 ) -> Tensor:
-    """(N, C, H, W) what ``rule`` at every activation makes of the gradient of one unit an image.
+    """(N, C, H, W) one unit's activation an image, sent back to the pixels with ``rule`` at every activation.
+
+    All other activations of the layer count as 0, and so does one that is not above 0.
 
     ``network`` is canonical and ends with the layer (`up_to`); ``order`` brings its output to (N, channels, height,
     width), None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max
     pools send everything to where the maximum was: the switches of Zeiler & Fergus.
-    """  # fmt: skip
+    """
     ruled = with_rules(network, lambda node, module: rule if role(module) == "activation" else None)
     rows, columns = (torch.tensor(side, device=x.device) for side in zip(*places, strict=True))
     with torch.enable_grad():
@@ -66,7 +68,9 @@ def project(
         output = ruled(x)
         maps = output[:, :, None, None] if order is None else output.permute(*order)
         units = maps[torch.arange(len(x), device=x.device), channel, rows, columns]
-        (found,) = torch.autograd.grad(units.sum(), x, allow_unused=True, materialize_grads=True)
+        (found,) = torch.autograd.grad(
+            (units * units.detach().clamp(min=0)).sum(), x, allow_unused=True, materialize_grads=True
+        )
     return found.detach()
 
 
