@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from jsonschema import Draft7Validator
 from synthetic_outcomes import result
 
 import cnnscope
+from cnnscope.cli.app import main
 from cnnscope.probes.result import AuditResult, Control
 
 SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
@@ -187,3 +190,18 @@ def test_unknown_is_said_and_never_zero(run: Run, tmp_path: Path) -> None:
     assert run("report", path, "--fail-under", "scale.accuracy=0.1").err == (
         "error[E477]: `scale.accuracy=0.1`: the images have no labels\n"
     )
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "audit-report.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S)
+    (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "audits").mkdir()
+    for name, seed in (("old", 0), ("new", 1)):
+        saved(result(images=80, seed=seed), tmp_path / "audits" / name)
+    monkeypatch.chdir(tmp_path)
+    for command in commands.splitlines():
+        words = shlex.split(command)
+        assert words.pop(0) == "cnnscope"
+        assert main(words) == 0, command
+    exec(script, {})
