@@ -1,0 +1,20 @@
+"""Completeness: do the values add up to what the method promises (Sundararajan et al. 2017, section 3)?"""
+
+from __future__ import annotations
+
+from cnnscope.visualize.trust.contract import Check
+from cnnscope.visualize.trust.finding import Finding
+from cnnscope.visualize.trust.scene import Subject
+
+LIMIT = 0.01
+
+
+def run(subject: Subject) -> tuple[Finding, ...]:
+    error = subject.attribution.completeness
+    why = "" if error is not None else "the method promises no sum, or a sum of 0"
+    rule = f"the sum is off by less than {LIMIT:.0%} of what is promised"
+    return (Finding("completeness", "completeness", error, LIMIT, "low", rule, {"promised": 0.0}, why=why,
+                    scale="powers"),)  # fmt: skip
+
+
+CHECK = Check(0, run)

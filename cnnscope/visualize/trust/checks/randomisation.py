@@ -1,0 +1,61 @@
+"""Model randomisation (Adebayo et al. 2018, section 3): is the map another one where the weights are random?
+
+A map that hardly changes shows the image or the architecture, not what was learned. All weights are drawn anew, several
+times, and the maps compared by Spearman's correlation, signed and of magnitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.visualize.trust.contract import Check
+from cnnscope.visualize.trust.finding import Finding
+from cnnscope.visualize.trust.ranks import chance, mean, spearman
+from cnnscope.visualize.trust.scene import Subject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DRAWS = 5
+FIRST_SEED = 1000
+"""Seeds of the draws are far from those that a network without weights is drawn from."""
+
+
+def run(subject: Subject) -> tuple[Finding, ...]:
+    maps, why = [], ""
+    for i in range(DRAWS):
+        try:
+            network = subject.scene.redraw(subject.scene.seed + FIRST_SEED + i)
+            maps.append(subject.explain(network, subject.scene.x))
+        except CnnscopeError as error:
+            why = f"with random weights: {error.diagnostics[0].message}"
+        subject.tick((i + 1) / DRAWS)
+    values = subject.attribution.values
+    signed = _finding("signed", values, maps, why)
+    return signed, _finding("absolute", np.abs(values), [np.abs(one) for one in maps], why)
+
+
+def _finding(kind: str, values: NDArray[np.float64], maps: Sequence[NDArray[np.float64]], why: str) -> Finding:
+    found = mean([spearman(values, one) for one in maps])
+    by_chance = mean([chance(values, one) for one in maps])
+    among = mean([spearman(a, b) for a, b in combinations(maps, 2)])
+    controls = {"a map without the network": 1.0}
+    if by_chance is not None:
+        controls["chance"] = by_chance
+    if among is not None:
+        controls["random networks, one and another"] = among
+    limit = None if by_chance is None else (1 + by_chance) / 2
+    if found is None:
+        why = why or "the map, or each with random weights, is the same everywhere"
+    rule = "nearer to chance (95 % of shifted maps are below) than to a map that ignores the weights (1)"
+    value = None if found is None else abs(found)
+    return Finding(f"randomisation_{kind}", f"random weights, {kind}", value, limit, "low", rule, controls,
+                   {"draws": len(maps)}, "" if value is not None else why)  # fmt: skip
+
+
+CHECK = Check(1, run)
