@@ -133,7 +133,8 @@ def _invented(slot: Slot, e: Evidence) -> float:
 
 def _agreement(e: Evidence, protocol: Protocol) -> NDArray[np.float64]:
     found = e.measured(protocol)
-    return (found.top1 == found.top1_clean[:, None]).mean(0)
+    shares: NDArray[np.float64] = (found.top1 == found.top1_clean[:, None]).mean(0)
+    return shares
 
 
 def _count(n: int, what: str) -> str:

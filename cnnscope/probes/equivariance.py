@@ -1,8 +1,8 @@
 """How well feature maps move with the image, measured on whole maps of a few images.
 
 ``E_l(g) = ||M (f_l(T_g x) - T'_g f_l(x))|| / ||M f_l(x)||``, where ``T'_g`` does to the map what ``T_g`` does to the
-image: an index shift where that lands on positions, bilinear sampling between them elsewhere. ``M`` keeps the *interior*,
-units whose exact receptive field misses the border in both images, or all others that both maps have.
+image: an index shift where that lands on positions, bilinear sampling between them elsewhere. ``M`` keeps the
+*interior*, units whose exact receptive field misses the border in both images, or all others that both maps have.
 
 Which pixel a position stands over, and which positions are interior, comes from the graph alone
 (`cnnscope.analysis.receptive_field`, `cnnscope.analysis.equivariance`).
@@ -98,17 +98,20 @@ def map_errors(
     return tuple(errors)
 
 
-MOVEMENTS = (("down", "px", shift(1, 0), shift(-1, 0)), ("right", "px", shift(0, 1), shift(0, -1)),
-             ("turn", "deg", rotate(1), rotate(-1)), ("zoom", "%", zoom(1.01), zoom(1 / 1.01)))  # fmt: skip
-"""Name, unit, and the unit's step forward and back."""
+STEP = 0.1
+MOVEMENTS = (
+    ("down", "px", shift(STEP, 0), shift(-STEP, 0)), ("right", "px", shift(0, STEP), shift(0, -STEP)),
+    ("turn", "deg", rotate(STEP), rotate(-STEP)), ("zoom", "%", zoom(1 + STEP / 100), zoom(1 / (1 + STEP / 100))),
+)  # fmt: skip
+"""Name, unit, and a tenth of the unit forward and back."""
 
 
 @torch.inference_mode()
 def local_errors(network: TrainedNetwork, canvas: Tensor, layers: Sequence[str]) -> tuple[LocalError, ...]:
     """The local equivariance error ``||d/dt T'_-t f_l(T_t x)|| / ||f_l(x)||`` at t = 0, by central differences.
 
-    Gruver et al. 2023, "The Lie derivative for measuring learned equivariance" (ICLR), eq. 4; differences over a whole
-    unit both ways, because bilinear sampling has no derivative where it hits a pixel.
+    Gruver et al. 2023, "The Lie derivative for measuring learned equivariance" (ICLR), eq. 4. Bilinear sampling has no
+    derivative where it hits a pixel: this is the mean of those from either side.
     """
     places = lattices(network, layers)
     names = tuple(dict.fromkeys((*layers, SCORES)))
@@ -124,7 +127,7 @@ def local_errors(network: TrainedNetwork, canvas: Tensor, layers: Sequence[str])
                 both = carried[0][1] & carried[1][1]
                 a, b, f = (m[:, :, both] for m in (carried[0][0], carried[1][0], f))
             if a.numel():
-                errors.append(LocalError(layer, movement, unit, _ratio((a - b) / 2, f)))
+                errors.append(LocalError(layer, movement, unit, _ratio((a - b) / (2 * STEP), f)))
     return tuple(errors)
 
 
@@ -158,7 +161,7 @@ def _sources(lattice: Lattice, t: Transform, size: Size) -> NDArray[np.float64]:
 def _carried(maps: Tensor, source: NDArray[np.float64], lattice: Lattice) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H', W') maps moved by ``T'``; where both maps have the position, and where it is interior in both."""
     low, high = np.floor(source), np.ceil(source)
-    here = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1)
+    here = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1).astype(np.float64)
     ends = [(0, n - 1) for n in lattice.extents]
     both = _within(low, ends) & _within(high, ends)
     inside = both & False
@@ -172,7 +175,7 @@ def _carried(maps: Tensor, source: NDArray[np.float64], lattice: Lattice) -> tup
         grid = (2 * source[..., ::-1] + 1) / np.array(lattice.extents[::-1]) - 1
         grids = torch.as_tensor(np.ascontiguousarray(grid), dtype=maps.dtype, device=maps.device)[None]
         moved = functional.grid_sample(maps.flatten(0, 1)[None], grids, align_corners=False)[0].view_as(maps)
-    return moved, *(torch.from_numpy(mask).to(maps.device) for mask in (both, inside))
+    return moved, torch.from_numpy(both).to(maps.device), torch.from_numpy(inside).to(maps.device)
 
 
 def _within(positions: NDArray[np.float64], box: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:

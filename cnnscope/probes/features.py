@@ -99,12 +99,12 @@ def _cells(maps: Tensor) -> Tensor:
     """(N, rows, columns, C): each channel of (N, C, H, W) averaged over 2x2 cells, in channels-last order."""
     n, c, h, w = maps.shape
     if h % CELLS or w % CELLS:
-        cells = [min(CELLS, side) for side in (h, w)]
-        small = maps if [h, w] == cells else functional.adaptive_avg_pool2d(maps, cells)
+        cells = min(CELLS, h), min(CELLS, w)
+        small = maps if (h, w) == cells else functional.adaptive_avg_pool2d(maps, cells)
         return small.permute(0, 2, 3, 1)
     rows = maps.permute(0, 2, 3, 1).reshape(n, CELLS, h // CELLS, w * c).sum(2, dtype=torch.float32)
-    cells = rows.view(n, CELLS, CELLS, w // CELLS, c).sum(3)  # an axis at a time is twice as fast
-    return cells * (CELLS * CELLS / (h * w))
+    sums = rows.view(n, CELLS, CELLS, w // CELLS, c).sum(3)  # an axis at a time is twice as fast
+    return sums * (CELLS * CELLS / (h * w))
 
 
 def _trunk(graph: Graph) -> list[tuple[str, Value]]:

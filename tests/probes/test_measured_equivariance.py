@@ -116,16 +116,16 @@ class Ramp(nn.Module):
 
 
 def test_a_map_that_depends_on_its_place() -> None:
-    """T_-t f(T_t x) = x (ramp + t): its derivative is x, down, and 0 to the right."""
+    """T_-t f(T_t x) = x (ramp + t): its derivative is x down, here the mean of the neighbours, and 0 to the right."""
     network = trained(Ramp().eval())
     whole = smooth()
     found = {e.movement: e.value for e in local_errors(network, whole, ["keep"]) if e.layer == "keep"}
     x = whole[:, :, 24:56, 24:56]
     ramp = torch.arange(1.0, 33)[:, None]
-    kept = slice(1, 31)  # rows that both neighbours have
-    expected = x[:, :, kept].norm() / (x * ramp)[:, :, kept].norm()
-    assert found["down"] == pytest.approx(float(expected), rel=1e-4)
-    assert found["right"] < 1e-6
+    kept = slice(1, 31)  # rows with both neighbours
+    expected = ((x[:, :, :30] + x[:, :, 2:]) / 2).norm() / (x * ramp)[:, :, kept].norm()
+    assert found["down"] == pytest.approx(float(expected), rel=0.01)
+    assert found["right"] < 1e-4
 
 
 def test_scores_by_central_differences() -> None:
@@ -134,8 +134,9 @@ def test_scores_by_central_differences() -> None:
     found = {e.movement: e for e in local_errors(network, whole, ["0"]) if e.layer == "scores"}
     x = whole[:, :, 24:56, 24:56]
     with torch.inference_mode():
-        f, down, up = (network.logits(x.roll(step, 2)) for step in (0, 1, -1))
-    assert found["down"].value == pytest.approx(float((down - up).norm() / 2 / f.norm()), rel=1e-4)
+        down, up = (network.logits(0.9 * x + 0.1 * x.roll(step, 2)) for step in (1, -1))
+        f = network.logits(x)
+    assert found["down"].value == pytest.approx(float((down - up).norm() / 0.2 / f.norm()), rel=1e-3)
     units = {movement: error.unit for movement, error in found.items()}
     assert units == {"down": "px", "right": "px", "turn": "deg", "zoom": "%"}
 
@@ -144,8 +145,8 @@ def test_a_convolution_without_stride_has_no_local_error_inside() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.ReLU(),
                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))  # fmt: skip
     found = local_errors(trained(seeded(module)), images("circular"), ["0"])
-    assert all(e.value < 1e-5 for e in found if e.unit == "px")
-    assert all(e.value > 1e-4 for e in found if e.movement == "turn" and e.layer == "0")
+    assert all(e.value < 1e-4 for e in found if e.unit == "px" and e.layer == "0")
+    assert all(e.value > 1e-2 for e in found if e.movement == "turn" and e.layer == "0")
 
 
 def test_strides_leave_local_errors() -> None:
