@@ -53,11 +53,13 @@ ABLATE = ROOT / "docs" / "ablate.md"
 TRANSFER = ROOT / "docs" / "transfer.md"
 EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
 FILTERS = ROOT / "docs" / "filters.md"
+ATTRIBUTION = ROOT / "docs" / "attribution.md"
 FEATURES = ROOT / "docs" / "features.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
 COMMANDS += shown(TRANSFER)
 COMMANDS += shown(EQUIVARIANCE)
 COMMANDS += shown(FILTERS)
+COMMANDS += shown(ATTRIBUTION)
 COMMANDS += shown(FEATURES)
 
 

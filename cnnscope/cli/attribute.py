@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PICTURES = ("png", "svg", "pdf")
 _ATTRIBUTION = "Attribution"
+NOW_AND_THEN = 10.0
+"""Seconds between lines about progress, where there is no terminal to draw a bar on."""
 
 
 def attribute(
@@ -94,7 +97,7 @@ def attribute(
     wanted = None if target is None else _target(networks[0], target)
     from cnnscope.visualize.attribution.session import explain
 
-    with _progress(quiet, len(networks) * len(methods)) as tick:
+    with _progress(quiet) as tick:
         session = explain(networks, picture, methods, wanted, baseline=baseline, strict=named, tick=tick, steps=steps,
                           layer=layer, window=window, seed=seed, batch=batch)  # fmt: skip
     for skipped, reason in session.skipped if not quiet else ():
@@ -177,14 +180,28 @@ def _write(session: Session, report: AttributionReport, place: Path, kind: str) 
 
 
 @contextmanager
-def _progress(quiet: bool, total: int) -> Iterator[Tick]:
-    """How far each method is: a bar on a terminal, else a line a method where it takes long."""
-    if quiet or not sys.stderr.isatty():
+def _progress(quiet: bool) -> Iterator[Tick]:
+    """How far each method is: a bar on a terminal, else a line now and then."""
+    if quiet:
         yield lambda name, done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+    elif not sys.stderr.isatty():
+        yield _now_and_then()
+    else:
+        from rich.console import Console
+        from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("attributing", total=1.0)
-        yield lambda name, done: progress.update(task, description=name, completed=done)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("attributing", total=1.0)
+            yield lambda name, done: progress.update(task, description=name, completed=done)
+
+
+def _now_and_then() -> Tick:
+    last = time.monotonic()
+
+    def tick(name: str, done: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > NOW_AND_THEN:
+            last = time.monotonic()
+            print(f"{name}: {done:.0%}", file=sys.stderr, flush=True)
+
+    return tick

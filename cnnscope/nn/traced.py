@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cnnscope.ir.graph import Operation, Shape, Value
 from cnnscope.ir.reads import Permute, Reshape, Step, Taps
+from cnnscope.nn import functional
 from cnnscope.nn.layers import Call
 from cnnscope.ops.generic import Elementwise, Join, Movement, Parameter, Reduce
 from cnnscope.ops.product import MatMul
@@ -40,7 +41,7 @@ def traced_module(op: Operation, x: Sequence[Value]) -> nn.Module | None:
         case Parameter(shape=shape):
             return Weight(shape)
         case Join(axis=axis):
-            return Call(lambda *given: torch.cat(given, axis))
+            return Call(functional.concat, dim=axis)
         case MatMul():
             return Call(torch.matmul)
         case Reduce(fn=fn, axes=axes, keep=keep, dtype=None) if fn in _REDUCTIONS:
@@ -59,10 +60,11 @@ def _movement(op: Movement, before: Value) -> nn.Module | None:
     if before.batch_axis != 0 or op.output((before,)).batch_axis != 0:
         return None
     moves = [_move(step) for step in op.steps]
-    return None if None in moves else Call(_chain, tuple(moves))
+    return None if None in moves else Call(chain, tuple(moves))
 
 
-def _chain(x: Tensor, moves: Sequence[Move]) -> Tensor:
+def chain(x: Tensor, moves: Sequence[Move]) -> Tensor:
+    """One move after the other."""
     for move in moves:
         x = move(x)
     return x

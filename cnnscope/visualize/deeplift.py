@@ -19,12 +19,13 @@ so that attributions m * (x - x0) add up to the difference of the scores. That h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from cnnscope.visualize.roles import role
+from cnnscope.visualize.roles import kind_name, role, varying
 from cnnscope.visualize.rules import Rule, Tensors, gradient, with_rules
 
 POINTS, MOST_POINTS = 24, 384
@@ -34,7 +35,8 @@ doubled while what they give does not add up to the difference of the outputs: a
 
 def multipliers(network: fx.GraphModule, x: Tensor, baseline: Tensor, target: int) -> Tensor:
     """(N, C, H, W) multipliers of a canonical network for images ``x`` against ``baseline``, both (N, C, H, W)."""
-    ruled = with_rules(network, lambda node, module: rule_for(module))
+    image = varying(network)
+    ruled = with_rules(network, lambda node, module: rule_for(module, [arg in image for arg in node.all_input_nodes]))
     pair = torch.cat([x, baseline.expand_as(x)]).detach().requires_grad_()
     with torch.enable_grad():
         scores = ruled(pair).flatten(1)[: len(x), target]
@@ -42,15 +44,22 @@ def multipliers(network: fx.GraphModule, x: Tensor, baseline: Tensor, target: in
     return found[: len(x)].detach()
 
 
-def rule_for(module: nn.Module) -> Rule | None:
-    """The rule of a module; None where the gradient is right."""
-    return {"activation": rescale, "max": largest, "product": along_line, "other": along_line}.get(role(module))
+def rule_for(module: nn.Module, varies: Sequence[bool] = (True,)) -> Rule | None:
+    """The rule of a module; None where the gradient is right. ``varies``: which of its inputs depend on the image."""
+    kind = role(module)
+    if not any(varies) or (kind in ("product", "bilinear") and sum(varies) == 1):
+        return None
+    if kind in ("product", "bilinear", "other"):
+        return partial(along_line, varies=varies)
+    return {"activation": rescale, "max": largest}.get(kind)
 
 
 def on_a_line(network: fx.GraphModule) -> list[str]:
-    """Classes of modules that `along_line` is for, products apart, for which it is exact."""
-    modules = (network.get_submodule(node.target) for node in network.graph.nodes if node.op == "call_module")
-    return sorted({type(module).__name__ for module in modules if role(module) == "other"})
+    """What `along_line` is for, products apart, for which it is exact."""
+    image = varying(network)
+    calls = (node for node in network.graph.nodes if node.op == "call_module" and node in image)
+    modules = (network.get_submodule(str(node.target)) for node in calls)
+    return sorted({kind_name(module) for module in modules if role(module) == "other"})
 
 
 def rescale(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
@@ -64,10 +73,13 @@ def rescale(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Te
     return (_for_images(m * slope),)
 
 
-def along_line(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
-    """The gradient averaged over the line from the baselines' inputs to the images'."""
-    pairs = _pairs(inputs)
-    m = incoming[: len(pairs[0][0])]
+def along_line(
+    module: nn.Module, inputs: Tensors, incoming: Tensor, varies: Sequence[bool] = (True,)
+) -> Sequence[Tensor]:
+    """The gradient averaged over the line from the baselines' inputs to the images'; weights stay where they are."""
+    halves = iter(_pairs([x for x, one in zip(inputs, varies, strict=True) if one]))
+    pairs = [next(halves) if one else (x, x) for x, one in zip(inputs, varies, strict=True)]
+    m = incoming[: len(incoming) // 2]
     images, baselines = zip(*pairs, strict=True)
     promised = float((m * (module(*images) - module(*baselines))).sum())
     points = POINTS
@@ -77,7 +89,7 @@ def along_line(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence
         scale = sum(float(part.abs().sum()) for part in parts)
         off = abs(sum(float(part.sum()) for part in parts) - promised)
         if off <= torch.finfo(m.dtype).eps ** 0.75 * scale or 2 * points > MOST_POINTS:
-            return [_for_images(part) for part in found]
+            return [_for_images(part) if one else part for part, one in zip(found, varies, strict=True)]
         points *= 2
 
 
@@ -106,7 +118,7 @@ def largest(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Te
     return (_for_images((to_image + to_baseline) / torch.where(dx == 0, 1, dx)),)
 
 
-def _pairs(inputs: Tensors) -> list[tuple[Tensor, Tensor]]:
+def _pairs(inputs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(x[: len(x) // 2], x[len(x) // 2 :]) for x in inputs]
 
 

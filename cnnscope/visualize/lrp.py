@@ -28,7 +28,7 @@ from torch import Tensor, fx, nn
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.visualize.canonicalize import layer_of
-from cnnscope.visualize.roles import GATE, function_calls, is_move, role
+from cnnscope.visualize.roles import GATE, function_calls, is_move, kind_name, role, varying
 from cnnscope.visualize.rules import Rule, Tensors, gradient, score_gradient, with_rules
 
 EPSILON = 1e-6
@@ -40,15 +40,21 @@ def relevance(network: fx.GraphModule, x: Tensor, target: int) -> Tensor:
     for node in function_calls(network):
         if not is_move(node):
             raise _refused(getattr(node.target, "__name__", str(node.target)), layer_of(node))
-    ruled = with_rules(network, lambda node, module: _rule_for(network, node, module))
+    image = varying(network)
+    ruled = with_rules(network, lambda node, module: _rule_for(network, node, module, image))
     with torch.no_grad():
         score = network(x).flatten(1)[:, target]
         result: Tensor = score_gradient(ruled, x, target) * score.view(-1, 1, 1, 1)
     return result
 
 
-def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> Rule | None:
+def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module, image: set[fx.Node]) -> Rule | None:
     kind = role(module)
+    varies = [value in image for value in node.all_input_nodes]
+    if not any(varies):
+        return None
+    if kind in ("product", "add") and sum(varies) == 1:
+        return only_to(varies)
     if isinstance(module, nn.Linear):
         return epsilon
     if kind == "conv":
@@ -62,12 +68,21 @@ def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> Rule
     last = node.next.op == "output"
     if isinstance(module, nn.LocalResponseNorm) or (last and isinstance(module, (nn.Softmax, nn.LogSoftmax))):
         return passed  # what it divides by counts as a constant
-    raise _refused(type(module).__name__, layer_of(node))
+    raise _refused(kind_name(module), layer_of(node))
 
 
 def passed(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
     """One input, one output: all of it."""
     return (incoming,)
+
+
+def only_to(takes: Sequence[bool]) -> Rule:
+    """All of it to the one input that ``takes`` it: a signal, not its gate; what the image makes, not a weight."""
+
+    def rule(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
+        return [incoming if one else torch.zeros_like(x) for x, one in zip(inputs, takes, strict=True)]
+
+    return rule
 
 
 def epsilon(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
@@ -147,10 +162,7 @@ def _gated(network: fx.GraphModule, node: fx.Node) -> Rule:
     if sum(gates) != len(gates) - 1:
         raise _refused("product", layer_of(node), "both factors are signals")
 
-    def rule(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
-        return [torch.zeros_like(x) if gate else incoming for x, gate in zip(inputs, gates, strict=True)]
-
-    return rule
+    return only_to([not gate for gate in gates])
 
 
 def _is_gate(network: fx.GraphModule, node: fx.Node) -> bool:

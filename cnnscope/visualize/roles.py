@@ -11,14 +11,14 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from cnnscope.nn import functional, layers
+from cnnscope.nn import functional, layers, traced
 from cnnscope.nn.layers import Call
 from cnnscope.visualize.canonicalize import Clone
 
-Role = Literal["conv", "scale", "average", "move", "add", "product", "activation", "max", "other"]
+Role = Literal["conv", "scale", "average", "move", "add", "product", "bilinear", "activation", "max", "other"]
 """``conv``: linear with weights, ``scale``: linear within each channel, ``average``: linear without weights of its own,
-``move``: values copied, moved or dropped, ``activation``: one number to one number, ``max``: the largest of a window,
-``other``: anything else."""
+``move``: values copied, moved or dropped, ``product``: of elements, ``bilinear``: of matrices, ``activation``: one number
+to one number, ``max``: the largest of a window, ``other``: anything else."""
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 SCALE = (layers.LayerScale,)
@@ -44,10 +44,11 @@ GATE = (nn.Sigmoid, nn.Hardsigmoid, nn.Softmax)
 """What makes the factor of a product that only says how much of the other factor passes."""
 
 CALLS: dict[Callable[..., Any], Role] = {
-    functional.add: "add", functional.mul: "product", torch.abs: "activation", torch.mean: "average",
+    functional.add: "add", torch.add: "add", functional.mul: "product", torch.mul: "product", torch.matmul: "bilinear",
+    torch.abs: "activation", torch.mean: "average", torch.sum: "average", torch.amax: "max",
     **dict.fromkeys((functional.concat, functional.reshape, functional.take, functional.crop, functional.shuffle,
                      functional.pixel_shuffle, functional.pixel_unshuffle, functional.to_tokens, torch.permute,
-                     torch.roll, torch.flip, torch.select, F.pad), "move"),
+                     torch.roll, torch.flip, torch.select, traced.chain, F.pad), "move"),
 }  # fmt: skip
 _TABLE: tuple[tuple[tuple[type[nn.Module], ...], Role], ...] = (
     (CONV, "conv"), (SCALE, "scale"), (AVERAGE, "average"), (MOVE, "move"), (ACTIVATION, "activation"), (MAX, "max"),
@@ -78,6 +79,12 @@ def role(module: nn.Module) -> Role:
     return next((found for classes, found in _TABLE if isinstance(module, classes)), "other")
 
 
+def kind_name(module: nn.Module) -> str:
+    """What a module is called in messages: its class, or the function it calls."""
+    function = getattr(module, "function", None)
+    return type(module).__name__ if function is None else str(getattr(function, "__name__", function))
+
+
 def _fixed(norm: _NormBase) -> bool:
     """Whether a norm's statistics are stored, not taken from the batch at hand."""
     return not norm.training and norm.running_mean is not None
@@ -100,3 +107,12 @@ def function_calls(network: fx.GraphModule) -> list[fx.Node]:
 
 def _one_factor(node: fx.Node) -> bool:
     return sum(argument.op != "get_attr" for argument in node.all_input_nodes) <= 1
+
+
+def varying(network: fx.GraphModule) -> set[fx.Node]:
+    """The values that depend on the image; the others are weights, and what is made of weights alone."""
+    found: set[fx.Node] = set()
+    for node in network.graph.nodes:
+        if node.op == "placeholder" or any(value in found for value in node.all_input_nodes):
+            found.add(node)
+    return found

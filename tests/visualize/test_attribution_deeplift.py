@@ -17,6 +17,8 @@ from cnnscope.visualize.attribution.run import attribute
 from cnnscope.visualize.canonicalize import canonicalize
 from cnnscope.visualize.deeplift import multipliers
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
+
 QUICK = ("torchvision:resnet18", "torchvision:squeezenet1_1", "torchvision:alexnet", "torchvision:mobilenet_v3_small",
          "torchvision:googlenet")  # fmt: skip
 LARGER = ("torchvision:vgg11_bn", "torchvision:densenet121", "torchvision:mobilenet_v2", "torchvision:efficientnet_b0",

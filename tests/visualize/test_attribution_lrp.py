@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +184,63 @@ def test_a_gate_gets_nothing() -> None:
     score, signal = float(net(x)[0, 1]), float(net.signal(x)[0, 1])
     expected = shared(dense(net.signal, x), x.flatten().numpy(), np.array([0, signal, 0]), np.array([0, score, 0]))
     np.testing.assert_allclose(found.raw.ravel(), expected, atol=1e-12)
+
+
+# -- what it says of a residual network that has learned ---------------------------------------------------------------
+
+
+def trained_residual() -> tuple[nn.Module, Tensor, Tensor]:
+    """Two residual blocks, trained for a few seconds on the bundled digits; images and labels it has not seen."""
+    with np.load(Path(cnnscope.__file__).parents[1] / "specs" / "digits" / "digits.npz") as digits:
+        images, labels = torch.tensor(digits["images"]).float()[:, None] / 255, torch.tensor(digits["labels"]).long()
+    images = nn.functional.interpolate(images, size=(16, 16), mode="bilinear")
+
+    class Block(nn.Module):
+        def __init__(self, inner: int, outer: int) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
+            self.short = nn.Conv2d(inner, outer, 1, 2, bias=False)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(outer) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.norms[1](self.b(torch.relu(self.norms[0](self.a(x)))))
+            y += self.norms[2](self.short(x))
+            return torch.relu(y)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stem = nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+        net = nn.Sequential(*stem, Block(16, 32), Block(32, 64), *head)
+        optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+        for _ in range(4):
+            for chosen in torch.randperm(1500).split(64):
+                loss = nn.functional.cross_entropy(net(images[chosen]), labels[chosen])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+    return net.eval().requires_grad_(False), images[1500:], labels[1500:]
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    return values.ravel().argsort().argsort().astype(float)
+
+
+@pytest.mark.slow
+def test_on_a_residual_network_it_ranks_pixels_as_occlusion_does() -> None:
+    """captum's default rule has a cosine of about 0 there, so it does no better than input times gradient."""
+    net, images, labels = trained_residual()
+    assert (net(images).argmax(1) == labels).float().mean() > 0.85
+    agreement: dict[str, list[float]] = {"lrp": [], "input-x-gradient": []}
+    errors = []
+    for i in range(16):
+        x, target = images[i : i + 1], int(labels[i])
+        occlusion = ranks(attribute(Plain(net), x, "occlusion", target, window=3).values)
+        for method, found in agreement.items():
+            answer = attribute(Plain(net), x, method, target)
+            smooth = nn.functional.avg_pool2d(torch.tensor(answer.values)[None, None], 3, 1, 1)[0, 0].numpy()
+            found.append(float(np.corrcoef(occlusion, ranks(smooth))[0, 1]))
+            errors += [answer.completeness] if method == "lrp" else []
+    assert np.mean(agreement["lrp"]) > 0.5
+    assert np.mean(agreement["lrp"]) > np.mean(agreement["input-x-gradient"]) + 0.2
+    assert np.median([error for error in errors if error is not None]) < 0.2

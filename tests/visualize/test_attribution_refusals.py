@@ -138,14 +138,14 @@ def test_black_and_white_are_pixels() -> None:
 
 
 def test_every_file_is_a_method_with_a_source() -> None:
-    assert len(registry.names()) == 15
+    assert {"saliency", "deeplift", "lrp", "grad-cam-pp"} <= set(registry.names())
     titles = set()
     for name in registry.names():
         method = registry.find(name)
         titles.add(method.title)
         assert method.source
         assert set(method.takes) <= {"baseline", "steps", "layer", "window", "seed"}
-    assert len(titles) == 15
+    assert len(titles) == len(registry.names())
 
 
 def test_names_of_methods_cost_no_import() -> None:
