@@ -138,7 +138,7 @@ def test_bad_input_is_answered(run: Run, words: list[str], message: str) -> None
 
 
 def test_networks_that_are_no_classifiers_have_filters_too(run: Run) -> None:
-    outcome = run("filters", "unet", "--layer", "level2.conv1", "-f", "json")
+    outcome = run("filters", "unet", "--layer", "level2.double1.conv1", "-f", "json")
     assert outcome.code == 0
     assert outcome.err.startswith("note: the weights of `U-Net` are random: nothing is learned\n")
     assert len(json.loads(outcome.out)["layers"][0]["filters"]) == 128
