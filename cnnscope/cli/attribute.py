@@ -61,6 +61,11 @@ def attribute(
     window: Annotated[
         int | None, typer.Option(min=1, metavar="N", rich_help_panel=_ATTRIBUTION, help="Pixels of an occluded side.")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", rich_help_panel=_ATTRIBUTION,
+                     help="Check each: random weights, insertion, deletion, equivariance."),
+    ] = False,
     weights: Annotated[
         list[str] | None,
         typer.Option("--weights", metavar="FILE", rich_help_panel="Weights and device",
@@ -100,6 +105,11 @@ def attribute(
     with _progress(quiet) as tick:
         session = explain(networks, picture, methods, wanted, baseline=baseline, strict=named, tick=tick, steps=steps,
                           layer=layer, window=window, seed=seed, batch=batch)  # fmt: skip
+        if trust:
+            from cnnscope.visualize.trust.session import examined
+
+            session = examined(session, picture, baseline=baseline, tick=tick, steps=steps, layer=layer, window=window,
+                               seed=seed, batch=batch)  # fmt: skip
     for skipped, reason in session.skipped if not quiet else ():
         print(f"note: without {skipped}: {reason}", file=sys.stderr)
     place = None if kind is None else path or Path(f"{file_name(networks[0].graph.name)}-attribution.png")
@@ -157,6 +167,7 @@ def _report(session: Session, image: str, place: Path | None, quiet: bool) -> At
         tiles.append(TileFigures(
             answer.method, network.weights, network.weights_sha256, answer.target, network.label(answer.target),
             one.probability, answer.signed, extreme, one.baseline, answer.completeness, answer.notes, array,
+            {finding.name: finding.to_dict() for finding in one.trust} or None,
         ))  # fmt: skip
     network = session.explained[0].network
     picture = None if place is None else place.name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnnscope.render import numbers
+from cnnscope.render import numbers, trust
 from cnnscope.render.result import Cell, Result, header
 from cnnscope.render.table import Column, Line, Table
 
@@ -66,24 +66,30 @@ class AttributionReport(Result):
             {"method": tile.method, "weights": tile.weights, "target": tile.target, "label": tile.label,
              "probability": f"{tile.probability:.6g}", "baseline": tile.baseline, "extreme": f"{tile.extreme:.6g}",
              "relative_error": None if tile.completeness is None else f"{tile.completeness:.3g}",
-             "notes": "; ".join(tile.notes), "array": tile.array}
+             "notes": "; ".join(tile.notes), "array": tile.array, **trust.record(tile.trust or {})}
             for tile in self.tiles
         ]  # fmt: skip
 
     def table(self) -> Table:
         several = len({tile.weights_sha256 for tile in self.tiles}) > 1
+        title = self._title(several)
+        if any(tile.trust for tile in self.tiles):
+            return trust.table(title, self.tiles, self.bare)
         columns = [Column("method"), *([Column("weights")] if several else []), Column("baseline"),
                    Column("extreme", right=True), Column("sum's error", right=True), Column("notes")]  # fmt: skip
+        notes = () if self.bare else (
+            "extreme: the value of largest magnitude; sum's error: how far the values are from adding up to what the "
+            "method promises, relative to it", )  # fmt: skip
+        lines = (Line(self._cells(tile, several)) for tile in self.tiles)
+        return Table(title, tuple(columns), tuple(lines), notes=notes)
+
+    def _title(self, several: bool) -> str:
         first = self.tiles[0]
         shown = numbers.printable
         title = f"{shown(self.name)} ({shown(self.source)}), {shown(self.image)}, target {shown(first.label)}"
         chances = {tile.weights: tile.probability for tile in self.tiles}
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
-        notes = () if self.bare else (
-            "extreme: the value of largest magnitude; sum's error: how far the values are from adding up to what the "
-            "method promises, relative to it", )  # fmt: skip
-        lines = (Line(self._cells(tile, several)) for tile in self.tiles)
-        return Table(f"{title}, probability {chance}", tuple(columns), tuple(lines), notes=notes)
+        return f"{title}, probability {chance}"
 
     def _cells(self, tile: TileFigures, several: bool) -> tuple[str, ...]:
         error = "" if tile.completeness is None else f"{tile.completeness:.1e}"

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.render.plots import style
+from cnnscope.visualize.trust import strip
+from cnnscope.visualize.trust.finding import Finding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +28,8 @@ SIGNED, MAGNITUDE = "RdBu_r", "magma"
 MOST_COLUMNS = 5
 SIDE = 2.15
 """Inches of a tile's side."""
-HEAD, FOOT, STRIP = 0.62, 0.5, 0.62
-"""Inches above a tile for its title, below it for its colour bar, and below that for its trust strip."""
+HEAD, FOOT = 0.62, 0.5
+"""Inches above a tile for its title, and below it for its colour bar; a trust strip comes below that."""
 TITLE = 0.55
 DPI = 150
 LIGHTER = 0.4
@@ -43,7 +45,7 @@ class Tile:
     """One picture of a montage.
 
     ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself.
-    ``title`` is a line, ``lines`` are those below it. ``trust`` has figures for the strip under the tile.
+    ``title`` is a line, ``lines`` are those below it. ``trust`` is what checks found, for the strip under the tile.
     """
 
     image: NDArray[Any]
@@ -52,7 +54,7 @@ class Tile:
     values: NDArray[np.float64] | None = None
     signed: bool = False
     scale: str = ""
-    trust: Mapping[str, float] | None = None
+    trust: tuple[Finding, ...] = ()
 
 
 def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
@@ -63,8 +65,8 @@ def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
     grid = _wrapped(rows)
     limits = scale_limits([tile for row in grid for tile in row])
     columns = max(map(len, grid))
-    strip = STRIP if any(tile.trust for row in grid for tile in row) else 0.0
-    height = HEAD + SIDE + FOOT + strip
+    below = max(strip.height(tile.trust) for row in grid for tile in row)
+    height = HEAD + SIDE + FOOT + below
     with style.look():
         figure = Figure(figsize=(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height), dpi=DPI)
         width_inches, height_inches = figure.get_size_inches()
@@ -75,6 +77,8 @@ def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
                 left, top = 0.2 + j * (SIDE + 0.3), TITLE + i * height + HEAD
                 box = (left / width_inches, 1 - (top + SIDE) / height_inches, SIDE / width_inches, SIDE / height_inches)
                 _draw(figure, box, tile, limits, height_inches)
+                if below:
+                    _strip(figure, box, tile, below, height_inches)
         return style.encoded(figure, kind, dpi=DPI)
 
 
@@ -139,6 +143,16 @@ def _draw(figure: Figure, box: Box, tile: Tile, limits: Mapping[str, float], tal
                     color=style.MUTED, va="center")  # fmt: skip
     if tile.values is not None:
         _bar(figure.add_axes((left, bottom - 0.17 / tall, width, 0.09 / tall)), tile, limit)
+
+
+def _strip(figure: Figure, box: Box, tile: Tile, below: float, tall: float) -> None:
+    """What checks found of a tile, as high as the highest of them all; under the image what the marks mean."""
+    left, bottom, width, _ = box
+    axes = figure.add_axes((left, bottom - (FOOT + below - 0.06) / tall, width, below / tall))
+    if tile.values is None:
+        strip.legend(axes, below)
+    else:
+        strip.draw(axes, tile.trust, below)
 
 
 def _bar(axes: Axes, tile: Tile, limit: float) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from cnnscope.visualize.trust.finding import Finding
+
 DEFAULT_METHODS = (
     "saliency", "smoothgrad", "integrated-gradients", "deeplift", "occlusion", "grad-cam", "guided-backprop", "lrp",
 )  # fmt: skip
@@ -29,13 +31,14 @@ Tick = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Explained:
-    """One network, one method: the attribution, and the probability it gives the class."""
+    """One network, one method: the attribution, the probability it gives the class, and what checks found of it."""
 
     network: TrainedNetwork
     method: Method
     attribution: Attribution
     probability: float
     baseline: str | None
+    trust: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,4 +130,4 @@ def _tile(session: Session, one: Explained, target: str) -> Tile:
     elif answer.notes:
         said.append(answer.notes[0])
     lines = (target, ", ".join(said))
-    return Tile(session.image, one.method.title, lines, answer.values, answer.signed, one.method.family)
+    return Tile(session.image, one.method.title, lines, answer.values, answer.signed, one.method.family, one.trust)

@@ -16,7 +16,7 @@ class Finding:
 
     ``controls`` maps what else was measured in the same way to its figure. ``better`` says on which side of the limit
     a value passes, ``rule`` in words how the limit comes about; on the limit is not better. ``scale`` is how it is
-    drawn: from 0 to 1, from -1 to 1, or powers of ten up to 1. ``settings`` is how it was measured, plain values.
+    drawn: from 0 to 1, or powers of ten up to 1. ``settings`` is how it was measured, in plain values.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Finding:
     controls: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
-    scale: Literal["share", "signed", "powers"] = "share"
+    scale: Literal["share", "powers"] = "share"
 
     @property
     def verdict(self) -> Verdict:

@@ -13,8 +13,7 @@ def run(subject: Subject) -> tuple[Finding, ...]:
     error = subject.attribution.completeness
     why = "" if error is not None else "the method promises no sum, or a sum of 0"
     rule = f"the sum is off by less than {LIMIT:.0%} of what is promised"
-    return (Finding("completeness", "completeness", error, LIMIT, "low", rule, {"promised": 0.0}, why=why,
-                    scale="powers"),)  # fmt: skip
+    return (Finding("completeness", "completeness", error, LIMIT, "low", rule, why=why, scale="powers"),)
 
 
 CHECK = Check(0, run)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 GROUPS: dict[str, tuple[str, tuple[Transform, ...]]] = {
     "shift": ("shift 1 px", tuple(protocol.shift(*step) for step in ((0, 1), (1, 0), (0, -1), (-1, 0)))),
-    "scale": ("scale x0.9, x1.1", (protocol.zoom(0.9), protocol.zoom(1.1))),
-    "rotation": ("rotation 5°", (protocol.rotate(5), protocol.rotate(-5))),
-    "quarter_turn": ("rotation 90°, on the grid", (protocol.rotate(90),)),
+    "scale": ("scale 10 %", (protocol.zoom(0.9), protocol.zoom(1.1))),
+    "rotation": ("turn 5°", (protocol.rotate(5), protocol.rotate(-5))),
+    "quarter_turn": ("turn 90°, on grid", (protocol.rotate(90),)),
 }
 """Name of a finding, its title, and the moves it is the mean of."""
 INSIDE = 1 - 1e-9
@@ -60,7 +60,7 @@ def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform]
     rule = "above what a map that stays where it was comes to, and above chance (95 % of shifted maps)"
     if not same:
         why = f"the prediction changes under {'each of these moves' if len(moves) > 1 else 'this move'}"
-        return Finding(name, title, None, None, "high", rule, {}, settings, why, "signed")
+        return Finding(name, title, None, None, "high", rule, {}, settings, why)
     before, found, why = subject.attribution.values, [], ""
     for n, i in enumerate(same):
         try:
@@ -78,12 +78,12 @@ def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform]
     controls = {key: figure for key, figure in known.items() if figure is not None}
     if value is None or stays is None or by_chance is None:
         why = why or "a map is the same everywhere"
-        return Finding(name, title, None, None, "high", rule, controls, settings, why, "signed")
+        return Finding(name, title, None, None, "high", rule, controls, settings, why)
     limit = max(stays, by_chance)
     if min(value, limit) > SMOOTH:
         why = f"{value:.4f}, but the map is so smooth that one that stays would come to {stays:.4f}"
-        return Finding(name, title, None, limit, "high", rule, controls, settings, why, "signed")
-    return Finding(name, title, value, limit, "high", rule, controls, settings, "", "signed")
+        return Finding(name, title, None, limit, "high", rule, controls, settings, why)
+    return Finding(name, title, value, limit, "high", rule, controls, settings)
 
 
 def moved(canvas: Tensor, moves: Sequence[Transform], size: tuple[int, int]) -> list[Tensor]:

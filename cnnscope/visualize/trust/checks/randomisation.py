@@ -36,25 +36,27 @@ def run(subject: Subject) -> tuple[Finding, ...]:
             why = f"with random weights: {error.diagnostics[0].message}"
         subject.tick((i + 1) / DRAWS)
     values = subject.attribution.values
-    signed = _finding("signed", values, maps, why)
-    return signed, _finding("absolute", np.abs(values), [np.abs(one) for one in maps], why)
+    signed = _finding("signed", "random, signed", values, maps, why)
+    return signed, _finding("absolute", "random, |value|", np.abs(values), [np.abs(one) for one in maps], why)
 
 
-def _finding(kind: str, values: NDArray[np.float64], maps: Sequence[NDArray[np.float64]], why: str) -> Finding:
+def _finding(
+    kind: str, title: str, values: NDArray[np.float64], maps: Sequence[NDArray[np.float64]], why: str
+) -> Finding:
     found = mean([spearman(values, one) for one in maps])
     by_chance = mean([chance(values, one) for one in maps])
     among = mean([spearman(a, b) for a, b in combinations(maps, 2)])
-    controls = {"a map without the network": 1.0}
+    controls = {"blind map": 1.0}
     if by_chance is not None:
         controls["chance"] = by_chance
     if among is not None:
-        controls["random networks, one and another"] = among
+        controls["between random networks"] = among
     limit = None if by_chance is None else (1 + by_chance) / 2
     if found is None:
         why = why or "the map, or each with random weights, is the same everywhere"
-    rule = "nearer to chance (95 % of shifted maps are below) than to a map that ignores the weights (1)"
+    rule = "nearer to chance (95 % of shifted maps are below) than to a map blind to weights (1)"
     value = None if found is None else abs(found)
-    return Finding(f"randomisation_{kind}", f"random weights, {kind}", value, limit, "low", rule, controls,
+    return Finding(f"randomisation_{kind}", title, value, limit, "low", rule, controls,
                    {"draws": len(maps)}, "" if value is not None else why)  # fmt: skip
 
 
