@@ -17,7 +17,7 @@ def run(question: Question) -> Found:
     window = question.window or max(min(question.x.shape[2:]) // 8, 1)
     stride = max(window // 2, 1)
     values = fitting(question.batch, lambda batch: falls(question, window, stride, batch))
-    return Found(values[None], notes=(f"windows of {window}x{window} pixels, {stride} apart",))
+    return Found(values[None], notes=(f"windows of {window}x{window}, {stride} apart",))
 
 
 def falls(question: Question, window: int, stride: int, batch: int) -> Tensor:
