@@ -1,7 +1,7 @@
 """The program: its verbs, its exit codes, and what it says when something goes wrong.
 
-Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``,
-70 a bug, 130 interrupted, 141 the reader of a pipe went away.
+Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``, 4 a failed
+control of an audit, 5 an audit with pieces missing, 70 a bug, 130 interrupted, 141 the reader of a pipe went away.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="cnnscope",
     help="The instrument panel for convolutional networks: what every layer computes, costs and sees.",
-    epilog="Exit codes: 0 ok, 1 findings, 2 usage or bad input, 3 unsupported op with --strict, 70 bug, 130 interrupt.",
+    epilog="Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op with --strict, "
+    "4 failed control, 5 incomplete audit, 70 bug, 130 interrupt.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
