@@ -194,7 +194,7 @@ def _channel(
 
         kernel = [] if row.kernel is None else [f"kernel of {row.kernel_layer}: {kernel_words(row.kernel)}"]
         remarks = [f"{row.op}; {_weights(network)}", *kernel, *row.remarks()]
-        return draw(found, f"{_title(network)}: channel {number} of {row.layer}", remarks, kind)
+        return draw(found, f"{_title(network)}: channel {number} of layer {row.layer}", remarks, kind)
 
     return report, draw, arrays(found)
 

@@ -164,7 +164,8 @@ def _patches(channel: ChannelRow, title: str) -> Table:
               _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
     )  # fmt: skip
     notes = tuple(_kernel_words(channel) + channel.remarks())
-    return Table(f"{title}, channel {channel.number} of {channel.layer} ({channel.op})", columns, lines, notes=notes)
+    title = f"{title}, channel {channel.number} of layer {channel.layer} ({channel.op})"
+    return Table(title, columns, lines, notes=notes)
 
 
 def kernel_words(kernel: FilterRow) -> str:

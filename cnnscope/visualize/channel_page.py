@@ -8,6 +8,7 @@ from functools import partial
 from math import ceil, floor, log10
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnscope.render.plots import style
 from cnnscope.visualize.channel import Channel, Kernel, OnImage, Values
@@ -134,25 +135,24 @@ def _spectrum(weights: Values, spot: Spot) -> None:
 
 
 def _distribution(found: Answers, spot: Spot) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     _heading(spot, f"activations on {found.images:,} images{', dead' if found.dead else ''}")
     axes = spot.axes(0.45, _HEAD, _WIDE - 0.45, _PANEL)
-    edges, counts = found.histogram.edges, found.histogram.counts
-    used = np.flatnonzero(counts)
-    step = ceil((used[-1] + 1 - used[0]) / _BARS)
-    starts = np.arange(used[0], used[-1] + 1, step)
-    shares = np.add.reduceat(counts[: used[-1] + 1], starts) / counts.sum()
-    axes.bar(edges[starts], shares, width=step * (edges[1] - edges[0]), align="edge", color=style.LINES[0], linewidth=0)
+    lefts, shares, width = _bins(found)
+    axes.bar(lefts, shares, width=width, align="edge", color=style.LINES[0], linewidth=0)
     axes.set_yscale("log")
     lowest = floor(log10(min(float(shares[shares > 0].min()), 0.1)))
     axes.set_ylim(10.0**lowest / 1.5, 1.5)
     decades = [10.0**-i for i in range(0, 1 - lowest, max(1, -lowest // 4))]
     axes.set_yticks(decades, [f"{100 * share:g} %" for share in decades])
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    first, last = edges[starts[0]], edges[used[-1] + 1]
-    axes.set_xlim(first - 0.03 * (last - first), last + 0.03 * (last - first))
     axes.axvline(0, color=style.FRAME, linewidth=0.8, zorder=0)
+    first, last = lefts[0], lefts[-1] + width
+    if found.constant:
+        first, last = found.low - 20 * width, found.low + 20 * width
+    axes.set_xlim(first - 0.03 * (last - first), last + 0.03 * (last - first))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     marks = [patch.activation for patch in found.patches]
     axes.plot(marks, [0.03] * len(marks), "|", color=style.MARK, markersize=9, clip_on=False,
               transform=axes.get_xaxis_transform())  # fmt: skip
@@ -160,6 +160,19 @@ def _distribution(found: Answers, spot: Spot) -> None:
     axes.tick_params(which="minor", length=0)
     below = "share of all activations; marks: the patches below"
     axes.set_xlabel(below, fontsize=7.5, color=style.MUTED, labelpad=3)
+
+
+def _bins(found: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Where about `_BARS` bars begin, their shares, and their width; a constant stands alone."""
+    if found.constant:
+        width = 0.05 * (abs(found.low) or 1.0)
+        return np.array([found.low - width / 2]), np.ones(1), width
+    edges, counts = found.histogram.edges, found.histogram.counts
+    used = np.flatnonzero(counts)
+    step = ceil((used[-1] + 1 - used[0]) / _BARS)
+    starts = np.arange(used[0], used[-1] + 1, step)
+    shares = np.add.reduceat(counts[: used[-1] + 1], starts) / counts.sum()
+    return edges[starts], shares, float(step * (edges[1] - edges[0]))
 
 
 def _maximised(best: Maximised, found: Answers | None, spot: Spot) -> None:

@@ -168,7 +168,7 @@ def _layer(figure: Figure, panel: _Panel, labels: Sequence[str], top: float, tot
     ends = [low, 0.0, high] if low < 0 else [0.0, high]
     bar.set_ticks(ends, labels=[f"{end:.3g}" for end in ends] if found.high or low < 0 else ["0", ""])
     bar.ax.tick_params(labelsize=7.5, length=2)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # an artist, whatever its stub says
+    bar.outline.set_linewidth(0.5)
 
 
 def _factor(found: LayerMaps) -> int:

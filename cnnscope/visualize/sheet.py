@@ -44,7 +44,7 @@ class Spot:
         bar = self.figure.colorbar(image, cax=self.axes(x + 0.2, y, 1.3, 0.08), orientation="horizontal")
         bar.set_ticks(list(ends), labels=[f"{end:.3g}" for end in ends])
         bar.ax.tick_params(labelsize=7, length=2)
-        bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # an artist, whatever its stub says
+        bar.outline.set_linewidth(0.5)
         self.text(x, y + 0.38, note, fontsize=7)
 
 

@@ -92,7 +92,7 @@ def test_figures_alone_need_no_picture(run: Run, here: Path) -> None:
     assert (
         (here / "y.txt")
         .read_text()
-        .startswith("LeNet-5 on digits (lenet5-digits), channel 2 of c1 (conv 5x5 6, tanh)\n")
+        .startswith("LeNet-5 on digits (lenet5-digits), channel 2 of layer c1 (conv 5x5 6, tanh)\n")
     )
     assert {file.name for file in here.iterdir()} == {"x.csv", "y.txt"}
 

@@ -16,6 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import open_images
 from cnnscope.visualize.canonicalize import canonicalize
 from cnnscope.visualize.channel import look
+from cnnscope.visualize.channel_page import draw
 from cnnscope.visualize.features import choose
 from cnnscope.visualize.histogram import BINS, Histogram
 from cnnscope.visualize.patches import answers
@@ -175,6 +176,7 @@ def test_a_channel_that_never_answers_is_dead(tmp_path: Path) -> None:
     found = look(network, layer, 1, images, 100, steps=2)
     assert found.maximised.reason == "the unit has no gradient on noise, nor on the image it answers to most"
     assert not any(values.any() for values in found.projections.values())
+    assert draw(found, "a dead channel", [], "png").startswith(b"\x89PNG")
 
 
 def test_images_that_cannot_be_read_are_counted(digits, tmp_path: Path) -> None:
