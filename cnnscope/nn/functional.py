@@ -66,7 +66,8 @@ def pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
 def adaptive_polyphase(x: Tensor, stride: tuple[int, ...], p: float) -> Tensor:
     """Each image on the one of its grids of every ``stride``-th pixel that has the largest norm."""
     places = torch.cartesian_prod(*map(torch.arange, stride)).reshape(-1, len(stride)).tolist()
-    grids = [x[(..., *(slice(i, None, s) for i, s in zip(place, stride, strict=True)))] for place in places]
+    windows = [[slice(i, None, s) for i, s in zip(place, stride, strict=True)] for place in places]
+    grids = [x[(slice(None), slice(None), *window)] for window in windows]
     norms = torch.stack([grid.abs().pow(p).flatten(1).sum(1) for grid in grids])
     return torch.stack(grids)[norms.argmax(0), torch.arange(len(x), device=x.device)]
 
