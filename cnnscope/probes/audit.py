@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,7 +82,7 @@ def run(
     place = _prepared(folder)
     settle(place, job.identity)
     many = threads(job, ranks)
-    with one_core_an_op(job):
+    with one_core_an_op(job), _tidied(place):
         employ(job, place, ranks, progress, many)
         if not ranks.leads:
             return None
@@ -132,6 +132,20 @@ def start_over(folder: Path) -> None:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise CnnscopeError.of("E405", f"cannot remove `{place}`: {(error.strerror or str(error)).lower()}") from None
+
+
+@contextmanager
+def _tidied(place: Path) -> Iterator[None]:
+    """An audit that ends before it has measured anything leaves nothing: the folder is free for another."""
+    try:
+        yield
+    except BaseException:
+        if not any((*place.glob("*.npz"), *place.glob("*.claim"))):
+            with suppress(OSError):  # others' files in it, or one that is being written
+                (place / FILE).unlink(missing_ok=True)
+                place.rmdir()
+                place.parent.rmdir()
+        raise
 
 
 def _page(result: AuditResult) -> str:

@@ -50,8 +50,8 @@ def total_stride(graph: Graph) -> tuple[int, int] | None:
     """Pixels (y, x) between neighbours of the last map that has any; None where that is no whole number or unknown."""
     for row in reversed(summarize(graph).rows):
         field, value = row.receptive_field, row.output
-        if field is not None and value.kind == "map" and max(value.spatial, default=1) > 1:
-            strides = field.stride
+        if field is not None and value is not None and max(value.spatial, default=1) > 1:
+            strides = field.stride or ()
             whole = len(strides) == 2 and all(stride == int(stride) for stride in strides)
             return (int(strides[0]), int(strides[1])) if whole else None
     return None

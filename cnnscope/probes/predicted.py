@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def _transforms(job: Job, size: tuple[int, int]) -> Iterator[tuple[str, Transfor
     stride = total_stride(job.network.graph) or (1, 1)
     for by in dict.fromkeys(((1, 1), stride)):
         if by[0] < size[0] and by[1] < size[1]:
-            yield f"circular shift {by[0]:+d},{by[1]:+d}", Shift(by), lambda x, by=by: x.roll(by, (2, 3))
+            yield f"circular shift {by[0]:+d},{by[1]:+d}", Shift(by), partial(torch.roll, shifts=by, dims=(2, 3))
     yield "flip horizontal", Flip((1,)), lambda x: x.flip(3)
     yield "flip vertical", Flip((0,)), lambda x: x.flip(2)
     if size[0] == size[1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def adapted(protocol: Protocol, preprocess: Preprocess, border: Border | None) -
     """
     height, width = preprocess.size[1:]
     own = preprocess.border if protocol.border == "crop" else None
-    wanted = border or own
+    wanted = border or cast("Border | None", own)  # preprocessing has checked its name
     if protocol.resize is not None:
         more = protocol.resize - min(height, width)
         side = protocol.resize if height == width else (height + more, width + more)
@@ -75,7 +76,7 @@ def adapted(protocol: Protocol, preprocess: Preprocess, border: Border | None) -
         return protocol, preprocess
     if protocol.resize is not None:  # there the picture is made larger than the input, for any border
         return replace(protocol, border=wanted), preprocess
-    return protocol.bordered(wanted), preprocess  # type: ignore[arg-type]  # names are checked where they come from
+    return protocol.bordered(wanted), preprocess
 
 
 def prepare(
@@ -117,12 +118,13 @@ def _canvas(entry: Sample, preprocess: Preprocess, protocol: Protocol) -> NDArra
     if more == 0:
         return pixels
     widths = ((0, 0), (more, more), (more, more))
-    if protocol.border == "zero":
-        return np.pad(pixels, widths)
-    modes = {"circular": "wrap", "crop": "reflect", "reflect": "reflect"}
-    if protocol.border in modes:
-        return np.pad(pixels, widths, mode=modes[protocol.border])  # type: ignore[call-overload]  # a name it knows
-    fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
-    padded: NDArray[np.uint8] = np.broadcast_to(fill[:, None, None], np.pad(pixels, widths).shape).copy()
-    padded[:, more:-more, more:-more] = pixels
+    if protocol.border in ("crop", "reflect"):
+        return np.pad(pixels, widths, mode="reflect")
+    if protocol.border == "circular":
+        return np.pad(pixels, widths, mode="wrap")
+    padded = np.pad(pixels, widths)
+    if protocol.border == "mean":
+        fill = np.round(np.array(preprocess.mean) * 255).astype(np.uint8)
+        padded[...] = fill[:, None, None]
+        padded[:, more:-more, more:-more] = pixels
     return padded

@@ -1,0 +1,489 @@
+"""``cnnscope audit``: one process, several, interrupted ones; what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import Run
+from jsonschema import Draft7Validator
+from PIL import Image
+
+import cnnscope
+from cnnscope.probes.result import load
+from cnnscope.render.audit import page
+
+SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
+PROGRAM = [sys.executable, "-m", "cnnscope", "audit"]
+SMALL = ("--preset", "azulay-diag")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, as other tests run beside; no plots, which take longer than a small audit and have own tests."""
+    monkeypatch.setattr("cnnscope.probes.audit.html", lambda document, pictures: "<!DOCTYPE html>\n")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def digest(folder: Path) -> str:
+    return load(folder).outcomes.result_hash()
+
+
+def files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Pieces by name, with what tells whether they were written again."""
+    return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in (folder / "shards").glob("*.npz")}
+
+
+# -- one process -------------------------------------------------------------------------------------------------------
+
+
+def test_it_needs_no_arguments(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("zoo")  # which puts the process into the folder of these tests
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pytest.MonkeyPatch.chdir", lambda *_: None)
+    monkeypatch.setattr("cnnscope.probes.audit.html", page.html)
+    outcome = run("audit", "--limit", "40")
+    assert outcome.code == 0
+    assert outcome.out.startswith("LeNet-5 on digits (lenet5-digits), invariance\n\nPASS: ")
+    (folder,) = (tmp_path / "audits").iterdir()
+    name = f"audits/{folder.name}"
+    assert folder.name.startswith("lenet5-digits-quick-")
+    assert outcome.err == f"auditing in {name}\nwrote {name}/report.html and {name}/audit.json\n"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "audit.json", "gallery.npz", "outcomes.npz", "report.html", "shards",
+    ]  # fmt: skip
+    assert "data:image/png;base64," in (folder / "report.html").read_text()
+    found = load(folder)
+    assert found.facts.controls
+    assert all(control.passed for control in found.facts.controls)
+    assert found.facts.predictions
+    assert found.facts.baseline
+    assert len(found.gallery.cases) > 0
+
+
+def test_the_document_keeps_its_schema(run: Run, tmp_path: Path) -> None:
+    words = ("audit", "--limit", "30", "--out", str(tmp_path), "-f", "json", "-q", "--fail-under",
+             "translation.agreement=0.1")  # fmt: skip
+    outcome = run(*words)
+    assert (outcome.code, outcome.err) == (0, "")
+    document = json.loads(outcome.out)
+    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": "#/definitions/audit"}).validate(document)
+    assert (document["data"]["images"], document["data"]["used"], document["preset"]) == (30, 30, "quick")
+    assert document == json.loads((tmp_path / "audit.json").read_text())
+    before = files(tmp_path)
+    again = json.loads(run(*words).out)
+    assert (again["result_hash"], files(tmp_path)) == (document["result_hash"], before)
+
+
+def test_gates_decide_the_exit_code(run: Run, tmp_path: Path) -> None:
+    words = ("audit", *SMALL, "--limit", "60", "--out", str(tmp_path), "-q")
+    outcome = run(*words, "--fail-under", "translation@10.agreement=0.9")
+    assert outcome.code == 1
+    assert "FAILED: 1 gate failed: translation@10.agreement=0.9" in outcome.out
+    assert run(*words, "--fail-under", "translation@1.agreement=0.5").code == 0
+
+
+def test_an_earlier_audit_is_compared_with(run: Run, tmp_path: Path) -> None:
+    words = ("audit", *SMALL, "--limit", "60", "-q")
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    assert run(*words, "lenet5-digits-augmented", "--out", first).code == 0
+    outcome = run(*words, "--out", second, "--baseline", first, "--max-regression", "0.01")
+    assert outcome.code == 1
+    against = load(Path(second)).against
+    assert against is not None
+    assert (against["paired"], against["a"]["source"]) == (True, first)
+    against_plain = ("--baseline", second, "--max-regression", "0")
+    assert run(*words, "lenet5-digits-augmented", "--out", first, *against_plain).code == 0
+
+
+def test_several_reports_in_one_go(run: Run, tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("r.xml", "r.md")]
+    outcome = run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path / "a"), "-q", "-o", names[0], "-o", names[1])
+    assert outcome.code == 0
+    assert all(Path(name).stat().st_size > 500 for name in names)
+
+
+def test_layers_border_batch_and_seed_are_recorded(run: Run, tmp_path: Path) -> None:
+    run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q", "--layers", "c1, s4", "--border", "mean",
+        "--batch-size", "32", "--seed", "7")  # fmt: skip
+    found = load(tmp_path)
+    assert found.outcomes.layers == ("input", "c1", "s4")
+    assert (found.facts.protocol["border"], found.facts.batch_size, found.facts.seed) == ("mean", 32, 7)
+
+
+def test_the_library_gives_the_same(tmp_path: Path, run: Run) -> None:
+    run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q")
+    made = cnnscope.audit("lenet5-digits", preset="azulay-diag", limit=20)
+    assert made.outcomes.result_hash() == digest(tmp_path)
+
+
+# -- several processes, and fewer --------------------------------------------------------------------------------------
+
+WORK = (*SMALL, "--shard-size", "12", "-q")  # 30 pieces of the 360 digits
+
+
+def start(folder: Path, words: Sequence[str] = WORK, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, *words, "--out", str(folder)], env=os.environ | environment, text=True, cwd=folder.parent,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def until(folder: Path, pieces: int, process: subprocess.Popen[str]) -> None:
+    """Waits for so many pieces."""
+    limit = time.monotonic() + 120
+    while len(list((folder / "shards").glob("*.npz"))) < pieces:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def alone() -> str:
+    """The hash that one process comes to."""
+    return cnnscope.audit("lenet5-digits", preset="azulay-diag", size=12).outcomes.result_hash()
+
+
+@pytest.mark.slow
+def test_two_ranks_give_what_one_gives_and_one_of_them_answers(tmp_path: Path, alone: str) -> None:
+    folder = tmp_path / "audit"
+    ranks = [start(folder, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank)) for rank in range(2)]
+    answers = [rank.communicate() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert [bool(out) for out, _ in answers] == [True, False]
+    assert [err for _, err in answers] == ["", ""]
+    assert digest(folder) == alone
+    assert len(files(folder)) == 30
+    assert sorted(file.name for file in (folder / "shards").iterdir())[-1] == "identity.json"
+
+
+def test_ranks_killed_and_started_again_lose_what_they_were_at_and_nothing_else(tmp_path: Path, alone: str) -> None:
+    folder = tmp_path / "audit"
+    ranks = [start(folder, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    until(folder, 6, ranks[0])
+    for rank in ranks:
+        rank.send_signal(signal.SIGKILL)
+    for rank in ranks:
+        rank.communicate()
+    kept = files(folder)
+    assert 6 <= len(kept) < 30
+    assert not (folder / "audit.json").exists()
+    ranks = [start(folder, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    for rank in ranks:
+        rank.communicate()
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    after = files(folder)
+    assert {name: after[name] for name in kept} == kept
+    assert digest(folder) == alone
+
+
+@pytest.mark.slow
+def test_the_other_rank_does_what_a_killed_one_does_not(tmp_path: Path, alone: str) -> None:
+    folder = tmp_path / "audit"
+    first, second = (start(folder, RANK=str(rank), WORLD_SIZE="2") for rank in range(2))
+    until(folder, 2, second)
+    second.send_signal(signal.SIGKILL)
+    second.communicate()
+    first.communicate()
+    assert (first.returncode, second.returncode) == (0, -signal.SIGKILL)
+    assert digest(folder) == alone
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 5, marks=pytest.mark.slow)]
+)
+def test_an_interrupted_audit_says_how_to_go_on(run: Run, tmp_path: Path, alone: str, number: int, code: int) -> None:
+    folder = tmp_path / "audit"
+    process = start(folder, OMP_NUM_THREADS="2")  # two threads
+    until(folder, 4, process)
+    process.send_signal(number)
+    out, err = process.communicate()
+    kept = files(folder)
+    assert (process.returncode, out) == (code, "")
+    assert err == (
+        f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n"
+    )
+    assert not list((folder / "shards").glob("*.claim"))
+    assert run("audit", *WORK, "--out", str(folder)).code == 0
+    after = files(folder)
+    assert {name: after[name] for name in kept} == kept
+    assert digest(folder) == alone
+
+
+def test_no_file_may_grow_so_large_and_later_it_may(run: Run, tmp_path: Path) -> None:
+    """A disk that takes no more: nothing half-written stays, and what came before is kept."""
+    folder = tmp_path / "audit"
+    words = (*WORK, "--preset", "quick", "--limit", "24", "--out", str(folder))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
+        "from cnnscope.cli.app import main; sys.exit(main(['audit', *sys.argv[1:]]))"
+    )
+    full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    path = folder / "shards" / "00000.npz"
+    assert (full.returncode, full.stdout) == (2, "")
+    assert full.stderr == f"error[E405]: cannot write `{path}`: file too large\n"
+    assert not folder.exists()
+    assert run("audit", *words).code == 0
+
+
+@pytest.mark.slow
+def test_torchrun_starts_ranks(tmp_path: Path, alone: str) -> None:
+    folder = tmp_path / "audit"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "cnnscope", "audit", *WORK,
+         "--out", str(folder)], capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("LeNet-5 on digits")
+    assert digest(folder) == alone
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_another_audits_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    words = ("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q")
+    assert run(*words).code == 0
+    outcome = run(*words, "--seed", "1")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"error[E473]: `{tmp_path / 'shards'}` holds shards of another audit: protocol, seed differ\n"
+        "  = help: take another --out, or --no-resume to start over\n"
+    )
+    before = files(tmp_path)
+    assert run(*words, "--seed", "1", "--no-resume").code == 0
+    assert load(tmp_path).facts.seed == 1
+    assert files(tmp_path) != before
+
+
+def test_starting_over_waits_for_who_is_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnscope.probes.claims import claimed
+
+    words = ("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q", "--no-resume")
+    (tmp_path / "shards").mkdir()
+    with claimed(tmp_path / "shards" / "00000.claim"):
+        outcome = run(*words)
+    assert outcome.err.startswith(f"error[E473]: another audit is running in `{tmp_path}`\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(*words).err == (
+        "error[E409]: `--no-resume` is for one process: others may have begun already\n"
+        f"  = help: remove `{tmp_path}` first\n"
+    )
+
+
+REFUSED = [
+    (("--preset", "fast"), "error[E471]: there is no protocol `fast`\n  = help: there are quick, full, zhang-256, "
+     "kayhan-288, azulay-diag, engstrom-grid, zeiler-fergus, imagenet-p\n"),
+    (("--preset", "quik"), "error[E471]: there is no protocol `quik`\n  = help: did you mean `quick`?\n"),
+    (("--max-regression", "0.1"), "error[E409]: `--max-regression` is from a `--baseline`\n  = help: name an audit's "
+     "folder\n"),
+    (("--layers", "c9"), "error[E205]: `LeNet-5 on digits` has no layer `c9`\n  = help: the layers are `c1`, "
+     "`s2`, `c3`, `s4`, `c5`, `flatten1`, `f6`, `output`\n"),
+    (("--fail-under", "translation@3.agreement=0.9"), "error[E477]: `translation@3.agreement=0.9`: the audit has no "
+     "translation@3\n"),
+    (("--data", "nowhere"), "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
+    (("-o", "x.pdf"), "error[E404]: `x.pdf` does not tell a format\n"),
+    (("--baseline", "nowhere"), "error[E475]: `nowhere` holds no result of an audit: there is no such file\n"),
+    (("--border", "black"), "error[E400]: invalid value for `--border`: `black` is not one of "),
+    (("--batch-size", "0"), "error[E400]: invalid value for `--batch-size`: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_mistakes_are_found_before_anything_runs(
+    run: Run, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    outcome = run("audit", "--out", str(tmp_path / "a"), *words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.removeprefix(f"auditing in {tmp_path / 'a'}\n").startswith(message)
+    assert not (tmp_path / "a" / "audit.json").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_is_said(run: Run, tmp_path: Path) -> None:
+    outcome = run("audit", "--device", "cuda", "--out", str(tmp_path))
+    assert (outcome.code, outcome.err) == (
+        2, "error[E451]: there is no CUDA device here\n  = help: use `--device cpu`\n",
+    )  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_made_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = run("audit", *SMALL, "--limit", "20", "-q", "--out", str(tmp_path / "file" / "audit"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"error[E405]: cannot write `{tmp_path}/file/audit/shards`: not a directory\n"
+
+
+# -- networks that are none, images that are none ----------------------------------------------------------------------
+
+NETWORKS = '''
+import torch
+from torch import nn
+
+class Scores(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.conv, self.head = kind, nn.Conv2d(1, 4, 3), nn.Linear(4, 10)
+    def forward(self, x):
+        y = self.head(self.conv(x).relu().mean((2, 3)))
+        return {"nan": y * float("nan"), "tuple": (y, y), "map": self.conv(x)}.get(self.kind, y)
+
+class Two(Scores):
+    def forward(self, x, other):
+        return super().forward(x) + super().forward(other)
+
+def nan(): return Scores("nan")
+def pair(): return Scores("tuple")
+def maps(): return Scores("map")
+def plain(): return Scores("")
+def two(): return Two("")
+def five(): return nn.Sequential(nn.Flatten(), nn.Linear(5120, 10))
+'''
+
+
+@pytest.fixture
+def networks(tmp_path: Path) -> str:
+    path = tmp_path / "networks.py"
+    path.write_text(NETWORKS)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("factory", "inputs", "message"),
+    [
+        ("nan", ["1x32x32"], "E453]: `nan` answers with numbers that are not finite\n"),
+        ("pair", ["1x32x32"], "E453]: `pair` answers with a tuple, not with class scores\n"),
+        ("maps", ["1x32x32"], "E453]: `maps` answers with 4x30x30 an image, not with class scores\n"),
+        ("two", ["x=1x32x32", "other=1x32x32"], "E452]: `two` needs 2 inputs (`x`, `other`), not one image\n"),
+        ("five", ["5x32x32"], "E454]: preprocessing: an input of 5 channels is no image\n"),
+    ],
+)
+def test_networks_that_cannot_be_audited_are_refused(
+    run: Run, tmp_path: Path, networks: str, factory: str, inputs: list[str], message: str
+) -> None:
+    sizes = [word for size in inputs for word in ("--input", size)]
+    digits = str(cnnscope.load("lenet5-digits").extras.data)
+    outcome = run("audit", f"{networks}:{factory}", *sizes, "--data", digits, "--limit", "10", "-q",
+                  "--out", str(tmp_path / "a"), *SMALL)  # fmt: skip
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"note: ran the code of `{networks}`\nerror[{message}")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_network_without_images_asks_for_some(run: Run, tmp_path: Path) -> None:
+    outcome = run("audit", "lenet5", "-q", "--out", str(tmp_path))
+    assert outcome.err == (
+        "error[E460]: `lenet5` comes without images\n  = help: name some with `--data`: a folder, an .npz, tars or "
+        "parquet files\n"
+    )
+
+
+def folder_of(tmp_path: Path, classes: int = 10) -> Path:
+    """One picture a class, of mixed modes and sizes, and five files that are none."""
+    random = np.random.default_rng(0)
+    modes = ["L", "RGB", "RGBA", "CMYK", "I;16", "P", "LA", "1", "RGB", "L"]
+    for label in range(classes):
+        mode, side = modes[label % 10], 8 + 5 * label
+        pixels = random.integers(0, 256, (side, side + 3, 3), dtype=np.uint8)
+        picture = Image.fromarray(pixels)
+        picture = (
+            Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+        )
+        place = tmp_path / "set" / str(label)
+        place.mkdir(parents=True)
+        picture.save(place / ("a.jpg" if mode == "CMYK" else "a.png"))
+    (tmp_path / "set" / "0" / "empty.png").write_bytes(b"")
+    (tmp_path / "set" / "0" / "text.jpg").write_text("I am a text")
+    whole = (tmp_path / "set" / "1" / "a.png").read_bytes()
+    (tmp_path / "set" / "1" / "half.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "set" / "notes.txt").write_text("mine")
+    return tmp_path / "set"
+
+
+def test_every_image_is_used_or_counted_with_a_reason(run: Run, tmp_path: Path) -> None:
+    data = folder_of(tmp_path)
+    outcome = run("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"))
+    assert outcome.code in (0, 4)  # ten pictures of noise are no digits; controls may say so
+    known = load(tmp_path / "a").facts.data
+    assert (known.images, known.used) == (14, 10)
+    assert {(skipped.file, skipped.reason.split(" (")[0]) for skipped in known.skipped} == {
+        ("0/empty.png", "it is empty"), ("0/text.jpg", "it is no image of a known format"),
+        ("1/half.png", "it is damaged"), ("notes.txt", "its name is not an image's"),
+    }  # fmt: skip
+    assert "note: 4 of 14 images are left out, as `0/empty.png`: it is empty\n" in outcome.err
+    assert "10 of 14 images used, 4 skipped" in outcome.out
+
+
+def test_strictly_every_image_has_to_be_one(run: Run, tmp_path: Path) -> None:
+    data = folder_of(tmp_path)
+    words = ("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"), "--strict-data", "-q")
+    outcome = run(*words)
+    hint = "  = help: without `--strict-data` it is left out and counted\n"
+    assert (outcome.code, outcome.err) == (
+        2, f"error[E462]: `notes.txt` cannot be used: its name is not an image's\n{hint}",
+    )  # fmt: skip
+    (data / "notes.txt").unlink()
+    outcome = run(*words)
+    assert outcome.err == f"error[E462]: `0/empty.png` cannot be used, as 2 more: it is empty\n{hint}"
+    assert not (tmp_path / "a").exists()  # nothing is left that a repaired set would be refused for
+    for name in ("0/empty.png", "0/text.jpg", "1/half.png"):
+        (data / name).unlink()
+    assert run(*words).code in (0, 4)
+
+
+def test_labels_that_do_not_fit_are_left_out_or_refused(run: Run, tmp_path: Path) -> None:
+    data = folder_of(tmp_path, classes=4)
+    words = ("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"))
+    outcome = run(*words, "--preprocess", "mean=0.5")
+    assert "note: labels are left out" not in outcome.err  # folders named 0 to 3 are classes of digits
+    (data / "3").rename(data / "three")
+    outcome = run(*words, "--out", str(tmp_path / "b"))
+    assert "note: labels are left out: the images are of 4 classes, the network knows 10\n" in outcome.err
+    assert load(tmp_path / "b").outcomes.label.tolist() == [-1] * 4
+    outcome = run(*words, "--out", str(tmp_path / "c"), "--fail-under", "translation@1.accuracy=0.5")
+    assert "error[E477]: `translation@1.accuracy=0.5`: the images have no labels\n" in outcome.err
+    outcome = run(*words, "--out", str(tmp_path / "c"), "--strict-data")
+    assert outcome.err == (
+        "error[E463]: the images are of 4 classes, the network knows 10\n  = help: `--labels` names the network's "
+        "classes\n"
+    )
+
+
+def test_labels_beyond_the_classes_are_counted(run: Run, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(12))
+    run("audit", *SMALL, "--data", str(tmp_path / "x.npz"), "--out", str(tmp_path / "a"), "-q")
+    known = load(tmp_path / "a").facts.data
+    assert (known.images, known.used) == (12, 10)
+    assert [skipped.reason for skipped in known.skipped] == [
+        "its label 10 is none of 10 classes", "its label 11 is none of 10 classes",
+    ]  # fmt: skip
+
+
+def test_one_image_is_an_audit_and_none_is_not(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / "set"
+    data.mkdir()
+    (data / "a.png").write_bytes(b"")
+    words = ("audit", *SMALL, "--data", str(data), "-q")
+    outcome = run(*words, "--out", str(tmp_path / "a"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"error[E462]: none of 1 images at `{data}` can be used; `a.png`: it is empty\n"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)).save(data / "a.png")
+    outcome = run(*words, "--out", str(tmp_path / "b"), "-f", "json")
+    document = json.loads(outcome.out, parse_constant=pytest.fail)
+    assert (outcome.code, document["data"]["used"]) == (0, 1)
+    assert all(entry["distance"][0]["value"] is None for entry in document["layers"])  # there is no other image
