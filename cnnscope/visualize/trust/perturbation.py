@@ -77,7 +77,7 @@ def area(scene: Scene, order: NDArray[np.intp], start: Tensor, end: Tensor, step
     """The area under the class's probability while the pixels of ``start`` become those of ``end`` in order."""
     counts = shares(order.size, steps)
     found = probabilities(scene, order, start, end, counts)
-    return float(np.trapezoid(found, np.array(counts) / order.size))
+    return float(((found[1:] + found[:-1]) / 2) @ np.diff(counts) / order.size)
 
 
 def shares(pixels: int, steps: int) -> list[int]:

@@ -45,7 +45,9 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def _standard(values: NDArray[np.floating]) -> Floats | None:
-    """Ranks about 0 of length 1; None where all are equal."""
+    """Ranks about 0 of length 1; None where all are equal, or there are none."""
+    if values.size == 0:
+        return None
     found = ranks(values)
     found -= found.mean()
     length = np.sqrt((found**2).sum())

@@ -12,7 +12,7 @@ LIMIT = 0.01
 def run(subject: Subject) -> tuple[Finding, ...]:
     error = subject.attribution.completeness
     why = "" if error is not None else "the method promises no sum, or a sum of 0"
-    rule = f"the sum is off by less than {LIMIT:.0%} of what is promised"
+    rule = f"off by less than {LIMIT * 100:g} % of the promised sum"
     return (Finding("completeness", "completeness", error, LIMIT, "low", rule, why=why, scale="powers"),)
 
 
