@@ -81,9 +81,9 @@ class Features:
         return torch.cat([pixels[..., None], (moved @ _membership(self.widths, moved.device)).sqrt_()], 2).flatten(0, 1)
 
 
-def features(x: Tensor, captured: Mapping[str, Tensor], layers: Sequence[str]) -> Features:
-    """Of the network's input ``x`` (N, C, H, W) and what was captured of its layers."""
-    parts = [pooled(captured[layer]) for layer in layers]
+def features(x: Tensor, kept: Mapping[str, Tensor], layers: Sequence[str]) -> Features:
+    """Of the network's input ``x`` (N, C, H, W) and what `pooled` kept of its layers."""
+    parts = [kept[layer] for layer in layers]
     together = torch.cat(parts, 1) if parts else x.new_zeros(len(x), 0, dtype=torch.float32)
     return Features(x.permute(0, 2, 3, 1).flatten(1).float(), together, tuple(part.shape[1] for part in parts))
 

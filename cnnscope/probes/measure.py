@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.probes.draws import resolve
-from cnnscope.probes.features import INPUT, SCORES, Features, default_layers, features
+from cnnscope.probes.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.probes.protocol import Protocol, Slot, Transform
 from cnnscope.probes.transforms import canvas, reach, sliceable, warp
 from cnnscope.trained.network import TrainedNetwork, scores
@@ -74,12 +74,12 @@ def measure_batch(
     spread = torch.empty(len(pixels), 1 + len(watch), device=network.device)
     finite = torch.ones((), dtype=torch.bool, device=network.device)
     network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    with network.capture([layer for layer in watch if layer != SCORES]) as captured:
+    with network.capture([layer for layer in watch if layer != SCORES], keep=pooled) as kept:
         for rows, x in _chunks(network, pixels, protocol, min(ROWS, batch)):
             clean: tuple[Tensor, Features] | None = None
             for slots, inputs in _stacks(protocol, x, keys[rows], network, seed, batch):
                 logits = _scores(network.module(inputs), network, checked=clean is not None)
-                found = features(inputs, {**captured, SCORES: logits}, watch)
+                found = features(inputs, {**kept, SCORES: logits}, watch)
                 finite &= torch.isfinite(logits).all()
                 if clean is None:
                     clean = logits[: len(x)].softmax(1), found.first(len(x))

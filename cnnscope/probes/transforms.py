@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ Size = tuple[int, int]
 Sampler = Callable[[Tensor, Sequence[Transform], Size], Tensor]
 
 
+@lru_cache(maxsize=4096)
 def inverse(t: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(A, b) of the map from where a pixel ends up to where it came from, ``u = A p + b``; (x, y) from the centre."""
     turns, rest = divmod(t.angle, 90)
@@ -30,7 +32,9 @@ def inverse(t: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         cos, sin = math.cos(math.radians(t.angle)), math.sin(math.radians(t.angle))
     mirrored = np.diag([-1.0 if t.flip == "horizontal" else 1.0, -1.0 if t.flip == "vertical" else 1.0])
     a = mirrored @ np.array([[cos, -sin], [sin, cos]]) / t.zoom  # y points down: this turns counter-clockwise
-    return a, -a @ np.array([t.dx, t.dy])
+    b = -a @ np.array([t.dx, t.dy])
+    a.flags.writeable = b.flags.writeable = False  # one answer for all who ask
+    return a, b
 
 
 def reach(slots: Iterable[Slot], size: Size) -> int:
@@ -131,6 +135,7 @@ def _warp_each(out: Tensor, canvas: Tensor, transforms: Sequence[Transform], siz
         out.copy_(sample_each(canvas, transforms, size))
 
 
+@lru_cache(maxsize=4096)
 def _beyond(slot: Slot, size: Size) -> float:
     if isinstance(slot, Transform):
         a, b = inverse(slot)

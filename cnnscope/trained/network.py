@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,10 +72,13 @@ class TrainedNetwork:
         return _node_places(self.module, self.graph) if isinstance(self.module, Network) else _module_places(self)
 
     @contextmanager
-    def capture(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+    def capture(
+        self, names: Collection[str], keep: Callable[[Tensor], Tensor] = lambda output: output
+    ) -> Iterator[dict[str, Tensor]]:
         """Inside, every forward pass fills the dict with these layers' outputs: (N, C, H, W), (N, T, C) or (N, F).
 
-        They are the very tensors, part of the graph where gradients are on. E205 for an unknown layer.
+        They are the very tensors, part of the graph where gradients are on, or what ``keep`` makes of each on the spot,
+        so that the rest of it need not stay in memory. E205 for an unknown layer.
         """
         for name in names:
             self.check_layer(name)
@@ -92,7 +95,7 @@ class TrainedNetwork:
 
         def take(module: nn.Module, args: Any, output: Any) -> None:
             for name in wanted[module].get(calls[module], ()):
-                found[name] = output
+                found[name] = keep(output)
             calls[module] += 1
 
         handles = [self.module.register_forward_pre_hook(restart), *(m.register_forward_hook(take) for m in wanted)]

@@ -70,7 +70,7 @@ def test_distances_by_layer() -> None:
     random = torch.Generator().manual_seed(0)
     x = torch.randn(6, 1, 4, 4, generator=random)
     captured = {"map": torch.randn(6, 3, 4, 4, generator=random), "flat": torch.randn(6, 5, generator=random)}
-    found = features(x, captured, ["flat", "map"])
+    found = features(x, {name: pooled(output) for name, output in captured.items()}, ["flat", "map"])
     distance = found.distance(found.first(2))
     for row in range(6):
         at = row % 2
