@@ -9,11 +9,13 @@ import pytest
 import torch
 from attributed import Plain, image, seeded
 from known_maps import findings, method, scene, subject, verdicts
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
 import cnnscope
+from cnnscope.probes.protocol import shift
 from cnnscope.trained.images import open_images
 from cnnscope.visualize.attribution.run import attribute
 from cnnscope.visualize.trust import edges
@@ -203,6 +205,16 @@ def test_a_map_too_smooth_for_a_move_is_unknown() -> None:
     found = findings(subject(digit(), lambda network, x: ramp))
     assert found["shift"].verdict == "unknown"
     assert "so smooth" in found["shift"].why
+
+
+@pytest.mark.parametrize("size", [(300, 400), (301, 399), (256, 256), (200, 260)])
+def test_the_canvas_has_the_image_in_its_middle(size: tuple[int, int]) -> None:
+    """Halves of a pixel are rounded alike, whatever margin the picture has around the input."""
+    network = cnnscope.load("lenet5-digits").trained(preprocess={"resize": 41})
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8))
+    found = opened(network, picture, 0)
+    (same,) = moved(found.canvas, [shift(0, 0)], found.size)
+    assert torch.equal(same, found.x)
 
 
 def test_an_error_of_the_sum_decides_completeness() -> None:

@@ -5,7 +5,7 @@ The area under the curve over the share of pixels, by the trapezoidal rule: 1 wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from cnnscope.visualize.trust.scene import Scene, Subject
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STEPS = 32
+STEPS = 20
 ORDERS = 19
 """Random orders: to be better than all of them has a chance of 1 in 20 by luck alone."""
 HALF = 0.5
@@ -51,7 +51,7 @@ def finding(subject: Subject, name: str, substrates: Sequence[str], better: Bett
     """
     scene = subject.scene
     if name not in scene.areas:
-        scene.areas[name] = _controls(scene, name == "insertion", substrates)
+        scene.areas[name] = _controls(scene, name == "insertion", substrates, subject.tick)
     controls = scene.areas[name]
     settings = {"substrate": controls.substrate, "steps": STEPS, "random_orders": ORDERS}
     rule = f"{'above' if better == 'high' else 'below'} all {ORDERS} random orders and the order of the image's edges"
@@ -99,7 +99,7 @@ def probabilities(
     return np.concatenate(found)
 
 
-def _controls(scene: Scene, inserted: bool, substrates: Sequence[str]) -> Areas:
+def _controls(scene: Scene, inserted: bool, substrates: Sequence[str], tick: Callable[[float], None]) -> Areas:
     others = [baseline(name, scene.x, getattr(scene.network, "preprocess", None)) for name in substrates]
     image, *without = scene.probabilities(torch.cat([scene.x, *others]))[:, scene.target].tolist()
     low = next((i for i, p in enumerate(without) if p <= HALF * image), None)
@@ -110,5 +110,8 @@ def _controls(scene: Scene, inserted: bool, substrates: Sequence[str]) -> Areas:
         return found
     generator = np.random.default_rng(scene.seed)
     pixels = scene.size[0] * scene.size[1]
-    random = tuple(area(scene, generator.permutation(pixels), *ends, STEPS) for _ in range(ORDERS))
-    return replace(found, random=random, edges=area(scene, descending(scene.edges, generator), *ends, STEPS))
+    random = []
+    for i in range(ORDERS):
+        random.append(area(scene, generator.permutation(pixels), *ends, STEPS))
+        tick((i + 1) / (ORDERS + 1))
+    return replace(found, random=tuple(random), edges=area(scene, descending(scene.edges, generator), *ends, STEPS))
