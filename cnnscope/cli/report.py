@@ -71,10 +71,9 @@ def emit(
     quiet: bool = False,
 ) -> int:  # fmt: skip
     """Writes the reports that are asked for, else the summary to stdout; the exit code that the audit comes to."""
-    from cnnscope.probes.report import document
     from cnnscope.render.audit.report import AuditReport
 
-    answer = AuditReport(document(result), bare=quiet)
+    answer = AuditReport(result.document, bare=quiet)
     if paths:
         _write(result, answer, paths, Output(form or Format.table, color=color, quiet=quiet))
     else:

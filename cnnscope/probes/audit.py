@@ -22,7 +22,6 @@ from cnnscope.probes.job import Job
 from cnnscope.probes.judgement import judged
 from cnnscope.probes.merge import Merged, collect
 from cnnscope.probes.ranks import Ranks
-from cnnscope.probes.report import document
 from cnnscope.probes.result import AuditResult, load
 from cnnscope.probes.subset import gallery, some
 from cnnscope.probes.work import Progress
@@ -150,7 +149,7 @@ def _tidied(place: Path) -> Iterator[None]:
 
 def _page(result: AuditResult) -> str:
     pictures = zip(result.gallery.original, result.gallery.transformed, strict=True)
-    return html(document(result), list(pictures))
+    return html(result.document, list(pictures))
 
 
 def _prepared(folder: Path) -> Path:

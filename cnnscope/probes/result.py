@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,16 +173,21 @@ class AuditResult:
         """The name of a class, or its number where classes have no names."""
         return self.facts.labels[index] if 0 <= index < len(self.facts.labels) else str(index)
 
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The ``cnnscope.audit`` document: half a minute of work for tens of thousands of images."""
+        from cnnscope.probes.report import document
+
+        return document(self)
+
     def save(self, folder: Path) -> None:
         """Writes ``outcomes.npz``, ``gallery.npz`` and, last, ``audit.json`` (the ``cnnscope.audit`` document).
 
         The document is what makes the folder a result. E405 where a file cannot be written.
         """
-        from cnnscope.probes.report import document
-
         self.outcomes.save(folder / OUTCOMES)
         self.gallery.save(folder / GALLERY)
-        text = json.dumps(document(self), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(self.document, indent=2, ensure_ascii=False, allow_nan=False)
         write_bytes(folder / DOCUMENT, (text + "\n").encode())
 
 
