@@ -55,12 +55,14 @@ EQUIVARIANCE = ROOT / "docs" / "equivariance.md"
 FILTERS = ROOT / "docs" / "filters.md"
 ATTRIBUTION = ROOT / "docs" / "attribution.md"
 FEATURES = ROOT / "docs" / "features.md"
+AUDIT = ROOT / "docs" / "audit.md"
 COMMANDS = [*shown(README), *shown(LECTURES), *shown(DIAGRAMS), *shown(FIELDS), *shown(EXPORT), *shown(ABLATE)]
 COMMANDS += shown(TRANSFER)
 COMMANDS += shown(EQUIVARIANCE)
 COMMANDS += shown(FILTERS)
 COMMANDS += shown(ATTRIBUTION)
 COMMANDS += shown(FEATURES)
+COMMANDS += shown(AUDIT)
 
 
 @pytest.mark.parametrize(("command", "lines"), COMMANDS, ids=[command for command, _ in COMMANDS])

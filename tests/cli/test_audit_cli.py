@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -250,6 +251,19 @@ def test_torchrun_starts_ranks(tmp_path: Path, alone: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("LeNet-5 on digits")
     assert digest(folder) == alone
+
+
+@pytest.mark.parametrize("name", ["slurm_audit.sbatch", "kubernetes_audit.yaml"])
+def test_examples_for_clusters_use_options_there_are(run: Run, name: str) -> None:
+    text = (Path(__file__).parents[2] / "examples" / name).read_text().replace("\\\n", " ")
+    code = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
+    command = code[code.index("exec cnnscope audit") :].split("env:")[0].split("' audit")[0]
+    options = re.findall(r"--[a-z-]+", command)
+    assert len(options) == 8
+    shown = run("audit", "--help").out
+    assert [option for option in options if option not in shown] == []
+    if name.endswith("sbatch"):
+        assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
