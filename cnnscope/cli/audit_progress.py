@@ -54,11 +54,13 @@ class AuditProgress:
     def text(self) -> str:
         """``1,280 of 50,000 images, 12,300 images x transforms/s, 3 min left``."""
         samples = (self.finished - self.ready) * self.slots + self.partial
-        rate = samples / max(time.monotonic() - self.start, 1e-9)
+        missing = (self.total - self.finished) * self.slots - self.partial
+        if missing <= 0:
+            return f"all {self.total:,} images measured; now controls, random weights and the report"
         words = f"{self.finished + self.partial // self.slots:,} of {self.total:,} images"
-        if samples and self.finished < self.total:
-            left = ((self.total - self.finished) * self.slots - self.partial) / rate
-            words += f", {rate:,.0f} images x transforms/s, {duration(left)} left"
+        if samples:
+            rate = samples / max(time.monotonic() - self.start, 1e-9)
+            words += f", {rate:,.0f} images x transforms/s, {duration(missing / rate)} left"
         return words
 
     def _show(self) -> None:

@@ -21,6 +21,7 @@ from jsonschema import Draft7Validator
 from PIL import Image
 
 import cnnscope
+from cnnscope.cli.audit_progress import AuditProgress, duration
 from cnnscope.probes.result import load
 from cnnscope.render.audit import page
 
@@ -130,6 +131,39 @@ def test_the_library_gives_the_same(tmp_path: Path, run: Run) -> None:
     run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q")
     made = cnnscope.audit("lenet5-digits", preset="azulay-diag", limit=20)
     assert made.outcomes.result_hash() == digest(tmp_path)
+
+
+def test_progress_has_a_rate_and_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr("cnnscope.cli.audit_progress.time.monotonic", lambda: now[0])
+    with AuditProgress(100, quiet=False) as progress:
+        progress.begin(50_000, 10_000)
+        assert progress.text == "10,000 of 50,000 images"
+        now[0] = 8.0
+        progress.advance(12_800)
+        progress.advance(3_200)
+        assert progress.text == "10,160 of 50,000 images, 2,000 images x transforms/s, 33 min left"
+        assert capsys.readouterr().err == ""
+        now[0] = 16.0
+        progress.done(160, 16_000)
+        spoken = "auditing: 10,160 of 50,000 images, 1,000 images x transforms/s, 66 min left\n"
+        assert capsys.readouterr().err == spoken
+        progress.done(160, 0)  # another rank's
+        assert progress.text == "10,320 of 50,000 images, 2,000 images x transforms/s, 33 min left"
+        progress.done(39_680, 0)
+        assert progress.text == "all 50,000 images measured; now controls, random weights and the report"
+        progress.note("out of memory")
+    assert capsys.readouterr().err == "note: out of memory\n"
+    with AuditProgress(100, quiet=True) as silent:
+        silent.begin(10, 0)
+        now[0] = 99.0
+        silent.done(10, 0)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (119, "2 min"), (7_500, "2 h 05 min")])
+def test_durations_are_rounded_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 # -- several processes, and fewer --------------------------------------------------------------------------------------
