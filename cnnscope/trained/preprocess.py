@@ -105,11 +105,11 @@ class Preprocess:
     def cropped(self, resized: Image, margin: int = 0) -> NDArray[np.uint8]:
         """(C, H + 2 margin, W + 2 margin) from the centre of a resized picture."""
         channels, height, width = self.size
-        height, width = height + 2 * margin, width + 2 * margin
-        if height > resized.height or width > resized.width:
+        top, left = round((resized.height - height) / 2) - margin, round((resized.width - width) / 2) - margin
+        if margin > self.room(resized):
             raise _refused(f"the resized picture has no margin of {margin} pixels", "resize to more, or take no margin")
-        top, left = round((resized.height - height) / 2.0), round((resized.width - width) / 2.0)
-        array = np.array(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)
+        box = (left, top, left + width + 2 * margin, top + height + 2 * margin)
+        array = np.array(resized.crop(box), dtype=np.uint8)
         return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -45,6 +45,17 @@ def test_a_margin_is_what_a_larger_crop_has() -> None:
         preprocess.cropped(resized, 9)
 
 
+@pytest.mark.parametrize("side", [43, 44, 45, 46, 47])
+def test_every_margin_has_the_crop_in_its_middle(side: int) -> None:
+    preprocess = Preprocess.of((3, 32, 32), {"resize": side})
+    resized = preprocess.resized(picture(100, 90))
+    plain = preprocess.cropped(resized)
+    for margin in range(1, preprocess.room(resized) + 1):
+        wide = preprocess.cropped(resized, margin)
+        assert wide.shape == (3, 32 + 2 * margin, 32 + 2 * margin)
+        assert np.array_equal(wide[:, margin:-margin, margin:-margin], plain)
+
+
 def test_shown_undoes_normalise() -> None:
     preprocess = Preprocess.of((3, 8, 8), {"mean": [0.4, 0.5, 0.6], "std": 0.25})
     pixels = torch.from_numpy(preprocess.pixels(picture(8, 8)))[None]
@@ -77,7 +88,7 @@ def test_settings_that_cannot_be(size: tuple[int, int, int], options: dict[str, 
 def test_classes_by_number_and_name() -> None:
     assert find_class("tabby", ("dog", "tabby"), 2) == 1
     assert find_class("1", (), 2) == 1
-    assert find_class("3", ("0", "3"), 2) == 1  # names come first
-    for text, message in (("2", "there is no class 2"), ("-1", "there is no class -1"), ("tabbi", "no class is called")):
+    assert find_class("3", ("0", "3"), 2) == 1  # a name comes first
+    for text, message in (("2", "there is no class 2"), ("-1", "there is no class -1"), ("tabbi", "no class is")):
         with pytest.raises(CnnscopeError, match=f"E455: {message}"):
             find_class(text, ("dog", "tabby"), 2)
