@@ -17,8 +17,8 @@ from cnnscope.visualize.canonicalize import Clone
 
 Role = Literal["conv", "scale", "average", "move", "add", "product", "bilinear", "activation", "max", "other"]
 """``conv``: linear with weights, ``scale``: linear within each channel, ``average``: linear without weights of its own,
-``move``: values copied, moved or dropped, ``product``: of elements, ``bilinear``: of matrices, ``activation``: one number
-to one number, ``max``: the largest of a window, ``other``: anything else."""
+``move``: values copied, moved or dropped, ``product``: of elements, ``bilinear``: of matrices, ``activation``: one
+number to one number, ``max``: the largest of a window, ``other``: anything else."""
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 SCALE = (layers.LayerScale,)
