@@ -136,6 +136,8 @@ def _job(
     )  # fmt: skip
     if not quiet and job.classes.note:
         print(f"note: {job.classes.note}", file=sys.stderr)
+    if not quiet and job.total < len(job.images):
+        print(f"note: {job.total:,} of {len(job.images):,} images are looked at, spread over the set", file=sys.stderr)
     return job
 
 

@@ -12,7 +12,7 @@ EVERY = 10.0
 
 
 class AuditProgress:
-    """Follows `cnnscope.probes.work.Progress`. Quiet, it only passes notes on where something had to be tried again."""
+    """Follows `cnnscope.probes.work.Progress`; says nothing where it is to be quiet."""
 
     def __init__(self, slots: int, quiet: bool) -> None:
         from rich.console import Console
@@ -48,7 +48,8 @@ class AuditProgress:
         self._show()
 
     def note(self, text: str) -> None:
-        self.progress.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        if not self.quiet:
+            self.progress.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     @property
     def text(self) -> str:

@@ -57,6 +57,8 @@ def collect(job: Job, folder: Path, progress: Progress) -> Merged:
         first = merged.skipped[0]
         message = f"none of {len(merged.skipped)} images at `{job.images.path}` can be used"
         raise CnnscopeError.of("E462", f"{message}; `{first.name}`: {first.reason}")
+    if 0 < merged.enlarged < len(merged.places):  # all of them: so the set is made
+        progress.note(f"{merged.enlarged} of {len(merged.places)} images were smaller than the input and are enlarged")
     return merged
 
 

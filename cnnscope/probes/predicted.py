@@ -6,7 +6,7 @@ shift by its stride, inside, where receptive fields miss the border, and at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,10 +53,11 @@ def check(job: Job, prepared: Prepared) -> Checked:
         found = equivariance(job.network.graph)
     except CnnscopeError:
         return Checked()
-    whole = canvases(job, prepared)
+    motions = [m for m in found.layers if m.name in job.layers and m.axes == (2, 3) and _positions(m)]
+    whole = canvases(job, prepared, max((max(_unit(m)) for m in motions), default=0))
     with _full_precision():
         outputs = tuple(_outputs(job, found, whole))
-        maps, inside = _maps(job, found, whole)
+        maps, inside = _maps(job, motions, whole)
     return Checked((*outputs, *inside), maps)
 
 
@@ -87,15 +88,13 @@ def _transforms(job: Job, size: tuple[int, int]) -> Iterator[tuple[str, Transfor
 
 
 def _maps(
-    job: Job, found: Equivariance, whole: Tensor
+    job: Job, motions: Sequence[Motion], whole: Tensor
 ) -> tuple[tuple[EquivarianceError, ...], tuple[Prediction, ...]]:
     errors, claims = [], []
-    for motion in found.layers:
-        if motion.name not in job.layers or motion.axes != (2, 3):
-            continue
-        by = (motion.along[0].unit, motion.along[1].unit)
+    for motion in motions:
+        by = _unit(motion)
         predicted = motion.predict(Shift(by, wrap=False))
-        if predicted.shift is None or not _fits(by, motion, whole, job):
+        if predicted.shift is None:
             continue
         error = _error(job, motion, by, predicted, whole)
         errors.append(error)
@@ -108,11 +107,14 @@ def _maps(
     return tuple(errors), tuple(claims)
 
 
-def _fits(by: tuple[int, int], motion: Motion, whole: Tensor, job: Job) -> bool:
-    """Whether the canvas reaches as far, and the map has positions that remain."""
-    size = job.preprocess.size[1:]
-    room = [(have - want) // 2 for have, want in zip(whole.shape[2:], size, strict=True)]
-    return all(b <= r and a.extent > 1 for b, r, a in zip(by, room, motion.along, strict=True))
+def _unit(motion: Motion) -> tuple[int, int]:
+    """Pixels (y, x) by which the image has to move for the map to move by whole positions."""
+    return motion.along[0].unit, motion.along[1].unit
+
+
+def _positions(motion: Motion) -> bool:
+    """Whether a map has positions that remain when it moves."""
+    return all(a.extent > 1 and a.unit < a.pixels for a in motion.along)
 
 
 def _error(

@@ -38,14 +38,14 @@ def at(job: Job, places: Sequence[int]) -> Prepared:
     )  # fmt: skip
 
 
-def canvases(job: Job, prepared: Prepared) -> Tensor:
+def canvases(job: Job, prepared: Prepared, least: int = 0) -> Tensor:
     """(N, C, H + 2 m, W + 2 m) float32 on the network's device: normalised, with all that the protocol's transforms
-    can reach."""
+    can reach, and at least so many pixels beyond the input."""
     height, width = job.preprocess.size[1:]
     slots = job.protocol.slots
     pixels = torch.from_numpy(prepared.pixels).to(job.network.device)
     black = job.preprocess.normalise(torch.zeros_like(pixels[:1, :, :1, :1])).flatten()
-    margin = max(reach(slots, (height, width)), job.protocol.margin)
+    margin = max(reach(slots, (height, width)), job.protocol.margin, least)
     whole = job.preprocess.normalise(pixels)
     return canvas(whole, (height, width), margin, job.protocol.border, black, job.protocol.margin)
 

@@ -64,7 +64,8 @@ def test_it_needs_no_arguments(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     (folder,) = (tmp_path / "audits").iterdir()
     name = f"audits/{folder.name}"
     assert folder.name.startswith("lenet5-digits-quick-")
-    assert outcome.err == f"auditing in {name}\nwrote {name}/report.html and {name}/audit.json\n"
+    assert outcome.err == "note: 40 of 360 images are looked at, spread over the set\n" \
+        f"auditing in {name}\nwrote {name}/report.html and {name}/audit.json\n"
     assert sorted(file.name for file in folder.iterdir()) == [
         "audit.json", "gallery.npz", "outcomes.npz", "report.html", "shards",
     ]  # fmt: skip
@@ -156,6 +157,7 @@ def test_progress_has_a_rate_and_a_time(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == "note: out of memory\n"
     with AuditProgress(100, quiet=True) as silent:
         silent.begin(10, 0)
+        silent.note("nothing")
         now[0] = 99.0
         silent.done(10, 0)
     assert capsys.readouterr().err == ""
@@ -472,6 +474,7 @@ def test_every_image_is_used_or_counted_with_a_reason(run: Run, tmp_path: Path) 
         ("0/empty.png", "it is empty"), ("0/text.jpg", "it is no image of a known format"),
         ("1/half.png", "it is damaged"), ("notes.txt", "its name is not an image's"),
     }  # fmt: skip
+    assert "note: 5 of 10 images were smaller than the input and are enlarged\n" in outcome.err
     assert "note: 4 of 14 images are left out, as `0/empty.png`: it is empty\n" in outcome.err
     assert "10 of 14 images used, 4 skipped" in outcome.out
 
