@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.probes.draws import resolve
@@ -19,7 +19,7 @@ from cnnscope.probes.protocol import Protocol, Slot, Transform
 from cnnscope.probes.transforms import canvas, reach, sliceable, warp
 from cnnscope.trained.network import TrainedNetwork, scores
 
-ROWS = 32
+ROWS = 64
 """Images in a forward pass; the rest of the batch is their transforms."""
 _EPSILON = torch.finfo(torch.float32).eps  # keeps a logarithm from 0, where its factor is 0
 IDENTITY = Transform("translation", 0.0, "px", "clean")
@@ -73,7 +73,7 @@ def measure_batch(
     results = torch.empty(4 + 1 + len(watch), len(pixels), len(protocol.slots) + 1, device=network.device)
     spread = torch.empty(len(pixels), 1 + len(watch), device=network.device)
     finite = torch.ones((), dtype=torch.bool, device=network.device)
-    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    _channels_last(network.module)
     with network.capture([layer for layer in watch if layer != SCORES], keep=pooled) as kept:
         for rows, x in _chunks(network, pixels, protocol, min(ROWS, batch)):
             clean: tuple[Tensor, Features] | None = None
@@ -134,6 +134,13 @@ def _check(network: TrainedNetwork, pixels: Tensor, keys: Sequence[str]) -> None
         raise CnnscopeError.of("E470", f"pixels of {got} do not hold images of {c}x{h}x{w}")
     if len(keys) != n:
         raise ValueError(f"{len(keys)} keys for {n} images")
+
+
+def _channels_last(module: nn.Module) -> None:
+    """Puts weights in the order that inputs come in, unless they are."""
+    maps = (p for p in module.parameters() if p.ndim == 4)
+    if not all(p.is_contiguous(memory_format=torch.channels_last) for p in maps):
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _chunks(

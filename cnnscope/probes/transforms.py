@@ -97,13 +97,21 @@ def grids(transforms: Sequence[Transform], size: Size, canvas: Tensor) -> Tensor
 
     What `affine_grid` gives, as the sum of a part by row and one by column: a tenth of its time, and a rounding less.
     """
-    source = np.array(canvas.shape[:-3:-1], dtype=np.float64)
+    by_row, by_column = _parts(tuple(transforms), size, (canvas.shape[2], canvas.shape[3]), canvas.dtype, canvas.device)
+    return by_row[:, :, None] + by_column[:, None]
+
+
+@lru_cache(maxsize=1024)
+def _parts(
+    transforms: tuple[Transform, ...], size: Size, source: Size, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(K, H, 2) and (K, W, 2), worked out in float64."""
+    scale = 2 / np.array(source[::-1], dtype=np.float64)
     y, x = (np.arange(n) - (n - 1) / 2 for n in size)
     maps = [inverse(t) for t in transforms]
-    columns = np.stack([np.outer(x, a[:, 0]) * 2 / source for a, _ in maps])
-    rows = np.stack([(np.outer(y, a[:, 1]) + b) * 2 / source for a, b in maps])
-    by_row, by_column = (torch.as_tensor(part, dtype=canvas.dtype).to(canvas.device) for part in (rows, columns))
-    return by_row[:, :, None] + by_column[:, None]
+    columns = np.stack([np.outer(x, a[:, 0]) * scale for a, _ in maps])
+    rows = np.stack([(np.outer(y, a[:, 1]) + b) * scale for a, b in maps])
+    return torch.as_tensor(rows, dtype=dtype, device=device), torch.as_tensor(columns, dtype=dtype, device=device)
 
 
 def sliceable(t: Transform, size: Size) -> bool:
