@@ -12,33 +12,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnscope.api import (
-        Model,
+    from cnnscope.api import Model, load
+    from cnnscope.errors import CnnscopeError, Diagnostic, Span
+    from cnnscope.ir import Graph
+    from cnnscope.questions import (
         audit,
         check,
         diff,
         equivariance,
         flops,
-        load,
         memory,
         params,
         receptive_field,
         shapes,
         summary,
     )
-    from cnnscope.errors import CnnscopeError, Diagnostic, Span
-    from cnnscope.ir import Graph
 
 __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(
         (
-            "Model", "audit", "check", "diff", "equivariance", "flops", "load", "memory", "params", "receptive_field",
-            "shapes", "summary",
+            "audit", "check", "diff", "equivariance", "flops", "memory", "params", "receptive_field", "shapes",
+            "summary",
         ),
-        "cnnscope.api",
+        "cnnscope.questions",
     ),
+    **dict.fromkeys(("Model", "load"), "cnnscope.api"),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
     "Graph": "cnnscope.ir",
 }
