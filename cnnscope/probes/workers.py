@@ -48,10 +48,10 @@ def employ(job: Job, folder: Path, ranks: Ranks, progress: Progress, many: int) 
 
 
 def threads(job: Job, ranks: Ranks) -> int:
-    """One a core, unless other ranks have them; on a GPU two, so that one reads while the other computes."""
+    """One a core, unless other ranks have them; for CUDA two, so that one reads while the other computes."""
     if job.network.device.type == "cpu":
         return 1 if ranks.world > 1 else max(1, min(torch.get_num_threads(), len(job.pieces), MOST))
-    return min(2, len(job.pieces))
+    return min(2, len(job.pieces)) if job.network.device.type == "cuda" else 1
 
 
 @contextmanager
