@@ -12,13 +12,10 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from cnnscope.analysis.cost import Cost, nbytes, param_cost
-from cnnscope.analysis.rebind import reinfer
+from cnnscope.analysis.head import find_head, with_head
 from cnnscope.analysis.training_cost import Memory, Work, memory, work
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Node
-from cnnscope.ops.conv import Conv
-from cnnscope.ops.linear import Linear
-from cnnscope.ops.product import ComputedConv, ComputedLinear
 
 Part = Literal["new", "trained", "frozen", "unused"]
 """What becomes of a layer with weights. ``unused``: it belongs to a head that only the original training had."""
@@ -57,6 +54,17 @@ class Strategy:
     def adamw_bytes(self) -> int:
         """What AdamW remembers: two moments for each trained parameter."""
         return 2 * self.gradient_bytes
+
+    @property
+    def unused(self) -> int:
+        """Parameters that only heads for the original training have: neither trained nor frozen."""
+        used = {key for node in self.graph.nodes if not node.training_only for key in node.params.values()}
+        return sum(p.numel for key, p in self.graph.params.items() if not p.buffer and key not in used)
+
+    @property
+    def frozen(self) -> int:
+        """Parameters that are used and not trained."""
+        return self.cost.frozen - self.unused
 
     def total_bytes(self, optimizer_bytes: int) -> int:
         """Weights, gradients, the optimizer's state, and activations at the peak of the forward pass."""
@@ -119,93 +127,6 @@ def _strategy(name: str, graph: Graph, trained: set[str], own: set[str], used: s
                 "unused" if not keys & used else "new" if keys & own else "trained" if keys & trained else "frozen"
             )
     return Strategy(name, graph, layers, param_cost(params.values()), memory(graph, batch), work(graph))
-
-
-# -- the head ----------------------------------------------------------------------------------------------------------
-
-
-def find_head(graph: Graph, name: str | None = None) -> Node:
-    """The last layer with weights on the way to the output, a linear layer or a convolution; or the layer ``name``.
-
-    E493 where there is none or no single one, E205 for an unknown name.
-    """
-    if name is not None:
-        return _named_head(graph, name)
-    outputs = [output for output in graph.outputs if output in graph.inputs or not graph.node(output).training_only]
-    hint = "name the layer that gives the classes: `--head NAME`"
-    if len(outputs) != 1:
-        listed = ", ".join(f"`{_layer(graph, output)}`" for output in outputs[:4]) + ", ..." * (len(outputs) > 4)
-        message = f"the network has {len(outputs)} outputs ({listed}), so no single head"
-        raise CnnscopeError.of("E493", message, hint=hint)
-    found = _behind(graph, outputs[0])
-    if isinstance(found, str):
-        raise CnnscopeError.of("E493", f"the network has no head to replace: {found}", hint=hint)
-    return found
-
-
-def _behind(graph: Graph, name: str) -> Node | str:
-    """The classifier whose scores ``name`` shows, or why there is none."""
-    while name not in graph.inputs:
-        node = graph.node(name)
-        if any(not graph.params[key].buffer for key in node.params.values()):
-            if _is_classifier(graph, node):
-                return node
-            return f"its last layer with weights, `{node.layer}`, is a `{node.op.tag}`"
-        sources = dict.fromkeys(node.inputs)
-        if len(sources) != 1:
-            return f"`{node.layer}` joins {len(sources)} ways" if sources else f"`{node.layer}` reads no image"
-        name = next(iter(sources))
-    return "it has no weights between image and output"
-
-
-def _is_classifier(graph: Graph, node: Node) -> bool:
-    """A linear layer or plain convolution whose weights are its own."""
-    computed = isinstance(node.op, (ComputedConv, ComputedLinear))
-    alone = all(other is node or not set(other.params.values()) & set(node.params.values()) for other in graph.nodes)
-    return isinstance(node.op, (Linear, Conv)) and not computed and alone
-
-
-def _named_head(graph: Graph, name: str) -> Node:
-    from cnnscope.analysis.ablate import members
-
-    nodes = [graph.node(member) for member in members(graph, name)]
-    heads = [node for node in nodes if _is_classifier(graph, node)]
-    if len(heads) != 1:
-        what = f"holds {len(heads)} linear layers and convolutions" if heads else "is no linear layer or convolution"
-        raise CnnscopeError.of("E493", f"`{name}` cannot be the head: it {what} with weights of its own")
-    return heads[0]
-
-
-def _layer(graph: Graph, name: str) -> str:
-    return name if name in graph.inputs else graph.node(name).layer
-
-
-def with_head(graph: Graph, head: Node, classes: int) -> Graph:
-    """The network with ``classes`` outputs of ``head``; auxiliary heads of training get as many.
-
-    What follows the head is inferred anew: E491 where that does not fit.
-    """
-    heads = {head.name}
-    for output in graph.outputs:
-        if output not in graph.inputs and graph.node(output).training_only:
-            found = _behind(graph, output)
-            if isinstance(found, Node) and _outputs(found) == _outputs(head):
-                heads.add(found.name)
-    nodes = [_resized(node, classes) if node.name in heads else node for node in graph.nodes]
-    changed = reinfer(graph, nodes, graph.outputs)
-    own = set(changed.node(head.name).params.values())
-    params = {key: replace(p, trainable=True) if key in own else p for key, p in changed.params.items()}
-    return replace(changed, params=params)
-
-
-def _outputs(node: Node) -> int:
-    assert isinstance(node.op, (Linear, Conv))
-    return node.op.out
-
-
-def _resized(node: Node, classes: int) -> Node:
-    assert isinstance(node.op, (Linear, Conv))
-    return replace(node, op=replace(node.op, out=classes))
 
 
 # -- freezing ----------------------------------------------------------------------------------------------------------

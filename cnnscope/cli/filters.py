@@ -65,7 +65,7 @@ def filters(
     t.say(weighted.notes, quiet)
     chosen = choose(model.graph, layer or ())
     living = data is not None or model.extras.data is not None
-    life = _life(t.open_trained(source, opening, quiet=True), chosen, limit, quiet) if living else None
+    life = _life(t.trained(model, opening, quiet=True), chosen, limit, quiet) if living else None
     _answer(model, weighted, chosen, sort, life, kind, path, output)
 
 
@@ -102,7 +102,8 @@ def _picture(model: Model, weighted: Weighted, panels: Sequence[Panel], sort: st
     from cnnscope.render.plots.style import shortened
     from cnnscope.visualize.atlas import draw
 
-    title = f"{shortened(model.name, 40)}, weights {shortened(weighted.weights, 30)}, filters by {sort}"
+    weights = shortened(weighted.weights.replace("`", ""), 30)
+    title = f"{shortened(model.name, 40)}, weights {weights}, filters by {sort}"
     return draw(panels, title, kind)
 
 

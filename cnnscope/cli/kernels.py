@@ -102,11 +102,12 @@ def _gallery(
         output.emit(report)
         return
     from cnnscope.cli.beside import emit_with_arrays
+    from cnnscope.render.plots.style import shortened
     from cnnscope.visualize import gallery
 
     shown = gallery.shown(chosen)
     rows, columns = chosen[0].weights.shape
-    title = f"{rows}x{columns} kernel{'s' * (len(chosen) > 1)} on {name}"
+    title = f"{rows}x{columns} kernel{'s' * (len(chosen) > 1)} on {shortened(name, 32)}"
     picture = gallery.draw([chosen[i] for i in shown], [made[i] for i in shown], pixels, title, kind)
     emit_with_arrays(output, path, kind, picture, report, {"kernels": _stacked([k.weights for k in chosen]),
                                                           "responses": _stacked(made)})  # fmt: skip

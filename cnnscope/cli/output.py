@@ -130,15 +130,27 @@ _WRITERS: dict[Format, Callable[[Result], str]] = {
 
 
 def picture_kind(path: Path | None, form: Format | None, kinds: Sequence[str]) -> str | None:
-    """The picture format that ``-o`` asks for; None where it asks for text. E404 where its suffix is of neither."""
-    kind = "" if path is None else path.suffix.lower().removeprefix(".")
-    if path is None or kind in kinds:
-        return kind or None
+    """The picture format that ``-o`` asks for; None where it asks for text.
+
+    E404 where its suffix is of neither, E405 where its folder does not exist: before any work.
+    """
+    if path is None:
+        return None
+    kind = path.suffix.lower().removeprefix(".")
+    if kind in kinds:
+        check_folder(path)
+        return kind
     if form is None and path.suffix.lower() not in SUFFIXES:
         known = (*(f".{kind}" for kind in kinds), *SUFFIXES)
         hint = did_you_mean(path.suffix.lower(), known) or f"use {', '.join(known)}, or say -f"
         raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
     return None
+
+
+def check_folder(path: Path) -> None:
+    """E405 where the folder of a file to be written does not exist."""
+    if not path.resolve().parent.is_dir():
+        raise CnnscopeError.of("E405", f"cannot write `{path}`: no such file or directory")
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -15,6 +15,7 @@ from cnnscope.cli.options import SOURCE_HELP, complete_source
 from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
+    from cnnscope.api import Model
     from cnnscope.trained.network import TrainedNetwork
 
 DEFAULT = "lenet5-digits"
@@ -78,7 +79,11 @@ class Opening:
 
 def open_trained(source: str, options: Opening, quiet: bool = False) -> TrainedNetwork:
     """The network with its weights; what to know of it goes to stderr."""
-    model = load(source, options.inputs, options.settings)
+    return trained(load(source, options.inputs, options.settings), options, quiet)
+
+
+def trained(model: Model, options: Opening, quiet: bool = False) -> TrainedNetwork:
+    """A network that is loaded already, so that code of the user's own runs once."""
     network = model.trained(
         weights=options.weights, seed=options.seed, device=options.device, dtype=options.dtype,
         preprocess=parse_preprocess(options.preprocess), labels=options.labels, data=options.data,

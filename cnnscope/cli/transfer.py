@@ -15,7 +15,7 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli import trained as t
 from cnnscope.cli.layers import load
-from cnnscope.cli.output import Color, Output
+from cnnscope.cli.output import Color, Output, check_folder
 from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def transfer(
     options = t.Opening(input or (), set or (), weights, device, "float32", seed, preprocess or ())
     settings = Settings(epochs, lr, batch_size, seed)
     strategy = 1 if fine_tune else 2 if freeze else 0
-    report = _trained(report, strategy, source, options, train, settings, target, quiet)
+    report = _trained(report, strategy, model, options, train, settings, target, quiet)
     output.emit(replace(report, verbose=verbose, bare=quiet))
     if target is not None and not quiet:
         how = loading(report, source, target, input or (), set or (), head)
@@ -104,8 +104,8 @@ def _refuse(train: Path | None, fine_tune: bool, freeze: object, target: Path | 
         raise CnnscopeError.of("E498", "`--fine-tune` needs images", hint="name them with `--train PATH`")
     if target is not None and train is None:
         raise CnnscopeError.of("E498", f"there are no weights to write to `{target}`", hint="train with `--train PATH`")
-    if target is not None and not target.resolve().parent.is_dir():
-        raise CnnscopeError.of("E405", f"cannot write `{target}`: no such file or directory")
+    if target is not None:
+        check_folder(target)
     if not 0 < lr < float("inf"):
         raise CnnscopeError.of("E498", f"`--lr {lr:g}` is no learning rate", hint="use a small positive number")
 
@@ -121,7 +121,7 @@ def _check_weights(model: Model, path: Path) -> None:
 
 
 def _trained(
-    report: TransferReport, strategy: int, source: str, options: t.Opening, data: Path, settings: Settings,
+    report: TransferReport, strategy: int, model: Model, options: t.Opening, data: Path, settings: Settings,
     target: Path | None, quiet: bool,
 ) -> TransferReport:  # fmt: skip
     from cnnscope.nn.checkpoint import write_weights
@@ -129,13 +129,13 @@ def _trained(
     from cnnscope.visualize.transfer_data import read_images
 
     plan, chosen = report.plan, report.plan.strategies[strategy]
-    network = t.open_trained(source, options, quiet)
+    network = t.trained(model, options, quiet)
     with progress_on_stderr(quiet) as progress:
         images = read_images(data, network.preprocess, plan.classes, settings.seed, progress)
-        model, losses, correct = train(network, plan, chosen, images, settings, progress)
+        changed, losses, correct = train(network, plan, chosen, images, settings, progress)
     if target is not None:
-        write_weights(model.state(), target)
-    run = summarise(network, chosen, str(data), images, settings, losses, correct, cacheable(model, plan))
+        write_weights(changed.state(), target)
+    run = summarise(network, chosen, str(data), images, settings, losses, correct, cacheable(changed, plan))
     return replace(report, training=run)
 
 

@@ -94,10 +94,15 @@ class AblationReport(Result):
 
 
 def _change(now: int | None, before: int | None) -> str:
-    """``-27.5 %``; empty where nothing changed or nothing was there."""
+    """``-27.5 %``; empty where nothing changed or nothing was there.
+
+    As many decimals as it takes not to say that nothing changed, or that nothing is left: ``-0.02 %``, ``-99.99 %``.
+    """
     if now is None or not before or now == before:
         return ""
-    return f"{100 * (now - before) / before:+.1f} %"
+    percent = 100 * (now - before) / before
+    texts = (f"{percent:+.{digits}f}" for digits in range(1, 16))
+    return next(text for text in texts if float(text) not in (0, -100) or now == 0) + " %"
 
 
 def _field(variant: Variant) -> str | None:

@@ -155,7 +155,8 @@ class EquivarianceReport(Result):
         title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)}), image {_extents(self)}"
         intro = "" if self.bare else "\n".join(self._sentences())
         notes = () if self.bare else (_LEGEND,)
-        return Table(title, headings, tuple(map(_line, self.found.layers)), notes=notes, intro=intro)
+        lines = tuple(_line(motion, len(self.axes)) for motion in self.found.layers)
+        return Table(title, headings, lines, notes=notes, intro=intro)
 
     def _sentences(self) -> Iterator[str]:
         alike: dict[tuple[Verdict, int | None], list[str]] = {}
@@ -197,7 +198,8 @@ def _extents(report: EquivarianceReport) -> str:
     return "x".join(map(str, report.found.image))
 
 
-def _line(m: Motion) -> Line:
+def _line(m: Motion, rank: int) -> Line:
+    """A layer of a network on an image of ``rank`` axes; a single one cannot be turned."""
     name, shape = numbers.printable(m.name), numbers.shape(m.shape)
     if m.unknown:
         return Line((name, shape, *(numbers.UNKNOWN,) * 5, _reason(m) or ABSENT), style=style.WARNING)
@@ -205,6 +207,7 @@ def _line(m: Motion) -> Line:
     units = list(dict.fromkeys(str(a.unit) for a in m.along))
     stride = ABSENT if m.invariant else "x".join(units if len(units) == 1 else [str(a.unit) for a in m.along])
     inside = ABSENT if m.invariant else f"{100 * float(m.fraction):.1f} %"
-    cells = (name, shape, stride, _WORDS[shift.claim], inside, _WORDS[flip.claim], _WORDS[m.quarter.claim],
+    turns = _WORDS[m.quarter.claim] if rank > 1 else ABSENT
+    cells = (name, shape, stride, _WORDS[shift.claim], inside, _WORDS[flip.claim], turns,
              numbers.printable(_reason(m) or ABSENT))  # fmt: skip
     return Line(cells, style=_LOOKS[shift.claim])

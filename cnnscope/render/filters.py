@@ -133,7 +133,7 @@ class FiltersReport(Result):
         if self.images is not None:
             left = f", {self.skipped} skipped" if self.skipped else ""
             rules = dict.fromkeys(layer.rule for layer in self.layers if layer.rule)
-            notes.append(f"dead on {self.images:,} images{left}: {'; '.join(map(str, rules))}")
+            notes.append(f"dead on {self.images:,} image{'s' * (self.images > 1)}{left}: {'; '.join(map(str, rules))}")
         notes.append(
             "angle of the stripes in degrees, 0 lies, 90 stands; p: the share of random filters of this shape that are "
             "at least as clear, as similar to any kernel, as near a twin; octaves between half amplitudes"
@@ -142,8 +142,13 @@ class FiltersReport(Result):
 
 
 def _title(layer: LayerFilters) -> str:
+    return f"{layer.name}: {sizes(layer)}"
+
+
+def sizes(layer: LayerFilters) -> str:
+    """``64 filters of 3x7x7``."""
     count, channels, height, width = layer.shape
-    return f"{layer.name}: {count} filters of {channels}x{height}x{width}"
+    return f"{count} filter{'s' * (count > 1)} of {channels}x{height}x{width}"
 
 
 def _findings(layer: LayerFilters, start: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import fsum
 from typing import Any
 
 from cnnscope.render.numbers import ABSENT, printable
@@ -38,8 +39,10 @@ class KernelRow:
 
     @property
     def total(self) -> float:
-        """What the weights add up to: 1 keeps plain areas, 0 ignores them."""
-        return round(sum(map(sum, self.weights)), 9) + 0.0
+        """What the weights add up to: 1 keeps plain areas, 0 ignores them; rounding of large weights apart."""
+        weights = [weight for line in self.weights for weight in line]
+        found = fsum(weights)
+        return 0.0 if abs(found) < 1e-12 * fsum(map(abs, weights)) else round(found, 9) + 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -110,9 +113,10 @@ def angle(degrees: float | None) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """``-1.25 to 3.40``; whole numbers where they are large."""
-    digits = 2 if max(abs(low), abs(high)) < 100 else 0
-    return f"{low:,.{digits}f} to {high:,.{digits}f}"
+    """``-1.25 to 3.40``; whole numbers where they are large, powers of ten where they are huge."""
+    largest = max(abs(low), abs(high))
+    form = ",.2f" if largest < 100 else ",.0f" if largest < 1e6 else ".3g"
+    return f"{low:{form}} to {high:{form}}"
 
 
 def _fraction(weight: float) -> Fraction:

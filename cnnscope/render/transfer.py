@@ -110,7 +110,8 @@ class TransferReport(Result):
     def table(self) -> Table:
         strategies = self.plan.strategies
         layers = [Line((layer, *(s.layers[layer] for s in strategies))) for layer in strategies[0].layers]
-        figures = [Line((f.heading, *(_cell(f, s) for s in strategies))) for f in FIGURES.values()]
+        told = [f for f in FIGURES.values() if not f.rare or any(map(f.of, strategies))]
+        figures = [Line((f.heading, *(_cell(f, s) for s in strategies))) for f in told]
         parts = [Line((word, *(_layers(s, word) for s in strategies))) for word in PARTS if _any(strategies, word)]
         return Table(
             title="" if self.bare else self._title(),
@@ -152,17 +153,22 @@ PARTS: tuple[Part, ...] = ("new", "trained", "frozen", "unused")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A line of the table: its heading, the number of a strategy, and how it is written."""
+    """A line of the table: its heading, the number of a strategy, and how it is written.
+
+    A ``bound`` is from below where ops are not supported; a ``rare`` line is left out where all its numbers are 0.
+    """
 
     heading: str
     of: Callable[[Strategy], int]
     text: Callable[[int | None], str] = numbers.binary
     bound: bool = False
+    rare: bool = False
 
 
 FIGURES: dict[str, Figure] = {
     "trained_params": Figure("parameters trained", lambda s: s.cost.trainable, numbers.count),
-    "frozen_params": Figure("parameters frozen", lambda s: s.cost.frozen, numbers.count),
+    "frozen_params": Figure("parameters frozen", lambda s: s.frozen, numbers.count),
+    "unused_params": Figure("parameters unused", lambda s: s.unused, numbers.count, rare=True),
     "weight_bytes": Figure("weights, buffers", lambda s: s.weight_bytes),
     "gradient_bytes": Figure("gradients", lambda s: s.gradient_bytes),
     "sgd_momentum_bytes": Figure("state of SGD, momentum", lambda s: s.sgd_bytes),
@@ -187,10 +193,10 @@ def _any(strategies: tuple[Strategy, ...], part: Part) -> bool:
 
 
 def _layers(strategy: Strategy, part: Part) -> str:
-    """How many layers, or the name of the only one."""
+    """How many layers, or the name of the only one, which a number alone would not look like."""
     names = [layer for layer, found in strategy.layers.items() if found == part]
     if len(names) == 1:
-        return names[0]
+        return f"layer {names[0]}" if names[0].isdigit() else names[0]
     return f"{len(names):,} layers" if names else ABSENT
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.render.filters import CHANCE, FilterRow, LayerFilters
+from cnnscope.render.filters import CHANCE, FilterRow, LayerFilters, sizes
 from cnnscope.render.plots import style
 from cnnscope.visualize.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
 
@@ -46,8 +46,7 @@ def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
 def _panel(figure: Figure, panel: Panel, tiles: Tiles, top: float, total: float) -> None:
     """One layer below ``top``, in inches from the bottom of a figure ``total`` inches high."""
     layer = panel.layer
-    count, channels, tall, wide = layer.shape
-    heading = f"{style.shortened(layer.name, 40)}: {count} filters of {channels}x{tall}x{wide}"
+    heading = f"{style.shortened(layer.name, 40)}: {sizes(layer)}"
     note = ", ".join(part for part in (_found(layer), tiles.left_out) if part)
     figure.text(_MARGIN / _WIDTH, (top - 0.16) / total, heading, fontsize=9.5, va="center")
     figure.text(_MARGIN / _WIDTH, (top - 0.36) / total, note, fontsize=7.5, color=style.MUTED, va="center")
@@ -93,7 +92,8 @@ def _found(layer: LayerFilters) -> str:
     parts = []
     if known:
         some = sum(p < CHANCE for p in known)
-        parts.append(f"{some} resemble a designed kernel at p < {CHANCE} (chance: {CHANCE * len(known):.1f})")
+        verb = "resembles" if some == 1 else "resemble"
+        parts.append(f"{some} {verb} a designed kernel at p < {CHANCE} (chance: {CHANCE * len(known):.1f})")
     if layer.dead is not None:
         parts.append(f"{layer.dead} dead")
     return ", ".join(parts)

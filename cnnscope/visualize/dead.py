@@ -112,9 +112,11 @@ def _merged(before: Extremes | None, output: Tensor) -> Extremes:
 
 
 def _dead(extremes: Extremes | None, watched: _Watched, filters: int) -> tuple[bool, ...] | None:
-    """None where the captured output is not the filters' own."""
+    """None where the captured output is not the filters' own, or no number."""
     if extremes is None or len(extremes[0]) != filters:
         return None
     low, high = extremes
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return None
     still = high <= 0 if watched.activation in RECTIFIERS else high == low
     return tuple(map(bool, still))

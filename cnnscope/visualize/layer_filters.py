@@ -99,7 +99,8 @@ def weights_of(chosen: Chosen, state: Mapping[str, Tensor]) -> Weights:
         stored = np.concatenate(list(split.swapaxes(1, 2)))
     if not np.isfinite(stored).all():
         count = int((~np.isfinite(stored)).sum())
-        raise CnnscopeError.of("E486", f"{count:,} of the {stored.size:,} weights of `{chosen.name}` are not finite",
+        verb = "is" if count == 1 else "are"
+        raise CnnscopeError.of("E486", f"{count:,} of the {stored.size:,} weights of `{chosen.name}` {verb} not finite",
                                hint="its training diverged, or the file is damaged")  # fmt: skip
     return np.ascontiguousarray(stored[:, :, None] if stored.ndim == 3 else stored)
 

@@ -6,7 +6,7 @@ Values run from 0 to 1 with 0.5 where a weight is 0, on one scale for the layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ CAPTIONED, NUMBERED = 64, 320
 _MOST = 2048
 _LARGEST_TILE, _GAP = 0.98, 0.07
 _SMALL_TILES = (0.42, 0.32, 0.25, 0.2, 0.16, 0.13, 0.114)
-"""Sides a tile of one channel may have; the largest at which all filters fit is taken."""
+"""Sides a square tile of one channel may have; the largest at which all filters fit is taken."""
 _PIXELS = 24
 """Of the mosaic, a tile's side at least, so that gaps can be thin."""
 _POINTS = 256
@@ -105,7 +105,8 @@ def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
 def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     """A row of channels for each filter, in as many blocks side by side as there is room for."""
     channels, height, width = level.shape[1:]
-    for side in _SMALL_TILES:
+    for square in _SMALL_TILES:
+        side = min(square * sqrt(width / height), ACROSS - LABEL)  # of as large a tile where it is no square
         used = min(channels, int((ACROSS - LABEL) / side))
         blocks = max(1, int(ACROSS / (used * side + LABEL)))
         lines = min(ceil(len(rows) / blocks), int(TALL / (side * height / width)) or 1)
@@ -113,7 +114,7 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
             break
     shown = rows[: blocks * lines]
     tiles = _enlarged(level[[row.index for row in shown], :used].reshape(-1, height, width))
-    gap = 1 if side > _SMALL_TILES[3] else 2
+    gap = 1 if square > _SMALL_TILES[3] else 2
     scale = (tiles.shape[2] + gap) / side
     framed = np.pad(tiles, ((0, 0), (0, gap), (0, gap)), constant_values=np.nan)
     tall, wide = framed.shape[1], framed.shape[2] * used

@@ -295,6 +295,8 @@ REFUSED = [
      "`small.detect1.conv2`), so no single head", "name the layer that gives the classes: `--head NAME`"),
     ("lenet5", {"head": "s2"}, "E493", "`s2` cannot be the head: it is no linear layer or convolution with weights of "
      "its own", None),
+    ("lenet5", {"head": "c1"}, "E493", "`c1` cannot be the head: `c3` comes after it",
+     "name the layer that gives the classes"),
     ("resnet18", {"head": "layer1"}, "E493", "`layer1` cannot be the head: it holds 4 linear layers and convolutions "
      "with weights of its own", None),
     ("lenet5", {"head": "outputs"}, "E205", "no layer is called `outputs`", "did you mean `output`?"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def test_it_can_be_asked_in_python() -> None:
     report = cnnscope.load("alexnet").ablate("fc7", ["conv3", "conv4"])
     assert [variant.removed for variant in report.variants] == [(), ("fc7",), ("conv3", "conv4")]
     assert cnnscope.load(report.variants[1].graph).summary().summary.totals.params == 44_183_912
+
+
+def test_a_small_change_is_not_said_to_be_none(run: Run) -> None:
+    lines = run("ablate", "vgg16", "--remove", "fc8", "--remove", "conv1_1,conv1_2", "-q").out.splitlines()
+    changes = [[word for word in re.split("  +", line) if word.endswith("%")] for line in lines[2:]]
+    params, macs = 138_357_544, 15_470_264_320
+    assert changes[0] == [f"{-100 * 4_097_000 / params:+.1f} %", f"{-100 * 4_096_000 / macs:+.2f} %"]
+    assert changes[0][1] == "-0.03 %"
 
 
 UNKNOWN = """\

@@ -87,6 +87,9 @@ def test_sound_has_one_axis(run: Run) -> None:
     found = json.loads(run("equivariance", "m5", "-f", "json").out)
     assert [p["transform"] for p in found["predictions"]] == ["circular shifts", "left-right flips"]
     assert found["layers"][0]["quarter_turns"]["reason"] == "it has one axis"
+    table = run("equivariance", "m5", "-q").out.splitlines()
+    at = table[2].index("turns")
+    assert {line[at : at + 5].strip() for line in table[3:]} == {"-"}
 
 
 def test_without_an_image_it_is_refused(run: Run) -> None:

@@ -109,7 +109,7 @@ def test_weights_that_diverged_write_nothing(run: Run, tmp_path: Path) -> None:
     outcome = run("filters", "--weights", str(tmp_path / "nan.safetensors"), "-q", "-o", str(tmp_path / "x.png"))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error[E486]: 1 of the 150 weights of `c1` are not finite\n"
+        "error[E486]: 1 of the 150 weights of `c1` is not finite\n"
         "  = help: its training diverged, or the file is damaged\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nan.safetensors"]
@@ -142,3 +142,26 @@ def test_networks_that_are_no_classifiers_have_filters_too(run: Run) -> None:
     assert outcome.code == 0
     assert outcome.err.startswith("note: the weights of `U-Net` are random: nothing is learned\n")
     assert len(json.loads(outcome.out)["layers"][0]["filters"]) == 128
+
+
+FACTORY = """\
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+"""
+
+
+def test_code_of_the_users_is_announced_once_and_one_filter_is_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(FACTORY)
+    Image.new("L", (8, 8), 200).save(tmp_path / "a.png")
+    outcome = run("filters", f"{tmp_path / 'net.py'}:make", "--input", "1x8x8", "--data", str(tmp_path))
+    assert (outcome.code, outcome.err.count("note: ran the code of")) == (0, 1)
+    assert outcome.out.splitlines()[0].endswith("0: 1 filter of 1x3x3")
+    assert "dead on 1 image: never above 0 after relu" in outcome.out
+
+
+def test_a_folder_that_is_not_there_is_found_out_before_working(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "x.png"
+    outcome = run("filters", "--weights", "nowhere.pt", "-o", str(path))
+    assert (outcome.code, outcome.err) == (2, f"error[E405]: cannot write `{path}`: no such file or directory\n")

@@ -147,7 +147,7 @@ FAILURES = [
     (["--image", "nowhere.png"], "error[E606]: cannot read the image `nowhere.png`: no such file or directory"),
     (["--image", "blocks.yaml"], "error[E606]: cannot read the image `blocks.yaml`: it is no image of a known format"),
     (["--kernel", "1 1", "--input", "1 2 3", "-o", "x.png"], "error[E404]: `x.png` does not tell a format"),
-    (["-o", "nowhere/x.png"], "error[E405]: cannot write `nowhere/x.kernels.npy`: no such file or directory"),
+    (["-o", "nowhere/x.png"], "error[E405]: cannot write `nowhere/x.png`: no such file or directory"),
 ]  # fmt: skip
 
 
@@ -156,3 +156,10 @@ def test_bad_input_is_answered(run: Run, words: list[str], message: str) -> None
     outcome = run("kernels", *words)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.splitlines()[0] == message
+
+
+def test_large_kernels_add_up_and_stay_legible(run: Run) -> None:
+    lines = run("kernels", "--size", "31", "-q").out.splitlines()
+    sums = {line[:12].strip(): line[12:].split() for line in lines[3:5]}
+    assert {name: cells[0] for name, cells in sums.items()} == {"Sobel x": "0", "Sobel y": "0"}
+    assert all("e+" in cells[3] and "e+" in cells[5] for cells in sums.values())

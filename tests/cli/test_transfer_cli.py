@@ -61,7 +61,10 @@ def test_layer_by_layer(run: Run) -> None:
 
 def test_heads_of_training_alone_are_unused(run: Run) -> None:
     found = json.loads(run("transfer", "googlenet", "--classes", "5", "-f", "json").out)
-    parts = {layer["name"]: layer["part"] for layer in found["strategies"][1]["layers"]}
+    tuned = valid(found)["strategies"][1]
+    parts = {layer["name"]: layer["part"] for layer in tuned["layers"]}
+    whole = cnnscope.load("googlenet").summary().to_dict()["totals"]["params"] - 3 * 995 * 1025
+    assert (tuned["frozen_params"], tuned["trained_params"] + tuned["unused_params"]) == (0, whole)
     assert parts["loss1.aux1.linear2"] == "unused"
     assert parts["logits.linear1"] == "new"
 
@@ -167,6 +170,14 @@ def test_mistakes_say_why(run: Run, words: list[str], message: str) -> None:
     outcome = run("transfer", "lenet5-digits", *words, "--device", "cpu")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(message)
+
+
+def test_a_number_that_is_a_name_is_no_count(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef make():\n    return nn.Sequential("
+                                     "nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n")
+    lines = run("transfer", f"{tmp_path / 'net.py'}:make", "--input", "1x8x8", "--classes", "2", "-q").out.splitlines()
+    assert [line.split()[1:] for line in lines[1:4]] == [["layer", "3"] * 2, ["-", "layer", "0"], ["layer", "0", "-"]]
+    assert not any(line.startswith("parameters unused") for line in lines)
 
 
 def test_the_default_network_needs_no_name(run: Run) -> None:

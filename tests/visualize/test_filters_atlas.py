@@ -102,3 +102,12 @@ def test_the_same_layers_give_the_same_bytes() -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(CnnscopeError, match="E604"):
         draw([panel(noise(4, 1, 3, 3))], "title", "bmp")
+
+
+@pytest.mark.parametrize("kernel", [(1, 5), (1, 80), (5, 1)])
+def test_rows_of_flat_and_of_narrow_kernels_have_room_for_their_numbers(kernel: tuple[int, int]) -> None:
+    tiles = tiles_of(panel(noise(6, 2, *kernel)))
+    scale = tiles.mosaic.shape[1] / tiles.inches[1]
+    _, top, _, bottom = tiles.places[0]
+    assert (bottom - top) / scale > (0.1 if kernel != (1, 80) else 0.03)
+    assert tiles.inches[1] <= 7.7 + 0.35

@@ -68,6 +68,11 @@ def test_planted_dead_filters_are_found(network: TrainedNetwork, images: Path) -
     assert (found.images, found.skipped) == (70, 1)
 
 
+def test_behind_weights_that_diverged_it_is_not_known(network: TrainedNetwork, images: Path) -> None:
+    bias(network, "a", 2, float("nan"))
+    assert life(network, choose(network.graph, ["b"]), images).dead == {"b": None}
+
+
 def test_one_image_that_wakes_it_is_enough(network: TrainedNetwork, images: Path) -> None:
     """A filter that only answers to a white image is dead until there is one."""
     state = network.module.state_dict()
