@@ -79,10 +79,17 @@ class _Detour:
         if not found:
             raise CnnscopeError.of("E490", f"`{node.layer}` reads nothing that could take its place", span=node.span)
         values = " and ".join(map(self._described, found))
-        scope = node.layer.rpartition(".")[0]
+        scope = self._scope(node.layer)
         hint = f"remove the whole block, `{scope}`" if scope else "remove all but one of the ways that lead there too"
         message = f"removing `{node.layer}` leaves {len(found)} values in its place: {values}"
         raise CnnscopeError.of("E490", message, span=node.span, hint=hint)
+
+    def _scope(self, layer: str) -> str:
+        """The smallest group around a layer that is not removed as a whole already; empty where there is none."""
+        scope = layer.rpartition(".")[0]
+        while scope and all(node.name in self.removed for node in self.graph.nodes if _in(node.layer, scope)):
+            scope = scope.rpartition(".")[0]
+        return scope
 
     def _described(self, name: str) -> str:
         layer = name if name in self.graph.inputs else self.graph.node(name).layer

@@ -276,3 +276,11 @@ def test_a_removal_that_cannot_be_says_why(
     source: str, names: tuple[str, ...], code: str, message: str, hint: str | None
 ) -> None:
     assert refused(cnnscope.load(source).graph, *names) == (code, message, hint)
+
+
+def test_a_hint_names_a_group_that_is_not_gone_already() -> None:
+    graph = cnnscope.load("torchvision:densenet121").graph
+    with pytest.raises(CnnscopeError) as caught:
+        ablate(graph, ["features.denseblock1.denselayer3"])
+    assert caught.value.diagnostics[0].hint == "remove the whole block, `features.denseblock1`"
+    ablate(graph, ["features.denseblock1"])  # which works
