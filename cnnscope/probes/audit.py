@@ -110,7 +110,8 @@ def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
     )
     known = replace(
         facts(job, merged), controls=controls.run(evidence), predictions=checked.predictions,
-        equivariance=checked.maps, baseline=baseline(fitting, few, Silence(progress.note)),
+        equivariance=checked.maps, local_equivariance=checked.local,
+        baseline=baseline(fitting, few, Silence(progress.note)),
     )  # fmt: skip
     return AuditResult(known, merged.outcomes, gallery(job, merged))
 

@@ -23,7 +23,7 @@ from cnnscope.analysis.equivariance import Box, equivariance
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.probes.features import SCORES
 from cnnscope.probes.protocol import Transform, rotate, shift, zoom
-from cnnscope.probes.result import EquivarianceError
+from cnnscope.probes.result import EquivarianceError, LocalError
 from cnnscope.probes.transforms import Size, inverse, sample, sliceable, window
 from cnnscope.trained.network import TrainedNetwork
 
@@ -39,19 +39,6 @@ class Lattice:
     stride: tuple[float, float]
     origin: tuple[float, float]
     interior: Box | None
-
-
-@dataclass(frozen=True)
-class LocalError:
-    """How fast a layer leaves equivariance, a share of its norm per ``unit`` (px, deg, %) of an infinitesimal movement.
-
-    For a layer without positions, and for the scores, it is how fast it leaves invariance.
-    """
-
-    layer: str
-    movement: str
-    unit: str
-    value: float
 
 
 def lattices(network: TrainedNetwork, layers: Sequence[str]) -> dict[str, Lattice]:

@@ -25,25 +25,29 @@ from cnnscope.analysis.equivariance import (
     equivariance,
 )
 from cnnscope.errors import CnnscopeError
+from cnnscope.probes.equivariance import local_errors
 from cnnscope.probes.facts import total_stride
 from cnnscope.probes.job import Job
 from cnnscope.probes.prepare import Prepared
 from cnnscope.probes.protocol import shift
-from cnnscope.probes.result import EquivarianceError, Prediction
+from cnnscope.probes.result import EquivarianceError, LocalError, Prediction
 from cnnscope.probes.subset import canvases
 from cnnscope.probes.transforms import window
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative error that rounding may make of what is exact, deep networks included."""
+_LOCAL = 4
+"""Pixels beyond the input that the smallest movements need."""
 IMAGES = 16
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Claims beside measurements, and errors of maps inside and at the border."""
+    """Claims beside measurements, errors of maps inside and at the border, and under infinitesimal movements."""
 
     predictions: tuple[Prediction, ...] = ()
     maps: tuple[EquivarianceError, ...] = ()
+    local: tuple[LocalError, ...] = ()
 
 
 @torch.inference_mode()
@@ -54,11 +58,12 @@ def check(job: Job, prepared: Prepared) -> Checked:
     except CnnscopeError:
         return Checked()
     motions = [m for m in found.layers if m.name in job.layers and m.axes == (2, 3) and _positions(m)]
-    whole = canvases(job, prepared, max((max(_unit(m)) for m in motions), default=0))
+    whole = canvases(job, prepared, max((_LOCAL, *(max(_unit(m)) for m in motions))))
     with _full_precision():
         outputs = tuple(_outputs(job, found, whole))
         maps, inside = _maps(job, motions, whole)
-    return Checked((*outputs, *inside), maps)
+        local = local_errors(job.network, whole, [layer for layer in job.layers if layer in job.network.layer_names()])
+    return Checked((*outputs, *inside), maps, local)
 
 
 def _outputs(job: Job, found: Equivariance, whole: Tensor) -> Iterator[Prediction]:

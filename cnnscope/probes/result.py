@@ -85,6 +85,19 @@ class EquivarianceError:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalError:
+    """How fast a layer leaves equivariance, a share of its norm per ``unit`` (px, deg, %) of an infinitesimal movement.
+
+    For a layer without positions, and for the scores, it is how fast it leaves invariance.
+    """
+
+    layer: str
+    movement: str
+    unit: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class BaselinePoint:
     """How a network of the same architecture with random weights does."""
 
@@ -129,6 +142,7 @@ class AuditFacts:
     controls: tuple[Control, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     equivariance: tuple[EquivarianceError, ...] = ()
+    local_equivariance: tuple[LocalError, ...] = ()
     baseline: tuple[BaselinePoint, ...] = ()
     rates: Rates = Rates()
     retries: tuple[str, ...] = ()
@@ -151,7 +165,7 @@ class AuditFacts:
         model["stride"] = model["stride"] and tuple(model["stride"])
         data["skipped"] = tuple(Skipped(**record) for record in data["skipped"])
         lists = {"controls": Control, "predictions": Prediction, "equivariance": EquivarianceError,
-                 "baseline": BaselinePoint}  # fmt: skip
+                 "local_equivariance": LocalError, "baseline": BaselinePoint}  # fmt: skip
         known |= {name: tuple(kind(**record) for record in known[name]) for name, kind in lists.items()}
         known |= {name: tuple(known[name]) for name in ("labels", "retries")}
         known |= {"model": ModelFacts(**model), "data": DataFacts(**data), "rates": Rates(**known["rates"])}

@@ -17,6 +17,7 @@ from cnnscope.probes.result import (
     Control,
     DataFacts,
     EquivarianceError,
+    LocalError,
     ModelFacts,
     Prediction,
     Rates,
@@ -95,6 +96,8 @@ def result(images: int = 60, seed: int = 0, **changes: Any) -> AuditResult:
                   "fp32, 32 px")),
         predictions=(Prediction("shift by 4 px", "not_guaranteed", 0.27, None, "flatten reads positions"),
                      Prediction("flip horizontal", "geometry_only", 0.4, True)),
+        local_equivariance=(LocalError("conv1", "down", "px", 0.02), LocalError("conv1", "turn", "deg", 0.003),
+                            LocalError("fc", "turn", "deg", 0.0125)),
         equivariance=(EquivarianceError("conv1", "shift +4,+0", 0.0, 0.31, 0.7),
                       EquivarianceError("fc", "shift +4,+0", None, 0.9, 0.0)),
         baseline=tuple(

@@ -263,3 +263,11 @@ def test_offsets_are_compared_within_their_size_and_only_where_all_remainders_ar
     assert _folded({place: v for place, v in shifts.items() if 0 in place}, (2, 2)) == {}
     records = document(result(images=8, transforms=ALL))["transforms"]
     assert set(_offsets({"transforms": records})) == {(t.dy, t.dx) for t in grid(1, 2, 4, 8)}
+
+
+def test_local_errors_have_a_row_a_layer_and_a_column_a_movement(made: AuditResult, written: str) -> None:
+    text = markdown(document(made))
+    assert "| local equivariance error | down, per px | turn, per deg |" in text
+    assert "| conv1 | 0.02 | 0.003 |" in text
+    assert "| fc | ? | 0.0125 |" in text
+    assert '<tr><td>fc</td><td class="r">–</td><td class="r">0.0125</td></tr>' in written

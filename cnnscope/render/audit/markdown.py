@@ -86,6 +86,10 @@ def _predictions(d: Json) -> Iterator[str]:
     ]  # fmt: skip
     if errors:
         yield _table(("layer", "transform", "interior error", "border error", "interior share"), errors, 2)
+    local = words.local(d["local_equivariance"])
+    if local["rows"]:
+        rows = [(row["layer"], *map(words.small, row["values"])) for row in local["rows"]]
+        yield _table(("local equivariance error", *local["movements"]), rows, 1)
 
 
 def _probes(d: Json) -> Iterator[str]:

@@ -40,7 +40,8 @@ def html(document: Json, pictures: Sequence[Picture] = ()) -> str:
     }  # fmt: skip
     return environment.get_template("audit.html.j2").render(
         d=document, verdict=words.VERDICTS[document["verdict"]["word"]], probes=words.PROBES, claims=words.CLAIMS,
-        radius=words.radius, images=words.images(document), settings=words.settings(document), figures=drawn,
+        local=words.local(document["local_equivariance"]), radius=words.radius, images=words.images(document),
+        settings=words.settings(document), figures=drawn,
         pictures=[_uris(picture) for picture in pictures], policy=_policy(style, script), style=style, script=script,
         against=difference_lines(document["against"]) if document["against"] else (),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnscope.render.numbers import ABSENT, UNKNOWN
@@ -56,6 +56,17 @@ def small(value: float | None) -> str:
 def figure(value: float | None) -> str:
     """A value or a limit that there may not be."""
     return ABSENT if value is None else small(value)
+
+
+def local(errors: Sequence[Json]) -> Json:
+    """Local equivariance errors as a table: the ``movements`` with their units, and ``rows`` of a value for each."""
+    movements = {f"{e['movement']}, per {e['unit']}": (e["movement"], e["unit"]) for e in errors}
+    known = {(e["layer"], e["movement"], e["unit"]): e["value"] for e in errors}
+    rows = [
+        {"layer": layer, "values": [known.get((layer, *key)) for key in movements.values()]}
+        for layer in dict.fromkeys(e["layer"] for e in errors)
+    ]
+    return {"movements": list(movements), "rows": rows}
 
 
 def radius(record: Json, unit: str) -> str:
