@@ -117,7 +117,8 @@ def attribute(
     if place is not None and kind is not None:
         _write(session, report, place, kind)
         if not quiet:
-            print(f"wrote {place}, {len(report.tiles)} arrays and {place.with_suffix('.json').name}", file=sys.stderr)
+            arrays = f"{len(report.tiles)} array{'s' if len(report.tiles) > 1 else ''}"
+            print(f"wrote {place}, {arrays} and {place.with_suffix('.json').name}", file=sys.stderr)
     output.emit(report)
 
 

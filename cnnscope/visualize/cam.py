@@ -31,7 +31,8 @@ class LayerMap:
 
     @property
     def note(self) -> str:
-        return f"{self.size[0]}x{self.size[1]} maps of {self.layer}, enlarged"
+        enlarged = "" if self.size == tuple(self.values.shape) else ", enlarged"
+        return f"{self.size[0]}x{self.size[1]} maps of {self.layer}{enlarged}"
 
 
 def layer_map(question: Question, weighting: Weighting) -> LayerMap:

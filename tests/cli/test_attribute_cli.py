@@ -173,3 +173,16 @@ def test_methods_a_network_cannot_have_are_left_out_unless_named(run: Run, photo
     assert outcome.code == 2
     assert outcome.err.endswith(f"error[E480]: {reason}\n  = help: `deeplift` and `integrated-gradients` can\n")
     assert not (tmp_path / "lrp.png").exists()
+
+
+def test_the_picture_says_that_random_weights_have_learned_nothing(run: Run, tmp_path: Path) -> None:
+    trained, fresh = tmp_path / "trained.svg", tmp_path / "fresh.svg"
+    outcome = run("attribute", "-m", "saliency", "-o", str(trained))
+    assert outcome.err == f"wrote {trained}, 1 array and trained.json\n"
+    picture = Image.new("L", (28, 28))
+    picture.putpixel((9, 9), 255)
+    picture.save(tmp_path / "dot.png")
+    outcome = run("attribute", "lenet5", "--image", str(tmp_path / "dot.png"), "-m", "saliency", "-o", str(fresh))
+    assert outcome.code == 0, outcome.err
+    assert "nothing is learned" in fresh.read_text()
+    assert "nothing is learned" not in trained.read_text()

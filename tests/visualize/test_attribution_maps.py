@@ -218,3 +218,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(small: nn.Module) -> No
 def test_question_scores_are_those_of_the_network(small: nn.Module) -> None:
     asked = question(small, image(2, 12, 12))
     assert asked.difference == pytest.approx(float((small(asked.x) - small(asked.baseline))[0, 1]))
+
+
+def test_maps_as_large_as_the_image_are_not_called_enlarged() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
+    found = attribute(Plain(net), torch.rand(1, 1, 6, 6), "grad-cam", 0)
+    assert found.notes[0] == "6x6 maps of 1"

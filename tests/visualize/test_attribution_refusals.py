@@ -154,3 +154,12 @@ def test_names_of_methods_cost_no_import() -> None:
         "print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize("method", ["occlusion", "feature-ablation"])
+def test_a_window_larger_than_the_image_is_refused(method: str) -> None:
+    x = torch.rand(1, 1, 6, 8, generator=torch.Generator().manual_seed(0))
+    net = Plain(nn.Sequential(nn.Flatten(), nn.Linear(48, 3)))
+    with pytest.raises(CnnscopeError, match="`window` is 7, more than the image's 6 pixels"):
+        attribute(net, x, method, 0, window=7)
+    assert np.isfinite(attribute(net, x, method, 0, window=6).values).all()

@@ -43,6 +43,9 @@ def attribute(
     """
     found = find(method)
     _check_counts(steps=steps, window=window, batch=batch)
+    if window is not None and "window" in found.takes and window > min(x.shape[2:]):
+        raise CnnscopeError.of("E481", f"`window` is {window}, more than the image's {min(x.shape[2:])} pixels",
+                               hint="a window that covers the image tells no pixel from another")  # fmt: skip
     x = x.detach().to(_like(network, x))
     check_image(x)
     check_target(network, x, target)

@@ -114,7 +114,8 @@ def rows(session: Session) -> list[list[Tile]]:
 def _row(session: Session, network: TrainedNetwork, several: bool) -> list[Tile]:
     answers = [one for one in session.explained if one.network is network]
     target = f"target {network.label(session.target)}, p = {_chance(answers[0].probability)}"
-    head = Tile(session.image, network.weights if several else "image", (target,))
+    learned = () if network.trained else ("random weights: nothing is learned",)
+    head = Tile(session.image, network.weights if several else "image", (target, *learned))
     return [head, *(_tile(session, one, target) for one in answers)]
 
 
