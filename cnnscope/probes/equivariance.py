@@ -53,9 +53,9 @@ def lattices(network: TrainedNetwork, layers: Sequence[str]) -> dict[str, Lattic
         if field is None or not field.stride or any(field.jitter or ()):
             continue
         (sy, sx), (oy, ox) = field.stride, field.centre0 or (0, 0)
-        extents = graph.value(last[motion.name]).spatial
+        rows, columns = (along.extent for along in motion.along)  # a permuted tensor has no `spatial`
         stride, origin = (float(sy), float(sx)), (float(oy), float(ox))
-        found[motion.name] = Lattice((extents[0], extents[1]), stride, origin, motion.interior)
+        found[motion.name] = Lattice((rows, columns), stride, origin, motion.interior)
     return found
 
 

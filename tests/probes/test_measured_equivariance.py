@@ -152,3 +152,24 @@ def test_a_convolution_without_stride_has_no_local_error_inside() -> None:
 def test_strides_leave_local_errors() -> None:
     found = local_errors(trained(circular()), images("circular"), ["0", "2"])
     assert all(e.value > 1e-2 for e in found if e.unit == "px" and e.layer in ("0", "2"))
+
+
+class ChannelsLastAndBack(nn.Module):
+    """As ConvNeXt's blocks: a layer on (N, H, W, C), whose answer is permuted back and scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.mix, self.scores = nn.Conv2d(1, 4, 3, stride=2), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.scale = nn.Parameter(torch.full((4, 1, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.mix(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * self.scale
+        scores: Tensor = self.scores(mixed.mean((2, 3)))
+        return scores
+
+
+def test_maps_permuted_back_have_their_positions() -> None:
+    network = trained(ChannelsLastAndBack().eval(), (1, 17, 21))
+    found = lattices(network, network.layer_names())
+    assert "mul" in found
+    assert {lattice.extents for lattice in found.values()} == {(8, 10)}
