@@ -17,7 +17,7 @@ from cnnscope.probes.draws import resolve
 from cnnscope.probes.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.probes.protocol import Protocol, Slot, Transform
 from cnnscope.probes.transforms import canvas, reach, sliceable, warp
-from cnnscope.trained.network import TrainedNetwork, scores
+from cnnscope.trained.network import TrainedNetwork, probabilities, scores
 
 ROWS = 64
 """Images in a forward pass; the rest of the batch is their transforms."""
@@ -82,7 +82,7 @@ def measure_batch(
                 found = features(inputs, {**kept, SCORES: logits}, watch)
                 finite &= torch.isfinite(logits).all()
                 if clean is None:
-                    clean = logits[: len(x)].softmax(1), found.first(len(x))
+                    clean = probabilities(logits[: len(x)]), found.first(len(x))
                     spread[rows] = clean[1].distance(clean[1].next()) if len(x) > 1 else torch.nan
                 results[:, rows, slots] = _compared(logits, found, *clean)
     if not finite:
@@ -96,7 +96,7 @@ def _compared(logits: Tensor, found: Features, p: Tensor, clean: Features) -> Te
     ``p`` (images, classes) and ``clean`` are of the images as they are; samples go slot by slot.
     """
     n = len(p)
-    q = logits.softmax(1)
+    q = probabilities(logits)
     confidence, top1 = q.max(1)
     kept = q.gather(1, p.argmax(1).repeat(len(q) // n)[:, None])[:, 0]
     js = jensen_shannon(p, q.view(-1, n, q.shape[1])).flatten()

@@ -139,6 +139,18 @@ def class_scores(output: Any, name: str) -> Tensor:
     return flat.float()
 
 
+def probabilities(scores: Tensor) -> Tensor:
+    """(N, classes) of (N, classes) scores: their softmax; of a single score the logistic function.
+
+    Rows that are probabilities already, as of a network that ends in a softmax, stay as they are.
+    """
+    if scores.shape[1] == 1:
+        inside = ((scores >= 0) & (scores <= 1)).all()
+        return torch.where(inside, scores, scores.sigmoid())
+    already = (scores >= 0).all(1, keepdim=True) & ((scores.sum(1, keepdim=True) - 1).abs() < 1e-3)
+    return torch.where(already, scores, scores.softmax(1))
+
+
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from cnnscope.nn.build import Network
 from cnnscope.nn.checkpoint import write_weights
 from cnnscope.trained.images import Sample, open_images
 from cnnscope.trained.loading import randomised
+from cnnscope.trained.network import probabilities
 
 SMALL = (3, 32, 32)
 
@@ -179,3 +180,14 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
     refused("E451: there is no CUDA device here", "lenet5-digits", device="cuda")
     refused("E451: no device is called `gpu`", "lenet5-digits", device="gpu")
     refused("E451: networks do not run on `meta` here", "lenet5-digits", device="meta")
+
+
+def test_scores_become_probabilities_once() -> None:
+    scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    shares = scores.softmax(1)
+    assert torch.allclose(probabilities(scores), shares)
+    assert torch.equal(probabilities(shares), shares)
+    mixed = torch.cat([scores[:2], shares[2:]])
+    assert torch.allclose(probabilities(mixed), shares)
+    assert torch.allclose(probabilities(torch.tensor([[2.0], [-1.0]])), torch.tensor([[0.880797], [0.268941]]))
+    assert torch.equal(probabilities(torch.tensor([[0.25]])), torch.tensor([[0.25]]))

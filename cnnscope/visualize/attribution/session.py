@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.trained.network import TrainedNetwork
+from cnnscope.trained.network import TrainedNetwork, probabilities
 from cnnscope.visualize.attribution.contract import Attribution, Method
 from cnnscope.visualize.attribution.montage import Tile
 from cnnscope.visualize.attribution.registry import find
@@ -100,9 +100,8 @@ def explain(
 
 
 def probability(scores: Tensor, target: int) -> float:
-    """The softmax of (classes,) scores at one class; scores that are probabilities already stay as they are."""
-    likely = bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
-    return float(scores[target] if likely else scores.double().softmax(0)[target])
+    """Of one class, from (classes,) scores."""
+    return float(probabilities(scores.double()[None])[0, target])
 
 
 def rows(session: Session) -> list[list[Tile]]:

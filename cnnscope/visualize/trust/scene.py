@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnscope.trained.network import probabilities
 from cnnscope.visualize.attribution.batching import fitting
 from cnnscope.visualize.attribution.contract import Attribution, Classifier
 from cnnscope.visualize.trust.edges import edges
@@ -57,9 +58,7 @@ class Scene:
             with torch.no_grad():
                 return torch.cat([self.network.logits(part).double().cpu() for part in torch.split(x, batch)])
 
-        found = fitting(self.batch, run)
-        likely = bool((found >= 0).all()) and bool(((found.sum(1) - 1).abs() < 1e-3).all())
-        result: NDArray[np.float64] = (found if likely else found.softmax(1)).numpy()
+        result: NDArray[np.float64] = probabilities(fitting(self.batch, run)).numpy()
         return result
 
 
