@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def answers_vary(e: Evidence) -> Control:
     answers, labels = e.outcomes.top1_clean, e.outcomes.label
     name = "answers vary"
     if len(answers) < FEWEST:
-        return Control(name, True, None, None, f"{_count(len(answers), 'image')}: too few to tell")
+        return Control(name, None, None, None, f"{_count(len(answers), 'image')}: too few to tell")
     classes, counts = np.unique(answers, return_counts=True)
     value = float(counts.max() / len(answers))
     known = labels[labels >= 0]
@@ -52,7 +53,7 @@ def class_order(e: Evidence) -> Control | None:
         return None
     learned, tested = _halves(labels)
     if len(tested) < FEWEST:
-        return Control("labels fit the classes", True, None, None, f"{_count(len(tested), 'image')}: too few to tell")
+        return Control("labels fit the classes", None, None, None, f"{_count(len(tested), 'image')}: too few to tell")
     assignment = _assignment(answers[learned], labels[learned])
     renamed = np.array([assignment.get(int(answer), int(answer)) for answer in answers[tested]])
     as_is, other = (float((given == labels[tested]).mean()) for given in (answers[tested], renamed))
@@ -61,18 +62,29 @@ def class_order(e: Evidence) -> Control | None:
 
 
 def fills(e: Evidence) -> Control | None:
-    """Agreement under transforms that bring in few pixels is the same whatever these are: mirrored, black or mean."""
+    """Agreement under transforms that bring in few pixels is the same whatever these are: mirrored, black or mean.
+
+    It fails where the paired difference of two fills is surely (95 % over all that are compared) above the limit.
+    """
     slots = [slot for slot in e.protocol.slots if isinstance(slot, Transform) and _invented(slot, e) <= INVENTED]
     if not slots or len(e.pixels) < FEWEST:
         return None
     slots = slots[:: -(-len(slots) // 8)]
     choices: tuple[Border, ...] = ("reflect", "zero", "mean")
-    shares = np.stack([_agreement(e, Protocol("fills", "", tuple(slots), border)) for border in choices])
-    apart = np.ptp(shares, axis=0)
+    kept = np.stack([_kept(e, Protocol("fills", "", tuple(slots), border)) for border in choices])
+    shares, apart = kept.mean(1), np.ptp(kept.mean(1), axis=0)
     worst = int(apart.argmax())
     detail = f"worst: {slots[worst].name}; mirrored {shares[0, worst]:.1%}, black {shares[1, worst]:.1%}, " \
              f"mean {shares[2, worst]:.1%}"  # fmt: skip
-    return Control("fills decide nothing", float(apart.max()) <= FILL_LIMIT, float(apart.max()), FILL_LIMIT, detail)
+    sure = max(0.0, *(float(_surely(kept[a] - kept[b]).max()) for a, b in ((0, 1), (0, 2), (1, 2))))
+    return Control("fills decide nothing", sure <= FILL_LIMIT, sure, FILL_LIMIT, f"what they surely differ by; {detail}")
+
+
+def _surely(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower 95 % bounds of the sizes of mean paired differences (images, slots), jointly for three pairs of fills."""
+    z = NormalDist().inv_cdf(1 - 0.025 / (3 * difference.shape[1]))
+    bounds: NDArray[np.float64] = np.abs(difference.mean(0)) - z * difference.std(0) / np.sqrt(len(difference))
+    return bounds
 
 
 def repeats(e: Evidence) -> Control:
@@ -131,10 +143,11 @@ def _invented(slot: Slot, e: Evidence) -> float:
     return 1 - float(sample(shown, [slot], e.size).mean()) if isinstance(slot, Transform) else 1.0
 
 
-def _agreement(e: Evidence, protocol: Protocol) -> NDArray[np.float64]:
+def _kept(e: Evidence, protocol: Protocol) -> NDArray[np.float64]:
+    """(images, slots): 1 where the answer stays, else 0."""
     found = e.measured(protocol)
-    shares: NDArray[np.float64] = (found.top1 == found.top1_clean[:, None]).mean(0)
-    return shares
+    kept: NDArray[np.float64] = (found.top1 == found.top1_clean[:, None]).astype(np.float64)
+    return kept
 
 
 def _count(n: int, what: str) -> str:

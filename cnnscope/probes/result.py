@@ -53,10 +53,11 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A check of the audit itself; ``value`` and ``limit`` are None where it is no matter of a figure."""
+    """A check of the audit itself; ``passed`` is None where there is too little to tell, ``value`` and ``limit`` are
+    None where it is no matter of a figure."""
 
     name: str
-    passed: bool
+    passed: bool | None
     value: float | None
     limit: float | None
     detail: str = ""

@@ -30,7 +30,7 @@ def verdict(facts: AuditFacts, gates: Sequence[GateResult] = ()) -> Verdict:
     if not facts.complete:
         text = f"{facts.shards_done} of {facts.shards} shards are there; run the audit again to go on"
         return Verdict(INCOMPLETE, "incomplete", text)
-    controls = [control.name for control in facts.controls if not control.passed]
+    controls = [control.name for control in facts.controls if control.passed is False]
     alarms = [p.transform for p in facts.predictions if p.claim == "exact" and p.agrees is False]
     if controls or alarms:
         parts = [f"{_count(len(controls), 'control')} failed: {', '.join(controls)}"] if controls else []
@@ -39,7 +39,10 @@ def verdict(facts: AuditFacts, gates: Sequence[GateResult] = ()) -> Verdict:
     failed = [gate.expression for gate in gates if not gate.passed]
     if failed:
         return Verdict(FAILED, "fail", f"{_count(len(failed), 'gate')} failed: {', '.join(failed)}")
-    checked = f"{_count(len(facts.controls), 'control')} passed" if facts.controls else "no control was run"
+    passed = sum(control.passed is True for control in facts.controls)
+    open_ = len(facts.controls) - passed
+    checked = f"{_count(passed, 'control')} passed" if facts.controls else "no control was run"
+    checked += f", {open_} could not tell" if open_ else ""
     return Verdict(PASS, "pass", f"{checked}, {_count(len(gates), 'gate')} kept" if gates else f"{checked}; no gates")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -155,6 +156,15 @@ def test_what_is_no_classifier_of_one_image_is_refused() -> None:
     refused("E453: `U-Net` answers with .* an image, not with class scores", "unet")
     refused("E450: `lenet5` has no published weights", "lenet5", weights="pretrained")
     refused("E420: there is no file `nowhere.pt`", "lenet5", weights="nowhere.pt")
+
+
+def test_several_answers_are_refused() -> None:
+    class Both(Parts):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x), x
+
+    refused(r"E453: `Both` gives 2 answers \(`head`, `input`\), not class scores alone", Both())
+    assert cnnscope.load("googlenet").trained(device="cpu").classes == 1000  # its other heads are for training
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

@@ -57,11 +57,14 @@ def _gates(document: Json) -> Iterator[Case]:
         yield Case(gate["expression"], "passed" if gate["passed"] else "failure", message)
 
 
+_OUTCOMES: dict[bool | None, Literal["passed", "error", "skipped"]] = {True: "passed", False: "error", None: "skipped"}
+
+
 def _controls(document: Json) -> Iterator[Case]:
     for control in document["controls"]:
         message = f"{words.figure(control['value'])}, limit {words.figure(control['limit'])}"
         message += f"; {control['detail']}" if control["detail"] else ""
-        yield Case(control["name"], "passed" if control["passed"] else "error", message)
+        yield Case(control["name"], _OUTCOMES[control["passed"]], message)
 
 
 def _predictions(document: Json) -> Iterator[Case]:

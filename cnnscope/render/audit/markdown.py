@@ -66,7 +66,7 @@ def _provenance(d: Json) -> Iterator[str]:
 def _controls(d: Json) -> Iterator[str]:
     yield "## Control validity"
     rows = [
-        ("ok" if c["passed"] else "FAILED", c["name"], words.figure(c["value"]), words.figure(c["limit"]), c["detail"])
+        (words.PASSED[c["passed"]], c["name"], words.figure(c["value"]), words.figure(c["limit"]), c["detail"])
         for c in d["controls"]
     ]
     yield _table(("", "control", "value", "limit", ""), rows, 2) if rows else "No control was run."

@@ -71,7 +71,8 @@ class AuditReport(Result):
         if d["controls"]:
             yield "\ncontrols"
         for control in d["controls"]:
-            yield f"  {_LOOK[control['passed']]:12} {printable(control['name'])}{_measured(control)}"
+            look = "cannot tell" if control["passed"] is None else _LOOK[control["passed"]]
+            yield f"  {look:12} {printable(control['name'])}{_measured(control)}"
         if d["predictions"]:
             yield "\nprediction from the architecture"
         for p in d["predictions"]:

@@ -16,6 +16,8 @@ CLAIMS = {
     "exact": "exact", "geometry_only": "geometry only: the grid commutes, the weights decide",
     "not_guaranteed": "not guaranteed",
 }  # fmt: skip
+PASSED = {True: "ok", False: "FAILED", None: UNKNOWN}
+"""Of controls."""
 PROBES = {"translation": "Translation", "rotation": "Rotation", "scale": "Scale", "flip": "Flips"}
 """In the order of reports."""
 
