@@ -77,7 +77,7 @@ def fills(e: Evidence) -> Control | None:
     detail = f"worst: {slots[worst].name}; mirrored {shares[0, worst]:.1%}, black {shares[1, worst]:.1%}, " \
              f"mean {shares[2, worst]:.1%}"  # fmt: skip
     sure = max(0.0, *(float(_surely(kept[a] - kept[b]).max()) for a, b in ((0, 1), (0, 2), (1, 2))))
-    return Control("fills decide nothing", sure <= FILL_LIMIT, sure, FILL_LIMIT, f"what they surely differ by; {detail}")
+    return Control("fills decide nothing", sure <= FILL_LIMIT, sure, FILL_LIMIT, f"surely apart; {detail}")
 
 
 def _surely(difference: NDArray[np.float64]) -> NDArray[np.float64]:
