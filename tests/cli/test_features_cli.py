@@ -142,7 +142,7 @@ MISTAKES = [
     ("--channel c3:1 --data nowhere", "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
     ("-o x.bmp", "error[E404]: `x.bmp` does not tell a format\n  = help: use .png, .svg, .pdf, .json, .csv, .tsv, .md, "
      ".txt, or say -f\n"),
-    ("--layer c1 -o nowhere/x.png", "error[E405]: cannot write `nowhere/x.pixels.npy`: no such file or directory\n"),
+    ("--layer c1 -o nowhere/x.png", "error[E405]: cannot write `nowhere/x.png`: no such file or directory\n"),
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_networks import made, padded, rectified, trained
+from featured_networks import made, padded, rectified, trained
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 

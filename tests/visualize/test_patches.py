@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_networks import folder, made, padded, rectified, trained
+from featured_networks import folder, made, padded, rectified, trained
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
