@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError
 
 _LARGEST = 16 * 2**20
 
@@ -21,19 +21,6 @@ def read_labels(labels: str | Path | tuple[str, ...] | None, classes: int) -> tu
     if len(names) != classes:
         raise CnnscopeError.of("E455", f"`{path}` names {len(names)} classes, the network has {classes}")
     return names
-
-
-def find_class(target: str, labels: tuple[str, ...], classes: int) -> int:
-    """The class of that number or name; E455 with the nearest names where there is none such."""
-    if target in labels:
-        return labels.index(target)
-    if target.lstrip("-").isdecimal():
-        if 0 <= int(target) < classes:
-            return int(target)
-        raise CnnscopeError.of("E455", f"there is no class {target}", hint=f"classes are numbered 0 to {classes - 1}")
-    near = did_you_mean(target, labels, most=3)
-    hint = near or (f"classes are {', '.join(labels[:5])}, ..." if labels else "use its number; names are unknown here")
-    raise CnnscopeError.of("E455", f"no class is called `{target}`", hint=hint)
 
 
 def _names(path: Path) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from PIL import Image
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.trained.labels import find_class
 from cnnscope.trained.preprocess import Preprocess
 
 
@@ -83,12 +82,3 @@ def test_another_input_size_scales_the_resize() -> None:
 def test_settings_that_cannot_be(size: tuple[int, int, int], options: dict[str, object], message: str) -> None:
     with pytest.raises(CnnscopeError, match=f"E454: preprocessing: {message}"):
         Preprocess.of(size, options)
-
-
-def test_classes_by_number_and_name() -> None:
-    assert find_class("tabby", ("dog", "tabby"), 2) == 1
-    assert find_class("1", (), 2) == 1
-    assert find_class("3", ("0", "3"), 2) == 1  # a name comes first
-    for text, message in (("2", "there is no class 2"), ("-1", "there is no class -1"), ("tabbi", "no class is")):
-        with pytest.raises(CnnscopeError, match=f"E455: {message}"):
-            find_class(text, ("dog", "tabby"), 2)

@@ -100,6 +100,8 @@ def test_classes_go_by_number_and_label() -> None:
     labels = ("cat", "dog", "house cat")
     assert [parse_target(text, labels, 3) for text in ("cat", "2", "house cat")] == [0, 2, 2]
     assert parse_target("7", ("zero", "7"), 9) == 1  # a label that is a number comes first
+    assert parse_target("3", ("0", "3"), 2) == 1
+    assert parse_target("1", (), 2) == 1
     for text, known, message, hint in (
         ("dgo", labels, "no class is called `dgo`", "did you mean `dog`?"),
         ("zebra", labels, "no class is called `zebra`", "the labels are cat, dog, house cat"),
