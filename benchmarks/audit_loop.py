@@ -25,11 +25,11 @@ from PIL import Image
 from torch import Tensor
 
 import cnnscope
-from cnnscope.probes.features import default_layers
-from cnnscope.probes.measure import measure_batch
-from cnnscope.probes.presets import preset
-from cnnscope.probes.protocol import Protocol, Transform
-from cnnscope.probes.transforms import inverse
+from cnnscope.audits.protocol.presets import preset
+from cnnscope.audits.protocol.protocol import Protocol, Transform
+from cnnscope.audits.protocol.transforms import inverse
+from cnnscope.audits.run.features import default_layers
+from cnnscope.audits.run.measure import measure_batch
 from cnnscope.trained.network import TrainedNetwork
 
 
@@ -110,9 +110,7 @@ def run(case: Case, device: str, protocol_name: str, rounds: int) -> None:
 
 
 @torch.inference_mode()
-def moved(
-    network: TrainedNetwork, pixels: Tensor, keys: list[str], protocol: Protocol, batch: int
-) -> list[Tensor]:
+def moved(network: TrainedNetwork, pixels: Tensor, keys: list[str], protocol: Protocol, batch: int) -> list[Tensor]:
     """What the loop puts through the network, batch by batch."""
     taken: list[Tensor] = []
     hook = network.module.register_forward_pre_hook(lambda _, args: taken.append(args[0].clone()))

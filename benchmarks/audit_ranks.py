@@ -28,15 +28,15 @@ import torch
 from PIL import Image
 
 import cnnscope
-from cnnscope.probes import report
-from cnnscope.probes.audit import Silence
-from cnnscope.probes.facts import facts
-from cnnscope.probes.job import Job, open_job
-from cnnscope.probes.merge import collect
-from cnnscope.probes.outcomes import Outcomes
-from cnnscope.probes.result import AuditResult, load
-from cnnscope.probes.shards import Measured
-from cnnscope.probes.work import Batch, measure
+from cnnscope.audits import report
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.result import AuditResult, load
+from cnnscope.audits.run.audit import Silence
+from cnnscope.audits.run.facts import facts
+from cnnscope.audits.run.job import Job, open_job
+from cnnscope.audits.run.merge import collect
+from cnnscope.audits.run.shards import Measured
+from cnnscope.audits.run.work import Batch, measure
 
 T = TypeVar("T")
 AUDIT = [sys.executable, "-m", "cnnscope", "audit", "-q", "--shard-size", "12"]

@@ -19,10 +19,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cnnscope.learned.filters.atlas import draw
+from cnnscope.learned.filters.mosaic import Panel
 from cnnscope.render.filters import FilterRow, LayerFilters
 from cnnscope.render.plots import style
-from cnnscope.visualize.atlas import draw
-from cnnscope.visualize.mosaic import Panel
 
 FILTERS = 256
 SHAPES = {"3x3, one channel": (FILTERS, 1, 3, 3), "7x7, RGB": (FILTERS, 3, 7, 7)}

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import cnnscope
-from cnnscope.visualize.attribution.contract import Question
-from cnnscope.visualize.attribution.methods.occlusion import falls
+from cnnscope.attribution.contract import Question
+from cnnscope.attribution.methods.occlusion import falls
 
 LIMIT = 1.1
 BATCH = 16

@@ -25,10 +25,10 @@ from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch_build import build
-from cnnscope.sources.torch_libraries import timm
-from cnnscope.sources.torch_module import trace
-from cnnscope.sources.torch_user_code import import_with_operators
+from cnnscope.sources.torch.build import build
+from cnnscope.sources.torch.libraries import timm
+from cnnscope.sources.torch.module import trace
+from cnnscope.sources.torch.user_code import import_with_operators
 
 
 @dataclass

@@ -23,8 +23,8 @@ import torchinfo
 
 from cnnscope.analysis.summary import summarize
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch_module import from_module
-from cnnscope.sources.torch_user_code import import_with_operators
+from cnnscope.sources.torch.module import from_module
+from cnnscope.sources.torch.user_code import import_with_operators
 
 MODELS = ("resnet152", "densenet201", "swin_t")
 SIZE = (3, 224, 224)

@@ -33,7 +33,15 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(
         (
-            "audit", "check", "diff", "equivariance", "flops", "memory", "params", "receptive_field", "shapes",
+            "audit",
+            "check",
+            "diff",
+            "equivariance",
+            "flops",
+            "memory",
+            "params",
+            "receptive_field",
+            "shapes",
             "summary",
         ),
         "cnnscope.questions",

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.difference import DifferenceReport
     from cnnscope.render.equivariance import EquivarianceReport
-    from cnnscope.render.transfer import TransferReport
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
+    from cnnscope.training.report import TransferReport
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
@@ -103,9 +103,7 @@ class Model:
         answers = exact(self.graph, [layer])
         full, local = answers.box(layer, position), answers.box(layer, position, local=True)
         field = theoretical(self.graph)[find(self.graph, layer)]
-        return UnitReport(
-            self.graph, self.source, layer, tuple(position), field.box(position), local, full, field.via
-        )
+        return UnitReport(self.graph, self.source, layer, tuple(position), field.box(position), local, full, field.via)
 
     def page(self, image: str | Path | None = None) -> str:
         """The network as an interactive page: HTML that needs nothing else. ``image`` lies under receptive fields.
@@ -149,12 +147,10 @@ class Model:
         ``freeze`` names layers, groups or patterns. `CnnscopeError`: E493 without a head, E494 for a pattern that
         freezes nothing, E495 for fewer than 2 classes.
         """
-        from cnnscope.analysis.transfer import plan
-        from cnnscope.render.transfer import TransferReport
+        from cnnscope.training.plan import plan
+        from cnnscope.training.report import TransferReport
 
-        return TransferReport(
-            self.graph, self.source, plan(self.graph, classes, freeze=freeze, head=head, batch=batch)
-        )
+        return TransferReport(self.graph, self.source, plan(self.graph, classes, freeze=freeze, head=head, batch=batch))
 
     def equivariance(self) -> EquivarianceReport:
         """Which shifts, flips and quarter turns of the image change nothing or move the maps along, and why not.
@@ -244,7 +240,7 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None) ->
     if isinstance(source, (str, Path)):
         loaded = load_source(str(source), inputs=_sizes(input), settings=set)
     else:
-        from cnnscope.sources.torch_models import load_live
+        from cnnscope.sources.torch.models import load_live
 
         loaded = load_live(source, _sizes(input), set or {})
     return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)

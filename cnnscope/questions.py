@@ -1,7 +1,7 @@
 """Every question a network can be asked, as a function of whatever `cnnscope.load` takes.
 
-    import cnnscope
-    cnnscope.summary("lenet5")
+import cnnscope
+cnnscope.summary("lenet5")
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cnnscope.render.checks import CheckReport
 from cnnscope.render.layers import LayerReport
 
 if TYPE_CHECKING:
-    from cnnscope.probes.result import AuditResult
+    from cnnscope.audits.result import AuditResult
     from cnnscope.render.difference import DifferenceReport
     from cnnscope.render.equivariance import EquivarianceReport
 
@@ -70,13 +70,13 @@ def audit(
     """How much a network's answers and features change when its images move, as ``cnnscope audit`` measures it.
 
     ``out`` is the folder for shards, result and report, which an interrupted audit goes on from; without it nothing is
-    kept but what is returned. ``options`` are those of `cnnscope.probes.job.open_job`: ``preset``, ``limit``,
+    kept but what is returned. ``options`` are those of `cnnscope.audits.run.job.open_job`: ``preset``, ``limit``,
     ``border``, ``batch``, ``layers``, ``strict``, ``size``.
 
     `CnnscopeError` where the network cannot run (E45x), images cannot be used (E46x) or the audit not be made (E47x).
     """
-    from cnnscope.probes.audit import Asked, run_alone
-    from cnnscope.probes.job import open_job
+    from cnnscope.audits.run.audit import Asked, run_alone
+    from cnnscope.audits.run.job import open_job
 
     asked = Asked.of(fail_under, None if baseline is None else Path(baseline), max_regression)
     network = load(source, input=input, set=set).trained(

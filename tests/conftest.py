@@ -16,6 +16,6 @@ settings.load_profile("cnnscope")
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
     """torchvision beside whichever torch is installed."""
-    from cnnscope.sources.torch_user_code import import_with_operators
+    from cnnscope.sources.torch.user_code import import_with_operators
 
     return import_with_operators(lambda: import_module("torchvision"))

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnscope.attribution import registry
 from cnnscope.cli import options as o
 from cnnscope.cli import trained as t
 from cnnscope.cli.diagram import file_name
 from cnnscope.cli.output import Color, Output, picture_kind, write_file
 from cnnscope.errors import CnnscopeError
-from cnnscope.visualize.attribution import registry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from cnnscope.attribution.session import Session, Tick
     from cnnscope.render.attribution import AttributionReport
     from cnnscope.trained.network import TrainedNetwork
-    from cnnscope.visualize.attribution.session import Session, Tick
 
 PICTURES = ("png", "svg", "pdf")
 _ATTRIBUTION = "Attribution"
@@ -46,8 +46,13 @@ def attribute(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", metavar="NAME", rich_help_panel=_ATTRIBUTION,
-                     help=f"One or several, or all: {', '.join(registry.names())}."),
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            rich_help_panel=_ATTRIBUTION,
+            help=f"One or several, or all: {', '.join(registry.names())}.",
+        ),
     ] = None,
     baseline: Annotated[
         str, typer.Option(metavar="NAME", rich_help_panel=_ATTRIBUTION, help="zero, mean, blur, black or white.")
@@ -63,13 +68,20 @@ def attribute(
     ] = None,
     trust: Annotated[
         bool,
-        typer.Option("--trust", rich_help_panel=_ATTRIBUTION,
-                     help="Check each: random weights, insertion, deletion, equivariance."),
+        typer.Option(
+            "--trust",
+            rich_help_panel=_ATTRIBUTION,
+            help="Check each: random weights, insertion, deletion, equivariance.",
+        ),
     ] = False,
     weights: Annotated[
         list[str] | None,
-        typer.Option("--weights", metavar="FILE", rich_help_panel="Weights and device",
-                     help="A checkpoint, or `pretrained`; several make a row each."),
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            rich_help_panel="Weights and device",
+            help="A checkpoint, or `pretrained`; several make a row each.",
+        ),
     ] = None,
     data: t.Data = None,
     labels: t.Labels = None,
@@ -100,13 +112,13 @@ def attribute(
     networks = [t.open_trained(source, one, quiet or i > 0) for i, one in enumerate(checkpoints)]
     picture, name = _picture(networks[0], image)
     wanted = None if target is None else _target(networks[0], target)
-    from cnnscope.visualize.attribution.session import explain
+    from cnnscope.attribution.session import explain
 
     with _progress(quiet) as tick:
         session = explain(networks, picture, methods, wanted, baseline=baseline, strict=named, tick=tick, steps=steps,
                           layer=layer, window=window, seed=seed, batch=batch)  # fmt: skip
         if trust:
-            from cnnscope.visualize.trust.session import examined
+            from cnnscope.trust.session import examined
 
             session = examined(session, picture, baseline=baseline, tick=tick, steps=steps, layer=layer, window=window,
                                seed=seed, batch=batch)  # fmt: skip
@@ -124,7 +136,7 @@ def attribute(
 
 def _methods(asked: Sequence[str]) -> tuple[Sequence[str], bool]:
     """Names of methods, and whether the user chose each."""
-    from cnnscope.visualize.attribution.session import DEFAULT_METHODS
+    from cnnscope.attribution.session import DEFAULT_METHODS
 
     if not asked:
         return DEFAULT_METHODS, False
@@ -152,7 +164,7 @@ def _picture(network: TrainedNetwork, image: Path | None) -> tuple[Image, str]:
 
 
 def _target(network: TrainedNetwork, text: str) -> int:
-    from cnnscope.visualize.attribution.run import parse_target
+    from cnnscope.attribution.run import parse_target
 
     return parse_target(text, network.labels, network.classes)
 
@@ -179,8 +191,8 @@ def _write(session: Session, report: AttributionReport, place: Path, kind: str) 
     """The arrays (C, H, W), the manifest, and last the picture: where it is, all else is."""
     import numpy as np
 
-    from cnnscope.visualize.attribution.montage import montage
-    from cnnscope.visualize.attribution.session import rows
+    from cnnscope.attribution.montage import montage
+    from cnnscope.attribution.session import rows
 
     content = montage(rows(session), f"{report.name}: {report.image}", kind)
     for tile, one in zip(report.tiles, session.explained, strict=True):

@@ -21,10 +21,10 @@ from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
-    from cnnscope.probes.audit import Asked
-    from cnnscope.probes.job import Job
-    from cnnscope.probes.ranks import Ranks
-    from cnnscope.probes.result import AuditResult
+    from cnnscope.audits.result import AuditResult
+    from cnnscope.audits.run.audit import Asked
+    from cnnscope.audits.run.job import Job
+    from cnnscope.audits.run.ranks import Ranks
 
 INCOMPLETE, INTERRUPTED = 5, 130
 _AUDIT = "Audit"
@@ -69,6 +69,7 @@ Strict = Annotated[
     bool, typer.Option("--strict-data", rich_help_panel=_AUDIT, help="Refuse images and labels that cannot be used.")
 ]
 
+
 class Terminated(BaseException):
     """SIGTERM, as schedulers send it: not an error, so nothing on the way may take it for one."""
 
@@ -104,8 +105,8 @@ def audit(
 ) -> int:
     """Measure what shifts, turns, scales and flips do to a network's answers and layers, with controls."""
     r.check_report_names(paths or ())
-    from cnnscope.probes.audit import Asked
-    from cnnscope.probes.ranks import Ranks
+    from cnnscope.audits.run.audit import Asked
+    from cnnscope.audits.run.ranks import Ranks
 
     ranks = Ranks.of()
     asked = Asked.of(fail_under or (), baseline, max_regression)
@@ -127,7 +128,7 @@ def _job(
     source: str, opening: t.Opening, quiet: bool, preset: str, limit: int | None, border: Borders | None,
     layers: str | None, batch: int | None, size: int, strict: bool,
 ) -> Job:  # fmt: skip
-    from cnnscope.probes.job import open_job
+    from cnnscope.audits.run.job import open_job
 
     job = open_job(
         t.open_trained(source, opening, quiet), preset=preset, seed=opening.seed, batch=batch, limit=limit,
@@ -143,7 +144,7 @@ def _job(
 
 def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, quiet: bool, asked: Asked) -> AuditResult | None:
     """The audit with a bar; an interruption ends the program with what to do next."""
-    from cnnscope.probes.audit import finished, run, start_over
+    from cnnscope.audits.run.audit import finished, run, start_over
 
     if not resume:
         if ranks.world > 1:
@@ -163,7 +164,7 @@ def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, quiet: bool, asked:
 
 def _notes(result: AuditResult, folder: Path) -> None:
     """What to know of the images, and where the reports are."""
-    from cnnscope.probes.result import DOCUMENT
+    from cnnscope.audits.result import DOCUMENT
 
     data = result.facts.data
     if data.skipped:

@@ -12,7 +12,7 @@ EVERY = 10.0
 
 
 class AuditProgress:
-    """Follows `cnnscope.probes.work.Progress`; says nothing where it is to be quiet."""
+    """Follows `cnnscope.audits.run.work.Progress`; says nothing where it is to be quiet."""
 
     def __init__(self, slots: int, quiet: bool) -> None:
         from rich.console import Console

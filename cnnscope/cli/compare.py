@@ -25,8 +25,8 @@ def compare(
 ) -> None:
     """Compare finished audits; on the same images, image by image."""
     output = Output.of(form, path, color, quiet)
-    from cnnscope.probes import comparison
-    from cnnscope.probes.result import load
+    from cnnscope.audits.result import load
+    from cnnscope.audits.statistics import comparison
     from cnnscope.render.audit.comparison import CompareReport
 
     first = load(a)

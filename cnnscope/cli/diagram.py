@@ -22,8 +22,13 @@ def diagram(
     source: o.Source,
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", rich_help_panel=_PICTURE,
-                     help="svg, png, pdf, tex, dot, json or mmd by its suffix; else NAME.svg here."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=_PICTURE,
+            help="svg, png, pdf, tex, dot, json or mmd by its suffix; else NAME.svg here.",
+        ),
     ] = None,
     view: Annotated[
         Literal["graph", "volumes", "paper"],

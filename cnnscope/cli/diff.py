@@ -49,4 +49,3 @@ def diff(
     else:
         Output.of(form, path, color, quiet).emit(replace(report, verbose=verbose, bare=quiet))
     return 0 if report.equal else 1
-

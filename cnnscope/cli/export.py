@@ -25,13 +25,16 @@ SUFFIXES: dict[str, Target] = {".py": "pytorch", ".onnx": "onnx", ".yaml": "spec
 
 def export(
     source: o.Source,
-    to: Annotated[
-        Target | None, typer.Option(help="What to write; without it, what the suffix of -o says.")
-    ] = None,
+    to: Annotated[Target | None, typer.Option(help="What to write; without it, what the suffix of -o says.")] = None,
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", rich_help_panel="Output",
-                     help="Write to a file: .py .onnx .yaml .json; else to stdout, but for ONNX."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="Write to a file: .py .onnx .yaml .json; else to stdout, but for ONNX.",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,

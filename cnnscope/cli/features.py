@@ -131,8 +131,8 @@ def _picture(network: TrainedNetwork, image: Path | None) -> tuple[str, Any] | N
         return image.name, network.preprocess.pixels(read_picture(image))
     if network.data is None:
         return None
+    from cnnscope.learned.features.features import first_image, label_of
     from cnnscope.trained.images import open_images
-    from cnnscope.visualize.features import first_image, label_of
 
     images = open_images(network.data)
     sample = first_image(images)
@@ -141,8 +141,8 @@ def _picture(network: TrainedNetwork, image: Path | None) -> tuple[str, Any] | N
 
 
 def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, quiet: bool) -> Answer:
+    from cnnscope.learned.features.features import LayerMaps, choose, maps_of
     from cnnscope.render.features import FeaturesReport, LayerRow
-    from cnnscope.visualize.features import LayerMaps, choose, maps_of
 
     layers = choose(network, names)
     found = _picture(network, image)
@@ -153,13 +153,11 @@ def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, qui
     with announced("running the network", quiet):
         arrays = maps_of(network, layers, pixels)
     shown = [LayerMaps(layer, arrays[layer.name]) for layer in layers]
-    rows = tuple(
-        LayerRow(one.layer.name, one.layer.op, one.layer.shape, one.low, one.high, one.still) for one in shown
-    )
+    rows = tuple(LayerRow(one.layer.name, one.layer.op, one.layer.shape, one.low, one.high, one.still) for one in shown)
     report = FeaturesReport(*_model(network), name, rows, bare=quiet)
 
     def draw(kind: str) -> bytes:
-        from cnnscope.visualize.montage import draw
+        from cnnscope.learned.features.montage import draw
 
         title, weights = _title(network), _weights(network)
         return draw(shown, pixels, title, f"{name}\n{weights}", network.labels, kind)
@@ -174,11 +172,11 @@ def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, qui
 def _channel(
     network: TrainedNetwork, name: str, number: int, image: Path | None, limit: int, steps: int, seed: int, quiet: bool
 ) -> Answer:
+    from cnnscope.learned.features.channel import look
+    from cnnscope.learned.features.channel_row import arrays, channel_row
+    from cnnscope.learned.features.features import check_channel, choose
     from cnnscope.render.features import FeaturesReport, kernel_words
     from cnnscope.trained.images import open_images
-    from cnnscope.visualize.channel import look
-    from cnnscope.visualize.channel_row import arrays, channel_row
-    from cnnscope.visualize.features import check_channel, choose
 
     (layer,) = choose(network, [name])
     check_channel(layer, number)
@@ -190,7 +188,7 @@ def _channel(
     report = FeaturesReport(*_model(network), None if shown is None else shown[0], channel=row, bare=quiet)
 
     def draw(kind: str) -> bytes:
-        from cnnscope.visualize.channel_page import draw
+        from cnnscope.learned.features.channel_page import draw
 
         kernel = [] if row.kernel is None else [f"kernel of {row.kernel_layer}: {kernel_words(row.kernel)}"]
         remarks = [f"{row.op}; {_weights(network)}", *kernel, *row.remarks()]

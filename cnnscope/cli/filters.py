@@ -16,11 +16,11 @@ from cnnscope.cli.page import announced
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
+    from cnnscope.learned.filters.dead import Life
+    from cnnscope.learned.filters.layer_filters import Chosen
+    from cnnscope.learned.filters.mosaic import Panel
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
-    from cnnscope.visualize.dead import Life
-    from cnnscope.visualize.layer_filters import Chosen
-    from cnnscope.visualize.mosaic import Panel
 
 PICTURES = ("png", "svg", "pdf")
 _FILTERS = "Filters"
@@ -55,7 +55,7 @@ def filters(
 
     Images, of --data or the network's own, tell which filters are dead.
     """
-    from cnnscope.visualize.layer_filters import choose
+    from cnnscope.learned.filters.layer_filters import choose
 
     kind = picture_kind(path, form, PICTURES)
     output = Output.of(form, None if kind else path, color, quiet)
@@ -73,9 +73,9 @@ def _answer(
     model: Model, weighted: Weighted, chosen: Sequence[Chosen], sort: Literal["norm", "orientation", "redundancy"],
     life: Life | None, kind: str | None, path: Path | None, output: Output,
 ) -> None:  # fmt: skip
+    from cnnscope.learned.filters.layer_filters import is_coloured, layer_filters, weights_of
+    from cnnscope.learned.filters.mosaic import Panel
     from cnnscope.render.filters import FiltersReport
-    from cnnscope.visualize.layer_filters import is_coloured, layer_filters, weights_of
-    from cnnscope.visualize.mosaic import Panel
 
     state = weighted.module.state_dict()
     arrays = {one.name: weights_of(one, state) for one in chosen}
@@ -99,8 +99,8 @@ def _answer(
 
 
 def _picture(model: Model, weighted: Weighted, panels: Sequence[Panel], sort: str, kind: str) -> bytes:
+    from cnnscope.learned.filters.atlas import draw
     from cnnscope.render.plots.style import shortened
-    from cnnscope.visualize.atlas import draw
 
     weights = shortened(weighted.weights.replace("`", ""), 30)
     title = f"{shortened(model.name, 40)}, weights {weights}, filters by {sort}"
@@ -108,7 +108,7 @@ def _picture(model: Model, weighted: Weighted, panels: Sequence[Panel], sort: st
 
 
 def _life(network: TrainedNetwork, chosen: Sequence[Chosen], limit: int, quiet: bool) -> Life:
-    from cnnscope.visualize.dead import life
+    from cnnscope.learned.filters.dead import life
 
     assert network.data is not None
     with announced("looking for dead filters", quiet):

@@ -55,8 +55,8 @@ def kernels(
     """
     _refuse(kernel, input, image, size, {"--stride": stride, "--pad": pad, "--dilation": dilation})
     if kernel is not None and input is not None:
-        from cnnscope.visualize.sliding import slide
-        from cnnscope.visualize.written import grid
+        from cnnscope.learned.filters.sliding import slide
+        from cnnscope.learned.filters.written import grid
 
         output = Output.of(form, path, color, quiet)
         report = slide(
@@ -87,10 +87,10 @@ def _refuse(
 def _gallery(
     kernel: str | None, image: Path | None, size: int, kind: str | None, path: Path | None, output: Output
 ) -> None:
+    from cnnscope.learned.filters import responses
+    from cnnscope.learned.filters.kernels import classic, own
+    from cnnscope.learned.filters.written import grid
     from cnnscope.render.kernels import KernelsReport
-    from cnnscope.visualize import responses
-    from cnnscope.visualize.kernels import classic, own
-    from cnnscope.visualize.written import grid
 
     chosen = classic(size, size) if kernel is None else (own(_floats(grid(kernel, "--kernel"))),)
     name, pixels = responses.bundled_digit() if image is None else responses.opened(image)
@@ -102,8 +102,8 @@ def _gallery(
         output.emit(report)
         return
     from cnnscope.cli.beside import emit_with_arrays
+    from cnnscope.learned.filters import gallery
     from cnnscope.render.plots.style import shortened
-    from cnnscope.visualize import gallery
 
     shown = gallery.shown(chosen)
     rows, columns = chosen[0].weights.shape

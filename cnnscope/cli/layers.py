@@ -146,9 +146,7 @@ def _verb(verb: Verb, about: str) -> Callable[..., None]:
         debug: o.Debug = False,
     ) -> None:
         output = Output.of(form, path, color, quiet)
-        question = Question(
-            verb, sources, input or (), set or (), level, batch, dtype, strict, columns, depth, verbose
-        )
+        question = Question(verb, sources, input or (), set or (), level, batch, dtype, strict, columns, depth, verbose)
         answer(question, output)
 
     run.__doc__ = about

@@ -83,9 +83,5 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="The table alone, no remarks around it.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="All columns.")]
-ColorOption = Annotated[
-    Color, typer.Option("--color", rich_help_panel=_OUTPUT, help="Colours; NO_COLOR is respected.")
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show the traceback of an error.")
-]
+ColorOption = Annotated[Color, typer.Option("--color", rich_help_panel=_OUTPUT, help="Colours; NO_COLOR is respected.")]
+Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show the traceback of an error.")]

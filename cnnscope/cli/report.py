@@ -13,7 +13,7 @@ from cnnscope.cli.output import Color, Format, Output, write_file
 from cnnscope.errors import CnnscopeError, did_you_mean
 
 if TYPE_CHECKING:
-    from cnnscope.probes.result import AuditResult
+    from cnnscope.audits.result import AuditResult
     from cnnscope.render.audit.report import AuditReport
 
 _GATES = "Gates"
@@ -58,8 +58,8 @@ def report(
 ) -> int:
     """Report on a finished audit, and check it against gates; runs nothing again."""
     check_report_names(paths or ())
-    from cnnscope.probes.judgement import judged
-    from cnnscope.probes.result import load
+    from cnnscope.audits.judgement import judged
+    from cnnscope.audits.result import load
 
     found = load(result)
     earlier = None if baseline is None else (str(baseline), load(baseline))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PICTURES = ("png", "svg", "pdf")
 
+
 def rf(
     sources: o.Sources,
     input: o.Input = None,

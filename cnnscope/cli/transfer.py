@@ -20,8 +20,8 @@ from cnnscope.errors import CnnscopeError
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
-    from cnnscope.render.transfer import TransferReport
-    from cnnscope.visualize.transfer import Settings
+    from cnnscope.training.report import TransferReport
+    from cnnscope.training.train import Settings
 
 _PLAN, _TRAINING = "Plan", "Training"
 WEIGHTS = (".safetensors", ".pt", ".pth")
@@ -84,7 +84,7 @@ def transfer(
             _check_weights(model, Path(str(weights)))
         output.emit(replace(report, verbose=verbose, bare=quiet))
         return
-    from cnnscope.visualize.transfer import Settings
+    from cnnscope.training.train import Settings
 
     options = t.Opening(input or (), set or (), weights, device, "float32", seed, preprocess or ())
     settings = Settings(epochs, lr, batch_size, seed)
@@ -125,8 +125,8 @@ def _trained(
     target: Path | None, quiet: bool,
 ) -> TransferReport:  # fmt: skip
     from cnnscope.nn.checkpoint import write_weights
-    from cnnscope.visualize.transfer import cacheable, summarise, train
-    from cnnscope.visualize.transfer_data import read_images
+    from cnnscope.training.data import read_images
+    from cnnscope.training.train import cacheable, summarise, train
 
     plan, chosen = report.plan, report.plan.strategies[strategy]
     network = t.trained(model, options, quiet)

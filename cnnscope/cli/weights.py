@@ -67,7 +67,10 @@ def map_(
     path: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", rich_help_panel="Output",
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel="Output",
             help="Write the mapping (.json), or the weights under the network's names (.safetensors .pt .pth).",
         ),
     ] = None,

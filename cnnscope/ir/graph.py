@@ -8,11 +8,11 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from cnnscope.ir.steps import Shape, Step
+
 if TYPE_CHECKING:
     from cnnscope.errors import Span
-    from cnnscope.ir.reads import Step
 
-Shape = tuple[int, ...]
 Kind = Literal["map", "tokens", "flat", "tensor"]
 """``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), ``tensor`` anything a trace meets."""
 

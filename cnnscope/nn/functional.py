@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from cnnscope.ir.graph import Shape
+from cnnscope.ir.steps import Shape
 from cnnscope.ops.arguments import Pair
 
 TORCH_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.ir.graph import Shape
+from cnnscope.ir.steps import Shape
 from cnnscope.nn.functional import TORCH_PAD_MODES, torch_pads
 from cnnscope.ops.arguments import Pair
 from cnnscope.ops.window import extent, span
@@ -205,5 +205,3 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight.view(-1, *(1,) * (x.dim() - 1 - self.axis))
-
-

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir.graph import Operation, Shape, Value
+from cnnscope.ir.graph import Operation, Value
+from cnnscope.ir.steps import Shape
 from cnnscope.nn import functional, layers
 from cnnscope.nn.layers import Call
 from cnnscope.nn.traced import traced_module

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnscope.ir.graph import Operation, Shape, Value
-from cnnscope.ir.reads import Permute, Reshape, Step, Taps
+from cnnscope.ir.graph import Operation, Value
+from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.nn import functional
 from cnnscope.nn.layers import Call
 from cnnscope.ops.generic import Elementwise, Join, Movement, Parameter, Reduce

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Spread, Step, Taps
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Shape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Integer, Maybe, Real
 from cnnscope.ops.base import Case, Op, axis_of, channel_axis
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Expand, Mix, Step, Whole
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Expand, Mix, Shape, Step, Whole
 from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Op
 

@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
 from cnnscope.errors import ShapeError, did_you_mean
-from cnnscope.ir.graph import Kind, Shape, Value
-from cnnscope.ir.reads import Step
+from cnnscope.ir.graph import Kind, Value
+from cnnscope.ir.steps import Shape, Step
 from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
 
 REGISTRY: dict[str, type[Op]] = {}
@@ -159,7 +159,7 @@ class Op:
         return 0
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None:
-        """Per input, what an output element reads of it (see `cnnscope.ir.reads`). None means unknown."""
+        """Per input, what an output element reads of it (see `cnnscope.ir.steps`). None means unknown."""
         return ((),) * len(x)
 
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:

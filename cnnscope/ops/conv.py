@@ -8,8 +8,8 @@ from math import prod
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Mix, Step, Taps
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Mix, Shape, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, Pads, PerAxis, Pos, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, span, window_taps

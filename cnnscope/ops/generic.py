@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from cnnscope.ir.graph import Kind, Shape, Value
-from cnnscope.ir.reads import Expand, Place, Reshape, Spread, Step, Taps, Via, Whole
+from cnnscope.ir.graph import Kind, Value
+from cnnscope.ir.steps import Expand, Place, Reshape, Shape, Spread, Step, Taps, Via, Whole
 from cnnscope.ops.base import shape_text
 from cnnscope.ops.traced import Traced, batch_of_all, broadcast, kind_of, moved
 

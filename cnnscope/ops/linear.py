@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Mix, Step
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Mix, Shape, Step
 from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Op
 

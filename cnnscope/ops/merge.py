@@ -8,8 +8,8 @@ from itertools import accumulate
 from typing import Annotated, ClassVar
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Expand, Place, Step
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Expand, Place, Shape, Step
 from cnnscope.ops.arguments import Integer, Maybe
 from cnnscope.ops.base import Case, Op, axis_of, channel_axis, shape_text
 

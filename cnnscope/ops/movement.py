@@ -12,8 +12,8 @@ from math import prod
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Kind, Shape, Value
-from cnnscope.ir.reads import Permute, Reshape, Step, Taps
+from cnnscope.ir.graph import Kind, Value
+from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.ops.arguments import AnyInt, Integer, Ints, Maybe, Pos
 from cnnscope.ops.base import Case, Op, axis_of, shape_text
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Reshape, Spread, Step, Taps
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Reshape, Shape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, NonNegativeReal, Pos, Probability, Real
 from cnnscope.ops.base import Case, Op, channel_axis, shape_text
 

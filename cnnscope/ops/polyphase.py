@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
-from cnnscope.ir.reads import Spread, Step, Taps
+from cnnscope.ir.steps import Spread, Step, Taps
 from cnnscope.ops.arguments import Number, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import size_text

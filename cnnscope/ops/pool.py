@@ -8,8 +8,8 @@ from math import ceil, gcd, prod
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Step, Taps, Whole
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Shape, Step, Taps, Whole
 from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Pair, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, window_taps

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Expand, Mix, Step, Taps, Via, Whole
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Expand, Mix, Shape, Step, Taps, Via, Whole
 from cnnscope.ops.base import Category, Op
 from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.linear import Linear

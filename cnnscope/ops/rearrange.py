@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Permute, Reshape, Step, Taps
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.ops.arguments import Choice, Maybe, PerAxis, Pos, Real, Sides, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import BORDERS, check_border, size_text

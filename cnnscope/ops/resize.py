@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Annotated, Self
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Step, Taps
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Shape, Step, Taps
 from cnnscope.ops.arguments import ArgumentError, Bool, Choice, MaybeSize
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.window import size_text

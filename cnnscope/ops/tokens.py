@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape, Value
-from cnnscope.ir.reads import Permute, Place, Reshape, Step, Taps, Whole
+from cnnscope.ir.graph import Value
+from cnnscope.ir.steps import Permute, Place, Reshape, Shape, Step, Taps, Whole
 from cnnscope.ops.arguments import AnyInt, Real
 from cnnscope.ops.base import Case, Op, channel_axis
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from cnnscope.ir.graph import Kind, Shape, Value
-from cnnscope.ir.reads import Expand, Permute, Place, Reshape, Step, Taps, Whole
+from cnnscope.ir.graph import Kind, Value
+from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Shape, Step, Taps, Whole
 from cnnscope.ops.base import REGISTRY, Category, Op
 
 TRACED: dict[str, type[Traced]] = {}

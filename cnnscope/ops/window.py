@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Shape
-from cnnscope.ir.reads import Border, Taps
+from cnnscope.ir.steps import Border, Shape, Taps
 from cnnscope.ops.arguments import Pair
 
 BORDERS: dict[str, Border] = {"zeros": "drop", "reflect": "reflect", "replicate": "clamp", "circular": "wrap"}

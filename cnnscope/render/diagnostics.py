@@ -1,11 +1,11 @@
 """Errors as a compiler prints them, and as JSON.
 
-    error[E202]: `conv` has no argument `filters`
-     --> lenet5.yaml:9:12
-      |
-    9 |   - conv: {filters: 6, kernel: 5, name: c1}
-      |            ^^^^^^^
-      = help: did you mean `out`?
+error[E202]: `conv` has no argument `filters`
+ --> lenet5.yaml:9:12
+  |
+9 |   - conv: {filters: 6, kernel: 5, name: c1}
+  |            ^^^^^^^
+  = help: did you mean `out`?
 """
 
 from __future__ import annotations

@@ -83,12 +83,12 @@ class Kind:
 
 KINDS = (
     Kind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", "cnnscope.sources.spec_file:load"),
-    Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", "cnnscope.sources.torch_models:load"),
-    Kind("timm", "timm:convnext_tiny", r"timm:.*", "cnnscope.sources.torch_models:load"),
-    Kind("keras", "model.keras or model.json", r".*\.(keras|json|h5|hdf5)", "cnnscope.sources.keras_file:load"),
-    Kind("onnx", "model.onnx", r".*\.onnx", "cnnscope.sources.onnx_file:load"),
-    Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", "cnnscope.sources.torch_models:load"),
-    Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", "cnnscope.sources.torch_models:load"),
+    Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", "cnnscope.sources.torch.models:load"),
+    Kind("timm", "timm:convnext_tiny", r"timm:.*", "cnnscope.sources.torch.models:load"),
+    Kind("keras", "model.keras or model.json", r".*\.(keras|json|h5|hdf5)", "cnnscope.sources.keras.source:load"),
+    Kind("onnx", "model.onnx", r".*\.onnx", "cnnscope.sources.onnx.source:load"),
+    Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", "cnnscope.sources.torch.models:load"),
+    Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", "cnnscope.sources.torch.models:load"),
 )
 """In the order they are tried; a bare name is looked up in the zoo first."""
 

@@ -77,9 +77,7 @@ def _state(
     return state_dict(graph, weights, comparison), Path(weights).name
 
 
-def _runnable(
-    graph: Graph, original: nn.Module | None, state: Mapping[str, Tensor] | None, seed: int
-) -> nn.Module:
+def _runnable(graph: Graph, original: nn.Module | None, state: Mapping[str, Tensor] | None, seed: int) -> nn.Module:
     """The graph as a module, where that computes just what the original does; else the original."""
     try:
         network: nn.Module | None = build(graph, seed=seed)

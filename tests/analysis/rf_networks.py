@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnscope.ir import Graph, Kind, Node, Value
-from cnnscope.ir.reads import Step
+from cnnscope.ir.steps import Step
 from cnnscope.ops import REGISTRY, Op
 from cnnscope.ops.generic import View
 

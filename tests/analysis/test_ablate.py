@@ -18,7 +18,7 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.nn.build import build
-from cnnscope.sources.torch_user_code import import_with_operators
+from cnnscope.sources.torch.user_code import import_with_operators
 from cnnscope.spec import load as load_spec
 
 

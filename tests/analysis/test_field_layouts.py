@@ -9,7 +9,7 @@ from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Value
-from cnnscope.ir.reads import Expand, Permute, Reshape, Taps, Whole
+from cnnscope.ir.steps import Expand, Permute, Reshape, Taps, Whole
 from cnnscope.ops.attention import Attention
 from cnnscope.ops.generic import Unsupported
 

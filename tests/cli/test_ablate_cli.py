@@ -20,7 +20,9 @@ LECTURE = ("ablate", "alexnet", "--remove", "conv3,conv4", "--remove", "fc7", "-
 def test_the_lectures_table(run: Run) -> None:
     outcome = run(*LECTURE, "-q")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == """\
+    assert (
+        outcome.out
+        == """\
 removed                 layers      params   change         MACs   change       RF  output
 nothing                     16  60,965,224           724,406,816           195x195    1000
 conv3, conv4                14  59,268,712   -2.8 %  437,826,080  -39.6 %  131x131    1000
@@ -28,6 +30,7 @@ fc7                         15  44,183,912  -27.5 %  707,629,600   -2.3 %  195x1
 fc6, fc7                    14  11,551,080  -81.1 %  675,000,864   -6.8 %  195x195    1000
 conv3, conv4, fc6, fc7      12   9,854,568  -83.8 %  388,420,128  -46.4 %  131x131    1000
 """
+    )
 
 
 def test_the_document_has_the_intact_model_first(run: Run) -> None:

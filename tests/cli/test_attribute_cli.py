@@ -28,9 +28,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_options_it_explains_a_bundled_digit(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_options_it_explains_a_bundled_digit(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnscope.cli.app import main
 
     del run

@@ -14,9 +14,9 @@ from jsonschema import Draft7Validator
 from PIL import Image
 from test_documents import SCHEMA, validator
 
-from cnnscope.visualize.attribution.montage import Tile, montage
-from cnnscope.visualize.trust import strip
-from cnnscope.visualize.trust.finding import Finding
+from cnnscope.attribution.montage import Tile, montage
+from cnnscope.trust import strip
+from cnnscope.trust.finding import Finding
 
 WORDS = ("attribute", "lenet5-digits", "-m", "saliency", "-m", "input-x-gradient")
 CHECKS = ["completeness", "randomisation_signed", "randomisation_absolute", "insertion", "deletion", "shift", "scale",

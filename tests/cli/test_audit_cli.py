@@ -21,8 +21,8 @@ from jsonschema import Draft7Validator
 from PIL import Image
 
 import cnnscope
+from cnnscope.audits.result import load
 from cnnscope.cli.audit_progress import AuditProgress, duration
-from cnnscope.probes.result import load
 from cnnscope.render.audit import page
 
 SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
@@ -33,7 +33,7 @@ SMALL = ("--preset", "azulay-diag")
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, as other tests run beside; no plots, which take longer than a small audit and have own tests."""
-    monkeypatch.setattr("cnnscope.probes.audit.html", lambda document, pictures: "<!DOCTYPE html>\n")
+    monkeypatch.setattr("cnnscope.audits.run.audit.html", lambda document, pictures: "<!DOCTYPE html>\n")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,15 +57,17 @@ def test_it_needs_no_arguments(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     run("zoo")  # which puts the process into the folder of these tests
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pytest.MonkeyPatch.chdir", lambda *_: None)
-    monkeypatch.setattr("cnnscope.probes.audit.html", page.html)
+    monkeypatch.setattr("cnnscope.audits.run.audit.html", page.html)
     outcome = run("audit", "--limit", "40")
     assert outcome.code == 0
     assert outcome.out.startswith("LeNet-5 on digits (lenet5-digits), invariance\n\nPASS: ")
     (folder,) = (tmp_path / "audits").iterdir()
     name = f"audits/{folder.name}"
     assert folder.name.startswith("lenet5-digits-quick-")
-    assert outcome.err == "note: 40 of 360 images are looked at, spread over the set\n" \
+    assert (
+        outcome.err == "note: 40 of 360 images are looked at, spread over the set\n"
         f"auditing in {name}\nwrote {name}/report.html and {name}/audit.json\n"
+    )
     assert sorted(file.name for file in folder.iterdir()) == [
         "audit.json", "gallery.npz", "outcomes.npz", "report.html", "shards",
     ]  # fmt: skip
@@ -251,9 +253,7 @@ def test_an_interrupted_audit_says_how_to_go_on(run: Run, tmp_path: Path, alone:
     out, err = process.communicate()
     kept = files(folder)
     assert (process.returncode, out) == (code, "")
-    assert err == (
-        f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n"
-    )
+    assert err == (f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n")
     assert not list((folder / "shards").glob("*.claim"))
     assert run("audit", *WORK, "--out", str(folder)).code == 0
     after = files(folder)
@@ -321,7 +321,7 @@ def test_another_audits_folder_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_starting_over_waits_for_who_is_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnscope.probes.claims import claimed
+    from cnnscope.audits.run.claims import claimed
 
     words = ("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q", "--no-resume")
     (tmp_path / "shards").mkdir()
@@ -380,7 +380,7 @@ def test_a_folder_that_cannot_be_made_is_said(run: Run, tmp_path: Path) -> None:
 
 # -- networks that are none, images that are none ----------------------------------------------------------------------
 
-NETWORKS = '''
+NETWORKS = """
 import torch
 from torch import nn
 
@@ -402,7 +402,7 @@ def maps(): return Scores("map")
 def plain(): return Scores("")
 def two(): return Two("")
 def five(): return nn.Sequential(nn.Flatten(), nn.Linear(5120, 10))
-'''
+"""
 
 
 @pytest.fixture
@@ -450,9 +450,7 @@ def folder_of(tmp_path: Path, classes: int = 10) -> Path:
         mode, side = modes[label % 10], 8 + 5 * label
         pixels = random.integers(0, 256, (side, side + 3, 3), dtype=np.uint8)
         picture = Image.fromarray(pixels)
-        picture = (
-            Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
-        )
+        picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
         place = tmp_path / "set" / str(label)
         place.mkdir(parents=True)
         picture.save(place / ("a.jpg" if mode == "CMYK" else "a.png"))

@@ -16,8 +16,8 @@ from jsonschema import Draft7Validator
 from synthetic_outcomes import result
 
 import cnnscope
+from cnnscope.audits.result import AuditResult, Control
 from cnnscope.cli.app import main
-from cnnscope.probes.result import AuditResult, Control
 
 SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 
@@ -140,7 +140,7 @@ def test_a_failed_control_outweighs_gates_and_missing_shards_all(run: Run, tmp_p
 
 
 def test_gates_of_the_audit_stay_until_others_are_asked(run: Run, folder: str, tmp_path: Path) -> None:
-    from cnnscope.probes.judgement import judged
+    from cnnscope.audits.judgement import judged
 
     made = judged(result(), ["translation@8.agreement=0.99"], ("old", result()), 0.01)
     path = saved(made, tmp_path / "gated")

@@ -173,8 +173,10 @@ def test_mistakes_say_why(run: Run, words: list[str], message: str) -> None:
 
 
 def test_a_number_that_is_a_name_is_no_count(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text("from torch import nn\n\ndef make():\n    return nn.Sequential("
-                                     "nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential("
+        "nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    )
     lines = run("transfer", f"{tmp_path / 'net.py'}:make", "--input", "1x8x8", "--classes", "2", "-q").out.splitlines()
     assert [line.split()[1:] for line in lines[1:4]] == [["layer", "3"] * 2, ["-", "layer", "0"], ["layer", "0", "-"]]
     assert not any(line.startswith("parameters unused") for line in lines)

@@ -41,7 +41,7 @@ def test_unknown_is_null_and_unused_is_said() -> None:
     import torch
     from torch import Tensor, nn
 
-    from cnnscope.sources.torch_module import from_module
+    from cnnscope.sources.torch.module import from_module
 
     class Net(nn.Module):
         def __init__(self) -> None:

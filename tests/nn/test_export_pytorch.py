@@ -25,7 +25,7 @@ from cnnscope.nn.modules import TABLE
 from cnnscope.ops import REGISTRY, Case
 from cnnscope.ops.base import Op
 from cnnscope.sources import InputSize, zoo
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.module import from_module
 
 SIZES: dict[str, tuple[int, ...] | dict[str, tuple[int, ...]]] = {
     "lenet5": (1, 32, 32), "resnet18": (3, 32, 32), "densenet121": (3, 32, 32), "mobilenet_v3_small": (3, 32, 32),
@@ -242,7 +242,9 @@ def test_dropout_stays_in_the_chain() -> None:
 
 
 def test_lenet5_word_for_word() -> None:
-    assert pytorch_source(load("lenet5")).partition('"""\n\n')[2] == '''from __future__ import annotations
+    assert (
+        pytorch_source(load("lenet5")).partition('"""\n\n')[2]
+        == '''from __future__ import annotations
 
 from torch import nn
 
@@ -279,6 +281,7 @@ class LeNet5(nn.Sequential):
         self.f6 = LinearTanh()
         self.output = nn.Linear(84, 10)
 '''
+    )
 
 
 def test_resnet50_word_for_word() -> None:
@@ -289,7 +292,9 @@ def test_resnet50_word_for_word() -> None:
         "from __future__ import annotations", "", "from torch import Tensor, nn",
         "from torch.nn import functional as F",
     ]  # fmt: skip
-    assert source.partition("class Bottleneck(")[2] == '''nn.Module):
+    assert (
+        source.partition("class Bottleneck(")[2]
+        == '''nn.Module):
     """The `bottleneck` block of `layer1.1` and 11 more."""
 
     def __init__(self, channels: int, hidden_channels: int) -> None:
@@ -349,6 +354,7 @@ class ResNet50(nn.Sequential):
         self.flatten1 = nn.Flatten()
         self.fc = nn.Linear(2048, 1000)
 '''
+    )
 
 
 def test_branches_and_growing_blocks() -> None:

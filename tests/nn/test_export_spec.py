@@ -15,7 +15,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.nn.export.spec.source import spec_source
 from cnnscope.sources import InputSize, zoo
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.module import from_module
 
 
 def load(text: str) -> Graph:
@@ -27,9 +27,13 @@ def facts(graph: Graph) -> tuple[object, ...]:
     totals = summarize(graph).totals
     fields = theoretical(graph)
     ends = [name for name in graph.outputs if not graph.node(name).training_only]
-    return totals.params, totals.trainable, totals.macs, totals.flops, [
-        (fields[name], graph.value(name).features) for name in ends
-    ]
+    return (
+        totals.params,
+        totals.trainable,
+        totals.macs,
+        totals.flops,
+        [(fields[name], graph.value(name).features) for name in ends],
+    )
 
 
 def assert_round_trip(graph: Graph) -> str:
@@ -77,7 +81,9 @@ def test_traced_networks_as_specs(torchvision: ModuleType, name: str) -> None:
 def test_resnet18_word_for_word(torchvision: ModuleType) -> None:
     with torch.device("meta"):
         model = torchvision.models.resnet18()
-    assert spec_source(from_module(model, [InputSize((3, 224, 224))])) == """\
+    assert (
+        spec_source(from_module(model, [InputSize((3, 224, 224))]))
+        == """\
 cnnscope: 1
 name: ResNet
 input: {shape: [3, 224, 224]}
@@ -103,6 +109,7 @@ layers:
   - flatten: {name: flatten}
   - linear: {out: 1000, name: fc}
 """
+    )
 
 
 def test_residuals_only_some_blocks_have(torchvision: ModuleType) -> None:

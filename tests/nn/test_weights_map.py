@@ -88,9 +88,7 @@ def test_torchvision_weights_give_torchvision_logits(torchvision: ModuleType, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
-def test_torchvision_weights_give_torchvision_logits_large(
-    torchvision: ModuleType, tmp_path: Path, name: str
-) -> None:
+def test_torchvision_weights_give_torchvision_logits_large(torchvision: ModuleType, tmp_path: Path, name: str) -> None:
     assert_equal_logits(torchvision, tmp_path, name, LARGE[name])
 
 

@@ -1,4 +1,4 @@
-"""Steps of `cnnscope.ir.reads` carried out one element at a time, with sets of input elements as Python integers."""
+"""Steps of `cnnscope.ir.steps` carried out one element at a time, with sets of input elements as Python integers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from operator import or_
 
 import numpy as np
 
-from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Whole
 
 Sets = np.ndarray
 """An array of bit masks: bit i is set where the element reads input element i."""

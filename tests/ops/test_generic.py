@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnnscope.ir import Shape, Value
-from cnnscope.ir.reads import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
+from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
 from cnnscope.ops import REGISTRY, Op
 from cnnscope.ops.generic import (
     Constant,

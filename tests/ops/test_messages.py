@@ -96,9 +96,7 @@ SHAPES: list[tuple[str, dict[str, Any], list[Value], str, str | None]] = [
 
 
 @pytest.mark.parametrize(("tag", "args", "x", "message", "hint"), SHAPES)
-def test_inputs_that_do_not_fit(
-    tag: str, args: dict[str, Any], x: list[Value], message: str, hint: str | None
-) -> None:
+def test_inputs_that_do_not_fit(tag: str, args: dict[str, Any], x: list[Value], message: str, hint: str | None) -> None:
     with pytest.raises(ShapeError) as caught:
         REGISTRY[tag].read(args, len(x[0].spatial) or None).bind(x).infer(x)
     assert str(caught.value) == message

@@ -9,7 +9,7 @@ import torch
 from reads_reference import reached
 from torch_reference import RUN, bound, random_weights, reference
 
-from cnnscope.ir.reads import Step
+from cnnscope.ir.steps import Step
 from cnnscope.ops import REGISTRY, Case, Op
 from cnnscope.ops.composite import Composite
 

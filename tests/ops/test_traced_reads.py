@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 from cnnscope.ir import Graph
 from cnnscope.sources import InputSize
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.module import from_module
 
 
 def masks(graph: Graph) -> dict[str, Sets]:

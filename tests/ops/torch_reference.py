@@ -225,7 +225,6 @@ def lrn(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.local_response_norm(x, a.size, a.alpha, a.beta, a.k)
 
 
-
 @run("relu", "relu6", "selu", "silu", "hardswish", "hardsigmoid", "logsigmoid", "softplus", "softsign", "mish")
 def of_functional(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return getattr(F, a.tag)(x)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns, zooms
 
-from cnnscope.probes.gallery import Gallery
-from cnnscope.probes.judgement import judged
-from cnnscope.probes.outcomes import TransformRecord
-from cnnscope.probes.report import document
-from cnnscope.probes.result import AuditResult, Control, Prediction, Skipped
+from cnnscope.audits.gallery import Gallery
+from cnnscope.audits.judgement import judged
+from cnnscope.audits.outcomes import TransformRecord
+from cnnscope.audits.report import document
+from cnnscope.audits.result import AuditResult, Control, Prediction, Skipped
 from cnnscope.render.audit import drawing
 from cnnscope.render.audit.junit import junit
 from cnnscope.render.audit.markdown import markdown

@@ -217,8 +217,6 @@ def test_overview_of_resnet152_fits_a_page_in_readable_type() -> None:
     assert smallest * float(scale[1]) >= 7
 
 
-
-
 @pytest.mark.parametrize(("network", "distinct"), [("resnet152", 8), ("densenet121", 4), ("vgg16", 0), ("resnet18", 7)])
 def test_the_paper_view_has_one_anatomy_for_each_distinct_block(network: str, distinct: int) -> None:
     graph = api.load(network).graph

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnscope.ir import Graph
-from cnnscope.sources.onnx_build import build
+from cnnscope.sources.onnx.build import build
 
 Node = onnx.NodeProto
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.keras import MAX_CONFIG_BYTES, load
-from cnnscope.sources.keras_build import build
-from cnnscope.sources.keras_config import read_network
+from cnnscope.sources.keras.build import build
+from cnnscope.sources.keras.config import read_network
+from cnnscope.sources.keras.read import MAX_CONFIG_BYTES, load
 
 DATA = Path(__file__).parent / "data"
 APPLICATION = DATA / "applications" / "MobileNetV2.keras"

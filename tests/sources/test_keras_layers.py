@@ -21,9 +21,9 @@ from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.ir import Graph, Shape, Value
 from cnnscope.sources.assembly import clean
-from cnnscope.sources.keras import load
-from cnnscope.sources.keras_build import build
-from cnnscope.sources.keras_config import read_network
+from cnnscope.sources.keras.build import build
+from cnnscope.sources.keras.config import read_network
+from cnnscope.sources.keras.read import load
 
 DATA = Path(__file__).parent / "data"
 APPLICATIONS = DATA / "applications"

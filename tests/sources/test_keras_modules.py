@@ -16,9 +16,9 @@ from test_keras_layers import APPLICATIONS
 
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.build import build as build_module
-from cnnscope.sources.keras import load
-from cnnscope.sources.keras_build import build
-from cnnscope.sources.keras_config import read_network
+from cnnscope.sources.keras.build import build
+from cnnscope.sources.keras.config import read_network
+from cnnscope.sources.keras.read import load
 
 Array = np.ndarray[Any, Any]
 VALUES: dict[str, Array] = dict(np.load(Path(__file__).parent / "data" / "keras3_values.npz"))

@@ -19,8 +19,8 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.onnx import MAX_NODES, load
-from cnnscope.sources.onnx_build import build
+from cnnscope.sources.onnx.build import build
+from cnnscope.sources.onnx.read import MAX_NODES, load
 
 EXPORT = Path(__file__).parent / "data" / "exports" / "mobilenet_v2_script.onnx.gz"
 

@@ -18,10 +18,10 @@ import pytest
 from cnnscope.analysis.summary import Row, summarize
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.onnx import load
-from cnnscope.sources.onnx_build import read
-from cnnscope.sources.onnx_shapes import Shapes
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.onnx.build import read
+from cnnscope.sources.onnx.read import load
+from cnnscope.sources.onnx.shapes import Shapes
+from cnnscope.sources.torch.module import from_module
 
 EXPORTS = Path(__file__).parent / "data" / "exports"
 COUNTS: dict[str, dict[str, Any]] = json.loads((EXPORTS / "exports.json").read_text())

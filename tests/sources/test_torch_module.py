@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import parse_inputs
-from cnnscope.sources.torch_module import TraceError, from_module
+from cnnscope.sources.torch.module import TraceError, from_module
 
 
 def traced(module: nn.Module, *inputs: str) -> Any:
@@ -334,7 +334,7 @@ COMPILED = """
 import torch, warnings
 from torch import nn
 from cnnscope.sources import InputSize
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.module import from_module
 inner = nn.Conv2d(4, 5, 1)
 inner.compile()
 module = torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3), torch.compile(nn.ReLU()), inner))

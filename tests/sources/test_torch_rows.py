@@ -16,7 +16,7 @@ from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.summary import Summary, summarize
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import parse_inputs
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.module import from_module
 
 
 def traced(module: nn.Module, *inputs: str) -> Graph:

@@ -12,9 +12,9 @@ from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import load
-from cnnscope.sources.torch_build import build
-from cnnscope.sources.torch_libraries import timm as recipe_of
-from cnnscope.sources.torch_module import trace
+from cnnscope.sources.torch.build import build
+from cnnscope.sources.torch.libraries import timm as recipe_of
+from cnnscope.sources.torch.module import trace
 
 MODELS = (
     "beit_base_patch16_224", "cait_xxs24_224", "coat_lite_tiny", "coatnet_0_224", "convit_tiny",

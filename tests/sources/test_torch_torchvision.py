@@ -20,9 +20,9 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import load
 from cnnscope.sources.inputs import parse_inputs
-from cnnscope.sources.torch_build import build
-from cnnscope.sources.torch_libraries import torchvision as recipe_of
-from cnnscope.sources.torch_module import from_module
+from cnnscope.sources.torch.build import build
+from cnnscope.sources.torch.libraries import torchvision as recipe_of
+from cnnscope.sources.torch.module import from_module
 
 OTHERS = {
     "fcn_resnet50": ("3x64x64",), "deeplabv3_mobilenet_v3_large": ("3x96x64",),

@@ -1,6 +1,6 @@
 """Which shifts, flips and quarter turns an architecture commutes with, where in its maps, and why not.
 
-Nothing is run: it follows from what each op reads (`cnnscope.ir.reads`), so every op with `reads` is covered::
+Nothing is run: it follows from what each op reads (`cnnscope.ir.steps`), so every op with `reads` is covered::
 
     from cnnscope.analysis.equivariance import Flip, Shift, Turn, equivariance
 

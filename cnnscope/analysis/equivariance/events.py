@@ -1,6 +1,6 @@
 """What one step of a path does to the image axes: windows, reductions of a whole axis, or that an axis is lost.
 
-Everything comes from `cnnscope.ir.reads` and from where `receptive_field.layout` has the image's axes; an op adds only
+Everything comes from `cnnscope.ir.steps` and from where `receptive_field.layout` has the image's axes; an op adds only
 what its reads cannot tell (`Op.symmetric`).
 """
 
@@ -13,7 +13,7 @@ from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, digits
 from cnnscope.analysis.receptive_field.layout import Elsewhere, Unclear, Window
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.analysis.receptive_field.walk import Move
-from cnnscope.ir.reads import Border, Expand, Mix, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Border, Expand, Mix, Reshape, Spread, Taps, Whole
 
 
 class Read(NamedTuple):

@@ -14,7 +14,7 @@ from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, leads,
 from cnnscope.analysis.receptive_field.layout import Unclear, follow
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, Visit, walk
 from cnnscope.ir import Graph, Node, Value
-from cnnscope.ir.reads import Expand, Mix, Step
+from cnnscope.ir.steps import Expand, Mix, Step
 
 
 class Motion(NamedTuple):
@@ -167,4 +167,3 @@ def _moving(layout: Layout, axis: int) -> set[int]:
 
 def _leading(digit: Digit, layout: Layout) -> bool:
     return digit.weight == 0 or leads(layout, digit)
-

@@ -13,7 +13,7 @@ from math import ceil, floor
 from cnnscope.analysis.receptive_field.quasi_affine import QuasiAffine
 from cnnscope.analysis.receptive_field.theoretical import Field, theoretical
 from cnnscope.ir import Graph, Node, Shape
-from cnnscope.ir.reads import Taps
+from cnnscope.ir.steps import Taps
 
 
 @dataclass(frozen=True, slots=True)

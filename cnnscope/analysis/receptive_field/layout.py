@@ -1,4 +1,4 @@
-"""What each step of `cnnscope.ir.reads` does to the places of the image's axes inside a tensor, and to their maps.
+"""What each step of `cnnscope.ir.steps` does to the places of the image's axes inside a tensor, and to their maps.
 
 Everything about receptive fields that depends on shapes alone is decided here, once, for every engine: `follow` takes
 a layout through a step and says, as actions, what becomes of the map of an image axis, and whether the path is local.
@@ -26,7 +26,7 @@ from cnnscope.analysis.receptive_field.digits import (
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.analysis.receptive_field.reshape import reshape
 from cnnscope.ir import Shape
-from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
 
 
 class Window(NamedTuple):

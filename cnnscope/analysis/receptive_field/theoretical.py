@@ -19,7 +19,7 @@ from cnnscope.analysis.receptive_field.layout import Action, Global, Unclear, Wi
 from cnnscope.analysis.receptive_field.quasi_affine import IDENTITY, Interval, QuasiAffine
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
 from cnnscope.ir import Graph, Value
-from cnnscope.ir.reads import Whole
+from cnnscope.ir.steps import Whole
 
 Maps = tuple[QuasiAffine | None, ...]
 

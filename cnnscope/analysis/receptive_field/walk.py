@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cnnscope.analysis.receptive_field.digits import Layout, is_map, seed, shape_of
 from cnnscope.analysis.receptive_field.layout import Action, Elsewhere, Global, follow, join
 from cnnscope.ir import Graph, Node, Value
-from cnnscope.ir.reads import Expand, Step
+from cnnscope.ir.steps import Expand, Step
 
 FIRST = 2
 """The first spatial axis of a map."""

@@ -132,9 +132,7 @@ def _single(row: Change) -> tuple[str, tuple[str, ...]]:
 def _several(box: Box) -> tuple[str, tuple[str, ...]]:
     params, macs = (sum(change or 0 for change in column) for column in zip(*map(deltas, box.rows), strict=True))
     words = {"=": "equal layers", "+": "more layers", "-": "layers less", "~": "changed layers"}
-    figures = (
-        "" if box.mark == "=" else f"{signed(params, numbers.short)} params · {signed(macs, numbers.short)} MACs"
-    )
+    figures = "" if box.mark == "=" else f"{signed(params, numbers.short)} params · {signed(macs, numbers.short)} MACs"
     return f"{len(box.rows)} {words[box.mark]}", (_name(box), figures)
 
 

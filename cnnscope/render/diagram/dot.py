@@ -58,7 +58,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     yield f"         label=<{_heading(figure, theme)}>];"
     yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
     yield f'  edge [fontname="{FONT}", fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}",'
-    yield '        arrowsize=0.6, penwidth=1.0];'
+    yield "        arrowsize=0.6, penwidth=1.0];"
     yield from _members(figure, "", options, theme, "  ")
     column = _columns(figure, options.columns)
     yield from (_edge(edge) for edge in figure.edges if column[edge.source] == column[edge.target])

@@ -54,9 +54,7 @@ def _mermaid(figure: Diagram, options: Options) -> Iterator[str]:
         yield f"  style {ids[box.id]} fill:{fill},stroke:{kind_colour(box.category)},color:{text_on(fill, theme)}"
 
 
-def _mermaid_members(
-    figure: Diagram, cluster: str, ids: dict[str, str], options: Options, pad: str
-) -> Iterator[str]:
+def _mermaid_members(figure: Diagram, cluster: str, ids: dict[str, str], options: Options, pad: str) -> Iterator[str]:
     for box in figure.boxes:
         if box.cluster == cluster:
             count = f" ×{box.count}" if box.count > 1 else ""

@@ -220,9 +220,7 @@ def _arc(source: Volume, target: Volume, y: float, theme: Theme) -> Iterator[Mar
     yield Polygon(((end - 3, tip - 6), (end + 3, tip - 6), (end, tip)), theme.line, theme.line)
 
 
-def _key(
-    volumes: Sequence[Volume], scales: tuple[Scale, Scale, Scale], corner: Point, theme: Theme
-) -> Iterator[Mark]:
+def _key(volumes: Sequence[Volume], scales: tuple[Scale, Scale, Scale], corner: Point, theme: Theme) -> Iterator[Mark]:
     """Which colour is which kind, and how sizes were scaled."""
     x, y = corner
     for kind in dict.fromkeys(volume.box.category for volume in volumes):

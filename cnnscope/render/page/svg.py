@@ -102,9 +102,7 @@ def _shapes(light: ElementTree.Element, dark: ElementTree.Element, palette: Pale
             yield _text(a, b, palette, frame)
 
 
-def _shape(
-    name: str, light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, frame: _Frame
-) -> str:
+def _shape(name: str, light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, frame: _Frame) -> str:
     classes = []
     for key, letter in (("fill", "f"), ("stroke", "s")):
         pair = light.get(key, "none"), dark.get(key, "none")

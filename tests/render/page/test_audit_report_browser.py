@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser
 from synthetic_outcomes import result
 
-from cnnscope.probes.judgement import judged
-from cnnscope.probes.report import document
+from cnnscope.audits.judgement import judged
+from cnnscope.audits.report import document
 from cnnscope.render.audit.page import html
 
 

@@ -15,7 +15,7 @@ from cnnscope.analysis.receptive_field.digits import shape_of
 from cnnscope.analysis.receptive_field.reshape import aligned
 from cnnscope.analysis.receptive_field.walk import Move
 from cnnscope.ir import Shape
-from cnnscope.ir.reads import Border, Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Border, Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
 Array = npt.NDArray[np.int32]
 Index = npt.NDArray[np.intp]

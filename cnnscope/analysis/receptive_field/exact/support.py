@@ -21,7 +21,7 @@ from cnnscope.analysis.receptive_field.places import check, find, unknown
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.analysis.receptive_field.walk import Move, Visit, images, positions, stays_local, walk
 from cnnscope.ir import Graph, Shape
-from cnnscope.ir.reads import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
 Flow = npt.NDArray[np.float64]
 """(1, *tensor axes) how much of the unit stems from each element, with extent 1 along whatever does not vary."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cnnscope.ir import Node, Value
-from cnnscope.ir.reads import Permute, Reshape, Step, Taps
+from cnnscope.ir.steps import Permute, Reshape, Step, Taps
 from cnnscope.nn.export.code import Call, Expr, Infix, Items, Lit
 from cnnscope.nn.export.pytorch.construct import Code
 from cnnscope.nn.export.pytorch.functions import window

@@ -1,0 +1,176 @@
+"""Attributions side by side: each over its image in grey, coloured by what it is, on scales that may be compared.
+
+Signed maps are blue to red about 0, magnitudes magma; the stronger the value, the less of the image shows through.
+Tiles of one ``scale`` share their limit: the `SHARE` quantile of their magnitudes, with the raw maximum of each
+printed beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnscope.render.plots import style
+from cnnscope.trust import strip
+from cnnscope.trust.finding import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHARE = 0.995
+"""Of the pixels of tiles with one scale that the colours tell apart; the rest has the last colour."""
+SIGNED, MAGNITUDE = "RdBu_r", "magma"
+MOST_COLUMNS = 5
+SIDE = 2.15
+"""Inches of a tile's side."""
+HEAD, FOOT = 0.62, 0.5
+"""Inches above a tile for its title, and below it for its colour bar; a trust strip comes below that."""
+TITLE = 0.55
+DPI = 150
+LIGHTER = 0.4
+"""How far the grey image is moved to white, so that colours on it can be told."""
+
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, width and height as shares of a figure."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a montage.
+
+    ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself.
+    ``title`` is a line, ``lines`` are those below it. ``trust`` is what checks found, for the strip under the tile.
+    """
+
+    image: NDArray[Any]
+    title: str
+    lines: tuple[str, ...] = ()
+    values: NDArray[np.float64] | None = None
+    signed: bool = False
+    scale: str = ""
+    trust: tuple[Finding, ...] = ()
+
+
+def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
+    """The tiles as ``png``, ``svg`` or ``pdf``: a row for each of ``rows``, a single one broken where it is long."""
+    from matplotlib.figure import Figure
+
+    style.check_format(kind)
+    grid = _wrapped(rows)
+    limits = scale_limits([tile for row in grid for tile in row])
+    columns = max(map(len, grid))
+    below = max(strip.height(tile.trust) for row in grid for tile in row)
+    height = HEAD + SIDE + FOOT + below
+    with style.look():
+        figure = Figure(figsize=(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height), dpi=DPI)
+        width_inches, height_inches = figure.get_size_inches()
+        figure.text(0.18 / width_inches, 1 - 0.32 / height_inches, style.shortened(title, 28 * columns), fontsize=12,
+                    fontweight="bold", va="center")  # fmt: skip
+        for i, row in enumerate(grid):
+            for j, tile in enumerate(row):
+                left, top = 0.2 + j * (SIDE + 0.3), TITLE + i * height + HEAD
+                box = (left / width_inches, 1 - (top + SIDE) / height_inches, SIDE / width_inches, SIDE / height_inches)
+                _draw(figure, box, tile, limits, height_inches)
+                if below:
+                    _strip(figure, box, tile, below, height_inches)
+        return style.encoded(figure, kind, dpi=DPI)
+
+
+def _wrapped(rows: Sequence[Sequence[Tile]]) -> list[Sequence[Tile]]:
+    """A single long row as several of about the same length."""
+    if len(rows) > 1 or len(rows[0]) <= MOST_COLUMNS:
+        return list(rows)
+    (row,) = rows
+    count = -(-len(row) // MOST_COLUMNS)
+    length = -(-len(row) // count)
+    return [row[start : start + length] for start in range(0, len(row), length)]
+
+
+def scale_limits(tiles: Sequence[Tile]) -> dict[str, float]:
+    """The limit of each scale: a quantile of the magnitudes on it, its maximum where that is 0, never 0 itself."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for tile in tiles:
+        if tile.values is not None:
+            found.setdefault(tile.scale, []).append(np.abs(tile.values).ravel())
+    limits = {}
+    for scale, parts in found.items():
+        magnitudes = np.concatenate(parts)
+        limits[scale] = float(np.quantile(magnitudes, SHARE)) or float(magnitudes.max()) or 1.0
+    return limits
+
+
+def coloured(tile: Tile, limit: float) -> NDArray[np.float64]:
+    """(H, W, 3) the image in grey under the colours of the values, each as opaque as it is strong."""
+    from matplotlib import colormaps
+
+    assert tile.values is not None
+    share = np.clip(tile.values / limit, -1, 1)
+    colours = colormaps[SIGNED if tile.signed else MAGNITUDE](share / 2 + 0.5 if tile.signed else share)[..., :3]
+    alpha = np.sqrt(np.abs(share))[..., None]
+    result: NDArray[np.float64] = alpha * colours + (1 - alpha) * grey(tile.image)[..., None]
+    return result
+
+
+def grey(image: NDArray[Any]) -> NDArray[np.float64]:
+    """(H, W) luma, lightened."""
+    luma = image @ np.array([0.299, 0.587, 0.114]) if image.ndim == 3 else image
+    result: NDArray[np.float64] = LIGHTER + (1 - LIGHTER) * np.asarray(luma, np.float64)
+    return result
+
+
+def _draw(figure: Figure, box: Box, tile: Tile, limits: Mapping[str, float], tall: float) -> None:
+    left, bottom, width, height = box
+    axes = figure.add_axes(box)
+    limit = limits.get(tile.scale, 1.0)
+    smooth = "nearest" if max(tile.image.shape[:2]) <= 300 else "antialiased"
+    axes.imshow(tile.image if tile.values is None else coloured(tile, limit), cmap="gray", vmin=0, vmax=1,
+                interpolation=smooth, aspect="equal")  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.6)
+    figure.text(left, bottom + height + 0.42 / tall, style.shortened(tile.title, 27), fontsize=9.5, fontweight="bold",
+                va="center")  # fmt: skip
+    for i, line in enumerate(tile.lines[:2]):
+        figure.text(left, bottom + height + (0.25 - 0.15 * i) / tall, style.shortened(line, 42), fontsize=7,
+                    color=style.MUTED, va="center")  # fmt: skip
+    if tile.values is not None:
+        _bar(figure.add_axes((left, bottom - 0.17 / tall, width, 0.09 / tall)), tile, limit)
+
+
+def _strip(figure: Figure, box: Box, tile: Tile, below: float, tall: float) -> None:
+    """What checks found of a tile, as high as the highest of them all; under the image what the marks mean."""
+    left, bottom, width, _ = box
+    axes = figure.add_axes((left, bottom - (FOOT + below - 0.06) / tall, width, below / tall))
+    if tile.values is None:
+        strip.legend(axes, below)
+    else:
+        strip.draw(axes, tile.trust, below)
+
+
+def _bar(axes: Axes, tile: Tile, limit: float) -> None:
+    """The colours and what they stand for; the tile's own maximum in words."""
+    from matplotlib import colormaps
+
+    assert tile.values is not None
+    low = -limit if tile.signed else 0.0
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=colormaps[SIGNED if tile.signed else MAGNITUDE], aspect="auto",
+                extent=(low, limit, 0, 1))  # fmt: skip
+    axes.set_yticks([])
+    axes.set_xticks([low, limit], [f"{low:.2g}", f"{limit:.2g}"], fontsize=6.5)
+    axes.tick_params(length=2, pad=1.5)
+    left, right = axes.get_xticklabels()
+    left.set_horizontalalignment("left")
+    right.set_horizontalalignment("right")
+    most = float(np.abs(tile.values).max())
+    axes.text(0.5, -0.75, "zero everywhere" if most == 0 else f"max |value| {most:.3g}", transform=axes.transAxes,
+              ha="center", va="top", fontsize=6.5, color=style.MUTED)  # fmt: skip
+    for spine in axes.spines.values():
+        spine.set_visible(False)

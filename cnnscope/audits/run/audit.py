@@ -1,0 +1,167 @@
+"""A whole audit: settle the folder, measure, merge, check, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.audits.controls import run as controls
+from cnnscope.audits.statistics import gates
+from cnnscope.audits.run import predicted
+from cnnscope.audits.run import shards
+from cnnscope.audits.run.baseline import baseline
+from cnnscope.audits.run.claims import abandoned
+from cnnscope.audits.controls.evidence import Evidence
+from cnnscope.audits.run.facts import facts
+from cnnscope.audits.files import write_bytes
+from cnnscope.audits.run.identity import FILE, settle
+from cnnscope.audits.run.job import Job
+from cnnscope.audits.judgement import judged
+from cnnscope.audits.run.merge import Merged, collect
+from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.result import AuditResult, load
+from cnnscope.audits.run.subset import gallery, some
+from cnnscope.audits.run.work import Progress
+from cnnscope.audits.run.workers import employ, one_core_an_op, threads
+from cnnscope.render.audit.page import html
+
+REPORT = "report.html"
+FEW, MOST = 32, 128
+"""Images that random weights and controls are measured on: an eighth of all, within these bounds."""
+
+
+class Silence:
+    """Progress that nobody wants to hear of, but for notes where someone takes them."""
+
+    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+        self.note = note
+
+    def begin(self, total: int, ready: int) -> None:
+        pass
+
+    def advance(self, samples: int) -> None:
+        pass
+
+    def done(self, entries: int, samples: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an audit has to keep: bounds, and how much less agreement than an earlier one, ``before``, it may have."""
+
+    fail_under: tuple[str, ...] = ()
+    before: tuple[str, AuditResult] | None = None
+    most: float | None = None
+
+    @classmethod
+    def of(cls, fail_under: Sequence[str], baseline: Path | None = None, most: float | None = None) -> Asked:
+        """From what was written, ``baseline`` being the folder of an audit. E409, E475, E476 where it cannot be."""
+        if most is not None and baseline is None:
+            raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
+        for expression in fail_under:
+            gates.parse(expression)
+        return cls(tuple(fail_under), None if baseline is None else (str(baseline), load(baseline)), most)
+
+
+def run(
+    job: Job, folder: Path, *, asked: Asked | None = None, ranks: Ranks | None = None, progress: Progress | None = None
+) -> AuditResult | None:
+    """Runs an audit in a folder, going on with what is there; None for a rank that does not lead.
+
+    `CnnscopeError`: E405 the folder cannot be written, E461 images that turn out damaged, E462 none can be used, E473
+    the folder is another audit's, E474 memory, E477 gates that this audit cannot decide.
+    """
+    asked, ranks, progress = asked or Asked(), ranks or Ranks(), progress or Silence()
+    labelled = job.classes.known and job.images.labelled
+    gates.check_measurable(map(gates.parse, asked.fail_under), job.protocol.records, labelled)
+    place = _prepared(folder)
+    settle(place, job.identity)
+    many = threads(job, ranks)
+    with one_core_an_op(job), _tidied(place):
+        employ(job, place, ranks, progress, many)
+        if not ranks.leads:
+            return None
+        merged = collect(job, place, progress)
+        result = judged(_concluded(job, merged, progress), asked.fail_under, asked.before, asked.most)
+    result.save(folder)
+    write_bytes(folder / REPORT, _page(result).encode())
+    return result
+
+
+def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
+    """`run` as the only process, in a folder that is kept or, without one, in none."""
+    with TemporaryDirectory() if folder is None else nullcontext(folder) as place:
+        result = run(job, Path(place), asked=asked)
+    assert result is not None  # the only rank leads
+    return result
+
+
+def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
+    """What is measured once all images are: controls, random weights, what the architecture promises, pictures."""
+    few = some(job, merged, max(FEW, min(MOST, len(merged.places) // 8)))
+    fitting = replace(job, batch=merged.batch)  # memory may not have sufficed for more
+    checked = predicted.check(fitting, some(job, merged, predicted.IMAGES))
+    evidence = Evidence(
+        job.network, torch.from_numpy(few.pixels), few.key, merged.outcomes, job.protocol, job.seed, fitting.batch
+    )
+    known = replace(
+        facts(job, merged), controls=controls.run(evidence), predictions=checked.predictions,
+        equivariance=checked.maps, local_equivariance=checked.local,
+        baseline=baseline(fitting, few, Silence(progress.note)),
+    )  # fmt: skip
+    return AuditResult(known, merged.outcomes, gallery(job, merged))
+
+
+def finished(job: Job, folder: Path) -> int:
+    """How many of the pieces are there."""
+    return sum((folder / shards.FOLDER / f"{piece.name}.npz").exists() for piece in job.pieces)
+
+
+def start_over(folder: Path) -> None:
+    """Removes the shards of whatever audit is there. E473 where one is running, E405 where it cannot be."""
+    place = folder / shards.FOLDER
+    try:
+        claims = list(place.glob("*.claim"))
+        if any(not abandoned(claim) for claim in claims):
+            raise CnnscopeError.of("E473", f"another audit is running in `{folder}`", hint="wait for it, or stop it")
+        for file in (*claims, *place.glob("*.npz"), place / FILE):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CnnscopeError.of("E405", f"cannot remove `{place}`: {(error.strerror or str(error)).lower()}") from None
+
+
+@contextmanager
+def _tidied(place: Path) -> Iterator[None]:
+    """An audit that ends before it has measured anything leaves nothing: the folder is free for another."""
+    try:
+        yield
+    except BaseException:
+        if not any((*place.glob("*.npz"), *place.glob("*.claim"))):
+            with suppress(OSError):  # others' files in it, or one that is being written
+                (place / FILE).unlink(missing_ok=True)
+                place.rmdir()
+                place.parent.rmdir()
+        raise
+
+
+def _page(result: AuditResult) -> str:
+    pictures = zip(result.gallery.original, result.gallery.transformed, strict=True)
+    return html(result.document, list(pictures))
+
+
+def _prepared(folder: Path) -> Path:
+    """Where the shards go; E405 where that cannot be made."""
+    place = folder / shards.FOLDER
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CnnscopeError.of("E405", f"cannot write `{place}`: {reason}") from None
+    return place

@@ -1,0 +1,178 @@
+"""How well feature maps move with the image, measured on whole maps of a few images.
+
+``E_l(g) = ||M (f_l(T_g x) - T'_g f_l(x))|| / ||M f_l(x)||``, where ``T'_g`` does to the map what ``T_g`` does to the
+image: an index shift where that lands on positions, bilinear sampling between them elsewhere. ``M`` keeps the
+*interior*, units whose exact receptive field misses the border in both images, or all others that both maps have.
+
+Which pixel a position stands over, and which positions are interior, comes from the graph alone
+(`cnnscope.analysis.receptive_field`, `cnnscope.analysis.equivariance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from cnnscope.analysis.equivariance import Box, equivariance
+from cnnscope.analysis.receptive_field import theoretical
+from cnnscope.audits.run.features import SCORES
+from cnnscope.audits.protocol.protocol import Transform, rotate, shift, zoom
+from cnnscope.audits.result import EquivarianceError, LocalError
+from cnnscope.audits.protocol.transforms import Size, inverse, sample, sliceable, window
+from cnnscope.trained.network import TrainedNetwork
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the positions of a map lie: ``stride`` pixels apart, the first over pixel ``origin`` (y, x).
+
+    ``interior`` is the first and last position of each axis whose receptive field misses the border, None without such.
+    """
+
+    extents: Size
+    stride: tuple[float, float]
+    origin: tuple[float, float]
+    interior: Box | None
+
+
+def lattices(network: TrainedNetwork, layers: Sequence[str]) -> dict[str, Lattice]:
+    """Of those layers that are maps whose positions lie on an even grid over the image."""
+    graph = network.graph
+    fields, last = theoretical(graph), {row: members[-1].name for row, members in graph.layers()}
+    found = {}
+    for motion in equivariance(graph).layers:
+        field = fields.get(last[motion.name])
+        if motion.name not in layers or motion.axes != (2, 3):
+            continue
+        if field is None or not field.stride or any(field.jitter or ()):
+            continue
+        (sy, sx), (oy, ox) = field.stride, field.centre0 or (0, 0)
+        rows, columns = (along.extent for along in motion.along)  # a permuted tensor has no `spatial`
+        stride, origin = (float(sy), float(sx)), (float(oy), float(ox))
+        found[motion.name] = Lattice((rows, columns), stride, origin, motion.interior)
+    return found
+
+
+@torch.inference_mode()
+def map_errors(
+    network: TrainedNetwork, canvas: Tensor, transforms: Sequence[Transform], layers: Sequence[str]
+) -> tuple[EquivarianceError, ...]:
+    """``E_l(g)`` of each of the ``layers`` that has a `Lattice`, for each transform.
+
+    ``canvas`` (N, C, > H, > W) holds normalised images with room for the transforms (`cnnscope.audits.protocol.transforms`).
+    """
+    places = lattices(network, layers)
+    still = _maps(network, canvas, shift(0, 0), tuple(places))
+    errors = []
+    for transform in transforms:
+        moved = _maps(network, canvas, transform, tuple(places))
+        for layer, lattice in places.items():
+            source = _sources(lattice, transform, _size(network))
+            expected, both, inside = _carried(still[layer], source, lattice)
+            change = moved[layer] - expected
+            interior, border = (
+                _ratio(change[:, :, mask], expected[:, :, mask]) if bool(mask.any()) else None
+                for mask in (inside, both & ~inside)
+            )
+            share = float(inside.sum() / both.sum()) if bool(both.any()) else 0.0
+            errors.append(EquivarianceError(layer, transform.name, interior, border, share))
+    return tuple(errors)
+
+
+STEP = 0.1
+MOVEMENTS = (
+    ("down", "px", shift(STEP, 0), shift(-STEP, 0)), ("right", "px", shift(0, STEP), shift(0, -STEP)),
+    ("turn", "deg", rotate(STEP), rotate(-STEP)), ("zoom", "%", zoom(1 + STEP / 100), zoom(1 / (1 + STEP / 100))),
+)  # fmt: skip
+"""Name, unit, and a tenth of the unit forward and back."""
+
+
+@torch.inference_mode()
+def local_errors(network: TrainedNetwork, canvas: Tensor, layers: Sequence[str]) -> tuple[LocalError, ...]:
+    """The local equivariance error ``||d/dt T'_-t f_l(T_t x)|| / ||f_l(x)||`` at t = 0, by central differences.
+
+    Gruver et al. 2023, "The Lie derivative for measuring learned equivariance" (ICLR), eq. 4. Bilinear sampling has no
+    derivative where it hits a pixel: this is the mean of those from either side.
+    """
+    places = lattices(network, layers)
+    names = tuple(dict.fromkeys((*layers, SCORES)))
+    still = _maps(network, canvas, shift(0, 0), names)
+    errors = []
+    for movement, unit, there, back in MOVEMENTS:
+        ahead, behind = (_maps(network, canvas, t, names) for t in (there, back))
+        for layer in names:
+            a, b, f = ahead[layer], behind[layer], still[layer]
+            if layer in places:
+                steps = ((a, back), (b, there))  # what moved ahead is brought back, and the other way round
+                carried = [_carried(m, _sources(places[layer], t, _size(network)), places[layer]) for m, t in steps]
+                both = carried[0][1] & carried[1][1]
+                a, b, f = (m[:, :, both] for m in (carried[0][0], carried[1][0], f))
+            if a.numel():
+                errors.append(LocalError(layer, movement, unit, _ratio((a - b) / (2 * STEP), f)))
+    return tuple(errors)
+
+
+def _size(network: TrainedNetwork) -> Size:
+    height, width = network.input_shape[1:]
+    return height, width
+
+
+def _maps(network: TrainedNetwork, canvas: Tensor, t: Transform, layers: Sequence[str]) -> dict[str, Tensor]:
+    """What the layers hold for the transformed images, in float32 at least."""
+    size = _size(network)
+    x = window(canvas, t, size) if sliceable(t, size) else sample(canvas, [t], size)[0]
+    with network.capture([layer for layer in layers if layer != SCORES]) as captured:
+        scores = network.logits(x.to(network.dtype))
+    wanted = {**captured, SCORES: scores}
+    return {layer: wanted[layer] if wanted[layer].dtype == torch.float64 else wanted[layer].float() for layer in layers}
+
+
+def _sources(lattice: Lattice, t: Transform, size: Size) -> NDArray[np.float64]:
+    """(H', W', 2): for each position (y, x) of the moved map, the position of the still one that it comes from."""
+    a, b = inverse(t)
+    middle = (np.array(size) - 1) / 2
+    stride, origin = np.array(lattice.stride), np.array(lattice.origin)
+    positions = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1)
+    pixels = positions * stride + origin - middle
+    back = pixels @ a[::-1, ::-1].T + b[::-1]  # `inverse` speaks of (x, y)
+    found: NDArray[np.float64] = (back + middle - origin) / stride
+    return np.where(np.abs(found - found.round()) < 1e-9, found.round(), found)
+
+
+def _carried(maps: Tensor, source: NDArray[np.float64], lattice: Lattice) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, C, H', W') maps moved by ``T'``; where both maps have the position, and where it is interior in both."""
+    low, high = np.floor(source), np.ceil(source)
+    here = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1).astype(np.float64)
+    ends = [(0, n - 1) for n in lattice.extents]
+    both = _within(low, ends) & _within(high, ends)
+    inside = both & False
+    if lattice.interior is not None:
+        inside = both & np.logical_and.reduce([_within(p, lattice.interior) for p in (here, low, high)])
+    if np.array_equal(low, high):  # every position lands on one
+        index = np.clip(low, 0, np.array(lattice.extents) - 1).astype(np.int64)
+        y, x = (torch.from_numpy(np.ascontiguousarray(index[..., i])).to(maps.device) for i in (0, 1))
+        moved = maps[:, :, y, x]
+    else:
+        grid = (2 * source[..., ::-1] + 1) / np.array(lattice.extents[::-1]) - 1
+        grids = torch.as_tensor(np.ascontiguousarray(grid), dtype=maps.dtype, device=maps.device)[None]
+        moved = functional.grid_sample(maps.flatten(0, 1)[None], grids, align_corners=False)[0].view_as(maps)
+    return moved, torch.from_numpy(both).to(maps.device), torch.from_numpy(inside).to(maps.device)
+
+
+def _within(positions: NDArray[np.float64], box: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    low, high = np.array(box, dtype=np.float64).T
+    result: NDArray[np.bool_] = np.logical_and.reduce((positions >= low) & (positions <= high), axis=-1)
+    return result
+
+
+def _ratio(change: Tensor, of: Tensor) -> float:
+    """The norm of a change by that of what changes, over all images together; 0 where both are 0."""
+    size = float(torch.linalg.vector_norm(of.double()))
+    return float(torch.linalg.vector_norm(change.double())) / size if size else float(bool(change.any()))
+

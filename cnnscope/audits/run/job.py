@@ -1,0 +1,123 @@
+"""An audit that is about to run: the network, the images and how they are divided, the protocol, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.audits.run import pieces
+from cnnscope.audits.run.features import INPUT, default_layers
+from cnnscope.audits.run.identity import Identity, digest, identify
+from cnnscope.audits.run.pieces import Piece, divide
+from cnnscope.audits.run.prepare import Classes, Prepared, adapted, match_classes, prepare
+from cnnscope.audits.protocol.presets import preset as named
+from cnnscope.audits.protocol.protocol import Border, Protocol
+from cnnscope.trained.images import ImageSet, Skipped, open_images
+from cnnscope.trained.network import TrainedNetwork
+from cnnscope.trained.preprocess import Preprocess
+
+_LARGE = 64 * 3 * 224 * 224
+"""Numbers in a batch of inputs that keeps a processor busy without filling the memory of a small machine."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """``layers`` are watched besides the input, ``batch`` is the most samples in a forward pass, ``size`` the most
+    images in a piece. ``strict`` refuses images that would be left out."""
+
+    network: TrainedNetwork
+    preprocess: Preprocess
+    images: ImageSet
+    classes: Classes
+    protocol: Protocol
+    seed: int
+    batch: int
+    layers: tuple[str, ...]
+    size: int
+    limit: int | None
+    strict: bool
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """What is measured, in the order of the images."""
+        return divide(self.images, self.size, self.limit)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What makes this audit the one it is."""
+        return identify(
+            self.network, self.preprocess, self.images, self.protocol, seed=self.seed, batch=self.batch,
+            layers=self.layers, piece=self.size, limit=self.limit,
+        )  # fmt: skip
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the identity."""
+        return digest(self.identity)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """All layers of the outcomes."""
+        return (INPUT, *self.layers)
+
+    @property
+    def total(self) -> int:
+        """Entries that are looked at."""
+        return sum(len(piece.places) for piece in self.pieces)
+
+    def read(self, piece: Piece, places: Sequence[int] | None = None) -> tuple[Prepared, tuple[int, ...]]:
+        """The images of a piece, or of some places of its shard, and their places in the whole set."""
+        wanted = piece.places if places is None else tuple(places)
+        prepared, used = prepare(piece.shard.read(wanted), wanted, self.preprocess, self.protocol, self.classes)
+        if self.strict and prepared.skipped:
+            raise refused(prepared.skipped)
+        return prepared, tuple(piece.first + place for place in used)
+
+
+def open_job(
+    network: TrainedNetwork, *, preset: str = "quick", seed: int = 0, batch: int | None = None,
+    limit: int | None = None, border: Border | None = None, layers: Sequence[str] | None = None,
+    size: int = pieces.SIZE, strict: bool = False,
+) -> Job:  # fmt: skip
+    """The audit of a network on its images.
+
+    `CnnscopeError`: E205 unknown layer, E454 pictures that cannot be prepared so, E460 and E461 images, E462 and E463
+    what ``strict`` refuses, E471 and E472 protocol, E461 and E456 kinds of sets.
+    """
+    if network.data is None:
+        raise CnnscopeError.of("E460", f"`{network.source}` comes without images",
+                               hint="name some with `--data`: a folder, an .npz, tars or parquet files")  # fmt: skip
+    height, width = network.input_shape[1:]
+    protocol, preprocess = adapted(named(preset, (height, width)), network.preprocess, border)
+    for layer in layers or ():
+        network.check_layer(layer)
+    images = open_images(network.data)
+    classes = match_classes(images.classes, network.labels, network.classes)
+    if strict and not classes.known:
+        raise CnnscopeError.of("E463", f"the images are of {len(images.classes)} classes, the network knows "
+                               f"{network.classes}", hint="`--labels` names the network's classes")  # fmt: skip
+    if strict and images.skipped:
+        raise refused(images.skipped)
+    return Job(
+        network, preprocess, images, classes, protocol, seed, batch or default_batch(network),
+        default_layers(network) if layers is None else tuple(layers), size, limit, strict,
+    )  # fmt: skip
+
+
+def default_batch(network: TrainedNetwork) -> int:
+    """256 samples; on a processor up to 1,024 small ones, fewer large ones."""
+    if network.device.type != "cpu":
+        return 256
+    fits = max(16, _LARGE // prod(network.input_shape))
+    return int(min(1024, 1 << (fits.bit_length() - 1)))
+
+
+def refused(skipped: Sequence[Skipped]) -> CnnscopeError:
+    """E462 for images that would be left out."""
+    first = skipped[0]
+    more = f", as {len(skipped) - 1} more" if len(skipped) > 1 else ""
+    return CnnscopeError.of("E462", f"`{first.name}` cannot be used{more}: {first.reason}",
+                            hint="without `--strict-data` it is left out and counted")  # fmt: skip

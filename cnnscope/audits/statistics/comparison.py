@@ -1,0 +1,228 @@
+"""Two audits side by side: on the same images image by image, else as independent samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+
+from cnnscope.audits.statistics.curves import family_mean
+from cnnscope.audits.statistics.gates import GateResult
+from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval, share
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.result import AuditResult
+from cnnscope.audits.statistics.metrics import accuracy, agreement, clean_accuracy, kappa, kappa_columns, kappas
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``b - a`` of one metric over one group, or over a family's magnitudes (``label`` None).
+
+    ``p_value`` is that of McNemar's exact test, None where images have more than one outcome or are not the same.
+    """
+
+    family: str
+    label: str | None
+    title: str
+    on_grid: bool
+    metric: str
+    a: Estimate
+    b: Estimate
+    difference: Estimate
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Audit ``b`` beside audit ``a``. ``shared`` is how many images they have in common."""
+
+    paired: bool
+    images: tuple[int, int]
+    shared: int
+    warnings: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare(a: AuditResult, b: AuditResult) -> Comparison:
+    """Differences over everything measured in both, family means first. Paired where the images are the same."""
+    places = _matched(a.outcomes, b.outcomes)
+    first, second = a.outcomes, b.outcomes
+    if places is not None:
+        first, second = first.select(places[0]), second.select(places[1])
+    shared = sum((Counter(first.key) & Counter(second.key)).values())
+    groups = {g.name: g for g in group(second.transforms)}
+    pairs = [(g, groups[g.name]) for g in group(first.transforms) if g.name in groups]
+    warnings = tuple(_warnings(a, b, shared, places is not None, [g for g, _ in pairs]))
+    differences = tuple(_differences(first, second, pairs, places is not None))
+    return Comparison(places is not None, (len(first), len(second)), shared, warnings, differences)
+
+
+def _matched(a: Outcomes, b: Outcomes) -> tuple[list[int], list[int]] | None:
+    """Orders in which both have the same images, by content; None where they have not."""
+    first, second = _order(a), _order(b)
+    same = [a.key[i] for i in first] == [b.key[i] for i in second]
+    return (first, second) if same and len(a) else None
+
+
+def _warnings(a: AuditResult, b: AuditResult, shared: int, paired: bool, common: Sequence[Group]) -> list[str]:
+    found = []
+    if a.facts.protocol_hash != b.facts.protocol_hash:
+        found.append("the protocols differ: equal names may stand for other pixels (seed, border, margin or preset)")
+    if not paired:
+        counts = f"{len(a.outcomes)} and {len(b.outcomes)}, {shared} of them the same"
+        found.append(f"the images are not the same ({counts}): compared as independent samples")
+    elif _labels(a.outcomes) != _labels(b.outcomes):
+        found.append("the same images have other labels: accuracies are not of the same question")
+    names = {g.name for g in common}
+    alone = [g.name for r in (a, b) for g in group(r.outcomes.transforms) if g.name not in names]
+    if alone:
+        found.append(f"measured in one only: {', '.join(dict.fromkeys(alone))}")
+    for name in ("device", "dtype", "batch_size"):
+        one, other = getattr(a.facts, name), getattr(b.facts, name)
+        if one != other:
+            found.append(f"{name.replace('_', ' ')}: {one} against {other}")
+    return found
+
+
+def _labels(outcomes: Outcomes) -> list[int]:
+    """Labels in the order of the images' contents."""
+    return [int(outcomes.label[i]) for i in _order(outcomes)]
+
+
+def _order(outcomes: Outcomes) -> list[int]:
+    return sorted(range(len(outcomes)), key=lambda i: (outcomes.key[i], outcomes.name[i]))
+
+
+def _differences(a: Outcomes, b: Outcomes, pairs: Sequence[tuple[Group, Group]], paired: bool) -> list[Difference]:
+    boots = Bootstrap(len(a)), Bootstrap(len(b), seed=0 if paired else 1)
+    known = bool((a.label >= 0).any() and (b.label >= 0).any())
+    found = []
+    if known:
+        values = clean_accuracy(a), clean_accuracy(b)
+        found.append(_row("clean", None, "clean", True, "accuracy", *values, paired))
+    metrics = {"agreement": agreement} | ({"accuracy": accuracy} if known else {})
+    of_a, of_b = [g for g, _ in pairs], [g for _, g in pairs]
+    for family in families(of_a):
+        both = main_groups(of_a, family), main_groups(of_b, family)
+        for name, metric in metrics.items():
+            values = family_mean(a, both[0], metric), family_mean(b, both[1], metric)
+            found.append(_row(family, None, "mean", both[0][0].on_grid, name, *values, paired))
+        found.append(_kappa_row(a, b, both, boots, "mean", None))
+        for one, other in ((g, h) for g, h in pairs if g.family == family):
+            for name, metric in metrics.items():
+                values = metric(a, one), metric(b, other)
+                found.append(_row(family, one.label, one.title, one.on_grid, name, *values, paired))
+            found.append(_kappa_row(a, b, ((one,), (other,)), boots, one.title, one.label))
+    return found
+
+
+def _row(
+    family: str, label: str | None, title: str, on_grid: bool, metric: str, a: Floats, b: Floats, paired: bool
+) -> Difference:
+    change = paired_difference(b - a) if paired else independent_difference(share(a), share(b))
+    p_value = mcnemar(b - a) if paired else None
+    return Difference(family, label, title, on_grid, metric, share(a), share(b), change, p_value)
+
+
+def paired_difference(values: Floats) -> Estimate:
+    """The mean of one difference from -1 to 1 an image; NaN is left out.
+
+    The share gained less the share lost, each with its interval, put together with their correlation: MOVER (Zou &
+    Donner 2008, eq. 8; Newcombe 1998b is this for independent shares). Where no image differs at all, the difference
+    on these images is 0 and nothing else.
+    """
+    known = values[~np.isnan(values)]
+    if not known.any():
+        return Estimate(0.0, 0.0, 0.0) if len(known) else UNKNOWN
+    gained, lost = np.clip(known, 0, None), np.clip(-known, 0, None)
+    both = gained.std() * lost.std()
+    correlation = float(((gained * lost).mean() - gained.mean() * lost.mean()) / both) if both > 0 else 0.0
+    return _mover(share(lost), share(gained), correlation)
+
+
+def independent_difference(a: Estimate, b: Estimate) -> Estimate:
+    """``b - a`` of two shares of different images (Newcombe 1998b, method 10)."""
+    return _mover(a, b, 0.0)
+
+
+def _mover(a: Estimate, b: Estimate, correlation: float) -> Estimate:
+    if a.value is None or a.low is None or a.high is None or b.value is None or b.low is None or b.high is None:
+        return UNKNOWN
+
+    def reach(x: float, y: float) -> float:
+        return sqrt(max(x * x + y * y - 2 * correlation * x * y, 0.0))
+
+    value = b.value - a.value
+    low = value - reach(b.value - b.low, a.high - a.value)
+    high = value + reach(b.high - b.value, a.value - a.low)
+    return Estimate(value, max(low, -1.0), min(high, 1.0))
+
+
+def mcnemar(values: Floats) -> float | None:
+    """Two-sided exact p of McNemar's test (1947), of one difference -1, 0 or 1 an image; None for other values.
+
+    How probably, would gains and losses be as frequent, they would be as unequal as these or more.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) == 0 or not np.isin(known, (-1.0, 0.0, 1.0)).all():
+        return None
+    gains, losses = int((known > 0).sum()), int((known < 0).sum())
+    n, least = gains + losses, np.arange(min(gains, losses))
+    ways = np.concatenate([[0.0], np.cumsum(np.log(n - least) - np.log(least + 1))])  # log C(n, i)
+    return min(1.0, 2 * float(np.exp(ways - n * log(2)).sum()))
+
+
+def _kappa_row(
+    a: Outcomes, b: Outcomes, groups: tuple[Sequence[Group], Sequence[Group]], boots: tuple[Bootstrap, Bootstrap],
+    title: str, label: str | None,
+) -> Difference:  # fmt: skip
+    estimates = [kappa(o, g, boot) for o, g, boot in zip((a, b), groups, boots, strict=True)]
+    change = UNKNOWN
+    if estimates[0].value is not None and estimates[1].value is not None:
+        resampled = []
+        for o, members, boot in zip((a, b), groups, boots, strict=True):
+            columns = np.concatenate([kappa_columns(o, g) for g in members], 1)
+            resampled.append(kappas(boot.means(columns)).mean(-1))
+        change = interval(estimates[1].value - estimates[0].value, resampled[1] - resampled[0])
+    first = groups[0][0]
+    return Difference(first.family, label, title, first.on_grid, "kappa", estimates[0], estimates[1], change)
+
+
+def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
+    """A gate for each family: its mean agreement surely fell by no more than ``most`` from ``a`` to ``b``."""
+    found = []
+    for d in comparison.differences:
+        if d.label is None and d.metric == "agreement":
+            low = d.difference.low
+            expression = f"{d.family}.agreement: no more than {most:g} below the baseline"
+            detail = "paired" if comparison.paired else "independent samples"
+            passed = low is not None and low >= -most - 1e-12
+            change = d.difference
+            found.append(GateResult(expression, passed, change.value, low, change.high, -most, detail, True))
+    return tuple(found)
+
+
+def side(result: AuditResult, source: str) -> dict[str, Any]:
+    """What a comparison says of one audit; ``source`` is where it was read from."""
+    facts = result.facts
+    return {
+        "source": source, "model": facts.model.name, "weights": facts.model.weights, "images": len(result.outcomes),
+        "preset": facts.preset, "protocol_hash": facts.protocol_hash, "result_hash": result.outcomes.result_hash(),
+    }  # fmt: skip
+
+
+def record(comparison: Comparison, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """A comparison as plain values: an entry of the ``cnnscope.compare`` document, with both its `side`s."""
+    rows = [
+        {**asdict(d), **{name: getattr(d, name).to_dict() for name in ("a", "b", "difference")}}
+        for d in comparison.differences
+    ]
+    return {
+        "a": a, "b": b, "paired": comparison.paired, "images": list(comparison.images), "shared": comparison.shared,
+        "warnings": list(comparison.warnings), "differences": rows,
+    }  # fmt: skip

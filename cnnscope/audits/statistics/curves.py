@@ -1,0 +1,121 @@
+"""Figures of a whole family: curves over the magnitude, the area under them, how far a network holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cnnscope.audits.statistics.groups import Group
+from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.statistics.metrics import kappa_sums
+
+ALPHA = 0.9
+"""Agreement that the radius asks for."""
+
+
+def distance(group: Group) -> float:
+    """How far from leaving images as they are: pixels, degrees, octaves."""
+    return abs(float(np.log2(group.magnitude))) if group.family == "scale" else group.magnitude
+
+
+def _sides(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Curves that begin at the image as it is: two for scales, outward from 1."""
+    sides: dict[str, list[Group]] = {}
+    for g in sorted(groups, key=lambda g: (g.family == "scale" and g.magnitude >= 1, distance(g))):
+        side = ("smaller" if g.magnitude < 1 else "larger") if g.family == "scale" else ""
+        sides.setdefault(side, []).append(g)
+    return sides
+
+
+def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    """Area under kappa over the distance, by trapezoids from 1 at distance 0, over the range that was measured.
+
+    1 where nothing changes. Two-sided families have the average of their sides, weighted by their ranges. Unknown for
+    flips, which have no magnitude, and where kappa is.
+    """
+    if not groups or groups[0].family == "flip":
+        return UNKNOWN
+    weights, begin = _trapezoids(groups)
+    return kappa_sums(outcomes, groups, weights[None], begin, bootstrap)[0]
+
+
+def _trapezoids(groups: Sequence[Group]) -> tuple[Floats, float]:
+    """Weights of the groups' kappas, and of the 1 at distance 0, that make the area over the range."""
+    weights, begin, length = dict.fromkeys(groups, 0.0), 0.0, 0.0
+    for side in _sides(groups).values():
+        places = [0.0, *(distance(g) for g in side)]
+        for i, (a, b) in enumerate(pairwise(places)):
+            if i == 0:
+                begin += (b - a) / 2
+            else:
+                weights[side[i - 1]] += (b - a) / 2
+            weights[side[i]] += (b - a) / 2
+        length += places[-1]
+    return np.array([weights[g] for g in groups]) / length, begin / length
+
+
+@dataclass(frozen=True, slots=True)
+class Radius:
+    """The largest magnitude up to which agreement surely stays at ``alpha``, None where already the smallest fails.
+
+    ``at_least`` where it is the largest that was measured. ``side`` is ``smaller`` or ``larger`` for scales.
+    """
+
+    side: str
+    alpha: float
+    magnitude: float | None
+    at_least: bool
+
+
+def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float = ALPHA) -> tuple[Radius, ...]:
+    """``r_alpha``: as far as the lower bounds of agreement stay at ``alpha`` or above, one for each side."""
+    low = {g: e.low for g, e in zip(groups, agreement, strict=True)}
+    found = []
+    for side, members in _sides([g for g in groups if g.family != "flip"]).items():
+        held = 0
+        while held < len(members) and (low[members[held]] or 0.0) >= alpha:
+            held += 1
+        found.append(Radius(side, alpha, members[held - 1].magnitude if held else None, held == len(members)))
+    return tuple(found)
+
+
+def family_mean(
+    outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]
+) -> Floats:
+    """(N,) a metric averaged over magnitudes: each counts once, however many transforms it has."""
+    return np.asarray(np.mean([metric(outcomes, g) for g in groups], axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCurve:
+    """``D_l`` over the groups of a family: 0 invariant, 1 as far as another image; ``images`` says from how many."""
+
+    layer: str
+    images: int
+    distance: tuple[Estimate, ...]
+
+
+def layer_curves(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> tuple[LayerCurve, ...]:
+    """``E||f_l(T_g x) - f_l(x)|| / E||f_l(x) - f_l(x')||`` of every layer: ratios of means over the images.
+
+    Images of which either is not known are left out.
+    """
+    return tuple(_curve(outcomes, groups, bootstrap, layer) for layer in range(len(outcomes.layers)))
+
+
+def _curve(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap, layer: int) -> LayerCurve:
+    moved = np.stack([outcomes.distance[:, layer, list(g.members)].mean(1, dtype=np.float64) for g in groups], 1)
+    spread = outcomes.spread[:, layer].astype(np.float64)
+    known = ~np.isnan(spread) & ~np.isnan(moved).any(1)
+    columns = np.where(known[:, None], np.concatenate([moved, spread[:, None]], 1), 0.0)
+    if not known.any() or not columns[:, -1].any():
+        return LayerCurve(outcomes.layers[layer], int(known.sum()), (UNKNOWN,) * len(groups))
+    value, resampled = columns.mean(0), bootstrap.means(columns)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = resampled[:, :-1] / resampled[:, -1:]
+    estimates = tuple(interval(float(v / value[-1]), ratios[:, i]) for i, v in enumerate(value[:-1]))
+    return LayerCurve(outcomes.layers[layer], int(known.sum()), estimates)

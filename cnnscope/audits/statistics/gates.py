@@ -1,0 +1,143 @@
+"""Bounds an audit has to keep, written as ``translation@1.agreement=0.95``, and what its verdict is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isclose, isfinite
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.audits.statistics.curves import family_mean
+from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
+from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
+from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
+from cnnscope.audits.statistics.worst import always
+
+_EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z]+)=(?P<bound>[-+.\deE]+)")
+_HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`, or without @MAGNITUDE for their mean"
+
+Metric = Callable[[Outcomes, Sequence[Group], Bootstrap], Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """``metric`` has to be at least ``bound``, surely; ``label`` is None for the mean over the magnitudes."""
+
+    expression: str
+    family: str
+    label: str | None
+    metric: str
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What a gate made of an audit; ``value`` with its interval, None where unknown, which never passes.
+
+    ``difference`` where they are of a difference between two audits.
+    """
+
+    expression: str
+    passed: bool
+    value: float | None
+    low: float | None
+    high: float | None
+    bound: float
+    detail: str = ""
+    difference: bool = False
+
+
+def parse(expression: str) -> Gate:
+    """A gate from what was written; E476 where it cannot be one."""
+    text = expression.replace(" ", "")
+    match = _EXPRESSION.fullmatch(text)
+    if match is None:
+        raise CnnscopeError.of("E476", f"`{expression}` is no gate", hint=_HINT)
+    family, label, metric = match["family"], match["label"], match["metric"]
+    if family not in FAMILIES:
+        hint = did_you_mean(family, FAMILIES) or f"the probes are {', '.join(FAMILIES)}"
+        raise CnnscopeError.of("E476", f"`{expression}`: no probe is called `{family}`", hint=hint)
+    if metric not in METRICS:
+        hint = did_you_mean(metric, METRICS) or f"the metrics are {', '.join(METRICS)}"
+        raise CnnscopeError.of("E476", f"`{expression}`: no metric is called `{metric}`", hint=hint)
+    bound = _number(match["bound"])
+    if bound is None or not (-1 if metric == "kappa" else 0) <= bound <= 1:
+        raise CnnscopeError.of("E476", f"`{expression}`: `{match['bound']}` is no share", hint="bounds are from 0 to 1")
+    return Gate(expression, family, label, metric, bound)
+
+
+def groups_of(gate: Gate, transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
+    """What a gate is about; E477 where the audit does not measure it, with what it does measure."""
+    found = group(transforms)
+    if gate.label is None:
+        members = main_groups(found, gate.family)  # type: ignore[arg-type]  # parse checked it
+        known = families(found)
+        if not members:
+            hint = f"it measures {', '.join(known)}" if known else None
+            raise CnnscopeError.of("E477", f"`{gate.expression}`: the audit has no {gate.family}", hint=hint)
+        return members
+    members = tuple(g for g in found if g.family == gate.family and _same(g.label, gate.label))
+    if not members:
+        known_names = [g.name for g in found if g.family == gate.family]
+        hint = f"it has {', '.join(known_names)}" if known_names else f"it measures {', '.join(families(found))}"
+        raise CnnscopeError.of("E477", f"`{gate.expression}`: the audit has no {gate.family}@{gate.label}", hint=hint)
+    return members
+
+
+def check_measurable(gates: Iterable[Gate], transforms: Sequence[TransformRecord], labelled: bool) -> None:
+    """E477 for the first gate that an audit of these transforms could not decide; ask before it runs."""
+    for gate in gates:
+        groups = groups_of(gate, transforms)
+        if gate.metric == "accuracy" and not labelled:
+            raise CnnscopeError.of("E477", f"`{gate.expression}`: the images have no labels")
+        if gate.metric == "consistency" and sum(len(g.members) for g in groups) < 2:
+            raise CnnscopeError.of("E477", f"`{gate.expression}`: consistency is of two transforms or more")
+
+
+def check(gate: Gate, outcomes: Outcomes, bootstrap: Bootstrap) -> GateResult:
+    """Whether the audit keeps a bound; E477 where it does not measure that."""
+    check_measurable([gate], outcomes.transforms, bool((outcomes.label >= 0).any()))
+    estimate = METRICS[gate.metric](outcomes, groups_of(gate, outcomes.transforms), bootstrap)
+    if estimate.value is None or estimate.low is None:
+        detail = "unknown: the network always gives the same answer" if gate.metric == "kappa" else "unknown"
+        return GateResult(gate.expression, False, None, None, None, gate.bound, detail)
+    passed = estimate.low >= gate.bound
+    return GateResult(gate.expression, passed, estimate.value, estimate.low, estimate.high, gate.bound)
+
+
+def _agreement(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    return share(family_mean(outcomes, groups, agreement))
+
+
+def _accuracy(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    return share(family_mean(outcomes, groups, accuracy))
+
+
+def _consistency(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    return share(consistency(outcomes, [m for g in groups for m in g.members]))
+
+
+def _worst(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    return share(always(outcomes, [m for g in groups for m in g.members]))
+
+
+METRICS: dict[str, Metric] = {
+    "agreement": _agreement, "kappa": kappa, "accuracy": _accuracy, "consistency": _consistency, "worst": _worst,
+}  # fmt: skip
+"""What gates can be about. Agreement, kappa and accuracy are averages over magnitudes, the others over transforms."""
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _same(label: str, wanted: str) -> bool:
+    """Magnitudes as numbers, so that 1.0 is 1; the sign of an angle does not matter."""
+    value, known = _number(wanted), _number(label)
+    return label == wanted if value is None or known is None else isclose(known, abs(value))

@@ -1,0 +1,65 @@
+"""Which transforms belong together: those of a family and magnitude; what is on the grid stays apart from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cnnscope.audits.outcomes import FAMILIES, Family, TransformRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Transforms of one magnitude; turns left and right are of one. ``members`` are their places in the outcomes."""
+
+    family: Family
+    magnitude: float
+    unit: str
+    on_grid: bool
+    label: str
+    members: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As gates name it: ``translation@4``, ``flip@horizontal``."""
+        return f"{self.family}@{self.label}"
+
+    @property
+    def main(self) -> bool:
+        """Whether it counts in its family's averages: whole shifts do, parts of a pixel and quarter turns do not."""
+        return self.on_grid == (self.family in ("translation", "flip"))
+
+    @property
+    def title(self) -> str:
+        """For people: ``4 px``, ``x0.7``, ``30°``, ``horizontal``."""
+        if self.family == "scale":
+            return f"x{self.label}"
+        return self.label + {"px": " px", "deg": "°"}.get(self.unit, "")
+
+
+def group(transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
+    """All groups, family by family, those of the averages first, from the smallest magnitude."""
+    found: dict[tuple[Family, bool, float, str], list[int]] = {}
+    units: dict[Family, str] = {}
+    for place, transform in enumerate(transforms):
+        magnitude = transform.magnitude if transform.family == "scale" else abs(transform.magnitude)
+        label = transform.name.removeprefix("flip ") if transform.family == "flip" else f"{magnitude:g}"
+        found.setdefault((transform.family, transform.on_grid, magnitude, label), []).append(place)
+        units[transform.family] = transform.unit
+    groups = [
+        Group(family, magnitude, units[family], on_grid, label, tuple(members))
+        for (family, on_grid, magnitude, label), members in found.items()
+    ]
+    return tuple(sorted(groups, key=lambda g: (FAMILIES.index(g.family), not g.main, g.magnitude)))
+
+
+def main_groups(groups: Iterable[Group], family: Family) -> tuple[Group, ...]:
+    """The groups a family's averages are over. Where only one kind was measured, that is the one."""
+    members = [g for g in groups if g.family == family]
+    return tuple(g for g in members if g.main) or tuple(members)
+
+
+def families(groups: Iterable[Group]) -> tuple[Family, ...]:
+    """The families that were measured."""
+    present = {g.family for g in groups}
+    return tuple(family for family in FAMILIES if family in present)

@@ -1,0 +1,1 @@
+"""Feature maps, and what single channels respond to."""

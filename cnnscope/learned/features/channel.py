@@ -1,0 +1,165 @@
+"""Everything there is to see of one channel: its kernel, what it answers to, and the image it answers to most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cnnscope.attribution.batching import fitting
+from cnnscope.attribution.engine.rules import Rule
+from cnnscope.errors import CnnscopeError
+from cnnscope.learned.features.features import FeatureLayer, Maps, check_channel, maps_of, unit_of
+from cnnscope.learned.features.maximise import STEPS, Maximised, maximise
+from cnnscope.learned.features.patches import Answers, Patch, answers
+from cnnscope.learned.features.projection import RULES, activations, canonical_up_to, project
+from cnnscope.learned.features.seen import Fields
+from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
+from cnnscope.render.filters import FilterRow
+from cnnscope.trained.images import ImageSet
+from cnnscope.trained.network import TrainedNetwork
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The weights (input channels, height, width) of the channel's filter; ``largest`` is the layer's greatest."""
+
+    layer: str
+    weights: Values
+    largest: float
+    coloured: bool
+    figures: FilterRow
+
+
+@dataclass(frozen=True)
+class OnImage:
+    """The channel's map (height, width) of an image's ``pixels`` (C, H, W); ``low`` and ``high`` are the layer's."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    map: Values
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What could be had; ``missing`` says what not, and why. ``projections`` (patches, C, H, W) by name of their rule.
+
+    ``via`` names the reductions through which the unit sees the whole image beside its field.
+    """
+
+    layer: FeatureLayer
+    number: int
+    kernel: Kernel | None
+    answers: Answers | None
+    projections: dict[str, Values]
+    maximised: Maximised
+    on_image: OnImage | None
+    via: tuple[str, ...]
+    notes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def look(
+    network: TrainedNetwork,
+    layer: FeatureLayer,
+    number: int,
+    images: ImageSet | None,
+    limit: int,
+    *,
+    image: tuple[str, NDArray[np.uint8]] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+    tick: Callable[[str, int, int | None], None] = lambda what, done, total: None,
+) -> Channel:
+    """Looks at channel ``number`` of a layer; ``tick`` hears what is being done, how far, and of how much.
+
+    `CnnscopeError`: E203 no such channel, E460, E461 images that cannot be read, E465 activations that are not finite.
+    """  # fmt: skip
+    check_channel(layer, number)
+    missing: list[str] = []
+    kernel = _kernel(network, layer, number)
+    if isinstance(kernel, str):
+        missing.append(kernel)
+    shown = None if image is None else _on_image(network, layer, number, *image)
+    found = None
+    projections: dict[str, Values] = {}
+    notes: tuple[str, ...] = ()
+    if images is None:
+        missing.append(
+            "no patches, no distribution, unknown whether it is dead: there are no images, name some with `--data`"
+        )
+    else:
+        found = answers(network, layer, number, images, limit, lambda done: tick("running images", done, None))
+        projections, notes, reason = _projections(network, layer, number, found.patches)
+        missing += reason
+    best = maximise(
+        network, layer, number, steps=steps, seed=seed, patch=found.patches[0] if found is not None else None,
+        tick=lambda done: tick("maximising", done, steps),
+    )  # fmt: skip
+    if best.reason is not None:
+        missing.append(f"no maximised image: {best.reason}")
+    fields = Fields(network.graph, layer)
+    if not fields.known:
+        missing.append("what its units see is not known: an op before it has no rule, so patches are whole images")
+    return Channel(
+        layer, number, None if isinstance(kernel, str) else kernel, found, projections, best, shown, fields.via, notes,
+        tuple(missing),
+    )  # fmt: skip
+
+
+def _kernel(network: TrainedNetwork, layer: FeatureLayer, number: int) -> Kernel | str:
+    """The filter of the convolution whose norm or activation the layer may be, or why there is none."""
+    main = unit_of(network.graph, layer.name).main
+    try:
+        (chosen,) = choose(network.graph, [main.layer])
+    except CnnscopeError:
+        return f"no kernel: {layer.name} is {layer.op}, which has no filters"
+    weights = weights_of(chosen, network.module.state_dict())
+    if len(weights) != layer.channels:
+        return f"no kernel: {layer.name} has other channels than {chosen.name}, the convolution before it"
+    found = layer_filters(chosen, weights)
+    figures = next(row for row in found.rows if row.index == number)
+    return Kernel(chosen.name, weights[number], found.largest, is_coloured(network.graph, chosen), figures)
+
+
+def _on_image(
+    network: TrainedNetwork, layer: FeatureLayer, number: int, name: str, pixels: NDArray[np.uint8]
+) -> OnImage:
+    maps: Maps = maps_of(network, (layer,), pixels)[layer.name]
+    return OnImage(name, pixels, maps[number], float(maps.min()), float(maps.max()))
+
+
+def _projections(
+    network: TrainedNetwork, layer: FeatureLayer, number: int, patches: Sequence[Patch]
+) -> tuple[dict[str, Values], tuple[str, ...], list[str]]:
+    """By name of their rule, what to know of them, and what is missing."""
+    part = canonical_up_to(network.module, layer.name)
+    if isinstance(part, str):
+        return {}, (), [f"no projections: {part}"]
+    x = network.input(torch.from_numpy(np.stack([patch.pixels for patch in patches])))
+    places = [patch.position for patch in patches]
+    order = None if layer.vector else layer.order
+
+    def all_of(rule: Rule, size: int) -> Values:
+        parts = (
+            project(part, order, x[i : i + size], number, places[i : i + size], rule) for i in range(0, len(x), size)
+        )
+        return np.concatenate([piece.float().cpu().numpy() for piece in parts])
+
+    found = {name: fitting(len(x), partial(all_of, rule)) for name, rule in RULES.items()}
+    kinds = activations(part)
+    others = [kind for kind in kinds if kind != "ReLU"]
+    notes = []
+    if not kinds:
+        notes.append("no activation up to this layer: deconvolution and guided backpropagation are the plain gradient")
+    elif others:
+        notes.append(f"deconvolution and guided backpropagation, made for ReLU, act on {', '.join(others)} here")
+    return found, tuple(notes), []

@@ -1,0 +1,1 @@
+"""Filters of trained networks, beside designed kernels and beside chance."""

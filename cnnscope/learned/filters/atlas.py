@@ -1,0 +1,153 @@
+"""The filter atlas: all filters of a layer on one grey-centred scale, in one axes.
+
+Grey is 0, white and black (or full and no red, green, blue) are the layer's largest absolute weight. A scale for each
+filter of its own would make a dead filter look alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
+from cnnscope.render.filters import CHANCE, FilterRow, LayerFilters, sizes
+from cnnscope.render.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARGIN, _BAR, _HEAD, _FOOT = 0.3, 1.0, 0.56, 0.34
+_WIDTH = _MARGIN + ACROSS + _BAR
+_ASCENT, _ADVANCE = 0.73, 0.636
+"""Height and width of DejaVu Sans' digits, of the size of the text."""
+
+
+def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
+    """The picture as ``png``, ``svg`` or ``pdf``; E604 for another format."""
+    style.check_format(form)
+    from matplotlib.figure import Figure
+
+    tiled = [tiles_of(panel) for panel in panels]
+    total = sum(max(tiles.inches[0], 1.5) + _HEAD + _FOOT for tiles in tiled) + 0.5
+    with style.look():
+        figure = Figure(figsize=(_WIDTH, total))
+        figure.text(_MARGIN / _WIDTH, 1 - 0.3 / total, title, fontsize=12, fontweight="bold", va="center")
+        top = total - 0.5
+        for panel, tiles in zip(panels, tiled, strict=True):
+            _panel(figure, panel, tiles, top, total)
+            top -= _HEAD + max(tiles.inches[0], 1.5) + _FOOT
+        return style.encoded(figure, form)
+
+
+def _panel(figure: Figure, panel: Panel, tiles: Tiles, top: float, total: float) -> None:
+    """One layer below ``top``, in inches from the bottom of a figure ``total`` inches high."""
+    layer = panel.layer
+    heading = f"{style.shortened(layer.name, 40)}: {sizes(layer)}"
+    note = ", ".join(part for part in (_found(layer), tiles.left_out) if part)
+    figure.text(_MARGIN / _WIDTH, (top - 0.16) / total, heading, fontsize=9.5, va="center")
+    figure.text(_MARGIN / _WIDTH, (top - 0.36) / total, note, fontsize=7.5, color=style.MUTED, va="center")
+    height, width = tiles.inches
+    indent = _MARGIN + (LABEL if tiles.by_channel and tiles.places[0, 0] == 0 else 0.0)
+    bottom = top - _HEAD - height
+    axes = figure.add_axes((indent / _WIDTH, bottom / total, width / _WIDTH, height / total))
+    axes.imshow(_pixels(tiles.mosaic), interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    (_row_names if tiles.by_channel else _captions)(axes, tiles)
+    bar = (indent + width + 0.2, top - _HEAD - 1.35, 0.1, 1.35)
+    _bar(figure, panel, (bar[0] / _WIDTH, bar[1] / total, bar[2] / _WIDTH, bar[3] / total))
+
+
+def _pixels(mosaic: Mosaic) -> NDArray[np.uint8]:
+    """(height, width, 4) of 8 bits a channel, clear between tiles."""
+    gone = np.isnan(mosaic)
+    level = (np.where(gone, 1.0, mosaic) * 255 + 0.5).astype(np.uint8)
+    alpha = np.where(gone if mosaic.ndim == 2 else gone[..., 0], 0, 255).astype(np.uint8)
+    colours = np.broadcast_to(level[..., None], (*level.shape, 3)) if mosaic.ndim == 2 else level
+    return np.concatenate([colours, alpha[..., None]], axis=2)
+
+
+def _bar(figure: Figure, panel: Panel, box: tuple[float, float, float, float]) -> None:
+    largest = panel.layer.largest
+    scale = largest or 1.0
+    axes = figure.add_axes(box)
+    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap="gray", aspect="auto", extent=(0, 1, -scale, scale))
+    axes.yaxis.tick_right()
+    axes.set_yticks([-scale, 0, scale], [f"{-largest:.3g}", "0", f"{largest:.3g}"] if largest else ["", "0", ""])
+    axes.tick_params(labelsize=7.5, length=2)
+    axes.set_xticks([])
+    if panel.coloured:
+        axes.set_xlabel("each of\nR, G, B", fontsize=7, color=style.MUTED, loc="left", labelpad=4)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.5)
+
+
+def _found(layer: LayerFilters) -> str:
+    """What stands out from chance, in a line."""
+    known = [row.similarity_p for row in layer.rows if row.similarity_p is not None]
+    parts = []
+    if known:
+        some = sum(p < CHANCE for p in known)
+        verb = "resembles" if some == 1 else "resemble"
+        parts.append(f"{some} {verb} a designed kernel at p < {CHANCE} (chance: {CHANCE * len(known):.1f})")
+    if layer.dead is not None:
+        parts.append(f"{layer.dead} dead")
+    return ", ".join(parts)
+
+
+def _captions(axes: Axes, tiles: Tiles) -> None:
+    """Numbers below tiles; few tiles have their nearest kernel as well, where it is nearer than chance."""
+    scale = tiles.mosaic.shape[1] / tiles.inches[1]
+    side = (tiles.places[0, 2] - tiles.places[0, 0]) / scale
+    if len(tiles.rows) > CAPTIONED:
+        if len(tiles.rows) <= NUMBERED:
+            _numbers(axes, tiles, min(7.0, 17 * side), scale)
+        return
+    for row, (left, _, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
+        text = f"{row.index}{' dead' if row.dead else ''}\n{_near(row)}"
+        axes.text(left - 0.5, bottom - 0.5 + 0.02 * scale, text, fontsize=min(8.0, 10 * side), va="top",
+                  linespacing=1.1, color=style.MARK if row.dead else style.MUTED)  # fmt: skip
+
+
+def _numbers(axes: Axes, tiles: Tiles, points: float, scale: float) -> None:
+    """All numbers as one outline a colour: hundreds of texts would take longer than all else."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath
+
+    digits = {digit: TextPath((0, 0), digit, size=points) for digit in "0123456789"}
+    unit = scale / 72
+    for dead, colour in ((False, style.MUTED), (True, style.MARK)):
+        glyphs = []
+        for row, (left, _, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
+            if bool(row.dead) is dead:
+                baseline = bottom - 0.5 + 0.03 * scale + _ASCENT * points * unit
+                for i, digit in enumerate(str(row.index)):
+                    start = np.array([left - 0.5 + i * _ADVANCE * points * unit, baseline])
+                    glyph = digits[digit]
+                    glyphs.append(Path(start + glyph.vertices * [unit, -unit], glyph.codes))
+        if glyphs:
+            outline = PathPatch(Path.make_compound_path(*glyphs), facecolor=colour, linewidth=0)
+            axes.add_artist(outline)  # not add_patch, which looks for the limits of every curve
+
+
+def _near(row: FilterRow) -> str:
+    if row.nearest is None or row.similarity_p is None or row.similarity_p >= CHANCE:
+        return ""
+    words = row.nearest.split()
+    return f"Gabor {float(words[1]):.0f}°" if words[0] == "Gabor" else row.nearest
+
+
+def _row_names(axes: Axes, tiles: Tiles) -> None:
+    """Numbers of filters left of their rows, where rows are high enough to read them."""
+    scale = tiles.mosaic.shape[1] / tiles.inches[1]
+    tall = (tiles.places[0, 3] - tiles.places[0, 1]) / scale
+    if tall < 0.1:
+        return
+    for row, (left, top, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
+        axes.text(left - 0.5 - 0.05 * scale, (top + bottom - 1) / 2, str(row.index), fontsize=min(7.5, 48 * tall),
+                  ha="right", va="center", color=style.MARK if row.dead else style.MUTED)  # fmt: skip

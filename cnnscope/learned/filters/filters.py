@@ -1,0 +1,143 @@
+"""Figures of a layer's filters, each beside what chance gives.
+
+A filter reads ``channels`` input channels: its weights are (channels, height, width).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnscope.learned.filters import null
+from cnnscope.learned.filters.kernels import classic
+from cnnscope.learned.filters.spectrum import Band, Figures, Filters, band, orientation
+
+Indices = NDArray[np.int64]
+
+_CHUNK = 8_000_000
+"""Projections held at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chance:
+    """(draws,) figures of random filters of the layer's shape; empty where a figure does not exist there."""
+
+    coherence: Figures
+    similarity: Figures
+    redundancy: Figures
+
+
+@dataclass(frozen=True, eq=False)
+class Figured:
+    """(filters,) of each figure, NaN where a filter has none.
+
+    ``norm`` is Euclidean. ``orientation`` in degrees, ``coherence`` and ``band`` are as in `spectrum`. ``similarity``
+    is to the kernel ``nearest`` in ``bank`` (names), ``redundancy`` to the filter ``twin``; both indices are -1 where
+    there is none.
+    """
+
+    norm: Figures
+    orientation: Figures
+    coherence: Figures
+    coherence_p: Figures
+    band: Band | None
+    bank: tuple[str, ...]
+    nearest: Indices
+    similarity: Figures
+    similarity_p: Figures
+    twin: Indices
+    redundancy: Figures
+    redundancy_p: Figures
+    chance: Chance
+
+
+def figure(filters: Filters) -> Figured:
+    """All figures of (filters, channels, height, width) weights, which must be finite."""
+    count, channels, height, width = filters.shape
+    pointlike = height * width == 1
+    coherence_chance, similarity_chance = _chance(channels, height, width)
+    chance = Chance(coherence_chance, similarity_chance, _redundancy_chance(count - 1, channels * height * width))
+    nothing = np.full(count, np.nan)
+    degrees, coherence = (nothing, nothing) if pointlike else orientation(filters)
+    nearest, similarity = similar(filters)
+    twin, redundancy = redundant(filters)
+    return Figured(
+        norm=norms(filters),
+        orientation=degrees, coherence=coherence, coherence_p=null.p_values(coherence, chance.coherence),
+        band=None if pointlike else band(filters), bank=tuple(kernel.name for kernel in classic(height, width)),
+        nearest=nearest, similarity=similarity, similarity_p=null.p_values(similarity, chance.similarity),
+        twin=twin, redundancy=redundancy, redundancy_p=null.p_values(redundancy, chance.redundancy), chance=chance,
+    )  # fmt: skip
+
+
+def norms(filters: Filters) -> Figures:
+    """(filters,) Euclidean norms."""
+    return np.asarray(np.sqrt(np.square(filters, dtype=np.float64).sum(axis=(1, 2, 3))))
+
+
+def similar(filters: Filters) -> tuple[Indices, Figures]:
+    """The nearest classic kernel of each filter, by its index in `classic`, and its absolute cosine with it.
+
+    Of a filter with several channels it is the cosine with the kernel times the best weight per channel:
+    ||W k|| / (||W|| ||k||) for the (channels, pixels) matrix W of its weights; with one channel that is |cos(w, k)|.
+    -1 and NaN for 1x1 and for zeros.
+    """
+    bank = classic(*filters.shape[2:])
+    lengths = norms(filters)
+    if not bank:
+        return np.full(len(filters), -1), np.full(len(filters), np.nan)
+    units = np.stack([(kernel.weights / np.linalg.norm(kernel.weights)).ravel() for kernel in bank], axis=1)
+    step = max(1, _CHUNK // (filters.shape[1] * max(units.shape)))
+    parts = []
+    for start in range(0, len(filters), step):
+        some = filters[start : start + step].astype(np.float64)
+        parts.append(np.sqrt(np.square(some.reshape(*some.shape[:2], -1) @ units).sum(axis=1)))
+    cosines = np.concatenate(parts)
+    best = cosines.argmax(axis=1)
+    zero = lengths == 0
+    value = np.minimum(cosines.max(axis=1) / np.where(zero, 1.0, lengths), 1.0)
+    return np.where(zero, -1, best), np.where(zero, np.nan, value)
+
+
+def redundant(filters: Filters) -> tuple[Indices, Figures]:
+    """The other filter of the layer that each is nearest to, and their absolute cosine; -1 and NaN where there is none.
+
+    A filter of a single weight has none, as any two of them are parallel; nor do zeros.
+    """
+    count, size = len(filters), int(np.prod(filters.shape[1:]))
+    lengths = norms(filters)
+    alive = np.flatnonzero(lengths > 0)
+    twin, value = np.full(count, -1), np.full(count, np.nan)
+    if len(alive) < 2 or size == 1:
+        return twin, value
+    units = filters[alive].reshape(len(alive), size) / lengths[alive, None]
+    step = max(1, _CHUNK // len(alive))
+    for start in range(0, len(alive), step):
+        rows = np.arange(start, min(start + step, len(alive)))
+        cosines = np.abs(units[rows] @ units.T)
+        cosines[np.arange(len(rows)), rows] = -1.0
+        best = cosines.argmax(axis=1)
+        twin[alive[rows]] = alive[best]
+        value[alive[rows]] = np.minimum(cosines[np.arange(len(rows)), best], 1.0)
+    return twin, value
+
+
+@lru_cache(maxsize=32)
+def _chance(channels: int, height: int, width: int) -> tuple[Figures, Figures]:
+    """Coherence and similarity of random filters."""
+    if height * width == 1:
+        return np.empty(0), np.empty(0)
+    found: list[tuple[Any, Any]] = []
+    for filters in null.random_filters((channels, height, width)):
+        coherence = np.empty(0) if min(height, width) == 1 else orientation(filters)[1]
+        found.append((coherence, similar(filters)[1]))
+    return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
+
+
+@lru_cache(maxsize=32)
+def _redundancy_chance(others: int, size: int) -> Figures:
+    return np.empty(0) if others < 1 or size == 1 else null.of_largest_cosine(others, size)

@@ -1,0 +1,156 @@
+"""The picture of designed kernels: each as a tile of weights, above what it makes of an image."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnscope.learned.filters.kernels import Grid, Kernel
+from cnnscope.render.kernels import span
+from cnnscope.render.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TILE = 1.75
+"""Inches of a tile's side."""
+_NARROW = 6.0
+"""Inches up to which the note stands below the colour bar, not beside it."""
+_LETTERS = 14
+"""Of a note, in an inch."""
+_WRITTEN = 25
+"""Weights up to which each is written into its tile."""
+_MOST_GABORS = 4
+
+
+def shown(kernels: Sequence[Kernel]) -> list[int]:
+    """Which kernels a picture has: all but Gabor functions, and of these four odd ones of the middle wavelength."""
+    plain = [i for i, kernel in enumerate(kernels) if not kernel.name.startswith("Gabor")]
+    odd = [i for i, kernel in enumerate(kernels) if kernel.name.startswith("Gabor") and kernel.name.endswith("odd")]
+    wavelengths = list(dict.fromkeys(kernels[i].name.split()[3] for i in odd))
+    middle = [i for i in odd if wavelengths and kernels[i].name.split()[3] == wavelengths[len(wavelengths) // 2 - 1]]
+    return plain + middle[:: max(1, len(middle) // _MOST_GABORS)]
+
+
+def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, title: str, form: str) -> bytes:
+    """The picture as ``png``, ``svg`` or ``pdf``.
+
+    Weights are blue below and red above 0, each kernel to its own largest. Blurs and the like stay grey from 0 to 1, as
+    the image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another
+    format.
+    """
+    style.check_format(form)
+    from matplotlib.figure import Figure
+
+    tiles = len(kernels) + 1
+    columns = min(tiles, 4 if tiles <= 8 else 6)
+    lines = ceil(tiles / columns)
+    aspect = min(max(image.shape[0] / image.shape[1], 0.4), 2.0)
+    line = _TILE * (1 + aspect) + 0.75
+    width = columns * (_TILE + 0.2) + 0.2
+    height = lines * line + (1.05 if width > _NARROW else 1.45)
+    scale = _signed_scale(kernels, responses)
+    with style.look():
+        figure = Figure(figsize=(width, height))
+        signed: Any = None
+        for i in range(tiles):
+            row, column = divmod(i, columns)
+            left, top = 0.2 + column * (_TILE + 0.2), height - 0.85 - row * line
+            upper = figure.add_axes((left / width, (top - _TILE) / height, _TILE / width, _TILE / height))
+            lower = figure.add_axes(
+                (left / width, (top - _TILE * (1 + aspect) - 0.08) / height, _TILE / width, _TILE * aspect / height)
+            )
+            if i == 0:
+                _image(upper, lower, image)
+                continue
+            _weights(upper, kernels[i - 1])
+            signed = _response(lower, kernels[i - 1], responses[i - 1], scale) or signed
+        figure.text(0.2 / width, 1 - 0.3 / height, title, fontsize=12, fontweight="bold", va="center")
+        if signed is not None:
+            _bar(figure, signed, scale)
+        return style.encoded(figure, form)
+
+
+def _signed_scale(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> float:
+    """The largest share of what it can answer that an edge kernel does answer."""
+    pairs = zip(kernels, responses, strict=True)
+    shares = [float(np.abs(r).max()) / strongest(k.weights) for k, r in pairs if k.family == "edge"]
+    return max(shares, default=0.0) or 1.0
+
+
+def strongest(weights: Grid) -> float:
+    """The largest response to pixels from 0 to 1: white under all weights of one sign, black under the others."""
+    return float(max(weights[weights > 0].sum(), -weights[weights < 0].sum())) or 1.0
+
+
+def _weights(axes: Axes, kernel: Kernel) -> None:
+    weights = kernel.weights
+    largest = float(np.abs(weights).max()) or 1.0
+    axes.imshow(weights, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="none", aspect="equal")
+    if weights.size <= _WRITTEN:
+        for (y, x), weight in np.ndenumerate(weights):
+            colour = "white" if abs(weight) > 0.6 * largest else style.INK
+            size = 9 if weights.size <= 9 else 6
+            axes.text(x, y, _brief(weight), ha="center", va="center", fontsize=size, color=colour)
+    axes.set_title(_heading(kernel.name), fontsize=9, loc="center", pad=4)
+    _bare(axes)
+
+
+def _heading(name: str) -> str:
+    return name.replace(" deg", "°").removesuffix(" odd") if name.startswith("Gabor") else name
+
+
+def _brief(weight: float) -> str:
+    near = Fraction(weight).limit_denominator(256)
+    return str(near) if abs(float(near) - weight) < 1e-12 else f"{weight:.2f}".replace("0.", ".", 1)
+
+
+def _image(upper: Axes, lower: Axes, image: Grid) -> None:
+    upper.set_axis_off()
+    upper.text(0, 0, "above: the weights\nbelow: what they\nmake of the image", fontsize=8, color=style.MUTED,
+               va="bottom", transform=upper.transAxes, linespacing=1.5)  # fmt: skip
+    lower.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
+    lower.set_xlabel("the image", fontsize=7.5, color=style.MUTED, labelpad=3)
+    _bare(lower)
+
+
+def _response(axes: Axes, kernel: Kernel, response: Grid, scale: float) -> Any:
+    """The response, and what a colour bar needs where it is signed."""
+    axes.set_xlabel(span(float(response.min()), float(response.max())), fontsize=7.5, color=style.MUTED, labelpad=3)
+    _bare(axes)
+    if kernel.family != "edge":
+        axes.imshow(response, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
+        return None
+    share = response / strongest(kernel.weights)
+    return axes.imshow(share, cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="none", aspect="auto")
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.6)
+
+
+def _bar(figure: Figure, signed: Any, scale: float) -> None:
+    width, height = figure.get_size_inches()
+    below = 0.0 if width > _NARROW else 0.42
+    axes = figure.add_axes((0.45 / width, (0.38 + below) / height, 1.5 / width, 0.09 / height))
+    bar = figure.colorbar(signed, cax=axes, orientation="horizontal", ticks=[-scale, 0, scale])
+    bar.ax.set_xticklabels([f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"])
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.outline.set_linewidth(0.5)
+    note = (
+        "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such "
+        "pixels; the numbers are each one's extremes"
+    )
+    left, bottom = (0.2, 0.3) if below else (2.3, 0.42)
+    note = "\n".join(textwrap.wrap(note, int((width - left) * _LETTERS)))
+    figure.text(left / width, bottom / height, note, fontsize=7.5, color=style.MUTED, va="center", linespacing=1.4)

@@ -1,0 +1,1 @@
+"""Keras model files as sources, read without Keras."""

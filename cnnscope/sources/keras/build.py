@@ -1,0 +1,144 @@
+"""Networks of Keras layers to one graph: inputs, order of calls, models inside models, shared layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph, Value
+from cnnscope.ops.arguments import ArgumentError
+from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.keras.calls import Ref, malformed
+from cnnscope.sources.keras.config import Layer, Network
+from cnnscope.sources.keras.inputs import dtype_of, input_size, kind_of
+from cnnscope.sources.keras.row import Row, Tensor, map_axes
+from cnnscope.sources.keras.rules import functions, norms, tensors, windows
+from cnnscope.sources.keras.table import LAYERS, Arguments, Settings, refusal
+
+TABLES = (norms, tensors, windows)
+"""Importing them fills `LAYERS`."""
+
+MAX_CALLS = 20_000
+"""More than any network makes; models that call the next one twice could make 2^depth."""
+
+Made = dict[tuple[str, int], list[Tensor]]
+
+
+def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
+    """The graph of a model. ``sizes`` are input shapes as the author writes them (channels last in most of Keras)."""
+    layers = list(_all_layers(network))
+    channels_last = not any(layer.config.get("data_format") == "channels_first" for layer in layers)
+    signals = any("1D" in layer.kind for layer in layers)
+    assembly = Assembly(clean(network.name), "HWC" if channels_last else "CHW")
+    builder = _Builder(assembly, channels_last)
+    found = input_size(network, sizes, channels_last)
+    inputs = [builder.input(layer, size, signals) for layer, size in found]
+    with unfinished(assembly):
+        outputs = builder.run(network, inputs, (), network.trainable)
+    return assembly.graph([x.name for x in outputs])
+
+
+@dataclass
+class _Builder:
+    """``keys`` remembers the weights of a layer from its first call on, by the path to it; ``count`` counts calls."""
+
+    assembly: Assembly
+    channels_last: bool
+    keys: dict[tuple[str, ...], dict[tuple[str, str], str]] = field(default_factory=dict)
+    count: int = 0
+
+    def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
+        """A graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
+        shape, name = (1, *size.shape), self.assembly.unique(clean(layer.name))
+        is_map = len(shape) > 3 or (len(shape) == 3 and signals)
+        axes = map_axes(len(shape), self.channels_last) if is_map else tuple(range(len(shape)))
+        value = Value(
+            tuple(shape[axis] for axis in axes), size.dtype or dtype_of(layer),
+            kind="map" if is_map else kind_of(len(shape)),
+        )  # fmt: skip
+        self.assembly.inputs[name] = value
+        return Tensor(name, value, axes)
+
+    def run(self, network: Network, inputs: Sequence[Tensor], path: tuple[str, ...], trainable: bool) -> list[Tensor]:
+        """Places every call of a network's layers, and returns the network's outputs."""
+        if len(inputs) != len(network.inputs):
+            raise malformed(f"`{network.name}` has {len(network.inputs)} inputs but is called with {len(inputs)}")
+        made: Made = {(ref.layer, ref.call): [x] for ref, x in zip(network.inputs, inputs, strict=True)}
+        stated = network.stated_shapes()
+        for layer, number in _in_order(network):
+            place = (layer.name, number)
+            if place not in made:
+                call = layer.calls[number]
+                args, kwargs = _resolve(list(call.args), made), _resolve(dict(call.kwargs), made)
+                arguments = Arguments(args, kwargs, stated.get(place))
+                made[place] = self.call(layer, arguments, (*path, layer.name), trainable)
+        return [_pick(ref, made) for ref in network.outputs]
+
+    def call(self, layer: Layer, arguments: Arguments, path: tuple[str, ...], trainable: bool) -> list[Tensor]:
+        """Places one call of a layer, or of a model in its place."""
+        self.count += 1
+        if self.count > MAX_CALLS:
+            raise CnnscopeError.of("E442", f"the model makes more than {MAX_CALLS} calls of layers")
+        trainable = trainable and layer.config.get("trainable", True) is not False
+        if layer.network is not None:
+            self.assembly.scopes[clean("/".join(path))] = layer.kind
+            return self.run(layer.network, arguments.tensors(), path, trainable)
+        name = self.assembly.unique(clean("/".join(path)))
+        row = Row(self.assembly, name, self.keys.setdefault(path, {}), self._channels_last(layer), trainable)
+        try:
+            results = _lower(layer, row, arguments)
+            return row.finish([row.settle(x, self.channels_last) for x in results])
+        except ArgumentError as error:
+            raise malformed(f"layer `{layer.name}`: {error.message}", error.hint) from None
+        except CnnscopeError as error:
+            raise at_layer(error, layer.name) from None
+
+    def _channels_last(self, layer: Layer) -> bool:
+        written = layer.config.get("data_format")
+        return self.channels_last if written is None else written != "channels_first"
+
+
+def _lower(layer: Layer, row: Row, arguments: Arguments) -> Sequence[Tensor]:
+    if functions.is_function(layer):
+        return functions.lower(row, Settings(layer), arguments)
+    if layer.kind not in LAYERS:
+        raise refusal(layer)
+    return LAYERS[layer.kind](row, Settings(layer), arguments)
+
+
+def _all_layers(network: Network) -> Iterator[Layer]:
+    for layer in network.layers:
+        yield layer
+        if layer.network is not None:
+            yield from _all_layers(layer.network)
+
+
+def _in_order(network: Network) -> Iterator[tuple[Layer, int]]:
+    """Every call after those it reads; otherwise as listed. E443 where calls wait for each other."""
+    calls = [(layer, n) for layer in network.layers for n in range(layer.made)]
+    place = {(layer.name, n): i for i, (layer, n) in enumerate(calls)}
+    order = topological([
+        {place[ref.layer, ref.call] for call in layer.calls[n : n + 1] for ref in call.refs()} for layer, n in calls
+    ])  # fmt: skip
+    if len(order) < len(calls):
+        waiting, _ = calls[min(set(range(len(calls))) - set(order))]
+        raise malformed(f"layer `{waiting.name}` needs its own output")
+    yield from (calls[i] for i in order)
+
+
+def _resolve(value: Any, made: Made) -> Any:
+    if isinstance(value, Ref):
+        return _pick(value, made)
+    if isinstance(value, list):
+        return [_resolve(item, made) for item in value]
+    return {key: _resolve(item, made) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _pick(ref: Ref, made: Made) -> Tensor:
+    outputs = made[ref.layer, ref.call]
+    if not 0 <= ref.index < len(outputs):
+        raise malformed(f"`{ref.layer}` has {len(outputs)} outputs; there is no number {ref.index}")
+    return outputs[ref.index]

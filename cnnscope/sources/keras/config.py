@@ -1,0 +1,160 @@
+"""A Keras model's config as plain data: networks of layers, each with its calls. Keras 2 and 3 come out alike.
+
+A Functional model lists layers with their calls, a Sequential just layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.sources.keras.calls import (
+    Call,
+    Json,
+    Ref,
+    decode,
+    kind_of_json,
+    malformed,
+    read_call,
+    refs_of,
+    shift,
+    text,
+)
+
+MAX_DEPTH = 16
+"""Models inside models; published ones have two levels at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer (or a model in a layer's place) by name, its class, its config and its calls in order.
+
+    ``module`` is where Keras says the class lives, empty in older files.
+    """
+
+    name: str
+    kind: str
+    config: Json
+    calls: tuple[Call, ...]
+    module: str = ""
+    network: Network | None = None
+
+    @property
+    def made(self) -> int:
+        """How many results it has: one a call; an input has one without being called."""
+        return len(self.calls) or (self.kind == "InputLayer")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A Sequential or Functional model."""
+
+    name: str
+    kind: str
+    layers: tuple[Layer, ...]
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    trainable: bool = True
+
+    def stated_shapes(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """Shapes of first outputs, at batch 1, by layer and call, where whoever reads them says so in full."""
+        refs = (ref for layer in self.layers for call in layer.calls for ref in call.refs())
+        known = {(ref.layer, ref.call): ref.shape[1:] for ref in refs if ref.shape and not ref.index}
+        whole = {place: tuple(n for n in shape if n is not None) for place, shape in known.items()}
+        return {place: (1, *shape) for place, shape in whole.items() if len(shape) == len(known[place])}
+
+
+def read_network(document: object, depth: int = 0) -> Network:
+    """The model a ``config.json`` or the text of ``model.to_json()`` describes; E443 where it does not."""
+    if depth > MAX_DEPTH:
+        raise CnnscopeError.of("E442", f"models are nested more than {MAX_DEPTH} deep")
+    if not isinstance(document, dict) or "class_name" not in document or "config" not in document:
+        raise malformed("this JSON is not a Keras model", "it needs `class_name` and `config`, as `to_json()` writes")
+    kind, config = text(document["class_name"], "`class_name`"), document["config"]
+    if isinstance(config, list):  # Sequential before Keras 2.2.3
+        config = {"layers": config}
+    if not isinstance(config, dict):
+        raise malformed(f"the config of `{kind}` is {kind_of_json(config)}, not an object")
+    if not isinstance(config.get("layers"), list):
+        raise CnnscopeError.of(
+            "E444", f"`{kind}` is a model of a class of its own: its config does not say what layers it calls",
+            hint="rebuild it with `keras.Model(inputs, outputs)`, or export it to ONNX",
+        )  # fmt: skip
+    entries = [entry for entry in config["layers"] if isinstance(entry, dict)]
+    if len(entries) < len(config["layers"]) or not entries:
+        raise malformed(f"the layers of `{kind}` are not a list of objects" if entries else f"`{kind}` has no layers")
+    name = text(config.get("name", "model"), "the model's `name`")
+    functional = "input_layers" in config and "output_layers" in config
+    network = _functional(config, entries, depth) if functional else _sequential(config, document, entries, depth)
+    _check_names(network)
+    return replace(network, name=name, kind=kind, trainable=config.get("trainable", True) is not False)
+
+
+def _functional(config: Json, entries: Sequence[Json], depth: int) -> Network:
+    layers = tuple(_layer(entry, depth) for entry in entries)
+    offsets = {layer.name: 1 for layer in layers if layer.network and _first_call_is_own(layer.network)}
+    layers = tuple(replace(layer, calls=tuple(shift(call, offsets) for call in layer.calls)) for layer in layers)
+    inputs, outputs = (list(refs_of(decode(config[key]))) for key in ("input_layers", "output_layers"))
+    if not inputs or not outputs:
+        raise malformed("a model needs `input_layers` and `output_layers`")
+    return Network("", "", layers, tuple(inputs), tuple(shift(outputs, offsets)))
+
+
+def _sequential(config: Json, document: Json, entries: Sequence[Json], depth: int) -> Network:
+    layers = [_layer(entry, depth) for entry in entries]
+    if layers[0].kind != "InputLayer":
+        built = document.get("build_config")
+        shape = layers[0].config.get("batch_input_shape") or config.get("build_input_shape")
+        shape = shape or (built.get("input_shape") if isinstance(built, dict) else None)
+        layers.insert(0, Layer("input", "InputLayer", {"batch_shape": shape}, ()))
+    chain = [Ref(layer.name) for layer in layers]
+    calls = [(), *((Call((previous,), {}),) for previous in chain)]
+    linked = tuple(replace(layer, calls=call) for layer, call in zip(layers, calls, strict=False))
+    return Network("", "", linked, (chain[0],), (chain[-1],))
+
+
+def _layer(entry: Json, depth: int) -> Layer:
+    kind, config = text(entry.get("class_name"), "`class_name` of a layer"), entry.get("config")
+    if not isinstance(config, (dict, list)):
+        raise malformed(f"the config of a `{kind}` layer is {kind_of_json(config)}, not an object")
+    nested = isinstance(config, list) or isinstance(config.get("layers"), list)
+    network = read_network(entry, depth + 1) if nested else None
+    settings = {} if isinstance(config, list) else config
+    name = text(entry.get("name", settings.get("name")), f"`name` of a `{kind}` layer")
+    nodes = entry.get("inbound_nodes", [])
+    if not isinstance(nodes, list):
+        raise malformed(f"layer `{name}`: `inbound_nodes` is {kind_of_json(nodes)}, not a list")
+    module = entry.get("module") if isinstance(entry.get("module"), str) else ""
+    if ">" in str(entry.get("registered_name")):  # `package>Class`: registered by whoever wrote it
+        module = ""
+    return Layer(name, kind, settings, tuple(read_call(node, name) for node in nodes), module or "", network)
+
+
+def _first_call_is_own(network: Network) -> bool:
+    """Whether the calls of a model used as a layer are numbered from 1.
+
+    Keras 2, which writes ``batch_input_shape``, counts the model's own construction as call 0; Keras 3 does not.
+    """
+    return any("batch_input_shape" in inner.config for inner in network.layers)
+
+
+def _check_names(network: Network) -> None:
+    """Layer names are unique and every tensor comes from a call that exists."""
+    layers: dict[str, Layer] = {}
+    for layer in network.layers:
+        if layer.name in layers:
+            raise malformed(f"two layers are called `{layer.name}`")
+        layers[layer.name] = layer
+    calls = [call for layer in network.layers for call in layer.calls]
+    for ref in [*network.inputs, *network.outputs, *(ref for call in calls for ref in call.refs())]:
+        if ref.layer not in layers:
+            raise malformed(f"a tensor comes from `{ref.layer}`, which is no layer of the model")
+        made = layers[ref.layer].made
+        if not 0 <= ref.call < made:
+            raise malformed(f"a tensor comes from call {ref.call} of `{ref.layer}`, which is called {made} times")
+    inputs = {ref.layer for ref in network.inputs}
+    for layer in network.layers:
+        if (layer.kind == "InputLayer") != (layer.name in inputs):
+            is_or_not = "is" if layer.name in inputs else "is not"
+            raise malformed(f"`{layer.name}` is a `{layer.kind}` and {is_or_not} among the model's inputs")

@@ -1,0 +1,1 @@
+"""How Keras layers and functions become ops, one file a topic."""

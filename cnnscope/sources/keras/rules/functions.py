@@ -1,0 +1,219 @@
+"""Functions of tensors used like layers: ``keras.ops.silu(x)`` in Keras 3, ``tf.nn.silu(x)``, ``x + y`` in Keras 2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Shape
+from cnnscope.ops.generic import Elementwise, Reduce, Unsupported
+from cnnscope.ops.movement import Identity, Slice
+from cnnscope.ops.product import MatMul
+from cnnscope.sources.keras.calls import malformed
+from cnnscope.sources.keras.config import Layer
+from cnnscope.sources.keras.row import Row, Tensor
+from cnnscope.sources.keras.rules.activations import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, named
+from cnnscope.sources.keras.rules.tensors import combine, concatenate, reshape, transpose
+from cnnscope.sources.keras.table import Arguments, Settings
+
+KERAS_2 = frozenset({"TFOpLambda", "SlicingOpLambda"})
+UNARY = frozenset({
+    "abs", "absolute", "ceil", "clip", "clip_by_value", "cos", "erf", "exp", "expm1", "floor", "log", "log1p",
+    "negative", "neg", "reciprocal", "round", "rsqrt", "sign", "sin", "sqrt", "square",
+}) | OTHER_POINTWISE  # fmt: skip
+BINARY: Mapping[str, str] = {
+    "add": "add", "subtract": "subtract", "sub": "subtract", "multiply": "multiply", "mul": "multiply",
+    "divide": "divide", "true_divide": "divide", "truediv": "divide", "maximum": "maximum", "minimum": "minimum",
+    "power": "power", "pow": "power", "mod": "mod", "floor_divide": "floor_divide",
+}  # fmt: skip
+REDUCTIONS = {"mean": "mean", "sum": "sum", "max": "amax", "amax": "amax", "min": "amin", "amin": "amin",
+              "prod": "prod", "logsumexp": "logsumexp", "std": "std", "var": "var"}  # fmt: skip
+
+
+def is_function(layer: Layer) -> bool:
+    """Whether an entry of a model is a function of `keras.ops` or TensorFlow rather than a layer."""
+    return layer.kind in KERAS_2 or layer.module.startswith(("keras.src.ops", "keras.ops"))
+
+
+def lower(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+    """The function an entry names. What no rule covers is an `Unsupported` op of the shape Keras states."""
+    name = function_name(s.layer)
+    options = {**s.layer.config, **call.kwargs}
+    if name in BINARY:
+        return [_binary(row, BINARY[name], call)]
+    if name in POINTWISE or name in ALONG_CHANNELS or name in UNARY:
+        return [_unary(row, name, call.tensor(), options)]
+    if name in REDUCTIONS:
+        return [_reduce(row, REDUCTIONS[name], call.tensor(), options)]
+    if name in FUNCTIONS:
+        return FUNCTIONS[name](row, call, options)
+    return [_unsupported(row, name, call)]
+
+
+def function_name(layer: Layer) -> str:
+    """``HardSilu``, ``nn.hard_silu`` and ``tf.nn.hard_silu`` are all ``hard_silu``."""
+    written = str(layer.config.get("function", "")) if layer.kind in KERAS_2 else layer.kind
+    last = written.rpartition(".")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower().removeprefix("reduce_")
+
+
+def _unsupported(row: Row, name: str, call: Arguments) -> Tensor:
+    shape = call.stated
+    if shape is None:
+        raise CnnscopeError.of(
+            "E445", f"the function `{name}` is not read yet, and nothing states the shape of its result",
+            hint="export the model to ONNX and name that file",
+        )  # fmt: skip
+    return row.add(Unsupported(shape=shape, batch_axis=0, fn=name), *call.tensors(), axes=tuple(range(len(shape))))
+
+
+def _unary(row: Row, name: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+    if name in UNARY:
+        return row.add(Elementwise(name), x)
+    return named(row, x, name, _integer(options.get("axis", -1), "axis"))
+
+
+def _binary(row: Row, fn: str, call: Arguments) -> Tensor:
+    operands = [call.get(0, "x"), call.get(1, "y")]
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if len(tensors) == 2:
+        return combine(row, fn, tensors)
+    constant = next((x for x in operands if not isinstance(x, Tensor)), None)
+    if not tensors or constant is None:
+        raise malformed(f"`{fn}` needs two operands")
+    x = tensors[0]
+    shape = _constant_shape(constant)
+    if len(shape) > x.rank or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(x.shape), strict=False)):
+        raise CnnscopeError.of("E303", f"a constant of shape {list(shape)} does not fit {list(x.shape[1:])}")
+    return row.add(Elementwise(fn), x)
+
+
+def _constant_shape(value: Any) -> Shape:
+    shape: list[int] = []
+    while isinstance(value, list) and value:
+        shape.append(len(value))
+        value = value[0]
+    return tuple(shape)
+
+
+def _axes(x: Tensor, value: Any) -> tuple[int, ...]:
+    """The author's axes a reduction goes over; the batch is not one of them."""
+    items = value if isinstance(value, list) else [value]
+    axes = tuple(sorted(x.axes[x.axis(_integer(item, "axis"))] for item in items))
+    if 0 in axes or not axes:
+        raise CnnscopeError.of("E445", "a function over the whole batch is not read")
+    return axes
+
+
+def _reduce(row: Row, fn: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+    axes = _axes(x, options.get("axis"))
+    stored = tuple(sorted(x.axes.index(axis) for axis in axes))
+    if options.get("keepdims") is True:
+        return row.add(Reduce(fn, stored, keep=True), x)
+    left = [axis for axis in x.axes if axis not in axes]
+    ranks = {axis: place for place, axis in enumerate(sorted(left))}
+    y = row.add(Reduce(fn, stored), x, axes=tuple(ranks[axis] for axis in left))
+    return y if y.rank > 3 else row.authored(y)
+
+
+# -- movement --------------------------------------------------------------------------------------------------------
+
+
+def _get_item(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    x, key = call.tensor(), options.get("slice_spec", call.get(1, "key"))
+    items = key if isinstance(key, list) else [key]
+    if ... in items:
+        gap = items.index(...)
+        items = [*items[:gap], *[slice(None)] * (x.rank - len(items) + 1), *items[gap + 1 :]]
+    dropped = []
+    for axis, item in enumerate(items):
+        if isinstance(item, int) and not isinstance(item, bool):
+            dropped.append(axis)
+            item = slice(item, item + 1 or None)
+        elif not isinstance(item, slice):
+            return [_unsupported(row, "get_item", call)]
+        if item != slice(None):
+            args = {"axis": x.axis(axis), "start": item.start or 0, "stop": item.stop, "step": item.step or 1}
+            x = row.add(Slice.read(args), x)
+    return [_without(row, x, dropped)]
+
+
+def _without(row: Row, x: Tensor, dropped: Sequence[int]) -> Tensor:
+    """``x`` without the author's axes ``dropped``, which have size 1."""
+    shape = [n for axis, n in enumerate(x.shape) if axis not in dropped]
+    return reshape(row, x, shape[1:]) if dropped else x
+
+
+def _reshape(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    target = next((options[key] for key in ("newshape", "shape") if isinstance(options.get(key), list)), None)
+    if target is None or (target[1:].count(-1) and target[0] not in (None, 1)):
+        return [_unsupported(row, "reshape", call)]
+    return [reshape(row, call.tensor(), [_integer(n, "shape") for n in target[1:]])]
+
+
+def _transpose(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    order = options.get("axes", options.get("perm"))
+    if not isinstance(order, list):
+        return [_unsupported(row, "transpose", call)]
+    return [transpose(row, call.tensor(), [_integer(axis, "axes") for axis in order])]
+
+
+def _squeeze(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    x = call.tensor()
+    dropped = _axes(x, options.get("axis"))
+    if any(x.shape[axis] != 1 for axis in dropped):
+        raise CnnscopeError.of("E301", f"an axis of {list(x.shape[1:])} to be squeezed has more than one element")
+    return [_without(row, x, dropped)]
+
+
+def _expand_dims(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    x, axis = call.tensor(), _integer(options.get("axis"), "axis")
+    place = axis + x.rank + 1 if axis < 0 else axis
+    if not 1 <= place <= x.rank:
+        return [_unsupported(row, "expand_dims", call)]
+    return [reshape(row, x, [*x.shape[1:place], 1, *x.shape[place:]])]
+
+
+def _concatenate(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    return [concatenate(row, call.tensors(), _integer(options.get("axis", -1), "axis"))]
+
+
+def _split(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    x = call.tensor()
+    parts = options.get("indices_or_sections", options.get("num_or_size_splits"))
+    axis = x.axis(_integer(options.get("axis", 0), "axis"))
+    size = x.value.shape[axis]
+    if not isinstance(parts, int) or parts < 1 or size % parts:
+        raise CnnscopeError.of("E445", f"splitting {size} elements into `{parts}` is not read")
+    step = size // parts
+    return [row.add(Slice(axis, i * step, (i + 1) * step), x) for i in range(parts)]
+
+
+def _matmul(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    if len(call.tensors()) != 2:
+        return [_unsupported(row, "matmul", call)]
+    a, b = (row.authored(x) for x in call.tensors())
+    if any(options.get(key) for key in ("transpose_a", "transpose_b")) or a.rank != b.rank or a.rank < 3:
+        return [_unsupported(row, "matmul", call)]
+    if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+        raise CnnscopeError.of("E301", f"the matrices {list(a.shape[1:])} and {list(b.shape[1:])} do not fit")
+    return [row.add(MatMul(), a, b, kind="tokens" if a.rank == 3 else "tensor")]
+
+
+def _same(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+    return [row.add(Identity(), call.tensor())]
+
+
+FUNCTIONS: Mapping[str, Callable[[Row, Arguments, Mapping[str, Any]], list[Tensor]]] = {
+    "get_item": _get_item, "getitem": _get_item, "reshape": _reshape, "transpose": _transpose, "squeeze": _squeeze,
+    "expand_dims": _expand_dims, "concatenate": _concatenate, "concat": _concatenate, "split": _split,
+    "matmul": _matmul, "identity": _same, "stop_gradient": _same, "cast": _same, "copy": _same,
+}  # fmt: skip
+
+
+def _integer(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise malformed(f"`{what}` is not a whole number")
+    return value

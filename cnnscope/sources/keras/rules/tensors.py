@@ -1,0 +1,188 @@
+"""Keras layers that mix features or rearrange tensors: dense, attention, embedding, reshaping, joins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Kind
+from cnnscope.ir.steps import Expand
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Elementwise, Embedding, Movement
+from cnnscope.ops.linear import Linear
+from cnnscope.ops.merge import Add, Concat, Mul, Sub, different_sizes
+from cnnscope.ops.movement import Flatten, PermuteOp, ReshapeOp
+from cnnscope.ops.product import ScaledDotProduct
+from cnnscope.sources.keras.row import Row, Tensor
+from cnnscope.sources.keras.rules.activations import activate
+from cnnscope.sources.keras.table import Arguments, Settings, calls, layer
+
+
+@layer("Dense")
+def _dense(row: Row, s: Settings, x: Tensor) -> Tensor:
+    """On the author's last axis, whatever the rank."""
+    op = Linear.read({"out": s.get("units"), "bias": s.get("use_bias", True)})
+    if x.rank < 2:
+        raise CnnscopeError.of("E301", "it needs features but gets one number an image")
+    return activate(row, row.add(op, row.authored(x)), s.get("activation"))
+
+
+@layer("Embedding")
+def _embedding(row: Row, s: Settings, x: Tensor) -> Tensor:
+    size, dim = s.integer("input_dim", minimum=1), s.integer("output_dim", minimum=1)
+    return row.add(Embedding(size, dim), x, kind="tokens" if x.rank == 2 else None)
+
+
+# -- arrangement -----------------------------------------------------------------------------------------------------
+
+
+@layer("Flatten")
+def _flatten(row: Row, s: Settings, x: Tensor) -> Tensor:
+    """In the author's order, channels fastest; Keras moves the channels last even where they are first."""
+    if x.rank == 1:
+        return reshape(row, x, (1,))
+    order = tuple(range(x.rank)) if row.channels_last or x.rank < 3 else (0, *range(2, x.rank), 1)
+    return row.add(Flatten(), ordered(row, x, order))
+
+
+def ordered(row: Row, x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """``x`` with its elements as if its axes were in ``order``; no view where only axes of size 1 would move."""
+    shape = x.shape
+    if [a for a in x.axes if shape[a] > 1] == [a for a in order if shape[a] > 1]:
+        return x
+    return row.store(x, order, "tensor")
+
+
+@layer("Reshape")
+def _reshape(row: Row, s: Settings, x: Tensor) -> Tensor:
+    return reshape(row, x, s.integers("target_shape"))
+
+
+def reshape(row: Row, x: Tensor, target: Sequence[int]) -> Tensor:
+    """The author's elements under another shape, without the batch; one -1 is worked out."""
+    x = ordered(row, x, tuple(range(x.rank)))
+    if not target:
+        raise CnnscopeError.of("E301", f"{list(x.shape[1:])} cannot be reshaped to a single number")
+    rank = len(target) + 1
+    return row.add(ReshapeOp.read({"shape": target}), x, axes=tuple(range(rank)), kind=_kind(rank))
+
+
+def _kind(rank: int) -> Kind:
+    return "flat" if rank == 2 else "tokens" if rank == 3 else "tensor"
+
+
+@layer("Permute")
+def _permute(row: Row, s: Settings, x: Tensor) -> Tensor:
+    return transpose(row, x, [0, *s.integers("dims")])
+
+
+def transpose(row: Row, x: Tensor, order: Sequence[int]) -> Tensor:
+    """The author's axis i of the result is axis ``order[i]`` of ``x``: other names for the same axes."""
+    if sorted(order) != list(range(x.rank)) or order[0] != 0:
+        raise CnnscopeError.of("E301", f"{list(order)} is no reordering of the axes of {list(x.shape[1:])}")
+    return relabelled(row, x, tuple(order.index(axis) for axis in x.axes))
+
+
+def relabelled(row: Row, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """``x`` whose stored axes are now called ``axes``, arranged as a tensor of its rank is."""
+    x = replace(x, axes=axes)
+    return x if x.rank > 3 else row.authored(x)
+
+
+@layer("RepeatVector")
+def _repeat(row: Row, s: Settings, x: Tensor) -> Tensor:
+    vector = reshape(row, x, (1, x.shape[-1]))
+    repeat = Movement("repeat", (Expand((1, s.integer("n", minimum=1), x.shape[-1])),))
+    return row.add(repeat, vector, kind="tokens")
+
+
+# -- joins -----------------------------------------------------------------------------------------------------------
+
+
+def aligned(row: Row, xs: Sequence[Tensor]) -> list[Tensor]:
+    """All in the arrangement of the first of the highest rank; lower ranks get axes of size 1 behind the batch."""
+    if not xs:
+        raise CnnscopeError.of("E443", "it is called without a tensor")
+    first = max(xs, key=lambda x: x.rank)
+    raised = [x if x.rank == first.rank else _raised(row, x, first.rank) for x in xs]
+    return [row.store(x, first.axes, first.value.kind) for x in raised]
+
+
+def _raised(row: Row, x: Tensor, rank: int) -> Tensor:
+    return reshape(row, x, (*(1,) * (rank - x.rank), *x.shape[1:]))
+
+
+def combine(row: Row, fn: str, xs: Sequence[Tensor]) -> Tensor:
+    """``fn`` of tensors element by element, broadcast; E303 where their sizes do not fit."""
+    xs = aligned(row, xs)
+    sizes = [{n for n in extents if n != 1} for extents in zip(*(x.value.shape for x in xs), strict=True)]
+    if any(len(size) > 1 for size in sizes):
+        raise different_sizes([x.value for x in xs])
+    alike = all(x.value.shape == xs[0].value.shape for x in xs)
+    if fn == "multiply" and len(xs) > 1:
+        return row.add(Mul(), *xs)
+    if alike and fn in _JOINS and (fn == "add" or len(xs) == 2):
+        return row.add(_JOINS[fn](), *xs)
+    result = xs[0]
+    for x in xs[1:]:
+        result = row.add(Elementwise(fn), result, x)
+    return result
+
+
+_JOINS: dict[str, type[Op]] = {"add": Add, "subtract": Sub}
+
+
+@calls("Add", "Subtract", "Multiply", "Maximum", "Minimum")
+def _merge(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+    return [combine(row, s.layer.kind.lower(), call.tensors())]
+
+
+@calls("Average")
+def _average(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+    return [row.add(Elementwise("divide"), combine(row, "add", call.tensors()))]
+
+
+@calls("Concatenate")
+def _concatenate(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+    return [concatenate(row, call.tensors(), s.integer("axis", -1))]
+
+
+def concatenate(row: Row, xs: Sequence[Tensor], axis: int) -> Tensor:
+    """One behind the other along the author's axis."""
+    if len({x.rank for x in xs}) > 1:
+        raise different_sizes([x.value for x in xs])
+    xs = aligned(row, xs)
+    return row.add(Concat(xs[0].axis(axis)), *xs)
+
+
+# -- attention -------------------------------------------------------------------------------------------------------
+
+
+@calls("MultiHeadAttention")
+def _attention(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+    """Queries, keys and values by a dense layer each, attention in every head, a dense layer over the joined heads."""
+    if call.get(9, "return_attention_scores") or s.flag("use_gate", False) or call.kwargs.get("attention_mask"):
+        raise CnnscopeError.of("E445", "attention with a gate, a mask, or scores as an output is not read yet")
+    query, value = call.get(0, "query"), call.get(1, "value")
+    key = call.get(2, "key") or value
+    if not all(isinstance(x, Tensor) and x.rank == 3 for x in (query, key, value)):
+        raise CnnscopeError.of("E445", "attention over other tensors than (tokens, features) is not read yet")
+    heads, size = s.integer("num_heads", minimum=1), s.integer("key_dim", minimum=1)
+    depth, bias = s.integer("value_dim", size, minimum=1), s.flag("use_bias", True)
+    split = [
+        _heads(row, row.add(Linear(heads * d, bias), row.authored(x), part=part), heads, d)
+        for part, x, d in (("query", query, size), ("key", key, size), ("value", value, depth))
+    ]
+    mixed = row.add(ScaledDotProduct(), *split)
+    merged = row.add(PermuteOp((2, 1, 3)), mixed)
+    joined = row.add(ReshapeOp((query.shape[1], heads * depth)), merged, kind="tokens")
+    out = s.integers("output_shape", query.shape[-1])
+    if len(out) != 1:
+        raise CnnscopeError.of("E445", "attention with an `output_shape` of several axes is not read yet")
+    return [row.add(Linear.read({"out": out[0], "bias": bias}), joined, part="output")]
+
+
+def _heads(row: Row, x: Tensor, heads: int, size: int) -> Tensor:
+    split = row.add(ReshapeOp((x.shape[1], heads, size)), x, axes=(0, 1, 2, 3), kind="tensor")
+    return row.add(PermuteOp((2, 1, 3)), split)

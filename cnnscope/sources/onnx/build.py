@@ -1,0 +1,227 @@
+"""An ONNX model to a graph: its inputs, its constants, its nodes in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph, Param
+from cnnscope.ops.arguments import ArgumentError
+from cnnscope.ops.movement import Identity
+from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.onnx.fold import fold
+from cnnscope.sources.onnx.inputs import read_inputs
+from cnnscope.sources.onnx.rows import rows, scope_classes
+from cnnscope.sources.onnx.rules import borders, layers, movement, pointwise, products, resize, windows
+from cnnscope.sources.onnx.shapes import Shapes
+from cnnscope.sources.onnx.table import RULES, Call, UnreadableError
+from cnnscope.sources.onnx.values import Const, Operand, invalid
+
+TABLES = (borders, layers, movement, pointwise, products, resize, windows)
+"""Importing them fills `RULES`."""
+
+
+def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
+    """The graph of a model without local functions. ``sizes`` are input shapes without the batch."""
+    if not model.graph.output:
+        raise invalid("the graph has no outputs")
+    reader = read(model, sizes)
+    outputs = [reader.output(output.name) for output in model.graph.output]
+    reader.keep_unused(model.graph)
+    return reader.assembly.graph(outputs)
+
+
+def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
+    """All nodes of a model, and what each of its values is."""
+    proto = model.graph
+    check_text(proto)
+    assembly = Assembly(clean(proto.name or "model"))
+    env: dict[str, Operand] = {}
+    for tensor in proto.initializer:
+        _define(env, tensor.name, Const.read(tensor, tensor.name, stored=True))
+    for sparse in proto.sparse_initializer:
+        whole = Const.read(sparse.values, sparse.values.name, stored=True)
+        _define(env, whole.name, Const(whole.name, tuple(sparse.dims), whole.dtype, stored=True))
+    inputs, channels_last = read_inputs(proto, sizes)
+    for name, value in inputs.items():
+        graph_name = assembly.unique(clean(name))
+        assembly.inputs[graph_name] = value
+        _define(env, name, graph_name)
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    reader = Reader(assembly, env, opsets, Shapes(model, inputs, channels_last))
+    with unfinished(assembly):
+        reader.run(proto.node, channels_last)
+    return reader
+
+
+def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
+    if name in env:
+        raise invalid(f"two values are called `{name}`")
+    env[name] = operand
+
+
+@dataclass
+class Reader:
+    """Reads nodes into ``assembly``. ``env`` has every value so far by its name in the file."""
+
+    assembly: Assembly
+    env: dict[str, Operand]
+    opsets: Mapping[str, int]
+    shapes: Shapes
+    placed: dict[str, str] = field(default_factory=dict)
+
+    def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
+        """Lowers every node. ``channels_last`` are inputs whose transposes only put their channels first."""
+        ordered = in_order(nodes)
+        computing = list(_computing(ordered, {name for name, x in self.env.items() if isinstance(x, str)}))
+        names = dict(zip(map(id, computing), rows(computing), strict=True))
+        self.assembly.scopes.update(scope_classes(computing))
+        for node in ordered:
+            first = next(iter(node.input), "")
+            if node.op_type == "Transpose" and first in channels_last:
+                self._define(node.output, [self.env[first]])
+            elif node.op_type == "Constant" and not node.domain:
+                self._define(node.output, [_constant(node)])
+            else:
+                self._node(node, *(names.get(id(node)) or rows([node])[0]))
+
+    def _node(self, node: NodeProto, row: str, base: str) -> None:
+        inputs = [self._operand(name, node) if name else None for name in node.input]
+        domain = node.domain or "ai.onnx"
+        call = Call(
+            assembly=self.assembly, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
+            base=base, layer=row, inputs=inputs, outputs=list(node.output), attributes=_attributes(node),
+            opset=self.opsets.get(domain, 1), stated=self.shapes.stated, placed=self.placed,
+        )  # fmt: skip
+        try:
+            self._define(node.output, self._lowered(call))
+        except ArgumentError as error:
+            raise at_layer(invalid(error.message, error.hint), row) from None
+        except CnnscopeError as error:
+            raise at_layer(error, row) from None
+
+    def _lowered(self, call: Call) -> Sequence[Operand]:
+        if call.type == "If":
+            return self._branch(call)
+        folded = fold(call)
+        if folded is not None:
+            return folded
+        rule = RULES.get(call.type)
+        if rule is None:
+            return call.unsupported()
+        try:
+            return rule(call)
+        except UnreadableError as error:
+            return call.unsupported(str(error))
+
+    def _branch(self, call: Call) -> Sequence[Operand]:
+        """The branch that is taken, in place of an ``If``, where the condition is a constant."""
+        condition = call.constant(0)
+        if condition is None or condition.value is None:
+            return call.unsupported("the network itself decides which branch of `If` is taken")
+        branch = call.attributes.get("then_branch" if condition.value.any() else "else_branch")
+        if not isinstance(branch, GraphProto):
+            raise invalid("`If` lacks a branch")
+        for tensor in branch.initializer:
+            self._define([tensor.name], [Const.read(tensor, tensor.name, stored=True)])
+        self.run(branch.node)
+        return [self._operand(output.name, None) for output in branch.output]
+
+    def _operand(self, name: str, reader: NodeProto | None) -> Operand:
+        if name not in self.env:
+            who = f"`{reader.name or reader.op_type}`" if reader is not None else "the graph"
+            raise invalid(f"{who} reads `{name}`, which nothing makes")
+        return self.env[name]
+
+    def _define(self, names: Sequence[str], operands: Sequence[Operand]) -> None:
+        for name, operand in zip(names, operands, strict=False):
+            if name:
+                _define(self.env, name, operand)
+
+    def output(self, name: str) -> str:
+        """The node of an output of the graph; a constant, or an input handed on, gets one."""
+        operand = self._operand(name, None)
+        call = Call(self.assembly, "Identity", clean(name), clean(name), [operand], [name], {}, 1, self.shapes.stated,
+                    self.placed)  # fmt: skip
+        held = call.tensor(0)
+        return call.emit(Identity(), held) if held in self.assembly.inputs else held
+
+    def keep_unused(self, proto: GraphProto) -> None:
+        """Weights that no node reads are parameters all the same."""
+        read = {name for node in proto.node for name in (*node.input, *_outer(node))}
+        for tensor in proto.initializer:
+            stored = self.env[tensor.name]
+            if tensor.name not in read and isinstance(stored, Const) and stored.is_weight:
+                self.assembly.params.setdefault(stored.name, Param(stored.shape, stored.dtype))
+
+
+def check_text(proto: GraphProto) -> None:
+    """E447 unless every name is text: protobuf hands damaged ones on as bytes."""
+    names = [proto.name, *(info.name for info in (*proto.input, *proto.output, *proto.value_info))]
+    names += [tensor.name for tensor in proto.initializer] + [sparse.values.name for sparse in proto.sparse_initializer]
+    names += [dim.dim_param for info in proto.input for dim in info.type.tensor_type.shape.dim]
+    for node in proto.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [text for entry in node.metadata_props for text in (entry.key, entry.value)]
+        for attribute in node.attribute:
+            names += [attribute.name, attribute.ref_attr_name]
+            for graph in (attribute.g, *attribute.graphs):
+                check_text(graph)
+    if not all(isinstance(name, str) for name in names):
+        raise invalid("a name in the graph is not text")
+
+
+def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Every node after those it reads, otherwise as listed. E447 where nodes wait for each other."""
+    makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    needs = [{makers[name] for name in (*node.input, *_outer(node)) if name in makers} for node in nodes]
+    order = topological(needs)
+    if len(order) < len(nodes):
+        waiting = nodes[min(set(range(len(nodes))) - set(order))]
+        raise invalid(f"`{waiting.name or waiting.op_type}` needs its own output")
+    return [nodes[i] for i in order]
+
+
+def _outer(node: NodeProto) -> Iterator[str]:
+    """Names that graphs inside a node read, be they their own or from outside."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from inner.input
+                yield from _outer(inner)
+            yield from (output.name for output in graph.output)
+
+
+def _computing(nodes: Sequence[NodeProto], live: set[str]) -> Iterator[NodeProto]:
+    """The nodes whose results depend on more than shapes and constants."""
+    for node in nodes:
+        if node.op_type not in ("Shape", "Size", "Constant") and any(name in live for name in node.input):
+            live.update(node.output)
+            yield node
+
+
+def _attributes(node: NodeProto) -> dict[str, Any]:
+    try:
+        return {a.name: helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
+    except ValueError as error:
+        raise invalid(f"`{node.name or node.op_type}` has an attribute without a value: {str(error).lower()}") from None
+
+
+def _constant(node: NodeProto) -> Const:
+    """The value of a ``Constant`` node, written in one of several ways."""
+    attributes, name = _attributes(node), node.output[0] if node.output else ""
+    value = next(iter(attributes.values()), None)
+    if isinstance(value, TensorProto):
+        return Const.read(value, name, stored=False)
+    kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+    kind = next((kinds[key] for key in attributes if key in kinds), None)
+    numbers = value if isinstance(value, list) else [value]
+    if kind is None or not all(isinstance(number, (int, float)) for number in numbers):
+        raise invalid(f"the constant `{name}` is written in a way cnnscope does not read")
+    return Const.folded(name, np.array(value, kind))

@@ -1,0 +1,244 @@
+"""Working out constants: what exporters compute of shapes (``Shape``, ``Gather``, ``Concat`` ... before ``Reshape``).
+
+Every function here is bounded: constants of more than `MAX_ELEMENTS` are neither read nor made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from cnnscope.sources.onnx.rules.movement import order_of, reshaped, squeezed, unsqueezed
+from cnnscope.sources.onnx.table import Call
+from cnnscope.sources.onnx.values import MAX_ELEMENTS, Array, Const
+
+Arrays = Sequence[Array]
+
+
+def fold(call: Call) -> list[Const] | None:
+    """The outputs of a node of constants, or of one that asks for a shape; None where they are not worked out."""
+    if call.type in ("Shape", "Size"):
+        return [Const.folded(call.outputs[0], _shape(call))]
+    stored = call.constant(0)
+    if stored is not None and stored.is_weight:
+        return _moved_weight(call, stored)
+    function = FUNCTIONS.get(call.type)
+    if function is None:
+        return None
+    arrays: list[Array | None] = []
+    for index in range(len(call.inputs)):
+        constant = call.constant(index)
+        array = None if constant is None else constant.value
+        if call.has(index) and (array is None or (constant and constant.is_weight)):
+            return None
+        arrays.append(array)
+    if any(array is None for array in arrays[: len(arrays) if call.type not in OPTIONAL else 1]):
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            results = function(call, arrays)
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, MemoryError):
+        return None  # not what the specification allows: the rule of the operator says what is wrong
+    results = results if isinstance(results, list) else [results]
+    if any(result is None or result.size > MAX_ELEMENTS for result in results):
+        return None
+    return [Const.folded(name, np.asarray(result)) for name, result in zip(call.outputs, results, strict=False)]
+
+
+OPTIONAL = frozenset({"Slice", "Squeeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"})
+"""Functions whose inputs after the first may be left out."""
+
+
+def _shape(call: Call) -> Array:
+    shape = call.shape(0)
+    if call.type == "Size":
+        return np.array(prod(shape), np.int64)
+    start, end = call.integer("start", 0), call.integer("end", len(shape))
+    return np.array(shape[slice(start, end)], np.int64)
+
+
+def _moved_weight(call: Call, weight: Const) -> list[Const] | None:
+    """A weight stays the weight it is under another shape; None where it is computed with."""
+    shape, sizes = weight.shape, call.constant(1)
+    target = None if sizes is None else sizes.integers()
+    match call.type:
+        case "Identity" | "Cast":
+            pass
+        case "Transpose":
+            shape = tuple(shape[axis] for axis in order_of(call, len(shape)))
+        case "Squeeze" if not call.has(1) or target is not None:
+            shape = squeezed(call, shape)
+        case "Unsqueeze" if not call.has(1) or target is not None:
+            shape = unsqueezed(call, shape)
+        case "Reshape" if target is not None:
+            shape = reshaped(call, shape, target)
+        case _:
+            return None
+    return [replace(weight, shape=shape, proto=None, array=None)]
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def _axes(call: Call, arrays: Arrays, index: int = 1) -> list[int]:
+    given = arrays[index] if index < len(arrays) else None
+    return call.integers("axes", []) or [] if given is None else [int(n) for n in given.reshape(-1)]
+
+
+def _constant_of_shape(call: Call, x: Arrays) -> Array | None:
+    shape = [int(n) for n in x[0].reshape(-1)]
+    if prod(shape) > MAX_ELEMENTS or min(shape, default=0) < 0:
+        return None
+    given = call.attributes.get("value")
+    fill = numpy_helper.to_array(given).reshape(-1) if given is not None else np.zeros(1, np.float32)
+    return np.full(shape, fill[0])
+
+
+def _each(function: Callable[..., Array]) -> Callable[[Call, Arrays], Array | None]:
+    """A function of single elements, its operands broadcast."""
+
+    def run(call: Call, x: Arrays) -> Array | None:
+        shape = np.broadcast_shapes(*(array.shape for array in x))
+        return None if prod(shape) > MAX_ELEMENTS else function(*x)
+
+    return run
+
+
+def _gather(call: Call, x: Arrays) -> Array | None:
+    axis = call.integer("axis", 0)
+    if x[0].size // max(x[0].shape[axis], 1) * x[1].size > MAX_ELEMENTS:
+        return None
+    return np.take(x[0], x[1].astype(np.int64), axis)
+
+
+def _concat(call: Call, x: Arrays) -> Array | None:
+    return None if sum(array.size for array in x) > MAX_ELEMENTS else np.concatenate(x, call.integer("axis"))
+
+
+def _range(call: Call, x: Arrays) -> Array | None:
+    start, stop, step = (array.reshape(-1)[0] for array in x)
+    return None if abs(stop - start) > MAX_ELEMENTS * abs(step) else np.arange(start, stop, step)
+
+
+def _expand(call: Call, x: Arrays) -> Array | None:
+    target = [int(n) for n in x[1].reshape(-1)]
+    shape = np.broadcast_shapes(x[0].shape, tuple(target))
+    return None if prod(shape) > MAX_ELEMENTS else np.broadcast_to(x[0], shape)
+
+
+def _tile(call: Call, x: Arrays) -> Array | None:
+    return None if prod(map(int, x[1])) * x[0].size > MAX_ELEMENTS else np.tile(x[0], [int(n) for n in x[1]])
+
+
+def _slice(call: Call, x: Arrays) -> Array:
+    if len(x) > 1:
+        if any(array is None for array in x[1:3]):
+            raise ValueError("no bounds")
+        starts, ends = ([int(n) for n in array.reshape(-1)] for array in x[1:3])
+        axes, steps = _axes(call, x, 3), _axes(call, x, 4) if len(x) > 4 else []
+    else:
+        starts, ends, axes, steps = call.integers("starts") or [], call.integers("ends") or [], _axes(call, x, 9), []
+    picked = [slice(None)] * x[0].ndim
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        step, axis = steps[i] if steps else 1, axes[i] if axes else i
+        stop = None if step < 0 and end < -x[0].shape[axis] else end
+        picked[axis] = slice(start, stop, step)
+    return x[0][tuple(picked)]
+
+
+def _reshape(call: Call, x: Arrays) -> Array:
+    return x[0].reshape(reshaped(call, x[0].shape, [int(n) for n in x[1].reshape(-1)]))
+
+
+def _squeeze(call: Call, x: Arrays) -> Array:
+    return np.squeeze(x[0], tuple(_axes(call, x)) or None)
+
+
+def _unsqueeze(call: Call, x: Arrays) -> Array:
+    return np.expand_dims(x[0], tuple(_axes(call, x)))
+
+
+def _split(call: Call, x: Arrays) -> list[Array]:
+    count = len(call.outputs)
+    sizes = _axes(call, x) if len(x) > 1 else call.integers("split", []) or []
+    cuts: Any = np.cumsum(sizes)[:-1] if sizes else count
+    return list(np.split(x[0], cuts, call.integer("axis", 0)))
+
+
+def _cast(call: Call, x: Arrays) -> Array:
+    return x[0].astype(helper.tensor_dtype_to_np_dtype(call.integer("to")))
+
+
+def _divide(a: Array, b: Array) -> Array:
+    """Whole numbers are cut towards zero, as in C."""
+    if np.issubdtype(a.dtype, np.integer):
+        return np.trunc(np.true_divide(a, b)).astype(a.dtype)
+    return np.divide(a, b)
+
+
+def _scatter(call: Call, x: Arrays) -> Array:
+    result = x[0].copy()
+    index = x[1]
+    for place in np.ndindex(index.shape[:-1]):
+        result[tuple(index[place])] = x[2][place]
+    return result
+
+
+def _reduce(function: Callable[..., Any]) -> Callable[[Call, Arrays], Array]:
+    def run(call: Call, x: Arrays) -> Array:
+        axes = tuple(_axes(call, x)) or None
+        return np.asarray(function(x[0], axis=axes, keepdims=bool(call.integer("keepdims", 1))))
+
+    return run
+
+
+FUNCTIONS: Mapping[str, Callable[[Call, Any], Any]] = {
+    "Identity": lambda call, x: x[0],
+    "Cast": _cast,
+    "Gather": _gather,
+    "Concat": _concat,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "Transpose": lambda call, x: np.transpose(x[0], call.integers("perm")),
+    "Slice": _slice,
+    "Split": _split,
+    "Expand": _expand,
+    "Tile": _tile,
+    "Range": _range,
+    "ConstantOfShape": _constant_of_shape,
+    "ScatterND": _scatter,
+    "Add": _each(np.add),
+    "Sub": _each(np.subtract),
+    "Mul": _each(np.multiply),
+    "Div": _each(_divide),
+    "Mod": lambda call, x: _each(np.fmod if call.integer("fmod", 0) else np.mod)(call, x),
+    "Pow": _each(np.power),
+    "Neg": _each(np.negative),
+    "Abs": _each(np.abs),
+    "Sqrt": _each(np.sqrt),
+    "Floor": _each(np.floor),
+    "Ceil": _each(np.ceil),
+    "Round": _each(np.round),
+    "Reciprocal": _each(np.reciprocal),
+    "Equal": _each(np.equal),
+    "Greater": _each(np.greater),
+    "GreaterOrEqual": _each(np.greater_equal),
+    "Less": _each(np.less),
+    "LessOrEqual": _each(np.less_equal),
+    "And": _each(np.logical_and),
+    "Or": _each(np.logical_or),
+    "Not": _each(np.logical_not),
+    "Where": _each(lambda condition, a, b: np.asarray(np.where(condition, a, b))),
+    "Max": _each(lambda *x: np.maximum.reduce(np.broadcast_arrays(*x))),
+    "Min": _each(lambda *x: np.minimum.reduce(np.broadcast_arrays(*x))),
+    "ReduceProd": _reduce(np.prod),
+    "ReduceSum": _reduce(np.sum),
+    "ReduceMax": _reduce(np.max),
+    "ReduceMin": _reduce(np.min),
+}

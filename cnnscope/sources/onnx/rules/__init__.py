@@ -1,0 +1,1 @@
+"""How ONNX operators become ops, one file a topic."""

@@ -1,0 +1,150 @@
+"""ONNX operators for whole layers: normalisation, `PRelu`, recurrence, attention."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from cnnscope.ir import Kind
+from cnnscope.ir.steps import Permute, Reshape
+from cnnscope.ops import norm
+from cnnscope.ops.activation import PReLU
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Elementwise, Scan, Select, View
+from cnnscope.ops.product import Recurrent, ScaledDotProduct
+from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.values import Operand
+
+# -- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _eps(call: Call) -> dict[str, Any]:
+    return {"eps": call.number("epsilon", 1e-5)}
+
+
+@rule("BatchNormalization")
+def _batchnorm(call: Call) -> list[Operand]:
+    call.positions(0)
+    roles = ("weight", "bias", "running_mean", "running_var")
+    params = {role: call.constant(i) for i, role in enumerate(roles, start=1)}
+    if None in params.values():
+        raise UnreadableError("`BatchNormalization` with computed statistics")
+    op = norm.BatchNorm.read(_eps(call) | {"momentum": round(1 - call.number("momentum", 0.9), 9)})
+    return [call.emit(op, call.tensor(0), as_kind="flat" if len(call.shape(0)) == 2 else "map", params=params)]
+
+
+@rule("LayerNormalization", "RMSNormalization")
+def _layernorm(call: Call) -> list[Operand]:
+    """Over the last axes, from ``axis`` on."""
+    rank, rms = len(call.shape(0)), call.type == "RMSNormalization"
+    axis, scale, bias = call.integer("axis", -1), call.constant(1), call.constant(2)
+    axes = -axis if axis < 0 else rank - axis
+    if scale is None or (call.has(2) and bias is None) or (rms and axes != 1) or prod(call.shape(0)[-axes:]) != prod(
+        scale.shape):  # fmt: skip
+        raise UnreadableError(f"`{call.type}` of this kind")
+    op: Op = norm.RMSNorm.read(_eps(call)) if rms else norm.LayerNorm.read(
+        _eps(call) | {"axes": axes, "bias": bias is not None})  # fmt: skip
+    kind: Kind = "flat" if rank == 2 else "tokens" if rms else "tensor"
+    return [call.emit(op, call.tensor(0), as_kind=kind, params={"weight": scale, "bias": bias})]
+
+
+@rule("InstanceNormalization")
+def _instancenorm(call: Call) -> list[Operand]:
+    params = {"weight": call.constant(1), "bias": call.constant(2)}
+    if None in params.values():
+        raise UnreadableError("`InstanceNormalization` with computed weights")
+    call.positions()
+    own = not _is_group_norm(call)
+    op = norm.InstanceNorm.read(_eps(call) | {"affine": own})
+    return [call.emit(op, call.tensor(0), as_kind="map", params=params if own else {})]
+
+
+def _is_group_norm(call: Call) -> bool:
+    """Whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus zeros."""
+    x, ones, zeros = call.operand(0), call.constant(1), call.constant(2)
+    made = call.assembly.nodes.get(x) if isinstance(x, str) else None
+    if made is None or not isinstance(made.op, View) or ones is None or zeros is None:
+        return False
+    return (
+        ones.value is not None and zeros.value is not None and bool((ones.value == 1).all() and not zeros.value.any())
+    )
+
+
+@rule("GroupNormalization")
+def _groupnorm(call: Call) -> list[Operand]:
+    """Opset 18 has a weight a group, 21 one a channel."""
+    weight, bias = call.constant(1), call.constant(2)
+    if weight is None or bias is None:
+        raise UnreadableError("`GroupNormalization` with computed weights")
+    call.positions()
+    own = prod(weight.shape) == call.shape(0)[1]
+    op = norm.GroupNorm.read(_eps(call) | {"groups": call.integer("num_groups"), "affine": own})
+    if own:
+        return [call.emit(op, call.tensor(0), as_kind="map", params={"weight": weight, "bias": bias})]
+    y = call.emit(op, call.tensor(0), part="norm", as_kind="map")
+    y = call.emit(Elementwise("mul"), y, part="scale", constants=[weight])
+    return [call.emit(Elementwise("add"), y, constants=[bias])]
+
+
+@rule("LRN")
+def _lrn(call: Call) -> list[Operand]:
+    call.positions()
+    args = {"size": call.integer("size"), "alpha": call.number("alpha", 1e-4), "beta": call.number("beta", 0.75),
+            "k": call.number("bias", 1.0)}  # fmt: skip
+    return [call.emit(norm.LRN.read(args), call.tensor(0), as_kind="map")]
+
+
+@rule("LpNormalization", "MeanVarianceNormalization")
+def _scan(call: Call) -> list[Operand]:
+    rank = len(call.shape(0))
+    several = [0, 2, 3] if call.type == "MeanVarianceNormalization" else [call.integer("axis", -1)]
+    axes = tuple(sorted(axis % rank for axis in call.integers("axes", several) or several if -rank <= axis < rank))
+    return [call.emit(Scan(call.type, axes), call.tensor(0))]
+
+
+@rule("PRelu")
+def _prelu(call: Call) -> list[Operand]:
+    slope, shape = call.constant(1), call.shape(0)
+    channels = (shape[1], *(1,) * (len(shape) - 2)) if len(shape) > 1 else ()
+    if slope is None:
+        return [call.emit(Elementwise("prelu"), call.tensor(0), call.tensor(1))]
+    shared = prod(slope.shape) == 1
+    if not shared and slope.shape != channels and slope.shape != (1, *channels):
+        return [call.emit(Elementwise("prelu"), call.tensor(0), constants=[slope])]
+    return [call.emit(PReLU(shared=shared), call.tensor(0), params={"weight": slope})]
+
+
+# -- recurrence and attention ----------------------------------------------------------------------------------------
+
+
+@rule("LSTM", "GRU", "RNN")
+def _recurrent(call: Call) -> list[Operand]:
+    """Y is (T, directions, N, hidden); the last states are read off it."""
+    weights = [call.constant(i) for i in (1, 2, 3)]
+    x, hidden = call.value(call.tensor(0)), call.integer("hidden_size")
+    if None in weights[:2] or (call.has(3) and weights[2] is None) or call.integer("layout", 0) or len(x.shape) != 3:
+        raise UnreadableError(f"`{call.type}` of this kind")
+    both = call.text("direction", "forward") == "bidirectional"
+    op = Recurrent(call.type.lower(), hidden, bidirectional=both, bias=weights[2] is not None)
+    time, batch, _ = x.shape
+    directions = 2 if both else 1
+    stored = [c for c in weights if c is not None]
+    y = call.emit(op, call.tensor(0), part="steps", constants=stored)
+    split = (Reshape((time, batch, directions, hidden)), Permute((0, 2, 1, 3)))
+    results: list[Operand] = [call.emit(View("split", split), y)]
+    state = (directions, batch, hidden)
+    axis = 1 if batch == 1 else None
+    for index, name in enumerate(call.outputs[1:], start=1):
+        select = Select(state, x.dtype, axis, index, "recurrence")
+        results.append(call.emit(select, y, part="last" if index == 1 else "cell", apart=True) if name else "")
+    return results
+
+
+@rule("Attention")
+def _attention(call: Call) -> list[Operand]:
+    """Opset 23, heads already apart: (N, heads, tokens, features)."""
+    if any(len(call.shape(i)) != 4 for i in range(3)) or any(map(call.has, (4, 5))) or any(call.outputs[1:]):
+        raise UnreadableError("`Attention` with joined heads or a cache")
+    masked = call.has(3) or bool(call.integer("is_causal", 0))
+    inputs = [call.tensor(i) for i in range(4) if call.has(i) and (i < 3 or isinstance(call.operand(3), str))]
+    return [call.emit(ScaledDotProduct(masked), *inputs, as_kind="tensor")]

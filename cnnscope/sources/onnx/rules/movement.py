@@ -1,0 +1,244 @@
+"""ONNX operators that move elements: reshape, transpose, slice, pad, gather, concatenate, blocks to positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+
+from cnnscope.ir import Shape
+from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
+from cnnscope.ops import merge
+from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
+from cnnscope.ops.movement import Flatten
+from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.values import Operand, invalid
+
+
+def move(call: Call, kind: str, x: str, *steps: Step, view: bool = True, part: str = "") -> str:
+    """A rearrangement; a view where the elements can stay where they are."""
+    return call.emit((View if view else Movement)(kind, steps), x, part=part)
+
+
+def axis_in(call: Call, axis: int, rank: int) -> int:
+    """An axis counted from the front; E447 if there is none."""
+    if not -rank <= axis < rank:
+        raise invalid(f"`{call.type}` along axis {axis} of {rank} axes")
+    return axis % rank
+
+
+# -- shape -----------------------------------------------------------------------------------------------------------
+
+
+@rule("Reshape")
+def _reshape(call: Call) -> list[Operand]:
+    x, target = call.tensor(0), call.given_integers(1, "shape")
+    return [move(call, "reshape", x, Reshape(reshaped(call, call.value(x).shape, target or [])))]
+
+
+def reshaped(call: Call, shape: Shape, target: Sequence[int]) -> Shape:
+    """The shape a ``Reshape`` makes: 0 keeps an axis, one -1 is worked out."""
+    whole = bool(call.integer("allowzero", 0))
+    if any(n == 0 and i >= len(shape) for i, n in enumerate(target)) and not whole:
+        raise invalid(f"`Reshape` of {list(shape)} to {list(target)} keeps an axis that is not there")
+    sizes = [n if n or whole else shape[i] for i, n in enumerate(target)]
+    rest = prod(n for n in sizes if n != -1)
+    if sizes.count(-1) > 1 or min(sizes, default=1) < -1:
+        raise invalid(f"`Reshape` to {list(target)} is not a shape")
+    if -1 in sizes and rest and prod(shape) % rest == 0:
+        sizes[sizes.index(-1)] = prod(shape) // rest
+    if prod(sizes) != prod(shape) or -1 in sizes:
+        raise invalid(f"`Reshape` of {list(shape)} to {list(target)} does not fit")
+    return tuple(sizes)
+
+
+@rule("Flatten")
+def _flatten(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    value, rank = call.value(x), len(call.shape(0))
+    axis = call.integer("axis", 1)
+    if axis == 1 and value.batch_axis == 0 and rank > 1:
+        return [call.emit(Flatten(), x)]
+    place = axis if axis == rank else axis_in(call, axis, rank)
+    shape = (prod(value.shape[:place]), prod(value.shape[place:]))
+    return [move(call, "flatten", x, Reshape(shape))]
+
+
+@rule("Squeeze")
+def _squeeze(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    return [move(call, "squeeze", x, Reshape(squeezed(call, call.value(x).shape)))]
+
+
+def squeezed(call: Call, shape: Shape) -> Shape:
+    """``shape`` without the axes of size 1 that a ``Squeeze`` names, or without any."""
+    axes = call.given_integers(1, "axes")
+    gone = {axis_in(call, axis, len(shape)) for axis in axes} if axes else {i for i, n in enumerate(shape) if n == 1}
+    if any(shape[axis] != 1 for axis in gone):
+        raise invalid(f"`Squeeze` of axes {sorted(gone)} of {list(shape)}, which are larger than 1")
+    return tuple(n for i, n in enumerate(shape) if i not in gone)
+
+
+@rule("Unsqueeze")
+def _unsqueeze(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    return [move(call, "unsqueeze", x, Reshape(unsqueezed(call, call.value(x).shape)))]
+
+
+def unsqueezed(call: Call, shape: Shape) -> Shape:
+    """``shape`` with axes of size 1 where an ``Unsqueeze`` names them."""
+    axes = call.given_integers(1, "axes") or []
+    new = {axis_in(call, axis, len(shape) + len(axes)) for axis in axes}
+    if len(new) < len(axes):
+        raise invalid(f"`Unsqueeze` names an axis twice: {axes}")
+    rest = iter(shape)
+    return tuple(1 if i in new else next(rest) for i in range(len(shape) + len(new)))
+
+
+@rule("Transpose")
+def _transpose(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    return [move(call, "permute", x, Permute(order_of(call, len(call.value(x).shape))))]
+
+
+def order_of(call: Call, rank: int) -> tuple[int, ...]:
+    """The order a ``Transpose`` puts axes in: all turned round unless said otherwise."""
+    order = call.integers("perm", range(rank - 1, -1, -1)) or []
+    if sorted(order) != list(range(rank)):
+        raise invalid(f"`perm` {order} of `Transpose` is no reordering of {rank} axes")
+    return tuple(order)
+
+
+@rule("Expand")
+def _expand(call: Call) -> list[Operand]:
+    x, target = call.tensor(0), call.given_integers(1, "shape") or []
+    shape = call.value(x).shape
+    rank = max(len(shape), len(target))
+    sizes = zip((1,) * (rank - len(shape)) + shape, [1] * (rank - len(target)) + list(target), strict=True)
+    pairs = list(sizes)
+    if any((n != m and 1 not in (n, m)) or m < 1 for n, m in pairs):
+        raise invalid(f"`Expand` of {list(shape)} to {list(target)} does not fit")
+    whole = tuple(max(pair) for pair in pairs)
+    return [x if whole == shape else move(call, "expand", x, Expand(whole))]
+
+
+@rule("Tile")
+def _tile(call: Call) -> list[Operand]:
+    x, times = call.tensor(0), call.given_integers(1, "repeats") or []
+    shape = call.value(x).shape
+    if len(times) != len(shape) or min(times, default=1) < 1:
+        raise invalid(f"`Tile` of {list(shape)} by {times} does not fit")
+    split = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for size, count in zip(shape, times, strict=True) for n in (count, size))
+    whole = tuple(size * count for size, count in zip(shape, times, strict=True))
+    return [move(call, "repeat", x, Reshape(split), Expand(wide), Reshape(whole), view=False)]
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def window(axis: int, picked: range) -> Taps:
+    """Every element of ``picked`` along an axis."""
+    return Taps(axis, len(picked), picked.step, ((picked.start,),))
+
+
+@rule("Slice")
+def _slice(call: Call) -> list[Operand]:
+    """Bounds are attributes up to opset 9, inputs after."""
+    x = call.tensor(0)
+    shape = call.value(x).shape
+    starts, ends = call.given_integers(1, "starts") or [], call.given_integers(2, "ends") or []
+    axes = call.given_integers(3, "axes") or list(range(len(starts)))
+    steps = call.given_integers(4, "steps") or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise invalid("`Slice` has bounds of different lengths, or a step of 0")
+    taps: list[Step] = []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        place = axis_in(call, axis, len(shape))
+        stop = None if step < 0 and end < -shape[place] else end
+        picked = range(*slice(start, stop, step).indices(shape[place]))
+        if not picked:
+            raise UnreadableError(f"`Slice` that takes nothing of {list(shape)}")
+        if picked != range(shape[place]):
+            taps.append(window(place, picked))
+    return [move(call, "slice", x, *taps) if taps else x]
+
+
+@rule("Split")
+def _split(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    shape = call.value(x).shape
+    axis, count = axis_in(call, call.integer("axis", 0), len(shape)), len(call.outputs)
+    each = -(-shape[axis] // count)
+    equal = [min(each, shape[axis] - i * each) for i in range(count)]
+    sizes = call.given_integers(1, "split") or equal
+    if sum(sizes) != shape[axis] or len(sizes) != count or min(sizes) < 1:
+        raise invalid(f"`Split` of {shape[axis]} elements into {sizes}")
+    ends = list(accumulate(sizes, initial=0))
+    picked = [range(first, first + n) for first, n in zip(ends, sizes, strict=False)]
+    return [move(call, "slice", x, window(axis, r), part=f"part{i}") for i, r in enumerate(picked)]
+
+
+@rule("Gather")
+def _gather(call: Call) -> list[Operand]:
+    """Known places of a tensor are a movement; rows of a stored table, picked by the network, an embedding."""
+    table, places = call.constant(0), call.constant(1)
+    shape, chosen = call.shape(0), call.shape(1)
+    axis = axis_in(call, call.integer("axis", 0), len(shape))
+    if table is not None and table.is_weight and axis == 0 and len(shape) == 2:
+        op = Embedding(shape[0], shape[1], table.dtype)
+        return [call.emit(op, call.tensor(1), params={"weight": table})]
+    whole = (*shape[:axis], *chosen, *shape[axis + 1 :])
+    indices = places.integers() if places is not None else None
+    if indices is None:
+        inputs = [call.tensor(0)] if places is not None else [call.tensor(0), call.tensor(1)]
+        batch = 0 if whole[:1] == (1,) else None
+        return [call.emit(Gather(whole, call.value(inputs[0]).dtype, batch), *inputs)]
+    if any(not -shape[axis] <= i < shape[axis] for i in indices):
+        raise invalid(f"`Gather` picks places outside the {shape[axis]} there are")
+    if len(indices) == 1:
+        taps: Step = window(axis, range(indices[0] % shape[axis], indices[0] % shape[axis] + 1))
+    else:
+        taps = Taps(axis, len(indices), shape[axis], tuple((i % shape[axis],) for i in indices))
+    steps = (taps,) if len(chosen) == 1 else (taps, Reshape(whole))
+    return [move(call, "select" if not chosen else "index", call.tensor(0), *steps, view=len(indices) == 1)]
+
+
+@rule("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "GridSample", "RoiAlign")
+def _picked(call: Call) -> list[Operand]:
+    """What is read depends on values, so only the shape is known."""
+    inputs = [x for x in call.inputs if isinstance(x, str)]
+    results: list[Operand] = []
+    for index, output in enumerate(call.outputs):
+        known = call.stated(output) if output else None
+        if known is None and output:
+            return list(call.unsupported())
+        if known is not None:
+            shape, dtype = known
+            op = Gather(shape, dtype, 0 if shape[:1] == (1,) else None, fn=call.type.lower())
+            results.append(
+                call.emit(op, *(inputs or [call.tensor(0)]), part=f"output{index}" if index else "", apart=index > 0)
+            )
+    return results
+
+
+# -- joins -----------------------------------------------------------------------------------------------
+
+
+@rule("Concat")
+def _concat(call: Call) -> list[Operand]:
+    names = [call.tensor(i) for i in range(len(call.inputs)) if call.has(i)]
+    values = [call.value(name) for name in names]
+    if not values:
+        raise invalid("`Concat` of nothing")
+    axis = axis_in(call, call.integer("axis", 1), len(values[0].shape))
+    rests = {value.shape[:axis] + value.shape[axis + 1 :] for value in values}
+    if len(rests) > 1 or len({len(value.shape) for value in values}) > 1:
+        raise invalid("`Concat` of " + " and ".join(str(list(value.shape)) for value in values) + " does not fit")
+    alike = len({value.kind for value in values}) == 1 and values[0].batch_axis != axis
+    return [call.emit(merge.Concat(axis) if alike else Join(axis), *names)]
+
+
+@rule("Identity")
+def _identity(call: Call) -> list[Operand]:
+    return [call.operand(0)]

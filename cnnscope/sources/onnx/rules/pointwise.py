@@ -1,0 +1,204 @@
+"""ONNX operators on single elements, and reductions: activations, arithmetic, softmax, means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, isclose
+
+from cnnscope.ops import activation as act
+from cnnscope.ops import merge, pool
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Elementwise, Movement, Reduce, Scan
+from cnnscope.ops.regularization import Dropout
+from cnnscope.ops.traced import broadcast
+from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.values import Const, Operand, dtype_of, invalid
+
+# -- activations -----------------------------------------------------------------------------------------------------
+
+_PLAIN: Mapping[str, Op] = {
+    "Relu": act.ReLU(), "Sigmoid": act.Sigmoid(), "Tanh": act.Tanh(), "Softplus": act.Softplus(),
+    "Softsign": act.Softsign(), "Mish": act.Mish(), "Abs": act.Abs(), "HardSwish": act.Hardswish(),
+    "Swish": act.SiLU(),
+}  # fmt: skip
+
+
+@rule(*_PLAIN)
+def _plain(call: Call) -> list[Operand]:
+    return [call.emit(_PLAIN[call.type], call.tensor(0))]
+
+
+@rule("LeakyRelu", "Elu", "Selu", "Gelu", "HardSigmoid")
+def _with_numbers(call: Call) -> list[Operand]:
+    match call.type:
+        case "LeakyRelu":
+            op: Op = act.LeakyReLU(call.number("alpha", 0.01))
+        case "Elu":
+            op = act.ELU(call.number("alpha", 1.0))
+        case "Gelu":
+            op = act.GELU(tanh=call.text("approximate", "none") == "tanh")
+        case "Selu":
+            op = act.SELU()
+        case _:
+            third = isclose(call.number("alpha", 0.2), 1 / 6, rel_tol=1e-5) and call.number("beta", 0.5) == 0.5
+            op = act.Hardsigmoid() if third else Elementwise("hardsigmoid")
+    return [call.emit(op, call.tensor(0))]
+
+
+@rule("Clip")
+def _clip(call: Call) -> list[Operand]:
+    """Bounds are attributes up to opset 10, inputs after."""
+    low, high = (_bound(call, i, name, bound) for i, name, bound in ((1, "min", -inf), (2, "max", inf)))
+    op: Op = Elementwise("clip")
+    if (low, high) == (0, inf):
+        op = act.ReLU()
+    elif (low, high) == (0, 6):
+        op = act.ReLU6()
+    elif low is not None and high is not None and -inf < low < high < inf:
+        op = act.Hardtanh(low, high)
+    return [call.emit(op, call.tensor(0))]
+
+
+def _bound(call: Call, index: int, name: str, default: float) -> float | None:
+    """A bound of `Clip`; None where it is not known."""
+    if not call.has(index):
+        bound = call.number(name, 0.0) if name in call.attributes else default
+        return default if abs(bound) > 3e38 else bound  # the attribute's default is the largest float
+    constant = call.constant(index)
+    known = constant is not None and constant.value is not None and constant.value.size == 1
+    return float(constant.value.reshape(-1)[0]) if known and constant and constant.value is not None else None
+
+
+@rule("Softmax", "LogSoftmax", "Hardmax")
+def _softmax(call: Call) -> list[Operand]:
+    """Along one axis since opset 13, over all from ``axis`` on before."""
+    rank = len(call.shape(0))
+    axis = call.integer("axis", -1 if call.opset >= 13 else 1)
+    if not -rank <= axis < max(rank, 1):
+        raise invalid(f"`{call.type}` along axis {axis} of {list(call.shape(0))}")
+    axes = (axis % rank,) if call.opset >= 13 else tuple(range(axis % rank, rank))
+    if len(axes) > 1 or call.type == "Hardmax":
+        return [call.emit(Scan(call.type.lower(), axes), call.tensor(0))]
+    op = act.Softmax(*axes) if call.type == "Softmax" else act.LogSoftmax(*axes)
+    return [call.emit(op, call.tensor(0))]
+
+
+@rule("Dropout")
+def _dropout(call: Call) -> list[Operand]:
+    """The ratio is an attribute up to opset 11, an input after."""
+    ratio = call.constant(1)
+    given = ratio.value if ratio is not None else None
+    p = float(given.reshape(-1)[0]) if given is not None and given.size else call.number("ratio", 0.5)
+    if len(call.outputs) > 1 and call.outputs[1]:
+        raise UnreadableError("`Dropout` whose mask is used")
+    return [call.emit(Dropout.read({"p": p}), call.tensor(0))]
+
+
+# -- arithmetic ------------------------------------------------------------------------------------------------------
+
+_JOINS: Mapping[str, Op] = {"Add": merge.Add(), "Sub": merge.Sub(), "Mul": merge.Mul(), "Sum": merge.Add()}
+_BOOLEAN = frozenset({
+    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf",
+})  # fmt: skip
+
+
+@rule(
+    "Add", "Sub", "Mul", "Sum", "Div", "Pow", "Mod", "Max", "Min", "BitShift", "BitwiseAnd", "BitwiseOr",
+    "BitwiseXor", "Where", *_BOOLEAN,
+)  # fmt: skip
+def _arithmetic(call: Call) -> list[Operand]:
+    """Operands broadcast. Constants are part of the function; they are parameters if they are weights."""
+    operands = [operand for operand in call.inputs if operand is not None]
+    inputs = [x for x in operands if isinstance(x, str)]
+    constants = [x for x in operands if isinstance(x, Const)]
+    if len(operands) > 2 and call.type in ("Max", "Min"):
+        raise UnreadableError(f"`{call.type}` of more than two")
+    if not inputs:
+        inputs, constants = [call.tensor(0)], constants[1:]
+    values = [call.value(x) for x in inputs]
+    shapes = [value.shape for value in values] + [constant.shape for constant in constants]
+    whole = _broadcast(call, shapes)
+    alike = len({value.kind for value in values}) == 1 and len({value.shape for value in values}) == 1
+    scaled = call.type == "Mul" and len({(value.kind, len(value.shape)) for value in values}) == 1
+    if call.type in _JOINS and not constants and len(inputs) > 1 and (alike or scaled):
+        return [call.emit(_JOINS[call.type], *inputs)]
+    stretched = broadcast([value.shape for value in values]) != whole
+    dtype = "bool" if call.type in _BOOLEAN else None
+    if call.type == "Where" and len(values) > 1 and operands[0] is inputs[0]:
+        dtype = values[1].dtype
+    given = broadcast([(1,) * len(whole), *(constant.shape for constant in constants)])
+    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
+    op = Elementwise(call.type.lower(), whole if stretched else (), dtype, varies)
+    return [call.emit(op, *inputs, constants=constants)]
+
+
+def _broadcast(call: Call, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    rank = max(map(len, shapes))
+    for sizes in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
+        if len({n for n in sizes if n != 1}) > 1:
+            texts = " and ".join(str(list(shape)) for shape in shapes)
+            raise invalid(f"`{call.type}` of {texts}: the shapes do not fit")
+    return broadcast(shapes)
+
+
+@rule(
+    "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Sign", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh",
+    "Cosh", "Asinh", "Acosh", "Atanh", "Floor", "Ceil", "Round", "Celu", "ThresholdedRelu", "Shrink", "BitwiseNot",
+    "Bernoulli", "QuantizeLinear", "DequantizeLinear",
+)  # fmt: skip
+def _unary(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    dtypes = {"QuantizeLinear": "uint8", "DequantizeLinear": "float32"}
+    return [call.emit(Elementwise(call.type.lower(), dtype=dtypes.get(call.type)), x)]
+
+
+@rule("Cast", "CastLike")
+def _cast(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    dtype = dtype_of(call.integer("to", 0), "`Cast`") if call.type == "Cast" else call.value(call.tensor(1)).dtype
+    return [x] if dtype == call.value(x).dtype else [call.emit(Movement("cast", dtype=dtype), x)]
+
+
+# -- along axes ------------------------------------------------------------------------------------------------------
+
+_REDUCTIONS = {
+    "ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceProd": "prod",
+    "ReduceL1": "norm", "ReduceL2": "norm", "ReduceLogSum": "logsum", "ReduceLogSumExp": "logsumexp",
+    "ReduceSumSquare": "sumsquare",
+}  # fmt: skip
+
+
+@rule(*_REDUCTIONS)
+def _reduce(call: Call) -> list[Operand]:
+    """The axes are an attribute up to opset 12 (sum) or 17 (others), an input after."""
+    x = call.tensor(0)
+    value, axes = call.value(x), call.given_integers(1, "axes")
+    rank, keep = len(value.shape), bool(call.integer("keepdims", 1))
+    if not axes and call.integer("noop_with_empty_axes", 0):
+        return [x]
+    axes = axes or list(range(rank))
+    if any(not -rank <= axis < rank for axis in axes):
+        raise invalid(f"`{call.type}` along axes {axes} of {list(value.shape)}")
+    along = tuple(sorted({axis % rank for axis in axes}))
+    pools: dict[str, Op] = {"ReduceMean": pool.GlobalAvgPool(), "ReduceMax": pool.GlobalMaxPool()}
+    if keep and value.kind == "map" and along == tuple(range(2, rank)) and call.type in pools:
+        return [call.emit(pools[call.type], x)]
+    return [call.emit(Reduce(_REDUCTIONS[call.type], along, keep), x)]
+
+
+@rule("ArgMax", "ArgMin")
+def _argmax(call: Call) -> list[Operand]:
+    x, axis = call.tensor(0), call.integer("axis", 0)
+    rank = len(call.value(x).shape)
+    if not -rank <= axis < rank:
+        raise invalid(f"`{call.type}` along axis {axis} of {list(call.value(x).shape)}")
+    return [call.emit(Reduce(call.type.lower(), (axis % rank,), bool(call.integer("keepdims", 1)), "int64"), x)]
+
+
+@rule("CumSum", "CumProd")
+def _cumulative(call: Call) -> list[Operand]:
+    axes = call.given_integers(1, "axis")
+    rank = len(call.shape(0))
+    if not axes or len(axes) != 1 or not -rank <= axes[0] < rank:
+        raise invalid(f"`{call.type}` along axes {axes} of {list(call.shape(0))}")
+    return [call.emit(Scan(call.type.lower(), (axes[0] % rank,)), call.tensor(0))]

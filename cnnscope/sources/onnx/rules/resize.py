@@ -1,0 +1,111 @@
+"""ONNX `Resize` and the older `Upsample`: interpolation by scales or to sizes, with a choice of coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+from cnnscope.ir.steps import Taps
+from cnnscope.ops.generic import Movement, Unsupported
+from cnnscope.ops.resize import Upsample
+from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.values import Operand, invalid
+
+ROUNDINGS: Mapping[str, Callable[[Fraction], int]] = {
+    "floor": floor,
+    "ceil": ceil,
+    "round_prefer_floor": lambda x: ceil(x - Fraction(1, 2)),
+    "round_prefer_ceil": lambda x: floor(x + Fraction(1, 2)),
+}
+MAX_PHASES = 2**14
+"""After as many outputs as a scale's numerator, the pixels read repeat; no image needs more."""
+MODES = {"linear": "bilinear", "cubic": "bicubic", "bilinear": "bilinear"}
+
+
+@rule("Resize", "Upsample")
+def _resize(call: Call) -> list[Operand]:
+    x = call.tensor(0)
+    value = call.value(x)
+    rank = len(value.shape)
+    axes = call.integers("axes", range(rank)) or []
+    size, even = _sizes(call, value.shape, [axis % rank for axis in axes])
+    changed = [axis for axis in range(rank) if size[axis] != value.shape[axis]]
+    if not changed:
+        return [x]
+    coordinates = call.text("coordinate_transformation_mode", "asymmetric" if _old(call) else "half_pixel")
+    mode = call.text("mode", "nearest")
+    if mode == "nearest" and even and coordinates in _NEAREST:
+        return [call.emit(_nearest(call, value.shape, size, changed, coordinates), x)]
+    aligned = coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric")
+    plain = min(changed) > 1 and rank in (3, 4, 5) and not call.integer("antialias", 0)
+    if mode in MODES and even and aligned and plain:
+        if MODES[mode] == "bicubic" and rank != 4:
+            raise UnreadableError("cubic `Resize` of another tensor than an image")
+        op = Upsample(size=size[2:], mode=MODES[mode], align_corners=coordinates == "align_corners")
+        return [call.emit(op, x, as_kind="map")]
+    unknown = Unsupported(size, value.dtype, value.batch_axis, f"resize {mode} {coordinates}")
+    return [call.emit(unknown, x)]
+
+
+def _old(call: Call) -> bool:
+    """Before opset 11 there was no choice of coordinates: pixel corners are aligned at the origin."""
+    return call.type == "Upsample" or call.opset < 11
+
+
+def _sizes(call: Call, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[int, ...], bool]:
+    """The size after, and whether it is exactly the scale times the size before."""
+    if not _old(call) and call.has(3):
+        sizes = call.given_integers(3, "sizes") or []
+        if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+            raise UnreadableError("`Resize` that keeps the aspect ratio")
+        scales = [Fraction(m, n) for m, n in zip(sizes, (shape[axis] for axis in axes), strict=False)]
+    else:
+        scales = _scales(call)
+    if len(scales) != len(axes) or min(scales, default=Fraction(1)) <= 0:
+        raise invalid(f"`{call.type}` has {len(scales)} scales for {len(axes)} axes")
+    exact = {axis: shape[axis] * scale for axis, scale in zip(axes, scales, strict=True)}
+    if max((scale.numerator for scale in scales), default=1) > MAX_PHASES:
+        raise UnreadableError(f"`{call.type}` by a scale of more than {MAX_PHASES} phases")
+    return (
+        tuple(floor(exact.get(axis, n)) for axis, n in enumerate(shape)),
+        all(n.denominator == 1 for n in exact.values()),
+    )
+
+
+def _scales(call: Call) -> list[Fraction]:
+    if "scales" in call.attributes:  # Upsample 7
+        raw = call.attributes["scales"]
+        values = raw if isinstance(raw, list) else []
+    else:
+        constant = call.constant(1 if _old(call) else 2)
+        if constant is None or constant.value is None:
+            raise UnreadableError(f"`{call.type}` takes its size from the network itself")
+        values = [float(v) for v in constant.value.reshape(-1)]
+    if not all(isinstance(v, float) and abs(v) < 1e6 for v in values):
+        raise invalid(f"`{call.type}` has scales that are no numbers")
+    return [Fraction(v).limit_denominator(10_000) for v in values]
+
+
+_NEAREST: Mapping[str, Callable[[int, Fraction, int, int], Fraction]] = {
+    "half_pixel": lambda o, ratio, n, m: (o + Fraction(1, 2)) * ratio - Fraction(1, 2),
+    "half_pixel_symmetric": lambda o, ratio, n, m: (o + Fraction(1, 2)) * ratio - Fraction(1, 2),
+    "asymmetric": lambda o, ratio, n, m: o * ratio,
+}
+"""The source coordinate of output ``o`` where n pixels become m and ``ratio`` is n / m."""
+
+
+def _nearest(
+    call: Call, shape: Sequence[int], size: Sequence[int], changed: Sequence[int], coordinates: str
+) -> Upsample | Movement:
+    rounding = ROUNDINGS.get(call.text("nearest_mode", "floor" if _old(call) else "round_prefer_floor"))
+    if rounding is None:
+        raise invalid("`Resize` has an unknown `nearest_mode`")
+    taps, plain = [], min(changed) > 1 and len(shape) in (3, 4, 5)
+    for axis in changed:
+        n, m = shape[axis], size[axis]
+        ratio = Fraction(n, m)
+        picked = [rounding(_NEAREST[coordinates](o, ratio, n, m)) for o in range(ratio.denominator)]
+        plain = plain and picked == [floor(o * ratio) for o in range(ratio.denominator)]
+        taps.append(Taps(axis, m, ratio.numerator, tuple((i,) for i in picked), "clamp"))
+    return Upsample(size=tuple(size[2:])) if plain else Movement("resize", tuple(taps))

@@ -1,0 +1,99 @@
+"""What a traced run computes from neither its input nor a parameter: masks, grids of coordinates, index tables.
+
+Constants are computed for real on the CPU, so that code which reads their values works, unless they are very large or
+come of buffers that have no values. Nothing of the model is written to: a tensor of its own is copied before a call
+that writes to it or shares its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnscope.sources.torch.lowering import Lowering, tensors, written
+from cnnscope.sources.torch.views import share_memory
+
+LARGEST = 2**24
+"""Elements of a constant that is still computed for real; a larger one has no values."""
+META, CPU = torch.device("meta"), torch.device("cpu")
+
+
+class Constants:
+    """The constants of one run. ``own_key`` names a buffer, ``to_meta`` makes arguments of a call valueless."""
+
+    def __init__(self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any]) -> None:
+        self.views: dict[int, tuple[Tensor, Lowering, Sequence[Any], Mapping[str, Any]]] = {}
+        self._own_key, self._to_meta = own_key, to_meta
+        self._made: dict[int, Tensor] = {}
+        self._keys: dict[int, tuple[str, ...]] = {}
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, whose id must stay taken
+
+    def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
+        """What a call on constants yields."""
+        given = list(tensors(args, kwargs))
+        target = written(rule, args, kwargs)
+        if target is not None:
+            self._copy(target)
+            self._compute(func, args, kwargs)
+            return target
+        out = self._compute(func, args, kwargs)
+        borrowed = [t for t in given if self._is_borrowed(t) and any(share_memory(t, o) for o in tensors((out,), {}))]
+        if borrowed:
+            for t in borrowed:
+                self._copy(t)
+            out = self._compute(func, args, kwargs)
+        keys = tuple(dict.fromkeys(key for t in given for key in self.keys(t)))
+        for t in tensors((out,), {}):
+            self.add(t)
+            if keys:
+                self._keys[id(t)] = keys
+            if rule.view and isinstance(out, Tensor) and t is not args[0]:
+                self.views[id(t)] = (args[0], rule, args[1:], kwargs)
+        return out
+
+    def make(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large for that."""
+        size = func(*args, **{**kwargs, "device": META})
+        return size if size.numel() > LARGEST else func(*args, **{**kwargs, "device": CPU})
+
+    def add(self, t: Tensor) -> Tensor:
+        """Takes a tensor that this run made as one of its constants."""
+        self._made[id(t)] = t
+        return t
+
+    def keys(self, t: Tensor) -> tuple[str, ...]:
+        """Keys of the buffers a constant is, or was computed from."""
+        key = self._own_key(t)
+        return (key,) if key else self._keys.get(id(t), ())
+
+    def _is_borrowed(self, t: Tensor) -> bool:
+        """Whether its memory belongs to the model, not to this run."""
+        return id(t) not in self._made and id(t) not in self._copies
+
+    def _copy(self, t: Tensor) -> None:
+        """From here on this run uses a copy in its place."""
+        if self._is_borrowed(t):
+            with torch.inference_mode(False):  # a view of it is taken for a view of `t`, which is no inference tensor
+                self._copies[id(t)] = t.detach().clone(), t
+
+    def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
+        args = [self._copied(a) for a in args]
+        kwargs = {name: self._copied(a) for name, a in kwargs.items()}
+        given = list(tensors(args, kwargs))
+        if any(t.is_meta for t in given):
+            return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
+        if not given and "device" in kwargs:
+            return self.make(func, args, kwargs)
+        return func(*map(_to_cpu, args), **{name: _to_cpu(a) for name, a in kwargs.items()})
+
+    def _copied(self, a: Any) -> Any:
+        if isinstance(a, Tensor):
+            return self._copies[id(a)][0] if id(a) in self._copies else a
+        return [self._copied(item) for item in a] if isinstance(a, (list, tuple)) else a
+
+
+def _to_cpu(a: Any) -> Any:
+    return CPU if isinstance(a, torch.device) else a

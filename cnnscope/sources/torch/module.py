@@ -1,0 +1,228 @@
+"""A live torch module to a graph: one run without values, the module left exactly as it was."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
+
+from cnnscope.errors import CnnscopeError, Diagnostic
+from cnnscope.ir import Graph
+from cnnscope.ops.base import shape_text
+from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.guard import untouched
+from cnnscope.sources.torch.inputs import Feed, make_inputs
+from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.user_code import user_frames
+
+Build = Callable[[], nn.Module]
+
+_REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other images may go other ways"
+
+
+class TraceError(CnnscopeError):
+    """A forward pass that failed. ``partial`` is the graph up to there."""
+
+    partial: Graph | None = None
+
+
+def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
+    """The graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
+
+    ``inputs`` are sizes without batch, named as the parameters of ``forward`` where there are several. Whatever a
+    reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced; if its
+    forward pass fails, that error has the graph up to there as ``partial``.
+    """
+    graph, notes = trace(module, inputs)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return graph
+
+
+def trace(
+    module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None
+) -> tuple[Graph, tuple[str, ...]]:
+    """`from_module` with the notes apart. ``rebuild`` makes the module with values, if this one is on meta."""
+    module, notes = _plain(module)
+    _check(module)
+    name = name or type(module).__name__
+    graph, why = _attempt(module, inputs, name, real=False)
+    if graph is None:
+        notes += (_REAL_RUN.format(name=name, why=why),)
+        graph, _ = _attempt(_with_values(module, why or "", rebuild), inputs, name, real=True)
+        assert graph is not None
+    return graph, notes
+
+
+def _attempt(
+    module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
+) -> tuple[Graph | None, str | None]:
+    """The graph, or None and why it takes a run with values."""
+    with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        feeds = make_inputs(module, inputs, real=real)
+        recorder = Trace(module, real=real)
+        for feed in feeds:
+            recorder.feed(feed.tensor, feed.name)
+        positional = [feed.tensor for feed in feeds if not feed.keyword]
+        keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
+        try:
+            with _hooks(recorder), recorder:
+                output = module(*positional, **keywords)
+        except Exception as error:
+            why = _reads(recorder) or _needs_values(error)
+            if why and not real:
+                return None, why
+            raise _failure(error, recorder, feeds, name) from error
+        if recorder.data_dependent and not real:
+            return None, _reads(recorder)
+        results = list(_tensors_of(output))
+        if not results:
+            raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
+        return recorder.recording.graph(name, [recorder.node(t) for t in results]), None
+
+
+# -- before the run ----------------------------------------------------------------------------------------------------
+
+
+def _plain(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module inside ``torch.compile`` or ``DataParallel``."""
+    notes: tuple[str, ...] = ()
+    while type(module).__name__ in _WRAPPERS:
+        notes += (f"looked inside `{type(module).__name__}`",)
+        module = getattr(module, _WRAPPERS[type(module).__name__])
+    return module, notes
+
+
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+
+
+def _check(module: nn.Module) -> None:
+    """E436 for modules whose calls do not go through torch's dispatcher one by one, or that have no shapes yet."""
+    for path, m in module.named_modules():
+        kind, place = type(m), f"`{path}`" if path else "the model"
+        if isinstance(m, torch.jit.ScriptModule):
+            raise CnnscopeError.of("E436", f"{place} is TorchScript", hint="load the Python module it was made from")
+        if (
+            ".quantized." in kind.__module__
+            and kind.__name__ != "FloatFunctional"
+            and kind.__module__.startswith("torch.")
+        ):
+            raise CnnscopeError.of(
+                "E436", f"{place} is quantised (`{kind.__name__}`)", hint="load the model before its conversion"
+            )
+        if any(map(is_lazy, m.parameters(recurse=False))):
+            raise CnnscopeError.of(
+                "E436", f"{place} (`{kind.__name__}`) has weights without a shape yet",
+                hint="call the model once before it is loaded here",
+            )  # fmt: skip
+
+
+def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
+    """A copy on the CPU whose weights have values; E437 if they cannot be had."""
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(t.is_meta for t in tensors):
+        try:
+            return copy.deepcopy(module).cpu()
+        except Exception as error:
+            raise _no_values(module, why, f"it cannot be copied: {error}") from error
+    if rebuild is None:
+        raise _no_values(module, why, "its weights are on the meta device, without values")
+    return rebuild()
+
+
+def _no_values(module: nn.Module, why: str, reason: str) -> CnnscopeError:
+    return CnnscopeError.of("E437", f"`{type(module).__name__}` takes a run with values ({why}), but {reason}")
+
+
+# -- the run -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _hooks(recorder: Trace) -> Iterator[None]:
+    """Tells the recorder which module is running."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recorder.recording.enter(module)
+
+    def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        passed_on = isinstance(output, Tensor) and recorder.recording.idle(module) and recorder.tracked(output)
+        result = recorder.idle(output, type(module).__name__) if passed_on else None
+        recorder.recording.leave(sys.exc_info()[1] if output is None else None)
+        return result
+
+    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# -- after it ----------------------------------------------------------------------------------------------------------
+
+
+def _tensors_of(output: Any, seen: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+    """All tensors of a result, whatever they are packed in."""
+    if isinstance(output, Tensor):
+        yield output
+    elif id(output) not in seen:
+        for part in _parts(output):
+            yield from _tensors_of(part, seen | {id(output)})
+
+
+def _parts(output: Any) -> Iterable[Any]:
+    if isinstance(output, Mapping):
+        return output.values()
+    if isinstance(output, (list, tuple, set)):
+        return output
+    if is_dataclass(output) and not isinstance(output, type):
+        return [getattr(output, f.name) for f in fields(output)]
+    return vars(output).values() if hasattr(output, "__dict__") else ()
+
+
+def _reads(recorder: Trace) -> str | None:
+    return f"it reads values: `{recorder.data_dependent}`" if recorder.data_dependent else None
+
+
+_NEEDS_VALUES = {
+    "numpy": "it reads values: `numpy`",
+    "tolist": "it reads values: `tolist`",
+    "incompatible tensor type": "it replaces its weights",
+    "should be the same": "it mixes types, as autocast does",
+    "meta": "a function tells no shape without values",
+}
+"""What errors of torch without values contain, and what that means. There are ways to read values that are no calls."""
+
+
+def _needs_values(error: Exception) -> str | None:
+    return next((why for words, why in _NEEDS_VALUES.items() if words in str(error)), None)
+
+
+def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:
+    failed = recorder.recording.failed
+    call = failed[1] if failed and failed[0] is error else recorder.recording.calls[0]
+    kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
+    place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
+    given = ", ".join(shape_text(tuple(feed.tensor.shape[1:])) for feed in feeds)
+    reason = str(error).strip().split("\n")[0].rstrip(".") or "no reason given"
+    if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
+        reason = f"{type(error).__name__}: {reason}"
+    places = list(user_frames(error.__traceback__))
+    failure = TraceError(
+        Diagnostic(
+            "E435", f"with input {given} the run stops {place}: {reason}", places[-1][0] if places else None,
+            hint="another size: `--input 3x224x224`",
+        )
+    )  # fmt: skip
+    failure.partial = recorder.recording.graph(name, ())
+    return failure

@@ -1,0 +1,1 @@
+"""How calls of ATen functions become ops, one file a topic."""

@@ -1,0 +1,151 @@
+"""Rules for what is done to maps without weights: pooling, resizing, padding, pixel shuffling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cnnscope.ir.steps import Taps
+from cnnscope.ops import pool, rearrange
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Gather, Movement, Select
+from cnnscope.ops.resize import Upsample
+from cnnscope.ops.window import BORDERS
+from cnnscope.sources.torch.lowering import records
+from cnnscope.sources.torch.rules.weights import Ints, each, with_batch
+
+if TYPE_CHECKING:
+    from cnnscope.sources.torch.trace import Trace
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def _window(kernel: Ints, stride: Ints, padding: Ints, count: int) -> dict[str, Any]:
+    size = each(kernel, count)
+    step = size if isinstance(stride, (list, tuple)) and not stride else each(stride, count)
+    return {"kernel": size, "stride": step, "pad": tuple((p, p) for p in each(padding, count))}
+
+
+def _max_pool(count: int) -> Any:
+    def rule(
+        trace: Trace, out: Any, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1,
+        ceil: bool = False,
+    ) -> None:  # fmt: skip
+        value, *indices = [out] if isinstance(out, Tensor) else out
+        op = pool.MaxPool(**_window(kernel, stride, padding, count), ceil=ceil, dilation=each(dilation, count))
+        with_batch(trace, op, x, value, count + 2)
+        for index in indices:
+            trace.emit(Select(tuple(index.shape)), [value], index, fn="indices")
+
+    return rule
+
+
+def _avg_pool(count: int) -> Any:
+    def rule(
+        trace: Trace, out: Tensor, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, ceil: bool = False,
+        count_pad: bool = True, *divisor: Any,
+    ) -> None:  # fmt: skip
+        op = pool.AvgPool(**_window(kernel, stride, padding, count), ceil=ceil, count_pad=count_pad)
+        with_batch(trace, op, x, out, count + 2)
+
+    return rule
+
+
+def _adaptive(count: int, to: type[Op], whole: type[Op]) -> Any:
+    def rule(trace: Trace, out: Any, x: Tensor, size: Ints) -> None:
+        value, *indices = [out] if isinstance(out, Tensor) else out
+        extents = tuple(value.shape[-count:])
+        op = whole() if set(extents) == {1} else to(out=extents)  # type: ignore[call-arg]  # an op's fields
+        with_batch(trace, op, x, value, count + 2)
+        for index in indices:
+            trace.emit(Select(tuple(index.shape)), [value], index, fn="indices")
+
+    return rule
+
+
+for _count in (1, 2, 3):
+    records(f"max_pool{_count}d", f"max_pool{_count}d_with_indices")(_max_pool(_count))
+    records(f"avg_pool{_count}d")(_avg_pool(_count))
+    records(f"adaptive_avg_pool{_count}d")(_adaptive(_count, pool.AdaptiveAvgPool, pool.GlobalAvgPool))
+    records(f"adaptive_max_pool{_count}d")(_adaptive(_count, pool.AdaptiveMaxPool, pool.GlobalMaxPool))
+
+
+def _resize(mode: str) -> Any:
+    def rule(trace: Trace, out: Tensor, x: Tensor, size: Any, *rest: Any) -> None:
+        before, after = tuple(x.shape[2:]), tuple(out.shape[2:])
+        align = mode != "nearest" and bool(rest[0])
+        if any(m % n for n, m in zip(before, after, strict=True)):
+            op = Upsample(size=after, mode=mode, align_corners=align)
+        else:
+            factors = tuple(m // n for n, m in zip(before, after, strict=True))
+            op = Upsample(scale=factors, mode=mode, align_corners=align)
+        trace.emit(op, [x], out)
+
+    return rule
+
+
+for _mode, _names in {
+    "nearest": ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+    "bilinear": ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"),
+    "bicubic": ("upsample_bicubic2d",),
+}.items():
+    records(*_names)(_resize(_mode))
+
+
+@records("pad")
+def pad(
+    trace: Trace, out: Tensor, x: Tensor, sides: Sequence[int], mode: str = "constant", value: float | None = None
+) -> None:
+    pairs = tuple(zip(sides[::2], sides[1::2], strict=True))[::-1]
+    first = x.dim() - len(pairs)
+    border = {"constant": "zeros"}.get(mode, mode)
+    spatial = trace.value(x).kind == "map" and len(pairs) == x.dim() - 2
+    if spatial and min(sides) >= 0 and border in BORDERS:
+        trace.emit(rearrange.Pad(pairs, border, float(value or 0)), [x], out)
+        return
+    edges = BORDERS.get(border, "drop")
+    steps = tuple(
+        Taps(axis, out.shape[axis], 1, ((-low,),), edges)
+        for axis, (low, high) in enumerate(pairs, start=first) if low or high
+    )  # fmt: skip
+    trace.emit(Movement("pad", steps), [x], out, fn="pad")
+
+
+@records("constant_pad_nd")
+def constant_pad(trace: Trace, out: Tensor, x: Tensor, sides: Sequence[int], value: float = 0) -> None:
+    pad(trace, out, x, sides, "constant", value)
+
+
+for _border in ("reflection", "replication"):
+    for _count in (1, 2, 3):
+        records(f"{_border}_pad{_count}d")(
+            lambda trace, out, x, sides, mode=_border: pad(
+                trace, out, x, sides, "reflect" if mode == "reflection" else "replicate"
+            )
+        )
+
+
+@records("pixel_shuffle")
+def pixel_shuffle(trace: Trace, out: Tensor, x: Tensor, factor: int) -> None:
+    trace.emit(rearrange.PixelShuffle(factor), [x], out)
+
+
+@records("pixel_unshuffle")
+def pixel_unshuffle(trace: Trace, out: Tensor, x: Tensor, factor: int) -> None:
+    trace.emit(rearrange.PixelUnshuffle(factor), [x], out)
+
+
+@records("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(trace: Trace, out: Tensor, x: Tensor, groups: int) -> None:
+    trace.emit(rearrange.Shuffle(groups), [x], out)
+
+
+@records(
+    "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+    "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "affine_grid_generator",
+)  # fmt: skip
+def sample(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    grids = [t for t in rest if isinstance(t, Tensor)]
+    trace.emit(Gather(tuple(out.shape), fn="resample"), [x, *grids], out, fn="resample")

@@ -1,0 +1,212 @@
+"""Rules for moving elements about: reshape, permute, slice, expand, roll, concatenate, index, fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
+from cnnscope.ops import merge
+from cnnscope.ops.generic import Join, Movement, View
+from cnnscope.ops.movement import Flatten
+from cnnscope.sources.torch.lowering import records
+from cnnscope.sources.torch.recording import dtype_name
+
+if TYPE_CHECKING:
+    from cnnscope.sources.torch.trace import Trace
+
+
+def move(trace: Trace, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...]) -> None:
+    """Records a rearrangement: a view where the result shares its memory."""
+    if out is x:
+        return
+    dtype = dtype_name(out) if out.dtype != x.dtype else None
+    op = View if trace.shares_memory(out, x) else Movement
+    trace.emit(op(kind, steps, dtype), [x], out, fn=kind)
+
+
+def window(axis: int, picked: range) -> Taps:
+    """Every element of ``picked`` along an axis."""
+    return Taps(axis, len(picked), picked.step, ((picked.start,),))
+
+
+# -- shape -------------------------------------------------------------------------------------------------------------
+
+
+def _reshape(kind: str) -> Any:
+    def rule(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+        move(trace, out, kind, x, (Reshape(tuple(out.shape)),))
+
+    return rule
+
+
+for _name in ("view", "reshape", "unsqueeze", "squeeze", "unflatten", "view_as", "reshape_as", "ravel", "_unsafe_view"):
+    records(_name)(_reshape(_name.removeprefix("_unsafe_").removesuffix("_as")))
+
+
+@records("flatten")
+def flatten(trace: Trace, out: Tensor, x: Tensor, start: int = 0, end: int = -1) -> None:
+    whole = (start, end % x.dim()) == (1, x.dim() - 1)
+    if whole and trace.value(x).batch_axis == 0 and trace.shares_memory(out, x):
+        trace.emit(Flatten(), [x], out)
+    else:
+        move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),))
+
+
+def _permuted(trace: Trace, out: Tensor, kind: str, x: Tensor, order: Sequence[int]) -> None:
+    move(trace, out, kind, x, (Permute(tuple(axis % x.dim() for axis in order)),))
+
+
+@records("permute")
+def permute(trace: Trace, out: Tensor, x: Tensor, order: Sequence[int]) -> None:
+    _permuted(trace, out, "permute", x, order)
+
+
+@records("transpose", "swapaxes", "swapdims")
+def transpose(trace: Trace, out: Tensor, x: Tensor, a: int, b: int) -> None:
+    order = list(range(x.dim()))
+    order[a], order[b] = order[b], order[a]
+    _permuted(trace, out, "transpose", x, order)
+
+
+@records("t", "numpy_T", "mT", "mH", "matrix_H", "adjoint")
+def transposed(trace: Trace, out: Tensor, x: Tensor) -> None:
+    order = list(range(x.dim()))
+    _permuted(trace, out, "transpose", x, [*order[:-2], *order[:-3:-1]])
+
+
+@records("movedim", "moveaxis")
+def movedim(trace: Trace, out: Tensor, x: Tensor, source: Any, destination: Any) -> None:
+    ones = ([source], [destination]) if isinstance(source, int) else (source, destination)
+    places = {d % x.dim(): s % x.dim() for s, d in zip(*ones, strict=True)}
+    rest = iter(axis for axis in range(x.dim()) if axis not in places.values())
+    _permuted(trace, out, "permute", x, [places[i] if i in places else next(rest) for i in range(x.dim())])
+
+
+@records("expand", "expand_as", "broadcast_to")
+def expand(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    move(trace, out, "expand", x, (Expand(tuple(out.shape)),) if out.shape != x.shape else ())
+
+
+@records("repeat", "tile")
+def repeat(trace: Trace, out: Tensor, x: Tensor, times: Sequence[int]) -> None:
+    shape = (1,) * (out.dim() - x.dim()) + tuple(x.shape)
+    split = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for size, whole in zip(shape, out.shape, strict=True) for n in (whole // max(size, 1), size))
+    move(trace, out, "repeat", x, (Reshape(split), Expand(wide), Reshape(tuple(out.shape))))
+
+
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+
+@records("alias", "detach", "lift", "lift_fresh", "resolve_conj", "resolve_neg")
+def alias(trace: Trace, out: Tensor, x: Tensor) -> None:
+    trace.same(out, x)
+
+
+@records("clone", "contiguous", "to", "_to_copy", "type_as", "float", "half", "cpu", "cuda")
+def clone(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    if out is x or trace.shares_memory(out, x):
+        trace.same(out, x)
+    else:
+        move(trace, out, "to" if out.dtype != x.dtype else "clone", x, ())
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@records("slice")
+def slice_(
+    trace: Trace, out: Tensor, x: Tensor, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> None:
+    _part(trace, out, "slice", x, axis, range(x.shape[axis])[start:end:step])
+
+
+@records("narrow")
+def narrow(trace: Trace, out: Tensor, x: Tensor, axis: int, start: int, length: int) -> None:
+    _part(trace, out, "slice", x, axis, range(start, start + length))
+
+
+@records("select")
+def select(trace: Trace, out: Tensor, x: Tensor, axis: int, index: int) -> None:
+    axis %= x.dim()
+    picked = window(axis, range(index % x.shape[axis], index % x.shape[axis] + 1))
+    move(trace, out, "select", x, (picked, Reshape(tuple(out.shape))))
+
+
+@records(
+    "split", "split_with_sizes", "chunk", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "tensor_split"
+)
+def split(trace: Trace, out: Sequence[Tensor], x: Tensor, sizes: Any, axis: int = 0) -> None:
+    first = 0
+    for part in out:
+        _part(trace, part, "slice", x, axis, range(first, first + part.shape[axis]))
+        first += part.shape[axis]
+
+
+@records("unbind")
+def unbind(trace: Trace, out: Sequence[Tensor], x: Tensor, axis: int = 0) -> None:
+    for index, part in enumerate(out):
+        select(trace, part, x, axis, index)
+
+
+def _part(trace: Trace, out: Tensor, kind: str, x: Tensor, axis: int, picked: range) -> None:
+    everything = len(picked) == x.shape[axis] and picked.step == 1
+    if everything and trace.shares_memory(out, x):
+        trace.same(out, x)
+    else:
+        move(trace, out, kind, x, (window(axis % x.dim(), picked),))
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+@records("roll")
+def roll(trace: Trace, out: Tensor, x: Tensor, shifts: Any, axes: Any = ()) -> None:
+    moves = [shifts] if isinstance(shifts, int) else list(shifts)
+    along = [axes] if isinstance(axes, int) else [axis % x.dim() for axis in axes]
+    if along:
+        steps: list[Step] = [Taps(a, x.shape[a], 1, ((-n,),), "wrap") for n, a in zip(moves, along, strict=True)]
+    else:
+        flat = Taps(0, x.numel(), 1, ((-moves[0],),), "wrap")
+        steps = [Reshape((x.numel(),)), flat, Reshape(tuple(x.shape))]
+    move(trace, out, "roll", x, tuple(steps))
+
+
+@records("flip", "fliplr", "flipud")
+def flip(trace: Trace, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
+    steps = (Taps(axis % x.dim(), x.shape[axis], -1, ((x.shape[axis] - 1,),)) for axis in axes)
+    move(trace, out, "flip", x, tuple(steps))
+
+
+@records("rot90")
+def rotate(trace: Trace, out: Tensor, x: Tensor, times: int = 1, axes: Sequence[int] = (0, 1)) -> None:
+    """Quarter turns from the first axis to the second: (i, j) of one reads (j, n - 1 - i)."""
+    first, second = (axis % x.dim() for axis in axes)
+    order = list(range(x.dim()))
+    if times % 2:
+        order[first], order[second] = second, first
+    turned = {0: (), 1: (first,), 2: (first, second), 3: (second,)}[times % 4]
+    shape = tuple(out.shape)
+    flips = (Taps(axis, shape[axis], -1, ((shape[axis] - 1,),)) for axis in turned)
+    move(trace, out, "rot90", x, (Permute(tuple(order)), *flips))
+
+
+@records("cat", "concat", "concatenate")
+def concatenate(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
+    axis %= out.dim()
+    parts = [t for t in parts if t.dim() == out.dim()]  # torch skips empty tensors of one axis
+    alike = {(trace.value(t).kind, trace.value(t).batch_axis) for t in parts}
+    op = merge.Concat(axis) if len(alike) == 1 and trace.value(parts[0]).batch_axis != axis else Join(axis)
+    trace.emit(op, parts, out, fn="concat")
+
+
+@records("stack")
+def stack(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
+    axis %= out.dim()
+    rows = [t.unsqueeze(axis) for t in parts]
+    for row, part in zip(rows, parts, strict=True):
+        trace.emit(View("unsqueeze", (Reshape(tuple(row.shape)),)), [part], row)
+    trace.emit(Join(axis), rows, out, fn="stack")

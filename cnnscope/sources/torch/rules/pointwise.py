@@ -1,0 +1,191 @@
+"""Rules for functions of single elements: activations, arithmetic, comparisons, dropout; and for writing values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cnnscope.ops import activation as act
+from cnnscope.ops import merge, regularization
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Constant, Elementwise, Scan
+from cnnscope.ops.traced import broadcast
+from cnnscope.sources.torch.lowering import instead, records, tensors
+from cnnscope.sources.torch.recording import dtype_name
+
+if TYPE_CHECKING:
+    from cnnscope.sources.torch.trace import Trace
+
+# -- activations -------------------------------------------------------------------------------------------------------
+
+_PLAIN: dict[str, Op] = {
+    "relu": act.ReLU(), "relu6": act.ReLU6(), "selu": act.SELU(), "silu": act.SiLU(), "mish": act.Mish(),
+    "hardswish": act.Hardswish(), "hardsigmoid": act.Hardsigmoid(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(),
+    "log_sigmoid": act.LogSigmoid(), "softplus": act.Softplus(), "abs": act.Abs(),
+}  # fmt: skip
+
+
+def _activation(op: Op) -> Any:
+    def rule(trace: Trace, out: Tensor, x: Tensor, *arguments: Any, **kwargs: Any) -> None:
+        trace.emit(op, [x], out)
+
+    return rule
+
+
+for _name, _op in _PLAIN.items():
+    records(_name)(_activation(_op))
+
+
+@records("leaky_relu")
+def leaky_relu(trace: Trace, out: Tensor, x: Tensor, slope: float = 0.01) -> None:
+    trace.emit(act.LeakyReLU(slope), [x], out)
+
+
+@records("elu")
+def elu(trace: Trace, out: Tensor, x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> None:
+    trace.emit(act.ELU(alpha) if scale == input_scale == 1 else Elementwise("elu"), [x], out)
+
+
+@records("gelu")
+def gelu(trace: Trace, out: Tensor, x: Tensor, *, approximate: str = "none") -> None:
+    trace.emit(act.GELU(tanh=approximate == "tanh"), [x], out)
+
+
+@records("hardtanh")
+def hardtanh(trace: Trace, out: Tensor, x: Tensor, low: float = -1.0, high: float = 1.0) -> None:
+    trace.emit(act.ReLU6() if (low, high) == (0, 6) else act.Hardtanh(low, high), [x], out)
+
+
+@records("prelu")
+def prelu(trace: Trace, out: Tensor, x: Tensor, weight: Tensor) -> None:
+    if trace.key(weight):
+        trace.emit(act.PReLU(shared=weight.numel() == 1), [x], out, {"weight": weight})
+    else:
+        elementwise(trace, out, "prelu", [x, weight])
+
+
+@records("softmax", "_softmax")
+def softmax(trace: Trace, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+    trace.emit(act.Softmax(axis % max(x.dim(), 1)), [x], out)
+
+
+@records("log_softmax", "_log_softmax")
+def log_softmax(trace: Trace, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+    trace.emit(act.LogSoftmax(axis % max(x.dim(), 1)), [x], out)
+
+
+@records("glu")
+def glu(trace: Trace, out: Tensor, x: Tensor, axis: int = -1) -> None:
+    trace.emit(act.GLU(axis % x.dim()), [x], out)
+
+
+# -- dropout -----------------------------------------------------------------------------------------------------------
+
+
+def _dropout(kind: type[Op]) -> Any:
+    def rule(trace: Trace, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
+        out = x.view_as(x)  # eval mode returns x itself, which is not a row of its own
+        trace.emit(kind(p=p), [x], out)  # type: ignore[call-arg]  # an op's fields
+        return out
+
+    return rule
+
+
+instead("dropout")(_dropout(regularization.Dropout))
+instead("feature_dropout")(_dropout(regularization.SpatialDropout))
+instead("alpha_dropout", "feature_alpha_dropout")(_dropout(regularization.AlphaDropout))
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+_ELEMENTWISE = (
+    "add", "sub", "rsub", "mul", "div", "true_divide", "floor_divide", "remainder", "fmod", "pow", "float_power",
+    "square", "sqrt", "rsqrt", "reciprocal", "neg", "negative", "positive", "exp", "exp2", "expm1", "log", "log2",
+    "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh",
+    "atanh", "erf", "erfc", "erfinv", "sign", "sgn", "floor", "ceil", "round", "trunc", "frac", "clamp",
+    "clamp_min", "clamp_max", "clip", "celu", "hardshrink", "softshrink", "threshold", "rrelu", "rrelu_with_noise",
+    "lerp", "addcmul", "addcdiv", "maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "eq", "ne", "lt",
+    "le", "gt", "ge", "isnan", "isinf", "isfinite", "isclose", "logical_and", "logical_or", "logical_xor",
+    "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "__and__", "__or__", "__xor__",
+    "nan_to_num", "xlogy", "logaddexp", "logit", "sinc", "hypot", "heaviside", "copysign", "special_expit", "angle",
+    "deg2rad", "rad2deg", "absolute", "__lshift__", "__rshift__", "bitwise_left_shift", "bitwise_right_shift",
+    "lgamma", "digamma", "i0", "nextafter", "gcd", "lcm", "tril", "triu",
+)  # fmt: skip
+
+
+def elementwise(trace: Trace, out: Tensor, fn: str, operands: Sequence[Any]) -> None:
+    """Records a function of single elements. Constants among its operands are no inputs: they are part of it."""
+    inputs = [t for t in operands if isinstance(t, Tensor) and trace.tracked(t)]
+    constants = [t for t in operands if isinstance(t, Tensor) and not trace.tracked(t)]
+    keys = [key for t in constants for key in trace.constants.keys(t)]
+    shape, stretched = tuple(out.shape), broadcast([tuple(t.shape) for t in inputs])
+    dtype = dtype_name(out) if out.dtype != inputs[0].dtype else None
+    given = broadcast([(1,) * len(shape), *(tuple(t.shape) for t in constants)])
+    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
+    op = Elementwise(fn, shape if stretched != shape else (), dtype, varies)
+    trace.emit(op, inputs, out, fn=fn, keys={f"constant{i}": key for i, key in enumerate(keys)})
+
+
+def _arithmetic(fn: str) -> Any:
+    def rule(trace: Trace, out: Tensor, *operands: Any, **kwargs: Any) -> None:
+        elementwise(trace, out, fn, [*operands, *kwargs.values()])
+
+    return rule
+
+
+_JOINS: dict[str, Op] = {"add": merge.Add(), "sub": merge.Sub(), "mul": merge.Mul()}
+
+
+def _join(fn: str) -> Any:
+    def rule(trace: Trace, out: Tensor, x: Any, y: Any = None, *rest: Any, **kwargs: Any) -> None:
+        operands = [x, y]
+        if all(isinstance(t, Tensor) and trace.tracked(t) for t in operands):
+            kinds = {trace.value(t).kind for t in operands}
+            if len(kinds) == 1 and (x.shape == y.shape or (fn == "mul" and x.dim() == y.dim())):
+                trace.emit(_JOINS[fn], operands, out)
+                return
+        elementwise(trace, out, fn, operands)
+
+    return rule
+
+
+for _name in _ELEMENTWISE:
+    records(_name)(_join(_name) if _name in _JOINS else _arithmetic(_name.strip("_")))
+
+
+@records("copy")
+def copy(trace: Trace, out: Tensor, target: Tensor, source: Tensor, *rest: Any) -> None:
+    if trace.tracked(source):
+        elementwise(trace, out, "copy", [source, torch.empty(target.shape, device="meta")])
+    else:
+        fill(trace, out, target)
+
+
+@records("fill", "zero", "fill_diagonal", "normal", "uniform", "bernoulli", "random", "exponential")
+def fill(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    trace.emit(Constant(tuple(out.shape), dtype_name(out)), [], out, fn="fill")
+
+
+@instead(
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros",
+    "new_ones", "new_full", "new_empty", "new_empty_strided",
+)  # fmt: skip
+def constant_like(trace: Trace, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return trace.constants.add(trace.constants.make(func, (x, *args), kwargs))
+
+
+def _cumulative(fn: str) -> Any:
+    def rule(trace: Trace, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+        axis = kwargs.get("dim", next((a for a in rest if isinstance(a, int) and not isinstance(a, bool)), -1))
+        for result in tensors((out,), {}):
+            dtype = dtype_name(result) if result.dtype != x.dtype else None
+            trace.emit(Scan(fn, (axis % max(x.dim(), 1),), dtype=dtype), [x], result, fn=fn)
+
+    return rule
+
+
+for _name in ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "argsort"):
+    records(_name)(_cumulative(_name))

@@ -1,0 +1,124 @@
+"""Rules for sums and products over axes: reductions, matrix products, attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cnnscope.ir.steps import Reshape
+from cnnscope.ops import pool
+from cnnscope.ops.generic import Elementwise, Reduce, View
+from cnnscope.ops.product import MatMul, ScaledDotProduct
+from cnnscope.sources.torch.lowering import records, tensors, unsupported
+from cnnscope.sources.torch.recording import dtype_name
+from cnnscope.sources.torch.rules.pointwise import elementwise
+
+if TYPE_CHECKING:
+    from cnnscope.sources.torch.trace import Trace
+
+# -- reductions --------------------------------------------------------------------------------------------------------
+
+_POOLS = {"mean": pool.GlobalAvgPool(), "amax": pool.GlobalMaxPool()}
+
+
+def reduce(trace: Trace, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -> None:
+    """Records a reduction; a second output holds indices or a second statistic."""
+    if axes is None or (isinstance(axes, (list, tuple)) and not axes):
+        along = tuple(range(x.dim()))
+    else:
+        along = tuple(sorted(axis % max(x.dim(), 1) for axis in ([axes] if isinstance(axes, int) else axes)))
+    spatial = trace.value(x).kind == "map" and along == tuple(range(2, x.dim()))
+    for result in tensors((out,), {}):
+        if spatial and keep and fn in _POOLS:
+            trace.emit(_POOLS[fn], [x], result)
+        else:
+            dtype = dtype_name(result) if result.dtype != x.dtype else None
+            trace.emit(Reduce(fn, along, keep, dtype), [x], result, fn=fn)
+
+
+def _reduction(fn: str, axis_at: int) -> Any:
+    """A rule for functions with the axes in positional argument ``axis_at`` (``x`` is 0), then whether they stay."""
+
+    def rule(trace: Trace, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+        arguments = [x, *rest]
+        if len(rest) == 1 and isinstance(rest[0], Tensor):  # max(x, y)
+            elementwise(trace, out, fn, arguments)
+            return
+        axes = kwargs.get("dim", arguments[axis_at] if len(arguments) > axis_at else None)
+        if isinstance(axes, (bool, float)):  # var(x, unbiased)
+            axes = None
+        keep = kwargs.get("keepdim", arguments[-1] if isinstance(arguments[-1], bool) and axes is not None else False)
+        reduce(trace, out, fn, x, axes, keep)
+
+    return rule
+
+
+for _name in ("mean", "sum", "amax", "amin", "max", "min", "prod", "argmax", "argmin", "logsumexp", "any", "all",
+              "std", "var", "std_mean", "var_mean", "median", "nanmedian", "mode", "aminmax", "nansum", "nanmean",
+              "count_nonzero"):  # fmt: skip
+    records(_name)(_reduction(_name, 1))
+for _name in ("norm", "linalg_vector_norm", "linalg_norm", "quantile", "renorm"):
+    records(_name)(_reduction("norm" if "norm" in _name else _name, 2))
+
+
+@records("_assert_async")
+def check(trace: Trace, out: Any, *args: Any) -> None:
+    """An assertion about values computes nothing."""
+
+
+# -- matrix products ---------------------------------------------------------------------------------------------------
+
+
+@records("matmul", "mm", "bmm", "mv", "dot", "vdot")
+def matmul(trace: Trace, out: Tensor, a: Tensor, b: Tensor, *rest: Any, **kwargs: Any) -> None:
+    """A vector on the left is a row, one on the right a column; their axes leave the result."""
+    left = a if a.dim() > 1 else _shaped(trace, a, (1, a.shape[0]))
+    right = b if b.dim() > 1 else _shaped(trace, b, (b.shape[0], 1))
+    if left is a and right is b:
+        trace.emit(MatMul(), [a, b], out)
+        return
+    shape = (*out.shape, *(1 for t in (a, b) if t.dim() == 1))
+    if a.dim() == 1 and b.dim() > 1:
+        shape = (*out.shape[:-1], 1, out.shape[-1])
+    result = torch.empty(shape, dtype=out.dtype, device="meta")
+    trace.emit(MatMul(), [left, right], result)
+    trace.emit(View("squeeze", (Reshape(tuple(out.shape)),)), [result], out)
+
+
+def _shaped(trace: Trace, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    result = torch.empty(shape, dtype=x.dtype, device="meta")
+    trace.emit(View("unsqueeze", (Reshape(shape),)), [x], result)
+    return result
+
+
+@records("addmm", "baddbmm", "addmv")
+def add_matmul(trace: Trace, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+    product = torch.empty(out.shape, dtype=out.dtype, device="meta")
+    matmul(trace, product, a, b)
+    elementwise(trace, out, "add", [product, bias])
+
+
+@records("outer", "ger")
+def outer(trace: Trace, out: Tensor, a: Tensor, b: Tensor) -> None:
+    column = _shaped(trace, a, (a.shape[0], 1))
+    trace.emit(Elementwise("mul"), [column, b], out, fn="outer")
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+@records(
+    "scaled_dot_product_attention", "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable",
+)  # fmt: skip
+def attention(trace: Trace, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kwargs: Any) -> None:
+    first, *others = tensors((out,), {})
+    mask = next((t for t in tensors(rest, kwargs)), None)
+    causal = any(a is True for a in rest) or kwargs.get("is_causal", False)
+    inputs = [q, k, v, mask] if mask is not None and trace.tracked(mask) else [q, k, v]
+    trace.emit(ScaledDotProduct(masked=mask is not None or causal), inputs, first, fn="attention")
+    if others:
+        unsupported(trace, others, "attention_statistics", inputs)

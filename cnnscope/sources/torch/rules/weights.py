@@ -1,0 +1,257 @@
+"""Rules for layers with weights: convolution, linear, normalisation, recurrence, embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cnnscope.ir.steps import Reshape
+from cnnscope.ops import norm
+from cnnscope.ops.base import Op, channel_axis
+from cnnscope.ops.conv import Conv, TransposedConv
+from cnnscope.ops.generic import Elementwise, Embedding, Gather, Scan, Select, View
+from cnnscope.ops.linear import Linear
+from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Recurrent
+from cnnscope.sources.torch.lowering import instead, records, unsupported
+
+if TYPE_CHECKING:
+    from cnnscope.sources.torch.trace import Trace
+
+Ints = int | Sequence[int]
+Weights = Mapping[str, Tensor | None]
+
+
+def each(n: Ints, count: int) -> tuple[int, ...]:
+    """One number per axis."""
+    if isinstance(n, int):
+        return (n,) * count
+    return tuple(n) * count if len(n) == 1 else tuple(n)
+
+
+def with_batch(trace: Trace, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None) -> None:
+    """Records a layer that wants ``rank`` axes; torch also takes its input without a batch."""
+    if x.dim() >= rank:
+        trace.emit(op, [x], out, weights)
+        return
+    batched, result = x.unsqueeze(0), out.unsqueeze(0)
+    trace.emit(View("unsqueeze", (Reshape(tuple(batched.shape)),)), [x], batched)
+    trace.emit(op, [batched], result, weights)
+    trace.emit(View("squeeze", (Reshape(tuple(out.shape)),)), [result], out)
+
+
+# -- convolution and linear --------------------------------------------------------------------------------------------
+
+
+@records("conv1d", "conv2d", "conv3d")
+def convolution(
+    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1,
+) -> None:  # fmt: skip
+    kernel = tuple(weight.shape[2:])
+    count = len(kernel)
+    gaps = each(dilation, count)
+    if padding == "same":  # stride 1; an odd pixel goes to the high side
+        reach = [d * (k - 1) for d, k in zip(gaps, kernel, strict=True)]
+        pad = tuple((r // 2, r - r // 2) for r in reach)
+    else:
+        pad = tuple((p, p) for p in each(0 if isinstance(padding, str) else padding, count))
+    layer = {
+        "out": weight.shape[0], "kernel": kernel, "stride": each(stride, count), "pad": pad, "dilation": gaps,
+        "groups": groups, "bias": bias is not None,
+    }  # fmt: skip
+    _weighted(trace, Conv, ComputedConv, layer, x, weight, bias, out)
+
+
+@records("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def transposed_convolution(
+    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: Ints = 0, output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
+) -> None:  # fmt: skip
+    kernel = tuple(weight.shape[2:])
+    count = len(kernel)
+    if x.shape[-count - 1] != weight.shape[0]:  # without values torch takes any
+        raise RuntimeError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
+    layer = {
+        "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count), "pad": each(padding, count),
+        "out_pad": each(output_padding, count), "dilation": each(dilation, count), "groups": groups,
+        "bias": bias is not None,
+    }  # fmt: skip
+    _weighted(trace, TransposedConv, ComputedTransposedConv, layer, x, weight, bias, out)
+
+
+@records("convolution", "_convolution")
+def any_convolution(
+    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints,
+    dilation: Ints, transposed: bool, output_padding: Ints, groups: int, *flags: bool,
+) -> None:  # fmt: skip
+    if transposed:
+        transposed_convolution(trace, out, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        convolution(trace, out, x, weight, bias, stride, padding, dilation, groups)
+
+
+@records("linear")
+def linear(trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    if weight.dim() == 2:
+        layer = {"out": weight.shape[0], "bias": bias is not None}
+        _weighted(trace, Linear, ComputedLinear, layer, x, weight, bias, out)
+    else:
+        unsupported(trace, out, "linear", [x, weight])
+
+
+def _weighted(
+    trace: Trace, layer: Callable[..., Op], computed: Callable[..., Op], arguments: Mapping[str, Any], x: Tensor,
+    weight: Tensor, bias: Tensor | None, out: Tensor,
+) -> None:  # fmt: skip
+    weights = {"weight": weight, "bias": bias}
+    if all(t is None or trace.key(t) for t in weights.values()):
+        with_batch(trace, layer(**arguments), x, out, weight.dim(), weights)
+    else:
+        given = [t for t in weights.values() if t is not None and not trace.key(t)]
+        trace.emit(computed(**arguments), [x, *given], out, weights)
+
+
+# -- normalisation -----------------------------------------------------------------------------------------------------
+
+
+@records("batch_norm", "native_batch_norm")
+def batch_norm(
+    trace: Trace, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, training: bool, momentum: float | None, eps: float, *flags: bool,
+) -> None:  # fmt: skip
+    track = not training
+
+    def make(affine: bool) -> Op:
+        return norm.BatchNorm(eps=eps, momentum=0.1 if momentum is None else momentum, affine=affine, track=track)
+
+    statistics = {"running_mean": running_mean, "running_var": running_var} if track else {}
+    _normalised(trace, make, x, _first(out), (1,), weight, bias, statistics)
+
+
+@records("instance_norm")
+def instance_norm(
+    trace: Trace, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float, *flags: bool,
+) -> None:  # fmt: skip
+    if not use_input_stats:
+        batch_norm(trace, out, x, weight, bias, running_mean, running_var, False, momentum, eps)
+        return
+    _normalised(trace, lambda affine: norm.InstanceNorm(eps, affine), x, out, (1,), weight, bias)
+
+
+@records("group_norm")
+def group_norm(
+    trace: Trace, out: Tensor, x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+    eps: float = 1e-5, *flags: bool,
+) -> None:  # fmt: skip
+    _normalised(trace, lambda affine: norm.GroupNorm(groups, eps, affine), x, out, (1,), weight, bias)
+
+
+@records("layer_norm", "native_layer_norm")
+def layer_norm(
+    trace: Trace, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    bias: Tensor | None = None, eps: float = 1e-5, *flags: bool,
+) -> None:  # fmt: skip
+    count, value = len(normalized_shape), trace.value(x)
+    axes = tuple(range(x.dim() - count, x.dim()))
+
+    def make(affine: bool) -> Op:
+        if value.kind == "map" and count == x.dim() - 1:
+            return norm.LayerNorm(eps, "all", affine, bias is not None)
+        if value.kind == "map":  # the rows or columns of a map
+            return Scan("layer_norm", axes, cost=5 if affine else 4)
+        return norm.LayerNorm(eps, "channels", affine, bias is not None, count)
+
+    _normalised(trace, make, x, _first(out), axes, weight, bias)
+
+
+@records("_weight_norm", "_weight_norm_interface")
+def weight_norm(trace: Trace, out: Any, direction: Tensor, length: Tensor, axis: int = 0) -> None:
+    """A weight as direction / |direction| * length (Salimans & Kingma 2016), the norm over all axes but one."""
+    weight = _first(out)
+    unit = torch.empty_like(weight)
+    axes = tuple(i for i in range(direction.dim()) if i != axis)
+    trace.emit(Scan("weight_norm", axes, cost=3), [direction], unit, fn="weight_norm")
+    trace.emit(Elementwise("mul"), [unit, length], weight, fn="mul")
+
+
+@records("rms_norm")
+def rms_norm(
+    trace: Trace, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    eps: float | None = None,
+) -> None:  # fmt: skip
+    axes = tuple(range(x.dim() - len(normalized_shape), x.dim()))
+
+    def make(affine: bool) -> Op:
+        if affine and axes == (channel_axis(trace.value(x)),):
+            return norm.RMSNorm(eps=torch.finfo(x.dtype).eps if eps is None else eps)
+        return Scan("rms_norm", axes, cost=4 if affine else 3)
+
+    _normalised(trace, make, x, out, axes, weight, None)
+
+
+def _normalised(
+    trace: Trace, make: Callable[[bool], Op], x: Tensor, out: Tensor, axes: tuple[int, ...], weight: Tensor | None,
+    bias: Tensor | None, statistics: Weights | None = None,
+) -> None:  # fmt: skip
+    """A normalisation with ``make(affine)``; a computed scale and shift over ``axes`` are ops of their own."""
+    affine = {"weight": weight, "bias": bias}
+    if all(t is None or trace.key(t) for t in affine.values()):
+        trace.emit(make(weight is not None), [x], out, {**affine, **_with_counter(trace, statistics or {})})
+        return
+    given = [(fn, t) for fn, t in (("mul", weight), ("add", bias)) if t is not None]
+    steps = [out, *(torch.empty_like(out) for _ in given)][::-1]
+    trace.emit(make(False), [x], steps[0], _with_counter(trace, statistics or {}))
+    for (fn, t), before, after in zip(given, steps, steps[1:], strict=False):
+        shaped = t.reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
+        trace.emit(View("reshape", (Reshape(tuple(shaped.shape)),)), [t], shaped)
+        trace.emit(Elementwise(fn), [before, shaped], after)
+
+
+def _with_counter(trace: Trace, statistics: Weights) -> Weights:
+    """The counter of batches stands beside the running mean in the state dict; inference does not read it."""
+    mean = statistics.get("running_mean")
+    counter = trace.sibling(mean, "num_batches_tracked") if mean is not None else None
+    return {**statistics, "num_batches_tracked": counter}
+
+
+def _first(out: Any) -> Tensor:
+    return out if isinstance(out, Tensor) else out[0]
+
+
+# -- recurrence and embedding ------------------------------------------------------------------------------------------
+
+
+@instead("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(trace: Trace, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
+    states = [state] if isinstance(state, Tensor) else list(state)
+    packed = not isinstance(rest[1], bool)
+    kind = func._schema.name.removeprefix("aten::").partition("_")[0]
+    if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
+        with trace:  # step by step, as the states are computed
+            return func.decompose(x, state, *rest)
+    params, has_biases, layers, _, _, bidirectional, batch_first = rest
+    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+    hidden, out_features = params[0].shape[0] // gates, params[1].shape[1]
+    op = Recurrent(
+        kind, hidden, layers, bidirectional, batch_first, has_biases, out_features if out_features != hidden else 0
+    )
+    if trace.real:
+        out, *last = func(x, state, *rest)
+    else:  # torch would go through it step by step here too
+        out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
+    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
+    for index, final in enumerate(last, start=1):
+        trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
+    return (out, *last)
+
+
+@records("embedding")
+def embedding(trace: Trace, out: Tensor, weight: Tensor, indices: Tensor, *rest: Any) -> None:
+    if trace.key(weight):
+        trace.emit(Embedding(weight.shape[0], weight.shape[1]), [indices], out, {"weight": weight})
+    else:
+        trace.emit(Gather(tuple(out.shape), fn="embedding"), [weight, indices], out)

@@ -1,0 +1,283 @@
+"""Recording one run of a torch module, call by call.
+
+`Trace` sees every ATen call of a forward pass before it runs. Tensors are of three sorts. *Tracked* ones depend on the
+input or on a parameter: they live on the meta device, and each call on them becomes a node by the rules of
+`cnnscope.sources.torch.lowering`. *Parameters* and buffers are never computed with or written to; a call gets a meta
+twin in their place. Whatever depends on neither is a *constant* (`cnnscope.sources.torch.constants`) and becomes a node
+only where a tracked call takes it.
+
+The run is in inference mode, in which torch shows whole functions (linear, layer_norm, scaled_dot_product_attention)
+and not the kernels they are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cnnscope.errors import ShapeError
+from cnnscope.ir import Kind, Shape, Value
+from cnnscope.ir.steps import Taps
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
+from cnnscope.ops.movement import Identity
+from cnnscope.ops.traced import kind_of
+from cnnscope.sources.torch.constants import META, Constants
+from cnnscope.sources.torch.lowering import Lowering, lowering, tensors, unsupported, written
+from cnnscope.sources.torch.recording import Recording, dtype_name
+from cnnscope.sources.torch.views import inverse, share_memory
+
+_MAPS = frozenset({"conv", "pool", "resize"})
+"""Categories whose output certainly is a map."""
+
+
+class DataDependentError(Exception):
+    """The model reads values that a run without values does not have."""
+
+
+class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
+    """Records what runs inside ``with trace:``. If ``real``, tracked tensors have values."""
+
+    def __init__(self, module: nn.Module, *, real: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self.real = real
+        self.recording = Recording(module)
+        self.constants = Constants(self.key, self._to_meta)
+        self.data_dependent: str | None = None
+        self._keys = {id(t): key for key, t in self.recording.weights.items()}
+        self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
+        self._aliases: dict[int, Tensor] = {}
+        self._parameter_nodes: dict[str, int] = {}
+        self._nodes: dict[int, int] = {}
+        self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
+        self._twins: dict[int, Tensor] = {}
+        self._alive: list[Any] = []  # all of the above go by id, which is a tensor's own only while it lives
+
+    # -- every call -------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        rule = lowering(func)
+        if not any(map(self.tracked, tensors(args, kwargs))):
+            if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
+                raise self.depends_on_data(rule.name)
+            return self.constants.call(func, rule, args, kwargs)
+        if rule.instead is not None:
+            return rule.instead(self, func, *args, **kwargs)
+        if rule.dynamic and not self.real:
+            raise self.depends_on_data(rule.name)
+        if rule.record is None and rule.composite:
+            with self:
+                return func.decompose(*args, **kwargs)
+        return self._tracked_call(func, rule, args, kwargs)
+
+    def _tracked_call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
+        out = None if rule.shortcut is None or self.real else rule.shortcut(*args, **kwargs)
+        if out is None:
+            out = self.run(func, args, kwargs)
+        target = written(rule, args, kwargs)
+        if target is not None:
+            out = target
+            kwargs = {name: a for name, a in kwargs.items() if name != "out"}
+        result = None
+        if rule.record is not None:
+            result = rule.record(self, out, *args, **kwargs)
+        elif next(tensors((out,), {}), None) is not None:
+            unsupported(self, out, rule.name, tensors(args, kwargs))
+        if target is not None:
+            self._write_back(target)
+        return out if result is None else result
+
+    def depends_on_data(self, function: str) -> DataDependentError:
+        """The error to raise; noted as well, as the model may catch it."""
+        self.data_dependent = function
+        return DataDependentError(function)
+
+    def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What the call yields, without values unless the run is real."""
+        if self.real:
+            return func(*args, **kwargs)
+        return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
+
+    def _to_meta(self, a: Any) -> Any:
+        if isinstance(a, Tensor):
+            return a if a.is_meta else self._twin(a)
+        if isinstance(a, (list, tuple)):
+            return [self._to_meta(item) for item in a]
+        return META if isinstance(a, torch.device) else a
+
+    def _twin(self, t: Tensor) -> Tensor:
+        if id(t) not in self._twins:
+            with torch.inference_mode(False):  # a view of it is taken for a view of `t`, which is no inference tensor
+                self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META)
+            self._alive.append(t)
+        return self._twins[id(t)]
+
+    # -- which node a tensor is -------------------------------------------------------------------------------------
+
+    def tracked(self, t: Tensor) -> bool:
+        """Whether it depends on the input or a parameter."""
+        if id(t) in self._nodes or id(t) in self._parameters:
+            return True
+        view = self.constants.views.get(id(t))
+        return view is not None and self.tracked(view[0])
+
+    def key(self, t: Tensor | None) -> str | None:
+        """The key of a parameter or buffer, None for any other tensor and for one that the run has overwritten."""
+        return None if t is None or id(t) in self._nodes else self._keys.get(id(t))
+
+    def sibling(self, t: Tensor, name: str) -> Tensor | None:
+        """The parameter or buffer called ``name`` in the module that has ``t``."""
+        scope = (self.key(t) or "").rpartition(".")[0]
+        return self.recording.weights.get(f"{scope}.{name}" if scope else name)
+
+    def shares_memory(self, out: Tensor, x: Tensor) -> bool:
+        """Whether ``out``, computed by this run from ``x``, is a view of it."""
+        return share_memory(out, self._twins.get(id(x), x))
+
+    def value(self, t: Tensor) -> Value:
+        """What the graph knows of a tensor."""
+        return self.recording.drafts[self.node(t)].output
+
+    def node(self, t: Tensor) -> int:
+        """The place of its draft. A parameter or constant becomes a node here, where it is first needed as one."""
+        place = self._nodes.get(id(t))
+        if place is None:
+            return self._late_node(t)
+        view = self._views.get(id(t))
+        if view is None:
+            return place
+        parent, op, seen = view
+        now = self.node(parent)
+        if now != seen:  # what it is a view of was overwritten since
+            value = self.recording.drafts[place].output
+            place = now if op is None else self.recording.append(op, (now,), value, op.label())
+            self._nodes[id(t)], self._views[id(t)] = place, (parent, op, now)
+        return place
+
+    def _late_node(self, t: Tensor) -> int:
+        view = self.constants.views.get(id(t))
+        if view is not None and self.tracked(view[0]):
+            self._record_view(t)
+            return self._nodes[id(t)]
+        shape, dtype, key = tuple(t.shape), dtype_name(t), self.key(t)
+        if key is None:
+            keys = {f"value{i}": k for i, k in enumerate(self.constants.keys(t))}
+            constant = Constant(shape, dtype)
+            return self._remember(t, self.recording.append(constant, (), constant.output(()), "constant", keys))
+        if key not in self._parameter_nodes:
+            parameter, name = Parameter(shape, dtype), key.rpartition(".")[2]
+            place = self.recording.append(parameter, (), parameter.output(()), name, {"value": key}, layer=key)
+            self._parameter_nodes[key] = place
+        return self._parameter_nodes[key]
+
+    def _record_view(self, t: Tensor) -> None:
+        parent, rule, args, kwargs = self.constants.views[id(t)]
+        if rule.record is None:
+            unsupported(self, t, rule.name, [parent])
+        else:
+            rule.record(self, t, parent, *args, **kwargs)
+
+    def _remember(self, t: Tensor, place: int) -> int:
+        self._nodes[id(t)] = place
+        self._alive.append(t)
+        return place
+
+    # -- recording --------------------------------------------------------------------------------------------------
+
+    def feed(self, t: Tensor, name: str) -> None:
+        """Makes a tensor a network input."""
+        shape = tuple(t.shape)
+        kind: Kind = "map" if len(shape) > 2 and t.is_floating_point() else kind_of(shape, 0)
+        self._remember(t, self.recording.append(None, (), Value(shape, dtype_name(t), 0, kind), name))
+
+    def emit(
+        self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
+        fn: str = "", keys: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is what to call it.
+
+        ``params`` are its weights by role, ``keys`` those of further buffers that constants in it came from.
+        """
+        places = tuple(map(self.node, inputs))
+        values = [self.recording.drafts[place].output for place in places]
+        shape, dtype = tuple(out.shape), dtype_name(out)
+        value = _agreed(op, values, shape)
+        if value is None:  # torch has the last word on what it computes
+            op = Unsupported(shape, dtype, fn=fn or op.tag)
+            value = op.output(values)
+        kind: Kind = "map" if op.category in _MAPS and len(shape) > 2 and value.kind == "tensor" else value.kind
+        batch = None if value.batch_axis is not None and shape[value.batch_axis] != 1 else value.batch_axis
+        if value.dtype != dtype or value.kind != kind or value.batch_axis != batch:
+            value = replace(value, dtype=dtype, kind=kind, batch_axis=batch)
+        keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
+        in_place = bool(inputs) and inputs[0] is out
+        place = self.recording.append(op, places, value, fn or op.tag, keys, in_place=in_place)
+        self._remember(out, place)
+        if op.is_view and not in_place and len(places) == 1:
+            self._views[id(out)] = (inputs[0], op, places[0])
+
+    def same(self, out: Tensor, source: Tensor) -> None:
+        """Records that ``out`` is ``source`` under another name (detach, alias, a cast to what it is already)."""
+        if out is source:
+            return
+        key = self.key(source)
+        if key is None:
+            place = self.node(source)
+            self._views[id(out)] = (source, None, place)
+            self._remember(out, place)
+        else:
+            self._keys[id(out)] = key
+            self._parameters.add(id(out))
+            self._aliases[id(out)] = source
+            self._alive.append(out)
+
+    def idle(self, output: Tensor, kind: str) -> Tensor:
+        """Records a leaf module that just passed its input on; its output gets an identity of its own."""
+        out = output.detach()
+        self.emit(Identity(), [output], out, fn=kind)
+        return out
+
+    # -- writes -----------------------------------------------------------------------------------------------------
+
+    def _write_back(self, t: Tensor) -> None:
+        """After a write to a view: the tensor it is a view of has changed too."""
+        written = self.node(t)
+        if id(t) in self._aliases:
+            self._remember(self._aliases[id(t)], written)
+        if id(t) not in self._views and id(t) in self.constants.views:
+            self._record_view(t)
+            self._nodes[id(t)] = written
+        if id(t) not in self._views or isinstance(self.recording.drafts[written].op, View):
+            return
+        parent, op, _ = self._views[id(t)]
+        before = self.node(parent)
+        place = written if op is None else self._overwritten(before, op, written)
+        self._remember(parent, place)
+        self._views[id(t)] = (parent, op, place)
+        self._write_back(parent)
+
+    def _overwritten(self, before: int, view: Op, written: int) -> int:
+        whole = self.recording.drafts[before].output
+        (steps,) = view.reads([whole]) or ((),)
+        back = inverse(steps, whole)
+        if back is None:
+            op: Op = Unsupported(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
+            return self.recording.append(op, (before, written), whole, "overwrite")
+        if not any(isinstance(step, Taps) for step in back):  # nothing of what was there is left
+            return self.recording.append(View("overwrite", back), (written,), whole, "overwrite")
+        return self.recording.append(Overwrite(back), (before, written), whole, "overwrite")
+
+
+def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:
+    """The op's own output if it has the shape that torch found."""
+    try:
+        value = op.output(values)
+    except ShapeError:
+        return None
+    return value if value.shape == shape else None

@@ -1,0 +1,1 @@
+"""Transfer learning: a new head, what training it costs, and training it."""

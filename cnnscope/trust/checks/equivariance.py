@@ -1,0 +1,112 @@
+"""Equivariance: does the map move with the picture, where the prediction stays?
+
+The attribution of the moved image is compared with the moved attribution, over the pixels that come from inside the
+image, by Spearman's correlation. A map that stays where it was while the picture moves is the control: by smoothness
+alone it may correlate well. Moves are the audit's (`cnnscope.audits.protocol.transforms`); moves that change the
+prediction are left out, since another answer may have another reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from cnnscope.audits.protocol import protocol, transforms
+from cnnscope.audits.protocol.protocol import Transform
+from cnnscope.errors import CnnscopeError
+from cnnscope.trust.contract import Check
+from cnnscope.trust.edges import edges
+from cnnscope.trust.finding import Finding
+from cnnscope.trust.ranks import chance, mean, spearman
+from cnnscope.trust.scene import Subject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+GROUPS: dict[str, tuple[str, tuple[Transform, ...]]] = {
+    "shift": ("shift 1 px", tuple(protocol.shift(*step) for step in ((0, 1), (1, 0), (0, -1), (-1, 0)))),
+    "scale": ("scale 10 %", (protocol.zoom(0.9), protocol.zoom(1.1))),
+    "rotation": ("turn 5°", (protocol.rotate(5), protocol.rotate(-5))),
+    "quarter_turn": ("turn 90°, on grid", (protocol.rotate(90),)),
+}
+"""Name of a finding, its title, and the moves it is the mean of."""
+INSIDE = 1 - 1e-9
+"""Pixels count as from inside the image from this share on, which leaves room for rounding."""
+SMOOTH = 0.99
+"""Where both the map and one that stays correlate more than this, the move is too small to tell."""
+
+
+def all_moves() -> tuple[Transform, ...]:
+    return tuple(move for _, moves in GROUPS.values() for move in moves)
+
+
+def run(subject: Subject) -> tuple[Finding, ...]:
+    return tuple(_finding(subject, name, *GROUPS[name], i) for i, name in enumerate(GROUPS))
+
+
+def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform], done: int) -> Finding:
+    scene = subject.scene
+    images = moved(scene.canvas, moves, scene.size)
+    answers = scene.probabilities(torch.cat([scene.x, *images])).argmax(1)
+    same = [i for i in range(len(moves)) if answers[i + 1] == answers[0]]
+    settings = {
+        "transforms": [move.name for move in moves], "unchanged": [moves[i].name for i in same],
+        "on_grid": all(move.on_grid for move in moves),
+    }  # fmt: skip
+    rule = "above what a map that stays where it was comes to, and above chance (95 % of shifted maps)"
+    if not same:
+        why = f"the prediction changes under {'each of these moves' if len(moves) > 1 else 'this move'}"
+        return Finding(name, title, None, None, "high", rule, {}, settings, why)
+    before, found, why = subject.attribution.values, [], ""
+    for n, i in enumerate(same):
+        try:
+            after = subject.explain(scene.network, images[i])
+        except CnnscopeError as error:
+            why = error.diagnostics[0].message
+            continue
+        subject.tick((done + (n + 1) / len(same)) / len(GROUPS))
+        with_edges = alike(edges(images[i]), scene.edges, moves[i])
+        found.append(
+            (alike(after, before, moves[i]), alike(before, before, moves[i]), chance(after, before), with_edges)
+        )
+    value, stays, by_chance, with_edges = (mean([one[k] for one in found]) for k in range(4))
+    known = {"a map that stays": stays, "chance": by_chance, "edges": with_edges}
+    controls = {key: figure for key, figure in known.items() if figure is not None}
+    if value is None or stays is None or by_chance is None:
+        why = why or "a map is the same everywhere"
+        return Finding(name, title, None, None, "high", rule, controls, settings, why)
+    limit = max(stays, by_chance)
+    if min(value, limit) > SMOOTH:
+        why = f"{value:.4f}, but the map is so smooth that one that stays would come to {stays:.4f}"
+        return Finding(name, title, None, limit, "high", rule, controls, settings, why)
+    return Finding(name, title, value, limit, "high", rule, controls, settings)
+
+
+def moved(canvas: Tensor, moves: Sequence[Transform], size: tuple[int, int]) -> list[Tensor]:
+    """Each move of a canvas (1, C, h, w), as an image (1, C, H, W) of that size."""
+    out = canvas.new_empty(len(moves), *canvas.shape[:2], *size)
+    transforms.warp(out, canvas, list(moves))
+    return list(out)
+
+
+def alike(after: NDArray[np.float64], before: NDArray[np.float64], move: Transform) -> float | None:
+    """Spearman's correlation of one (H, W) map with another that is moved, over pixels that come from inside it."""
+    size = (before.shape[0], before.shape[1])
+    stack = torch.as_tensor(np.stack([before, np.ones_like(before)]))[None]
+    margin = transforms.reach([move], size)
+    padded = torch.nn.functional.pad(stack, (margin,) * 4)
+    values, inside = moved(padded, [move], size)[0][0].numpy()
+    kept = inside >= INSIDE
+    return spearman(after[kept], values[kept])
+
+
+def margin(size: tuple[int, int]) -> int:
+    """Pixels around an image that its moves need."""
+    return transforms.reach(all_moves(), size)
+
+
+CHECK = Check(4, run)

@@ -1,1 +1,0 @@
-"""What a network has learned, in pictures and figures: filters, features, attributions."""
