@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cnnscope._version import __version__
+
 if TYPE_CHECKING:
     from cnnscope.api import Model, load
     from cnnscope.errors import CnnscopeError, Diagnostic, Span
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
         shapes,
         summary,
     )
-
-__version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(
@@ -52,8 +52,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "audit", "check", "diff", "equivariance", "flops", "load",
-    "memory", "params", "receptive_field", "shapes", "summary",
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "audit", "check", "diff", "equivariance",
+    "flops", "load", "memory", "params", "receptive_field", "shapes", "summary",
 ]  # fmt: skip
 
 

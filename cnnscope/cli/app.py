@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-import cnnscope
+from cnnscope._version import __version__
 from cnnscope.cli import (
     ablate,
     attribute,
@@ -84,7 +84,7 @@ app.command("schema", rich_help_panel=_SPECS)(schema.schema)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cnnscope {cnnscope.__version__}")
+        typer.echo(f"cnnscope {__version__}")
         raise typer.Exit
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +27,9 @@ def schema(
 
 
 def _document(name: str) -> dict[str, Any]:
-    published: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("schemas/documents.json").read_text())
+    from importlib.resources import files
+
+    published: dict[str, Any] = json.loads(files("cnnscope").joinpath("schemas/documents.json").read_text())
     names = [choice["$ref"].rpartition("/")[2] for choice in published.pop("oneOf")]
     if name not in names:
         hint = did_you_mean(name, names) or f"documents: {', '.join(names)}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnscope import __version__
+from cnnscope._version import __version__
 from cnnscope.render import table as tables
 from cnnscope.render.table import Table
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import cnnscope
-
-_PACKAGE = Path(cnnscope.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def folder() -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 import torch
 
-import cnnscope
+from cnnscope._version import __version__
 from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
 from cnnscope.audits.run.job import Job
@@ -41,7 +41,7 @@ def facts(job: Job, merged: Merged) -> AuditFacts:
 def versions() -> dict[str, str]:
     """Of everything that takes part in what is measured."""
     return {
-        "cnnscope": cnnscope.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
+        "cnnscope": __version__, "python": platform.python_version(), "torch": str(torch.__version__),
         "numpy": np.__version__, "pillow": PIL.__version__,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-import cnnscope
+from cnnscope._version import __version__
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.audits.files import write_bytes
@@ -35,7 +35,7 @@ def identify(
         "limit": "none" if limit is None else str(limit), "shard size": str(piece), "protocol": protocol.hash(seed),
         "preset": protocol.name, "seed": str(seed), "device": network.device.type,
         "precision": str(network.dtype).removeprefix("torch."), "batch size": str(batch), "layers": ", ".join(layers),
-        "torch": str(torch.__version__), "cnnscope": cnnscope.__version__,
+        "torch": str(torch.__version__), "cnnscope": __version__,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, TypeVar
@@ -17,11 +18,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-import cnnscope
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
 
 T = TypeVar("T")
-_NOT_THEIRS = tuple(str(Path(package.__file__).parent) for package in (cnnscope, torch, importlib) if package.__file__)
+_NOT_THEIRS = tuple(str(files(package)) for package in ("cnnscope", "torch", "importlib"))
 
 
 def parse(source: str) -> tuple[str, str, str]:

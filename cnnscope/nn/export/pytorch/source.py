@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
-from cnnscope import __version__
+from cnnscope._version import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node

@@ -1,0 +1,1 @@
+"""Measurements whose result is known in advance: where one fails, the audit is invalid."""

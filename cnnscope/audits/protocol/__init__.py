@@ -1,0 +1,1 @@
+"""What an audit does: which views it makes of each image, and in which order."""

@@ -1,0 +1,1 @@
+"""From outcomes to figures: rates, intervals, errors, comparisons, gates."""
