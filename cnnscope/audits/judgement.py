@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cnnscope.errors import CnnscopeError
-from cnnscope.audits.statistics import comparison
-from cnnscope.audits.statistics import gates
-from cnnscope.audits.statistics.intervals import Bootstrap
 from cnnscope.audits.result import AuditResult
+from cnnscope.audits.statistics import comparison, gates
+from cnnscope.audits.statistics.intervals import Bootstrap
+from cnnscope.errors import CnnscopeError
 
 
 def judged(

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnscope.audits.statistics import curves
-from cnnscope.audits.statistics import metrics as statistics
-from cnnscope.audits.statistics import worst
-from cnnscope.audits.statistics.groups import Group, families, group, main_groups
-from cnnscope.audits.statistics.intervals import CONFIDENCE, RESAMPLES, Bootstrap, Estimate, Floats, share
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditResult
+from cnnscope.audits.statistics import curves, worst
+from cnnscope.audits.statistics import metrics as statistics
+from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.intervals import CONFIDENCE, RESAMPLES, Bootstrap, Estimate, Floats, share
 from cnnscope.audits.verdict import verdict
 from cnnscope.render.result import header
 
@@ -55,8 +54,10 @@ def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains:
         "agreement": [share(statistics.agreement(outcomes, g)) for g in groups],
         "kappa": statistics.kappa_each(outcomes, groups, boot),
         "accuracy": [share(statistics.accuracy(outcomes, g)) for g in groups],
-        **{name: statistics.means(np.stack([metric(outcomes, g) for g in groups], 1), boot)
-           for name, metric in _MEANS.items()},
+        **{
+            name: statistics.means(np.stack([metric(outcomes, g) for g in groups], 1), boot)
+            for name, metric in _MEANS.items()
+        },
     }
     return {
         "unit": groups[0].unit, "magnitudes": [g.magnitude for g in groups], "labels": [g.label for g in groups],

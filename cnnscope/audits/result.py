@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.files import write_bytes
 from cnnscope.audits.gallery import Gallery
-from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.outcomes import Family, Outcomes
+from cnnscope.audits.statistics.gates import GateResult
+from cnnscope.errors import CnnscopeError
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
 DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.result import AuditFacts
+from cnnscope.audits.statistics.gates import GateResult
 
 PASS, FAILED, INVALID, INCOMPLETE = 0, 1, 4, 5
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 import cnnscope
-from cnnscope.audits.run.job import Job, open_job
 from cnnscope.audits.protocol.protocol import Protocol, Slot, mirror, rotate, shift, zoom
+from cnnscope.audits.run.job import Job, open_job
 from cnnscope.trained.network import TrainedNetwork
 
 FEW = (shift(1, 0), shift(0, -4), rotate(90), rotate(10), zoom(0.7), mirror("horizontal"))

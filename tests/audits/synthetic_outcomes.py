@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cnnscope.audits.gallery import Gallery, worst_cases
-from cnnscope.audits.statistics.groups import group
 from cnnscope.audits.outcomes import Outcomes, TransformRecord
 from cnnscope.audits.result import (
     AuditFacts,
@@ -23,6 +22,7 @@ from cnnscope.audits.result import (
     Rates,
     Skipped,
 )
+from cnnscope.audits.statistics.groups import group
 
 
 def grid(*magnitudes: int) -> list[TransformRecord]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.run import claims
 from cnnscope.audits.run.claims import abandoned, claimed, machine
+from cnnscope.errors import CnnscopeError
 
 
 def held_by(path: Path, **changes: object) -> Path:

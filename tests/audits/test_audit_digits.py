@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 
 from audit_jobs import Heard, job
 
+from cnnscope.audits.protocol.presets import quick
+from cnnscope.audits.run.merge import collect
+from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.run.work import work
 from cnnscope.audits.statistics.groups import group
 from cnnscope.audits.statistics.intervals import Estimate, share
-from cnnscope.audits.run.merge import collect
-from cnnscope.audits.protocol.presets import quick
-from cnnscope.audits.run.ranks import Ranks
 from cnnscope.audits.statistics.metrics import agreement, clean_accuracy
-from cnnscope.audits.run.work import work
 
 WANTED = ("translation@1", "translation@4", "translation@8", "scale@0.7", "rotation@90", "rotation@30")
 

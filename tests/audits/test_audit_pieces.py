@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.run.pieces import divide, spread
 from cnnscope.audits.run.ranks import Ranks
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import ImageSet, Shard
 
 

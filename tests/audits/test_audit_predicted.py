@@ -14,17 +14,15 @@ from small_networks import QuarterTurns, circular, flattened, plain, seeded, tra
 from torch import nn
 
 from cnnscope.analysis import equivariance
-from cnnscope.audits.run import predicted
-from cnnscope.audits.run import subset
-from cnnscope.audits.run import work
+from cnnscope.audits.protocol.protocol import Draw, Protocol, shift
+from cnnscope.audits.result import Prediction
+from cnnscope.audits.run import predicted, subset, work
 from cnnscope.audits.run.baseline import baseline
 from cnnscope.audits.run.facts import facts, total_stride
 from cnnscope.audits.run.job import Job, open_job
 from cnnscope.audits.run.merge import Merged, collect
 from cnnscope.audits.run.predicted import Checked, check
-from cnnscope.audits.protocol.protocol import Draw, Protocol, shift
 from cnnscope.audits.run.ranks import Ranks
-from cnnscope.audits.result import Prediction
 from cnnscope.audits.verdict import verdict
 
 

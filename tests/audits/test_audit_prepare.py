@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnscope.audits.run.prepare import Classes, adapted, match_classes, prepare
 from cnnscope.audits.protocol.presets import preset
 from cnnscope.audits.protocol.protocol import Border, Protocol, shift
+from cnnscope.audits.run.prepare import Classes, adapted, match_classes, prepare
 from cnnscope.trained.images import Sample, Skipped
 from cnnscope.trained.preprocess import Preprocess
 

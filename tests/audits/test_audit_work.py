@@ -15,18 +15,15 @@ import torch
 from audit_jobs import FEW, Heard, digits, job
 
 import cnnscope
-from cnnscope.errors import CnnscopeError
-from cnnscope.audits.run import identity
-from cnnscope.audits.run import shards
-from cnnscope.audits.run import work
-from cnnscope.audits.run import workers
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.protocol.protocol import Draw
+from cnnscope.audits.run import identity, shards, work, workers
 from cnnscope.audits.run.identity import settle
 from cnnscope.audits.run.job import Job, open_job
 from cnnscope.audits.run.measure import measure_batch
 from cnnscope.audits.run.merge import Merged, collect
-from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.protocol.protocol import Draw
 from cnnscope.audits.run.ranks import Ranks
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.loading import randomised
 
 

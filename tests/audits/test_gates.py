@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns
 
-from cnnscope.errors import CnnscopeError
-from cnnscope.audits.statistics import gates
-from cnnscope.audits.statistics.comparison import compare, independent_difference, mcnemar, paired_difference, regressions
-from cnnscope.audits.statistics.gates import Gate, GateResult
-from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditFacts, AuditResult, Control, Prediction
+from cnnscope.audits.statistics import gates
+from cnnscope.audits.statistics.comparison import (
+    compare,
+    independent_difference,
+    mcnemar,
+    paired_difference,
+    regressions,
+)
+from cnnscope.audits.statistics.gates import Gate, GateResult
+from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
 from cnnscope.audits.verdict import verdict
+from cnnscope.errors import CnnscopeError
 
 BOOT = Bootstrap(60)
 
@@ -75,13 +81,24 @@ def test_what_is_no_gate_is_refused(text: str, message: str, hint: str) -> None:
 def test_gates_about_what_was_not_measured_are_refused() -> None:
     o = outcomes(labels=False, transforms=(*grid(1, 4), *turns(90)))
     assert refusal("translation@3.agreement=0.9", o) == (
-        "E477", "`translation@3.agreement=0.9`: the audit has no translation@3", "it has translation@1, translation@4")
+        "E477",
+        "`translation@3.agreement=0.9`: the audit has no translation@3",
+        "it has translation@1, translation@4",
+    )
     assert refusal("scale.kappa=0.9", o) == (
-        "E477", "`scale.kappa=0.9`: the audit has no scale", "it measures translation, rotation")
+        "E477",
+        "`scale.kappa=0.9`: the audit has no scale",
+        "it measures translation, rotation",
+    )
     assert refusal("scale@0.7.kappa=0.9", o) == (
-        "E477", "`scale@0.7.kappa=0.9`: the audit has no scale@0.7", "it measures translation, rotation")
+        "E477",
+        "`scale@0.7.kappa=0.9`: the audit has no scale@0.7",
+        "it measures translation, rotation",
+    )
     assert refusal("translation.accuracy=0.9", o)[:2] == (
-        "E477", "`translation.accuracy=0.9`: the images have no labels")
+        "E477",
+        "`translation.accuracy=0.9`: the images have no labels",
+    )
     assert refusal("rotation@90.consistency=0.9", o)[:2] == (
         "E477", "`rotation@90.consistency=0.9`: consistency is of two transforms or more")  # fmt: skip
 

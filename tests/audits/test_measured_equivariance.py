@@ -9,9 +9,9 @@ import torch
 from small_networks import circular, plain, seeded, trained
 from torch import Tensor, nn
 
-from cnnscope.audits.run.equivariance import lattices, local_errors, map_errors
 from cnnscope.audits.protocol.protocol import Border, Transform, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas
+from cnnscope.audits.run.equivariance import lattices, local_errors, map_errors
 
 SIZE = (32, 32)
 

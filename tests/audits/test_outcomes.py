@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, grid, outcomes
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.outcomes import Outcomes, concatenate
+from cnnscope.errors import CnnscopeError
 
 
 def same(a: Outcomes, b: Outcomes) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.protocol.draws import resolve
 from cnnscope.audits.protocol.presets import PRESETS, preset
 from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import reach
+from cnnscope.errors import CnnscopeError
 
 BIG, SMALL = (224, 224), (32, 32)
 KEYS = [f"{i:064x}" for i in range(2000)]

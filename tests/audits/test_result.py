@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, grid, outcomes, result, turns
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.gallery import Case, Gallery, worst_cases
 from cnnscope.audits.result import AuditResult, load
+from cnnscope.errors import CnnscopeError
 
 
 @pytest.fixture(scope="module")

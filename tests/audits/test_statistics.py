@@ -11,12 +11,11 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, turns, zooms
 
-from cnnscope.audits.statistics import curves
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.statistics import curves, worst
 from cnnscope.audits.statistics import metrics as statistics
-from cnnscope.audits.statistics import worst
 from cnnscope.audits.statistics.groups import families, group, main_groups
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, share, wilson
-from cnnscope.audits.outcomes import Outcomes
 
 BOOT = Bootstrap(60)
 

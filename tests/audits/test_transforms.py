@@ -12,7 +12,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnscope.audits.protocol.protocol import Draw, Transform, mirror, rotate, shift, zoom
-from cnnscope.audits.protocol.transforms import canvas, grids, inverse, reach, sample, sample_each, sliceable, warp, window
+from cnnscope.audits.protocol.transforms import (
+    canvas,
+    grids,
+    inverse,
+    reach,
+    sample,
+    sample_each,
+    sliceable,
+    warp,
+    window,
+)
 
 SIZE = (32, 32)
 BLACK = torch.tensor([-1.0, -2.0, -3.0])

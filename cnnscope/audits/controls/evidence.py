@@ -10,21 +10,19 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from cnnscope.audits.run import measure
-from cnnscope.audits.protocol import transforms
-from cnnscope.audits.run.measure import BatchOutcome
 from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Border, Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import Sampler, Size, reach
+from cnnscope.audits.run import measure
+from cnnscope.audits.run.measure import BatchOutcome
 from cnnscope.trained.network import TrainedNetwork
 
 
 class Canvas(Interface):
     """As `cnnscope.audits.protocol.transforms.canvas`."""
 
-    def __call__(
-        self, x: Tensor, size: Size, margin: int, border: Border, black: Tensor, room: int = 0
-    ) -> Tensor: ...
+    def __call__(self, x: Tensor, size: Size, margin: int, border: Border, black: Tensor, room: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ class Evidence:
 
     def measured(self, protocol: Protocol, network: TrainedNetwork | None = None) -> BatchOutcome:
         """The images under another protocol, or by another network."""
-        return self.tools.measure(
-            network or self.network, self.pixels, self.keys, protocol, self.seed, [], self.batch
-        )
+        return self.tools.measure(network or self.network, self.pixels, self.keys, protocol, self.seed, [], self.batch)
 
     def few(self, most: int) -> Protocol:
         """The protocol with at most so many of its slots, at even distances."""

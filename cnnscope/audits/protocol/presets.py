@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Slot, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size, reach
+from cnnscope.errors import CnnscopeError, did_you_mean
 
 AXES = ((1, 0), (-1, 0), (0, 1), (0, -1))
 DIAGONALS = ((1, 1), (1, -1), (-1, 1), (-1, -1))

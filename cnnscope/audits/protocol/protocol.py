@@ -167,6 +167,7 @@ def mirror(axis: Axis) -> Transform:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """Numbers as floats, so that 1 and 1.0 hash alike."""
+
     def plain(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]

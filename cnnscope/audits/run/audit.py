@@ -10,25 +10,24 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.controls import run as controls
-from cnnscope.audits.statistics import gates
-from cnnscope.audits.run import predicted
-from cnnscope.audits.run import shards
+from cnnscope.audits.controls.evidence import Evidence
+from cnnscope.audits.files import write_bytes
+from cnnscope.audits.judgement import judged
+from cnnscope.audits.result import AuditResult, load
+from cnnscope.audits.run import predicted, shards
 from cnnscope.audits.run.baseline import baseline
 from cnnscope.audits.run.claims import abandoned
-from cnnscope.audits.controls.evidence import Evidence
 from cnnscope.audits.run.facts import facts
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.run.identity import FILE, settle
 from cnnscope.audits.run.job import Job
-from cnnscope.audits.judgement import judged
 from cnnscope.audits.run.merge import Merged, collect
 from cnnscope.audits.run.ranks import Ranks
-from cnnscope.audits.result import AuditResult, load
 from cnnscope.audits.run.subset import gallery, some
 from cnnscope.audits.run.work import Progress
 from cnnscope.audits.run.workers import employ, one_core_an_op, threads
+from cnnscope.audits.statistics import gates
+from cnnscope.errors import CnnscopeError
 from cnnscope.render.audit.page import html
 
 REPORT = "report.html"

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from cnnscope.errors import CnnscopeError
-from cnnscope.audits.statistics.groups import group
-from cnnscope.audits.statistics.intervals import Bootstrap
+from cnnscope.audits.result import BaselinePoint
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.result import BaselinePoint
-from cnnscope.audits.statistics.metrics import agreement, kappa
 from cnnscope.audits.run.work import Batch, Progress, outcomes_of
+from cnnscope.audits.statistics.groups import group
+from cnnscope.audits.statistics.intervals import Bootstrap
+from cnnscope.audits.statistics.metrics import agreement, kappa
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.loading import randomised
 
 

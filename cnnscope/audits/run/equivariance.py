@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from cnnscope.analysis.equivariance import Box, equivariance
 from cnnscope.analysis.receptive_field import theoretical
-from cnnscope.audits.run.features import SCORES
 from cnnscope.audits.protocol.protocol import Transform, rotate, shift, zoom
-from cnnscope.audits.result import EquivarianceError, LocalError
 from cnnscope.audits.protocol.transforms import Size, inverse, sample, sliceable, window
+from cnnscope.audits.result import EquivarianceError, LocalError
+from cnnscope.audits.run.features import SCORES
 from cnnscope.trained.network import TrainedNetwork
 
 
@@ -65,7 +65,7 @@ def map_errors(
 ) -> tuple[EquivarianceError, ...]:
     """``E_l(g)`` of each of the ``layers`` that has a `Lattice`, for each transform.
 
-    ``canvas`` (N, C, > H, > W) holds normalised images with room for the transforms (`cnnscope.audits.protocol.transforms`).
+    ``canvas`` (N, C, > H, > W) holds normalised images with room for the transforms (see `protocol.transforms`).
     """
     places = lattices(network, layers)
     still = _maps(network, canvas, shift(0, 0), tuple(places))
@@ -175,4 +175,3 @@ def _ratio(change: Tensor, of: Tensor) -> float:
     """The norm of a change by that of what changes, over all images together; 0 where both are 0."""
     size = float(torch.linalg.vector_norm(of.double()))
     return float(torch.linalg.vector_norm(change.double())) / size if size else float(bool(change.any()))
-

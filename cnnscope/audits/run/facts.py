@@ -11,10 +11,10 @@ import torch
 
 from cnnscope._version import __version__
 from cnnscope.analysis.summary import summarize
-from cnnscope.ir import Graph
+from cnnscope.audits.result import AuditFacts, DataFacts, ModelFacts, Rates, Skipped
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.merge import Merged
-from cnnscope.audits.result import AuditFacts, DataFacts, ModelFacts, Rates, Skipped
+from cnnscope.ir import Graph
 
 
 def facts(job: Job, merged: Merged) -> AuditFacts:

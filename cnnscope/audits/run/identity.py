@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from cnnscope._version import __version__
-from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
 from cnnscope.audits.files import write_bytes
 from cnnscope.audits.protocol.protocol import Protocol
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.audits.protocol.presets import preset as named
+from cnnscope.audits.protocol.protocol import Border, Protocol
 from cnnscope.audits.run import pieces
 from cnnscope.audits.run.features import INPUT, default_layers
 from cnnscope.audits.run.identity import Identity, digest, identify
 from cnnscope.audits.run.pieces import Piece, divide
 from cnnscope.audits.run.prepare import Classes, Prepared, adapted, match_classes, prepare
-from cnnscope.audits.protocol.presets import preset as named
-from cnnscope.audits.protocol.protocol import Border, Protocol
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import ImageSet, Skipped, open_images
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.protocol.draws import resolve
-from cnnscope.audits.run.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.audits.protocol.protocol import Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import canvas, reach, sliceable, warp
+from cnnscope.audits.run.features import INPUT, SCORES, Features, default_layers, features, pooled
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork, probabilities, scores
 
 ROWS = 64
@@ -32,7 +32,7 @@ class BatchOutcome:
     ``top1_clean`` (N,) int32, ``confidence_clean`` (N,) float16; ``top1`` (N, T) int32, ``confidence`` (N, T) float16
     of the class predicted there, ``clean_class_probability`` (N, T) float16 of the class predicted for the image as it
     is; ``js`` (N, T) float32, the Jensen-Shannon divergence over ln 2; ``distance`` (N, L, T) float32,
-    ``||f_l(T_g x) - f_l(x)||`` of features as `cnnscope.audits.run.features.pooled` keeps them; ``spread`` (N, L) float32,
+    ``||f_l(T_g x) - f_l(x)||`` of features as `features.pooled` keeps them; ``spread`` (N, L) float32,
     the distance of the image's features to those of another image, NaN where there is none.
     """
 
@@ -143,9 +143,7 @@ def _channels_last(module: nn.Module) -> None:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
-def _chunks(
-    network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int
-) -> Iterator[tuple[slice, Tensor]]:
+def _chunks(network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int) -> Iterator[tuple[slice, Tensor]]:
     """Which images go through the network together, and their canvases.
 
     Every n-th image, not neighbours: these are often of one class, and images are compared with others of their chunk.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.audits.outcomes import Outcomes, concatenate
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.job import Job
-from cnnscope.audits.outcomes import Outcomes, concatenate
 from cnnscope.audits.run.ranks import Ranks
 from cnnscope.audits.run.shards import Measured
 from cnnscope.audits.run.work import Progress, work
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import Skipped
 
 

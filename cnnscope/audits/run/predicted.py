@@ -24,15 +24,15 @@ from cnnscope.analysis.equivariance import (
     Turn,
     equivariance,
 )
-from cnnscope.errors import CnnscopeError
+from cnnscope.audits.protocol.protocol import shift
+from cnnscope.audits.protocol.transforms import window
+from cnnscope.audits.result import EquivarianceError, LocalError, Prediction
 from cnnscope.audits.run.equivariance import local_errors
 from cnnscope.audits.run.facts import total_stride
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.protocol.protocol import shift
-from cnnscope.audits.result import EquivarianceError, LocalError, Prediction
 from cnnscope.audits.run.subset import canvases
-from cnnscope.audits.protocol.transforms import window
+from cnnscope.errors import CnnscopeError
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative error that rounding may make of what is exact, deep networks included."""
@@ -106,9 +106,7 @@ def _maps(
         if error.interior is not None:
             agrees = error.interior <= TOLERANCE[job.network.dtype]
             text = f"{error.interior_share:.1%} of the map sees no border"
-            claims.append(
-                Prediction(f"{error.transform} inside {motion.name}", "exact", error.interior, agrees, text)
-            )
+            claims.append(Prediction(f"{error.transform} inside {motion.name}", "exact", error.interior, agrees, text))
     return tuple(errors), tuple(claims)
 
 
@@ -122,9 +120,7 @@ def _positions(motion: Motion) -> bool:
     return all(a.extent > 1 and a.unit < a.pixels for a in motion.along)
 
 
-def _error(
-    job: Job, motion: Motion, by: tuple[int, int], predicted: MapPrediction, whole: Tensor
-) -> EquivarianceError:
+def _error(job: Job, motion: Motion, by: tuple[int, int], predicted: MapPrediction, whole: Tensor) -> EquivarianceError:
     """``||f(T x) - T' f(x)|| / ||f(x)||`` over the positions that both maps have, inside and elsewhere."""
     height, width = job.preprocess.size[1:]
     transform = shift(*by)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.audits.files import write_bytes
 from cnnscope.audits.outcomes import Outcomes, packed, unpacked
+from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import Skipped
 
 FOLDER = "shards"
@@ -60,8 +60,6 @@ def load(path: Path, identity: str) -> Measured:
         if facts["sha256"] != outcomes.result_hash():
             raise ValueError("its content is not what was written")
         skipped = tuple(Skipped(name, reason) for name, reason in facts["skipped"])
-        return Measured(
-            outcomes, tuple(facts["places"]), skipped, facts["enlarged"], facts["batch"], facts["seconds"]
-        )
+        return Measured(outcomes, tuple(facts["places"]), skipped, facts["enlarged"], facts["batch"], facts["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise CnnscopeError.of("E475", f"`{path}` is no piece of this audit: {error}") from None

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnscope.audits.protocol.draws import resolve
 from cnnscope.audits.gallery import Gallery, worst_cases
+from cnnscope.audits.protocol.draws import resolve
+from cnnscope.audits.protocol.transforms import canvas, reach, warp
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.merge import Merged
 from cnnscope.audits.run.pieces import spread
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.protocol.transforms import canvas, reach, warp
 
 
 def some(job: Job, merged: Merged, most: int) -> Prepared:

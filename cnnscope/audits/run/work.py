@@ -11,15 +11,15 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.claims import claimed
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.measure import ROWS, BatchOutcome, measure_batch
-from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.run.pieces import Piece
 from cnnscope.audits.run.prepare import Prepared
 from cnnscope.audits.run.ranks import Ranks
+from cnnscope.errors import CnnscopeError
 
 PATIENCE = 0.2
 """Seconds between looks at what others are doing."""
@@ -102,9 +102,7 @@ def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: Progress) 
     return result, least
 
 
-def _measured(
-    job: Job, pixels: torch.Tensor, keys: Sequence[str], batch: Batch, progress: Progress
-) -> BatchOutcome:
+def _measured(job: Job, pixels: torch.Tensor, keys: Sequence[str], batch: Batch, progress: Progress) -> BatchOutcome:
     """`measure_batch`, with half the batch until it fits in memory. E474 where not even one sample does."""
     while True:
         try:

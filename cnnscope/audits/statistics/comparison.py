@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics.curves import family_mean
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval, share
-from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics.metrics import accuracy, agreement, clean_accuracy, kappa, kappa_columns, kappas
 
 

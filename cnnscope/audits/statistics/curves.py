@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.statistics.groups import Group
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval
-from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.statistics.metrics import kappa_sums
 
 ALPHA = 0.9
@@ -83,9 +83,7 @@ def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float =
     return tuple(found)
 
 
-def family_mean(
-    outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]
-) -> Floats:
+def family_mean(outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]) -> Floats:
     """(N,) a metric averaged over magnitudes: each counts once, however many transforms it has."""
     return np.asarray(np.mean([metric(outcomes, g) for g in groups], axis=0), dtype=np.float64)
 

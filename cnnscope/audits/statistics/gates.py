@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isclose, isfinite
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
 from cnnscope.audits.statistics.curves import family_mean
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
-from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
 from cnnscope.audits.statistics.worst import always
+from cnnscope.errors import CnnscopeError, did_you_mean
 
 _EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z]+)=(?P<bound>[-+.\deE]+)")
 _HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`, or without @MAGNITUDE for their mean"

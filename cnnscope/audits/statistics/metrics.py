@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.statistics.groups import Group
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, few, interval, share
-from cnnscope.audits.outcomes import Outcomes
 
 CLEAN = "clean"
 """The image as it is, in chains of small steps."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.audits.statistics.intervals import CONFIDENCE, Bootstrap, Estimate, Floats, share
 from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.statistics.intervals import CONFIDENCE, Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import agrees, mean
 
 K = 10
