@@ -11,9 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cnnscope._version import __version__
-
 if TYPE_CHECKING:
+    from cnnscope._version import __version__
     from cnnscope.api import Model, load
     from cnnscope.errors import CnnscopeError, Diagnostic, Span
     from cnnscope.ir import Graph
@@ -49,6 +48,7 @@ _HOMES = {
     **dict.fromkeys(("Model", "load"), "cnnscope.api"),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
     "Graph": "cnnscope.ir",
+    "__version__": "cnnscope._version",
 }
 
 __all__ = [
