@@ -30,7 +30,7 @@ from cnnscope.sources.torch.rules import (  # noqa: F401  # each fills the table
     weights,
 )
 from cnnscope.sources.torch.trace import Trace
-from cnnscope.sources.torch.user_code import user_frames
+from cnnscope.user_code import user_frames
 
 Build = Callable[[], nn.Module]
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import linecache
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.user_code import a, raised
 
 T = TypeVar("T")
-_NOT_THEIRS = tuple(str(files(package)) for package in ("cnnscope", "torch", "importlib"))
 
 
 def parse(source: str) -> tuple[str, str, str]:
@@ -91,9 +88,9 @@ def _import_module(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             hint = "modules are looked for in the current folder and among installed packages"
             raise CnnscopeError.of("E430", f"there is no module `{name}`", hint=hint) from None
-        raise _raised(error, f"`{name}` cannot be imported") from error
+        raise raised(error, f"`{name}` cannot be imported", code="E433") from error
     except (Exception, SystemExit) as error:
-        raise _raised(error, f"`{name}` cannot be imported") from error
+        raise raised(error, f"`{name}` cannot be imported", code="E433") from error
 
 
 def _import_file(file: str) -> ModuleType:
@@ -111,7 +108,7 @@ def _import_file(file: str) -> ModuleType:
         import_with_operators(lambda: loader.exec_module(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _raised(error, f"`{file}` cannot be imported") from error
+        raise raised(error, f"`{file}` cannot be imported", code="E433") from error
     return module
 
 
@@ -126,15 +123,15 @@ def call(
         try:
             made = build(lambda: factory(**arguments))
         except (Exception, SystemExit) as error:
-            raise _raised(error, f"`{name}` failed") from error
+            raise raised(error, f"`{name}` failed", code="E433") from error
     if not isinstance(made, nn.Module):
-        raise CnnscopeError.of("E433", f"`{name}` returns no torch.nn.Module but {_a(type(made).__name__)}")
+        raise CnnscopeError.of("E433", f"`{name}` returns no torch.nn.Module but {a(type(made).__name__)}")
     return made
 
 
 def _check_arguments(factory: Any, name: str, arguments: Mapping[str, Any]) -> None:
     if not callable(factory):
-        raise CnnscopeError.of("E431", f"`{name}` is no factory but {_a(type(factory).__name__)}")
+        raise CnnscopeError.of("E431", f"`{name}` is no factory but {a(type(factory).__name__)}")
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # a builtin: it will say itself what it needs
@@ -145,34 +142,3 @@ def _check_arguments(factory: Any, name: str, arguments: Mapping[str, Any]) -> N
         known = ", ".join(f"`{p}`" for p in signature.parameters)
         hint = f"it takes {known}: write {name}?{next(iter(signature.parameters))}=..." if known else "it takes none"
         raise CnnscopeError.of("E432", f"wrong arguments for `{name}`: {error}", hint=hint) from None
-
-
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
-
-
-def _raised(error: BaseException, what: str) -> CnnscopeError:
-    """E433 with the user's own frames: where it was raised, and from where that was called."""
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        span = Span(error.filename, error.lineno, error.offset or 1)
-        return CnnscopeError(Diagnostic("E433", f"{what}: {error.msg}", span))
-    places = list(user_frames(error.__traceback__))
-    notes = tuple(Note(f"called in `{function}`", span) for span, function in places[:-1])
-    return CnnscopeError(Diagnostic("E433", f"{what}: {reason}", places[-1][0] if places else None, notes[::-1]))
-
-
-def user_frames(trace: TracebackType | None) -> Iterator[tuple[Span, str]]:
-    """Frames of a traceback outside of torch, Python's import machinery and cnnscope, outermost first."""
-    for frame in traceback.extract_tb(trace):
-        if frame.filename.startswith(("<frozen", *_NOT_THEIRS)) or frame.lineno is None:
-            continue
-        line = linecache.getline(frame.filename, frame.lineno).rstrip()
-        code = line.lstrip()
-        yield Span(_shown(frame.filename), frame.lineno, len(line) - len(code) + 1, max(len(code), 1)), frame.name
-
-
-def _shown(file: str) -> str:
-    """A file as its user would name it: relative to the current folder if it is in there."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

@@ -1,0 +1,272 @@
+"""Registries: what can be chosen by name, whether it is built in, in an installed package or in a plugin.
+
+    CHECKS: Registry[Check] = Registry("cnnscope.checks", "check", built_in, form="cnnscope.trust.contract:Check")
+
+An entry is written as ``module:attribute`` and imported when it is asked for. Other packages add entries as entry
+points of the group that the registry is named after; `add` adds one directly, and is how a plugin does it.
+
+A package cannot break what it has nothing to do with: an entry of an installed package that does not work is an error
+only where it is asked for by name. Where all entries are used, it is left out, and `problems` says why.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Generic, TypeVar, overload
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.installed import entry_points
+from cnnscope.user_code import a, raised
+
+T = TypeVar("T")
+
+problems: list[CnnscopeError] = []
+"""Why entries of installed packages were left out, in the order in which that was found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``place`` is ``module:attribute``, ``package`` the installed package it comes from (None: cnnscope or a plugin).
+
+    ``value`` is None until it is imported. ``rivals`` are other packages that have an entry of the same name.
+    """
+
+    place: str
+    value: object = None
+    package: str | None = None
+    rivals: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"`{self.place}`" + (f" of the package {self.package}" if self.package else "")
+
+
+_additions: list[tuple[Registry[Any], str, Entry | None]] = []
+"""Every call of `add`: where, under which name, and which entry stood there before."""
+
+
+class Registry(Generic[T]):
+    """Values of one kind by name. ``group`` names the entry points that belong here, ``noun`` is for messages.
+
+    ``built_in`` has the place of each built-in entry by name, in the order in which they are listed. ``form`` is the
+    place of the class that a value is an instance or a subclass of; without it, values are functions. ``code`` is the
+    code of the error for an unknown name.
+    """
+
+    def __init__(
+        self, group: str, noun: str, built_in: Mapping[str, str] | None = None, *, form: str | None = None,
+        code: str = "E401",
+    ) -> None:  # fmt: skip
+        self.group, self.noun, self.form, self.code = group, noun, form, code
+        self._own = {name: Entry(place) for name, place in (built_in or {}).items()}
+        self._scanned = False
+
+    # -- asking -----------------------------------------------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        """All names, built-in ones first. Nothing is imported."""
+        return tuple(self._entries())
+
+    def find(self, name: str) -> T:
+        """The value called ``name``.
+
+        `CnnscopeError`: the registry's own code where there is none, with the nearest names; E411 where the package
+        that has it cannot be imported, E412 where several packages have it, E413 where the package was written for
+        another version of cnnscope.
+        """
+        entries = self._entries()
+        if name not in entries:
+            raise self.unknown(name)
+        entry = entries[name]
+        if entry.value is None:
+            entry = replace(entry, value=self._load(name, entry))
+            self._own[name] = entry
+        value: T = entry.value  # type: ignore[assignment]  # `_load` and `add` put nothing else there
+        return value
+
+    __getitem__ = find
+
+    def unknown(self, name: str) -> CnnscopeError:
+        """The error for a name that there is not."""
+        hint = did_you_mean(name, self.names(), most=2) or f"there are {', '.join(self.names())}"
+        return CnnscopeError.of(self.code, f"no {self.noun} is called `{name}`", hint=hint)
+
+    def get(self, name: str) -> T | None:
+        """The value called ``name``, or None."""
+        return self.find(name) if name in self else None
+
+    def loaded(self) -> dict[str, T]:
+        """All values by name, without those of installed packages that do not work: these are in `problems`."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.find(name)
+            except CnnscopeError as error:
+                _report(error)
+        return found
+
+    def items(self) -> ItemsView[str, T]:
+        """Names and values, as `loaded`."""
+        return self.loaded().items()
+
+    def values(self) -> ValuesView[T]:
+        """Values, as `loaded`."""
+        return self.loaded().values()
+
+    def keys(self) -> tuple[str, ...]:
+        """As `names`."""
+        return self.names()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    # -- adding -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def add(self, name: str, value: T) -> T: ...
+
+    @overload
+    def add(self, name: str) -> Callable[[T], T]: ...
+
+    def add(self, name: str, value: T | None = None) -> T | Callable[[T], T]:
+        """Adds a value, or decorates what is to be added.
+
+        `CnnscopeError`: E412 where the name is taken, E413 where the value is not of the registry's form.
+        """
+        if value is None:
+            return lambda decorated: self.add(name, decorated)
+        fault = self._fault(value)
+        if fault:
+            raise CnnscopeError.of("E413", f"the {self.noun} `{name}` {fault}", hint=self._wanted())
+        before, place = self._entries().get(name), _place(value)
+        if before is not None and not _announces(before, place):
+            raise _taken(self.noun, name, str(before), f"`{place}`")
+        _additions.append((self, name, before))
+        self._own[name] = replace(before or Entry(place), value=value)
+        return value
+
+    # -- how --------------------------------------------------------------------------------------------------------
+
+    def _entries(self) -> dict[str, Entry]:
+        """All entries by name, those of installed packages included."""
+        if not self._scanned:
+            self._scanned = True
+            for point in entry_points(tuple(sys.path)).get(self.group, ()):
+                self._announce(point.name, Entry(point.place, package=point.package))
+        return self._own
+
+    def _announce(self, name: str, entry: Entry) -> None:
+        """An entry point, unless cnnscope has the name itself or another package claims it too."""
+        before = self._own.get(name)
+        if before is None or _announces(entry, before.place):
+            self._own[name] = entry if before is None else replace(entry, value=before.value)
+        elif before.package is None:
+            _report(_taken(self.noun, name, str(before), str(entry)))
+        elif before.place != entry.place:
+            self._own[name] = replace(before, rivals=(*before.rivals, str(entry)))
+
+    def _load(self, name: str, entry: Entry) -> object:
+        if entry.package is None:
+            return _attribute(entry.place)
+        what = f"the {self.noun} `{name}` of the package {entry.package}"
+        remedy = f"install a version of {entry.package} that fits, or uninstall it"
+        if entry.rivals:
+            raise _taken(self.noun, name, str(replace(entry, rivals=())), *entry.rivals)
+        try:
+            with undone_on_error():
+                value = _attribute(entry.place)
+        except CnnscopeError as error:
+            raise CnnscopeError(*(replace(d, hint=d.hint or remedy) for d in error.diagnostics)) from error
+        except Exception as error:
+            raise _broken(what, entry.place, error, remedy) from error
+        fault = self._fault(value)
+        if fault:
+            raise CnnscopeError.of("E413", f"{what} {fault}", hint=f"{self._wanted()}; {remedy}")
+        return value
+
+    def _fault(self, value: object) -> str | None:
+        """What is wrong with a value's form; None where nothing is."""
+        if self.form is None:
+            return None if callable(value) else f"is no function but {a(type(value).__name__)}"
+        form = _attribute(self.form)
+        fits = isinstance(value, form) or (isinstance(value, type) and issubclass(value, form))
+        return None if fits else f"is no `{form.__name__}` but {a(type(value).__name__)}"
+
+    def _wanted(self) -> str:
+        what = "a function" if self.form is None else f"a `{self.form.replace(':', '.')}`"
+        return f"this version of cnnscope takes {what}"
+
+
+def files_of(package: str, attribute: str) -> dict[str, str]:
+    """The files of a package as entries: ``grad_cam.py`` is ``grad-cam``, whose value is its ``attribute``."""
+    names = sorted(module.name for module in iter_modules(import_module(package).__path__))
+    return {name.replace("_", "-"): f"{package}.{name}:{attribute}" for name in names}
+
+
+def additions() -> int:
+    """How many values have been added so far."""
+    return len(_additions)
+
+
+@contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Inside, what was added is taken back if an error ends it: a module that fails halfway leaves nothing behind."""
+    mark = len(_additions)
+    try:
+        yield
+    except BaseException:
+        while len(_additions) > mark:
+            registry, name, before = _additions.pop()
+            if before is None:
+                del registry._own[name]
+            else:
+                registry._own[name] = before
+        raise
+
+
+def _attribute(place: str) -> Any:
+    """What ``module:attribute`` is."""
+    module, _, path = place.partition(":")
+    found: Any = import_module(module)
+    for name in path.split(".") if path else ():
+        found = getattr(found, name)
+    return found
+
+
+def _place(value: object) -> str:
+    """Where a value was defined, as ``module:attribute``; of an instance, its class."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
+
+
+def _announces(entry: Entry, place: str) -> bool:
+    """Whether an entry point of a package is about what the same package adds itself when it is imported."""
+    return entry.package is not None and entry.place.split(":")[0].split(".")[0] == place.split(":")[0].split(".")[0]
+
+
+def _taken(noun: str, name: str, *places: str) -> CnnscopeError:
+    message = f"several {noun}s are called `{name}`: {' and '.join(places)}"
+    return CnnscopeError.of("E412", message, hint="a name is given once: rename one of them, or uninstall its package")
+
+
+def _broken(what: str, place: str, error: Exception, remedy: str) -> CnnscopeError:
+    """E413 where a package asks cnnscope for what is not there (any more), E411 for everything else."""
+    asked = getattr(error, "name", None)
+    if isinstance(error, ImportError) and asked and str(asked).split(".")[0] == "cnnscope":
+        return raised(error, f"{what} was written for another version of cnnscope", code="E413", hint=remedy)
+    return raised(error, f"{what} cannot be imported from `{place}`", code="E411", hint=remedy)
+
+
+def _report(error: CnnscopeError) -> None:
+    if all(str(error) != str(known) for known in problems):
+        problems.append(error)
