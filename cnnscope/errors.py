@@ -6,8 +6,13 @@ Code families: ``E1xx`` YAML and structure, ``E2xx`` names and values, ``E3xx`` 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,18 @@ class CnnscopeError(Exception):
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in diagnostics))
         self.diagnostics = diagnostics
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error crosses from one process to another with all it has, whatever its class takes to be made."""
+        return _restored, (type(self), self.args), self.__dict__
+
     @classmethod
     def of(cls, code: str, message: str, *, span: Span | None = None, hint: str | None = None) -> CnnscopeError:
         """The common case: a single diagnostic without notes."""
         return cls(Diagnostic(code, message, span=span, hint=hint))
+
+
+def _restored(kind: type[CnnscopeError], arguments: tuple[Any, ...]) -> CnnscopeError:
+    return kind.__new__(kind, *arguments)
 
 
 class ShapeError(CnnscopeError):
@@ -70,6 +83,71 @@ class UnsupportedError(CnnscopeError):
     """A model contains something no rule covers, and ``--strict`` was asked for."""
 
     exit_code = 3
+
+
+class MissingPackageError(CnnscopeError, ImportError):
+    """A package that this question needs is not installed. It is an `ImportError` too, and ``name`` is the module."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__()[:2], {**self.__dict__, "name": self.name}
+
+
+_INSTALL = {
+    "torch": "pip install 'cnnscope[torch]'",
+    "safetensors": "pip install 'cnnscope[torch]'",
+    "captum": "pip install 'cnnscope[trained]'",
+    "onnx": "pip install 'cnnscope[onnx]'",
+    "onnxscript": "pip install 'cnnscope[onnx]'",
+    "onnx_ir": "pip install 'cnnscope[onnx]'",
+    "webdataset": "pip install 'cnnscope[webdataset]'",
+    "pyarrow": "pip install 'cnnscope[parquet]'",
+    # the wheels of these two ask for a torch of their own choice: without dependencies they run beside any other
+    "torchvision": "pip install --no-deps torchvision",
+    "timm": "pip install --no-deps timm torchvision",
+    # these are dependencies of cnnscope itself, and missing only where someone removed them
+    "numpy": "pip install numpy",
+    "matplotlib": "pip install matplotlib",
+    "pygraphviz": "pip install 'pygraphviz>=2.0.4'",
+    "jinja2": "pip install jinja2",
+    "PIL": "pip install pillow",
+}
+"""How to install each package that is imported only where it is needed, by the name it is imported under."""
+
+_DISTRIBUTIONS = {"onnx_ir": "onnx-ir", "PIL": "pillow"}
+
+
+def missing(package: str, extra: str | None = None) -> MissingPackageError:
+    """The error E414 for a package that is not installed: ``needs torch: pip install 'cnnscope[torch]'``.
+
+    ``package`` is the name it is imported under; ``extra`` is the extra of cnnscope that installs it, needed only for
+    packages that this module does not know.
+    """
+    command = f"pip install 'cnnscope[{extra}]'" if extra else _INSTALL.get(package, f"pip install {package}")
+    error = MissingPackageError(Diagnostic("E414", f"needs {_DISTRIBUTIONS.get(package, package)}: {command}"))
+    error.name = package
+    return error
+
+
+def missing_for(error: ImportError) -> MissingPackageError | None:
+    """The error for a failed import of a package that cnnscope can do without; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    return missing(package) if isinstance(error, ModuleNotFoundError) and package in _INSTALL else None
+
+
+def explained(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` with each failed import of an optional package turned into `MissingPackageError`."""
+
+    @wraps(function)
+    def call(*positional: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*positional, **named)
+        except ModuleNotFoundError as error:
+            known = missing_for(error)
+            if known is None:
+                raise
+            raise known from error
+
+    return call
 
 
 def did_you_mean(word: str, choices: Iterable[str], *, most: int = 1) -> str | None:

@@ -39,7 +39,7 @@ from cnnscope.cli import (
     zoo,
 )
 from cnnscope.cli.output import Color
-from cnnscope.errors import CnnscopeError, Diagnostic
+from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
 
 BUG = 70
 INTERRUPTED = 130
@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except Exception as error:  # noqa: BLE001  # the one place where bugs end up
-        return _bug(error, words)
+        known = missing_for(error) if isinstance(error, ImportError) else None
+        return _failed(known, words) if known else _bug(error, words)
     return code if isinstance(code, int) else 0
 
 

@@ -119,7 +119,7 @@ def refused(graph: Graph, path: Path) -> tuple[str, str, str | None]:
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx_ir", None)
     graph = spec.load("small.yaml", text=SMALL).graph
-    assert refused(graph, tmp_path / "x.onnx") == ("E430", "onnx is not installed", "pip install 'cnnscope[onnx]'")
+    assert refused(graph, tmp_path / "x.onnx") == ("E414", "needs onnx-ir: pip install 'cnnscope[onnx]'", None)
 
 
 def test_more_weights_than_a_file_holds(tmp_path: Path) -> None:

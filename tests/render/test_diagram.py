@@ -127,7 +127,7 @@ def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(CnnscopeError) as caught:
         layout.draw("digraph {}", "svg")
     (diagnostic,) = caught.value.diagnostics
-    assert (diagnostic.code, diagnostic.hint) == ("E602", "pip install 'pygraphviz>=2.0.4'")
+    assert (diagnostic.code, diagnostic.message) == ("E414", "needs pygraphviz: pip install 'pygraphviz>=2.0.4'")
 
 
 def test_unknown_formats_name_the_known() -> None:
@@ -261,7 +261,8 @@ def test_without_fonts_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(layout, "find_spec", lambda name: None if name == "matplotlib" else real(name))
     with pytest.raises(CnnscopeError) as caught:
         layout.draw("digraph {a}", "svg")
-    assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].hint) == ("E603", "pip install matplotlib")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E414", "needs matplotlib: pip install matplotlib")
 
 
 @pytest.mark.parametrize("level", picture.LEVELS)

@@ -88,8 +88,7 @@ def test_a_file_that_breaks_off(tmp_path: Path) -> None:
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     path = saved(tmp_path, model(relu()))
-    message = "reading ONNX files needs the package `onnx`"
-    assert refused(path) == ("E446", message, "install it: `pip install 'cnnscope[onnx]'`")
+    assert refused(path) == ("E414", "needs onnx: pip install 'cnnscope[onnx]'", None)
 
 
 # -- graphs ----------------------------------------------------------------------------------------------------------

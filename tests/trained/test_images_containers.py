@@ -127,7 +127,6 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    kind = {"tar": "WebDataset tars", "parquet": "parquet files"}[ending]
     extra = {"tar": "webdataset", "parquet": "parquet"}[ending]
 
     def missing(name: str, *rest: object) -> object:
@@ -139,6 +138,4 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     original = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", missing)
-    assert refusal(tmp_path / f"x.{ending}") == (
-        "E456", f"reading {kind} needs the package `{package}`", f"install it: `pip install 'cnnscope[{extra}]'`",
-    )  # fmt: skip
+    assert refusal(tmp_path / f"x.{ending}") == ("E414", f"needs {package}: pip install 'cnnscope[{extra}]'", None)

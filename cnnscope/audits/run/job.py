@@ -85,7 +85,7 @@ def open_job(
     """The audit of a network on its images.
 
     `CnnscopeError`: E205 unknown layer, E454 pictures that cannot be prepared so, E460 and E461 images, E462 and E463
-    what ``strict`` refuses, E471 and E472 protocol, E461 and E456 kinds of sets.
+    what ``strict`` refuses, E471 and E472 protocol, E461 and E414 kinds of sets.
     """
     if network.data is None:
         raise CnnscopeError.of("E460", f"`{network.source}` comes without images",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, explained
 from cnnscope.ir import Graph
 from cnnscope.nn.build import build
 from cnnscope.nn.checkpoint import write_whole
@@ -21,6 +21,7 @@ _LARGEST = 2**31 - 2**20
 """Bytes of weights that fit into one protobuf message, with room for the rest."""
 
 
+@explained
 def write_onnx(graph: Graph, path: Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write the network in eval mode at batch 1, with ``weights`` (a state dict) or freshly initialised ones.
 
@@ -38,13 +39,10 @@ def write_onnx(graph: Graph, path: Path, weights: Mapping[str, Tensor] | None = 
 
 
 def _model(graph: Graph, network: nn.Module) -> Any:
+    import onnx_ir
     import torch
+    from onnxscript import optimizer
 
-    try:
-        import onnx_ir
-        from onnxscript import optimizer
-    except ImportError:
-        raise CnnscopeError.of("E430", "onnx is not installed", hint="pip install 'cnnscope[onnx]'") from None
     inputs = tuple(torch.zeros(value.shape, dtype=getattr(torch, value.dtype)) for value in graph.inputs.values())
     outputs = [name for name in graph.outputs if not graph.node(name).training_only]
     with warnings.catch_warnings():

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, missing
 
 Engine = Literal["wheel", "dot"]
 FONT = "DejaVu Sans"
@@ -85,7 +85,7 @@ def _default_engine() -> Engine:
         return "wheel"
     if shutil.which("dot"):
         return "dot"
-    raise CnnscopeError.of("E602", "no Graphviz to lay the figure out", hint="pip install 'pygraphviz>=2.0.4'")
+    raise missing("pygraphviz")
 
 
 def _command(engine: Engine, form: str) -> list[str]:
@@ -98,10 +98,10 @@ def _command(engine: Engine, form: str) -> list[str]:
 
 
 def fonts() -> Path:
-    """The folder of matplotlib's DejaVu fonts."""
+    """The folder of matplotlib's DejaVu fonts; E414 where matplotlib is not installed."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        raise CnnscopeError.of("E603", "no fonts to write with", hint="pip install matplotlib")
+        raise missing("matplotlib")
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import explained
 from cnnscope.ir import Graph
 from cnnscope.sources import files
 from cnnscope.sources.assembly import reading
@@ -24,6 +24,7 @@ MAX_NODES = 200_000
 """More than any model has once its functions are inlined; functions that call each other twice could make 2^depth."""
 
 
+@explained
 def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     """The graph of an ONNX model at batch 1, called like its file: exporters call every graph the same.
 
@@ -31,20 +32,14 @@ def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     compute with count as parameters, statistics of batch normalisation as buffers: ONNX does not say what was trained.
     What no rule covers is an `Unsupported` row.
 
-    Raises `CnnscopeError`: E403 sizes, E440 to E442 files, E446 without `onnx`, E447 graphs, E3xx shapes.
+    Raises `CnnscopeError`: E403 sizes, E440 to E442 files, E414 without `onnx`, E447 graphs, E3xx shapes.
     """
     path = Path(path)
     start = files.head(path)
     if files.known_impostor(start):
         raise files.not_a("an ONNX model", path, start)
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
-        raise CnnscopeError.of(
-            "E446", "reading ONNX files needs the package `onnx`", hint="install it: `pip install 'cnnscope[onnx]'`"
-        ) from None
+    import onnx
+
     from cnnscope.sources.onnx.build import build
 
     protobuf = import_module("google.protobuf.message")  # has no types of its own

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean, missing_for
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Extras
 from cnnscope.sources.torch.user_code import import_with_operators
@@ -127,6 +127,4 @@ def _library(name: str) -> Any:
     try:
         return import_with_operators(lambda: import_module(name))
     except ImportError as error:
-        if error.name != name:
-            raise CnnscopeError.of("E430", f"{name} does not import: {error}") from error
-        raise CnnscopeError.of("E430", f"{name} is not installed", hint=f"pip install 'cnnscope[{name}]'") from None
+        raise missing_for(error) or CnnscopeError.of("E430", f"{name} does not import: {error}") from error

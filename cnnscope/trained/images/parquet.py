@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, explained
 from cnnscope.trained.images.decode import sample
 from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
 
@@ -18,17 +18,11 @@ IMAGES = ("image", "img", "jpg", "png")
 LABELS = ("label", "labels", "fine_label", "cls")
 
 
+@explained
 def open_parquet(path: Path) -> ImageSet:
-    """The files of a folder by name, or one. E456 without the extra, E461 where a file is damaged or has no images."""
-    try:
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        raise CnnscopeError.of(
-            "E456", "reading parquet files needs the package `pyarrow`",
-            hint="install it: `pip install 'cnnscope[parquet]'`",
-        ) from None  # fmt: skip
+    """The files of a folder by name, or one. E414 without the extra, E461 where a file is damaged or has no images."""
+    import pyarrow.parquet
+
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     shards, labelled = [], False
     for file in files:

@@ -15,24 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, explained
 from cnnscope.trained.images.decode import LARGEST_FILE, SUFFIXES, sample
 from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
 
 LABEL = ("cls", "label", "cls.txt")
 
 
+@explained
 def open_tars(path: Path) -> ImageSet:
-    """The tars of a folder by name, or one. E456 without the extra, E461 where a tar is damaged."""
-    try:
-        import webdataset  # noqa: F401  # here, so that what is missing is said before anything runs
-    except ModuleNotFoundError as error:
-        if error.name != "webdataset":
-            raise
-        raise CnnscopeError.of(
-            "E456", "reading WebDataset tars needs the package `webdataset`",
-            hint="install it: `pip install 'cnnscope[webdataset]'`",
-        ) from None  # fmt: skip
+    """The tars of a folder by name, or one. E414 without the extra, E461 where a tar is damaged."""
+    import webdataset  # noqa: F401  # here, so that a missing package is reported before anything runs
+
     files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
     contents = [_contents(file) for file in files]
     shards = tuple(content.shard for content in contents)

@@ -1,0 +1,63 @@
+"""Packages that cnnscope can do without: what is said where one is not installed."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+import pytest
+
+from cnnscope.errors import CnnscopeError, Diagnostic, MissingPackageError, ShapeError, explained, missing, missing_for
+
+MESSAGES = [
+    ("torch", "needs torch: pip install 'cnnscope[torch]'"),
+    ("captum", "needs captum: pip install 'cnnscope[trained]'"),
+    ("onnx", "needs onnx: pip install 'cnnscope[onnx]'"),
+    ("torchvision", "needs torchvision: pip install --no-deps torchvision"),
+    ("timm", "needs timm: pip install --no-deps timm torchvision"),
+    ("pyarrow", "needs pyarrow: pip install 'cnnscope[parquet]'"),
+    ("PIL", "needs pillow: pip install pillow"),
+]
+
+
+@pytest.mark.parametrize(("package", "message"), MESSAGES)
+def test_the_message_says_how_to_install_it(package: str, message: str) -> None:
+    error = missing(package)
+    assert error.diagnostics == (Diagnostic("E414", message),)
+    assert (error.exit_code, error.name) == (2, package)
+
+
+def test_a_plugin_names_its_own_extra() -> None:
+    assert missing("zarr", "zarr").diagnostics[0].message == "needs zarr: pip install 'cnnscope[zarr]'"
+
+
+def test_it_is_an_import_error_for_those_who_catch_these() -> None:
+    @explained
+    def load() -> None:
+        import captum  # noqa: F401
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "captum", None)
+        with pytest.raises(ImportError, match="needs captum") as caught:
+            load()
+    assert isinstance(caught.value, MissingPackageError)
+    assert isinstance(caught.value, CnnscopeError)
+
+
+def test_other_missing_modules_stay_what_they_are() -> None:
+    @explained
+    def load() -> None:
+        raise ModuleNotFoundError("No module named 'mine'", name="mine")
+
+    with pytest.raises(ModuleNotFoundError, match="mine"):
+        load()
+    assert missing_for(ImportError("cannot import name 'x' from 'torch'", name="torch")) is None
+
+
+@pytest.mark.parametrize(
+    "error", [missing("torch"), ShapeError("too small", hint="pad"), CnnscopeError.of("E401", "x")]
+)
+def test_errors_cross_between_processes(error: CnnscopeError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.diagnostics) == (type(error), str(error), error.diagnostics)
+    assert getattr(again, "name", None) == getattr(error, "name", None)
