@@ -11,6 +11,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Integer, Maybe, Real
 from cnnscope.ops.base import Case, Op, axis_of, channel_axis
+from cnnscope.ops.saved import FLOAT, INPUT, OUTPUT, Kept, TrainStep
 
 _SAME = (
     Case(x=(3, 4, 5), args={}, shape=(3, 4, 5)),
@@ -26,11 +27,14 @@ class _Pointwise(Op):
     def elementwise(self, x: Sequence[Value]) -> int:
         return self.output(x).numel
 
+    keeps = INPUT
     cases: ClassVar[Sequence[Case]] = _SAME
 
 
 class ReLU(_Pointwise, tag="relu", category="activation"):
     """max(0, x). Source: Nair & Hinton 2010, section 3; in networks for images: Krizhevsky et al. 2012, section 3.1."""
+
+    keeps = OUTPUT
 
 
 class ReLU6(_Pointwise, tag="relu6", category="activation"):
@@ -76,6 +80,8 @@ class GELU(_Pointwise, tag="gelu", category="activation"):
 class SiLU(_Pointwise, tag="silu", category="activation"):
     """x * sigmoid(x), also called swish. Source: Elfwing et al. 2018, section 2; Ramachandran et al. 2017."""
 
+    foreign = ("swish",)
+
 
 class Hardswish(_Pointwise, tag="hardswish", category="activation"):
     """x * relu6(x + 3) / 6. Source: Howard et al. 2019 (MobileNetV3), section 5.2."""
@@ -103,13 +109,21 @@ class Hardtanh(_Pointwise, tag="hardtanh", category="activation"):
 class Sigmoid(_Pointwise, tag="sigmoid", category="activation"):
     """1 / (1 + exp(-x)). Source: Rumelhart et al. 1986, equation 2."""
 
+    keeps = OUTPUT
+
 
 class LogSigmoid(_Pointwise, tag="logsigmoid", category="activation"):
     """log(1 / (1 + exp(-x))): the formula is the definition."""
 
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, and a tensor of its size: exp(-|x|)."""
+        return Kept((0,), image_bytes=FLOAT * step.x[0].numel)
+
 
 class Tanh(_Pointwise, tag="tanh", category="activation"):
     """tanh(x). Source: LeCun et al. 1998, section II.B and appendix A (there scaled)."""
+
+    keeps = OUTPUT
 
 
 class Softplus(_Pointwise, tag="softplus", category="activation"):
@@ -118,6 +132,10 @@ class Softplus(_Pointwise, tag="softplus", category="activation"):
 
 class Softsign(_Pointwise, tag="softsign", category="activation"):
     """x / (1 + |x|). Source: Glorot & Bengio 2010, section 3.1."""
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, and a tensor of its size: 1 + |x|."""
+        return Kept((0,), image_bytes=FLOAT * step.x[0].numel)
 
 
 class Mish(_Pointwise, tag="mish", category="activation"):
@@ -140,6 +158,7 @@ class PReLU(_Pointwise, tag="prelu", category="activation"):
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         return {"weight": (1 if self.shared else x[0].shape[channel_axis(x[0])],)}
 
+    keeps = INPUT
     cases = (
         Case(x=(3, 4, 5), args={}, shape=(3, 4, 5), params=3),
         Case(x=(3, 4), args={"shared": True}, shape=(3, 4), params=1),
@@ -168,6 +187,7 @@ class _Softmax(Op):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Spread((self.along(x[0]),), "attention"),),)
 
+    keeps = OUTPUT
     cases = (*_SAME, Case(x=(3, 4, 5), args={"axis": 2}, shape=(3, 4, 5)),
              Case(x=(3, 4, 5), args={"axis": -1}, shape=(3, 4, 5)))  # fmt: skip
 
@@ -212,6 +232,7 @@ class GLU(Op, tag="glu", category="activation"):
         half = x[0].shape[axis] // 2
         return ((Taps(axis, half, 1, ((0, half),)),),)
 
+    keeps = INPUT
     cases = (
         Case(x=(6, 4, 5), args={}, shape=(3, 4, 5)),
         Case(x=(3, 8), args={}, shape=(3, 4), kind="tokens"),

@@ -9,6 +9,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Expand, Mix, Shape, Step, Whole
 from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import FLOAT, Kept, TrainStep
 
 
 class Attention(Op, tag="attention", category="attention"):
@@ -21,6 +22,7 @@ class Attention(Op, tag="attention", category="attention"):
 
     heads: Pos
     bias: Bool = True
+    foreign = ("multiheadattention",)
     accepts = ("tokens",)
     remedies = {"map": "put `- tokens` before it"}
     short = "heads"
@@ -53,6 +55,11 @@ class Attention(Op, tag="attention", category="attention"):
 
     def label(self) -> str:
         return f"{self.heads} heads" if self.heads > 1 else "1 head"
+
+    def saved(self, step: TrainStep) -> Kept:
+        """Query, key, value, joined heads, a logarithm for each row of weights; a copy of the input if it trains."""
+        _, t, c = step.x[0].shape
+        return Kept(image_bytes=FLOAT * ((5 if step.trains else 4) * t * c + self.heads * t))
 
     cases = (
         Case(x=(197, 192), args={"heads": 3}, shape=(197, 192), params=148_224, macs=43_951_488, kind="tokens"),

@@ -20,6 +20,7 @@ from cnnscope.errors import ShapeError, did_you_mean
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Shape, Step
 from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
+from cnnscope.ops.saved import Kept, TrainStep
 
 REGISTRY: dict[str, type[Op]] = {}
 """Every op by tag. Filled as classes are defined; a second class with the same tag is an error."""
@@ -65,6 +66,8 @@ class Op:
     """Fewest and most inputs."""
     short: ClassVar[str | None] = None
     """The argument meant by a bare value: ``linear: 84``."""
+    foreign: ClassVar[tuple[str, ...]] = ()
+    """Other frameworks' names for this type of layer, in lower case, used for `did you mean` only."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other frameworks' names for arguments, used for `did you mean` only."""
     decorates: ClassVar[bool] = False
@@ -78,6 +81,8 @@ class Op:
     """Whether its grid follows the content, so that a shift of the input by any amount is one of the output."""
     like: ClassVar[str | None] = None
     """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
+    keeps: ClassVar[Kept | None] = None
+    """What training keeps of it for the backward pass, where that is always the same; else `saved` says it."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
@@ -166,6 +171,10 @@ class Op:
         """Axes of the first input along which it tells positions apart although `reads` treats them alike: by weights
         of their own (position embeddings), or because their order matters (running sums)."""
         return ()
+
+    def saved(self, step: TrainStep) -> Kept | None:
+        """What training keeps of this op for the backward pass (see `cnnscope.ops.saved`). None means unknown."""
+        return self.keeps
 
     # -- for people -------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Mix, Shape, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, Pads, PerAxis, Pos, Size
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import FLOAT, INPUT, SAVES_INPUT, Kept, TrainStep
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, span, window_taps
 
 PadMode = Annotated[str, Choice(tuple(BORDERS))]
@@ -39,6 +40,7 @@ class Conv(Op, tag="conv", category="conv"):
     groups: Pos = 1
     bias: Bool = True
     pad_mode: PadMode = "zeros"
+    foreign = ("conv2d", "conv1d", "conv3d", "convolution", "convolutional")
     accepts = ("map",)
     aliases = _TORCH_NAMES
     decorates = True
@@ -86,6 +88,15 @@ class Conv(Op, tag="conv", category="conv"):
             parts.append("depthwise" if self.groups == self.out else f"g{self.groups}")
         return " ".join(parts)
 
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, or a copy where torch pads in a step of its own: unevenly, or with other pixels than zeros."""
+        x, pads = step.x[0], [pair for pair in self.pad if not isinstance(pair, str)]
+        if self.pad_mode == "zeros" and all(low == high for low, high in pads):
+            return INPUT
+        padded = x.shape[1] * prod(n + low + high for n, (low, high) in zip(x.spatial, pads, strict=True))
+        own = self.pad_mode in SAVES_INPUT and step.reads[0]
+        return Kept((0,) if own else (), image_bytes=FLOAT * padded)
+
     cases = (
         Case(x=(3, 227, 227), args={"out": 96, "kernel": 11, "stride": 4}, shape=(96, 55, 55),
              params=34_944, macs=105_415_200),
@@ -118,6 +129,7 @@ class Depthwise(Op, tag="depthwise", category="conv"):
     multiplier: Pos = 1
     bias: Bool = True
     pad_mode: PadMode = "zeros"
+    foreign = ("depthwiseconv2d",)
     accepts = ("map",)
     aliases = _TORCH_NAMES | {"depth_multiplier": "multiplier"}
     decorates = True
@@ -153,6 +165,7 @@ class TransposedConv(Op, tag="upconv", category="conv"):
     dilation: Size = (1,)
     groups: Pos = 1
     bias: Bool = True
+    foreign = ("convtranspose2d", "conv2dtranspose", "deconv")
     accepts = ("map",)
     aliases = _TORCH_NAMES | {"output_padding": "out_pad"}
     decorates = True
@@ -192,6 +205,7 @@ class TransposedConv(Op, tag="upconv", category="conv"):
     def label(self) -> str:
         return f"{size_text(self.kernel)} {self.out} x{size_text(sorted(set(self.stride)))}"
 
+    keeps = INPUT
     cases = (
         Case(x=(6, 8, 8), args={"out": 6, "kernel": 2, "stride": 2, "groups": 3}, shape=(6, 16, 16),
              params=54, macs=3_072),

@@ -15,6 +15,8 @@ from typing import Any
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Expand, Place, Reshape, Shape, Spread, Step, Taps, Via, Whole
 from cnnscope.ops.base import shape_text
+from cnnscope.ops.merge import kept_of_product
+from cnnscope.ops.saved import NOTHING, Kept, TrainStep
 from cnnscope.ops.traced import Traced, batch_of_all, broadcast, kind_of, moved
 
 
@@ -58,6 +60,11 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     def label(self) -> str:
         return self.fn
 
+    def saved(self, step: TrainStep) -> Kept | None:
+        if self.fn in ("add", "sub", "rsub", "neg"):
+            return NOTHING
+        return kept_of_product(step) if self.fn == "mul" else None
+
 
 class Movement(Traced, tag="movement", category="movement"):
     """Elements of one tensor in another arrangement (``kind``: roll, repeat, pad ...), as ``steps`` say. No arithmetic.
@@ -83,6 +90,8 @@ class Movement(Traced, tag="movement", category="movement"):
 
     def label(self) -> str:
         return self.kind
+
+    keeps = NOTHING
 
 
 class View(Movement, tag="view", category="movement"):
@@ -111,6 +120,8 @@ class Join(Traced, tag="join", category="merge"):
 
     def label(self) -> str:
         return f"axis {self.axis}"
+
+    keeps = NOTHING
 
 
 class Overwrite(Traced, tag="overwrite", category="movement"):
@@ -229,6 +240,8 @@ class Constant(_Known, tag="constant", category="constant"):
     def label(self) -> str:
         return shape_text(self.shape)
 
+    keeps = NOTHING
+
 
 class Parameter(_Known, tag="parameter", category="constant"):
     """A weight or buffer used as it is, outside any layer (a class token, a scale). Its memory is the parameter's."""
@@ -241,6 +254,8 @@ class Parameter(_Known, tag="parameter", category="constant"):
 
     def label(self) -> str:
         return shape_text(self.shape)
+
+    keeps = NOTHING
 
 
 class Embedding(Traced, tag="embedding", category="other"):

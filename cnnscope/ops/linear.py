@@ -9,6 +9,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Mix, Shape, Step
 from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import INPUT, NOTHING, Kept, TrainStep
 
 
 class Linear(Op, tag="linear", category="linear"):
@@ -20,6 +21,7 @@ class Linear(Op, tag="linear", category="linear"):
 
     out: Pos
     bias: Bool = True
+    foreign = ("dense", "fc")
     accepts = ("flat", "tokens")
     short = "out"
     aliases = {"units": "out", "out_features": "out", "num_output": "out", "use_bias": "bias", "activation": "act"}
@@ -43,6 +45,9 @@ class Linear(Op, tag="linear", category="linear"):
 
     def label(self) -> str:
         return str(self.out)
+
+    def saved(self, step: TrainStep) -> Kept:
+        return INPUT if step.trains else NOTHING
 
     cases = (
         Case(x=(120,), args={"out": 84}, shape=(84,), params=10_164, macs=10_080, kind="flat"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
+from math import prod
 from typing import Annotated, ClassVar
 
 from cnnscope.errors import ShapeError
@@ -12,6 +13,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Expand, Place, Shape, Step
 from cnnscope.ops.arguments import Integer, Maybe
 from cnnscope.ops.base import Case, Op, axis_of, channel_axis, shape_text
+from cnnscope.ops.saved import FLOAT, NOTHING, Kept, TrainStep
 
 
 class _Elementwise(Op):
@@ -33,6 +35,8 @@ class _Elementwise(Op):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         shape = self.output(x).shape
         return tuple(() if value.shape == shape else (Expand(shape),) for value in x)
+
+    keeps = NOTHING
 
 
 class Add(_Elementwise, tag="add", category="merge"):
@@ -76,6 +80,9 @@ class Mul(_Elementwise, tag="mul", category="merge"):
             raise different_sizes(x, hint="only axes of size 1 are stretched")
         return replace(x[0], shape=shape)
 
+    def saved(self, step: TrainStep) -> Kept:
+        return kept_of_product(step)
+
     cases = (
         Case(x=((64, 14, 14), (64, 1, 1)), args={}, shape=(64, 14, 14)),
         Case(x=((1, 6, 6), (8, 6, 1)), args={}, shape=(8, 6, 6)),
@@ -91,6 +98,7 @@ class Concat(Op, tag="concat", category="merge"):
     """
 
     axis: Annotated[int | None, Maybe(Integer())] = None
+    foreign = ("cat", "concatenate", "route")
     arity = (1, None)
     aliases = {"dim": "axis"}
     decorates = True
@@ -114,6 +122,7 @@ class Concat(Op, tag="concat", category="merge"):
         ends = list(accumulate((value.shape[axis] for value in x), initial=0))
         return tuple((Place(axis, offset, ends[-1]),) for offset in ends[:-1])
 
+    keeps = NOTHING
     cases = (
         Case(x=((64, 28, 28), (128, 28, 28), (32, 28, 28)), args={}, shape=(224, 28, 28)),
         Case(x=((4, 3, 5), (4, 2, 5)), args={"axis": 2}, shape=(4, 5, 5)),
@@ -121,6 +130,12 @@ class Concat(Op, tag="concat", category="merge"):
         Case(x=((5, 8), (1, 8)), args={"axis": 1}, shape=(6, 8), kind="tokens"),
         Case(x=((10,), (4,)), args={}, shape=(14,), kind="flat"),
     )
+
+
+def kept_of_product(step: TrainStep) -> Kept:
+    """Each factor that another one's gradient needs, and the products on the way to the last of several factors."""
+    wanted = tuple(i for i in range(len(step.x)) if any(read for j, read in enumerate(step.reads) if j != i))
+    return Kept(wanted, image_bytes=max(len(step.x) - 2, 0) * FLOAT * prod(step.y.features))
 
 
 def different_sizes(x: Sequence[Value], *, hint: str | None = None) -> ShapeError:

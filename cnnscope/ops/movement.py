@@ -16,12 +16,15 @@ from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.ops.arguments import AnyInt, Integer, Ints, Maybe, Pos
 from cnnscope.ops.base import Case, Op, axis_of, shape_text
+from cnnscope.ops.saved import NOTHING
 
 
 class Identity(Op, tag="identity", category="movement"):
     """The input unchanged: y = x."""
 
     is_view = True
+
+    keeps = NOTHING
     cases = (Case(x=(3, 4, 5), args={}, shape=(3, 4, 5)), Case(x=(7,), args={}, shape=(7,), kind="flat"))
 
 
@@ -56,6 +59,7 @@ class Flatten(Op, tag="flatten", category="movement"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Reshape(self.output(x).shape),),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(256, 6, 6), args={}, shape=(9216,)),
         Case(x=(4, 5), args={}, shape=(20,), kind="tokens"),
@@ -98,6 +102,7 @@ class ReshapeOp(Op, tag="reshape", category="movement"):
     def label(self) -> str:
         return f"to {shape_text(self.shape)}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(100,), args={"shape": [4, 5, 5]}, shape=(4, 5, 5), kind="flat"),
         Case(x=(12, 5, 5), args={"shape": [4, -1, 5]}, shape=(4, 15, 5)),
@@ -132,6 +137,7 @@ class PermuteOp(Op, tag="permute", category="movement"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Permute((0, *self.order)),),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(3, 4, 5), args={"order": [2, 3, 1]}, shape=(4, 5, 3)),
         Case(x=(6, 4), args={"order": [2, 1]}, shape=(4, 6), kind="tokens"),
@@ -169,6 +175,7 @@ class Slice(Op, tag="slice", category="movement"):
         axis, picked = self._range(x[0])
         return ((Taps(axis, len(picked), picked.step, ((picked.start,),)),),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(64, 5, 5), args={"stop": 32}, shape=(32, 5, 5)),
         Case(x=(3, 9, 9), args={"axis": 2, "start": 1, "stop": -1, "step": 3}, shape=(3, 3, 9)),
@@ -195,6 +202,7 @@ class Roll(Op, tag="roll", category="movement"):
         axis = axis_of(x[0], self.axis)
         return ((Taps(axis, x[0].shape[axis], 1, ((-self.shift,),), "wrap"),),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(3, 4, 5), args={"shift": 2}, shape=(3, 4, 5)),
         Case(x=(3, 4, 5), args={"shift": -7, "axis": 2}, shape=(3, 4, 5)),
@@ -217,6 +225,7 @@ class Flip(Op, tag="flip", category="movement"):
         size = x[0].shape[axis]
         return ((Taps(axis, size, -1, ((size - 1,),)),),)
 
+    keeps = NOTHING
     cases = (Case(x=(3, 4, 5), args={}, shape=(3, 4, 5)), Case(x=(3, 4, 5), args={"axis": 1}, shape=(3, 4, 5)))
 
 

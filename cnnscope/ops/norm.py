@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Annotated
 
 from cnnscope.errors import ShapeError
@@ -10,6 +11,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Reshape, Shape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Choice, NonNegativeReal, Pos, Probability, Real
 from cnnscope.ops.base import Case, Op, channel_axis, shape_text
+from cnnscope.ops.saved import FLOAT, Kept, TrainStep
 
 _TORCH_NAMES = {
     "epsilon": "eps", "num_groups": "groups", "elementwise_affine": "affine", "normalized_shape": "over",
@@ -37,6 +39,7 @@ class BatchNorm(Op, tag="batchnorm", category="norm"):
     momentum: Probability = 0.1
     affine: Bool = True
     track: Bool = True
+    foreign = ("batchnorm2d", "batchnormalization", "bn")
     accepts = ("map", "flat")
     remedies = {"tokens": "use `layernorm`"}
     aliases = _TORCH_NAMES
@@ -53,6 +56,11 @@ class BatchNorm(Op, tag="batchnorm", category="norm"):
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (() if self.track else _statistics(*_spatial_axes(x[0])),)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, and mean and deviation where they are the batch's."""
+        own = step.training or not self.track
+        return Kept((0,), fixed_bytes=2 * FLOAT * step.x[0].shape[1] if own else 0)
 
     cases = (
         Case(x=(64, 56, 56), args={}, shape=(64, 56, 56), params=128),
@@ -78,6 +86,7 @@ class LayerNorm(Op, tag="layernorm", category="norm"):
     affine: Bool = True
     bias: Bool = True
     axes: Pos = 1
+    foreign = ("layernormalization",)
     aliases = _TORCH_NAMES
 
     def normalised(self, x: Value) -> tuple[int, ...]:
@@ -108,6 +117,11 @@ class LayerNorm(Op, tag="layernorm", category="norm"):
 
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
         return self.normalised(x[0]) if self.affine else ()
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, and mean and deviation of each position."""
+        x = step.x[0]
+        return Kept((0,), image_bytes=2 * FLOAT * x.numel // prod(x.shape[axis] for axis in self.normalised(x)))
 
     cases = (
         Case(x=(96, 56, 56), args={"eps": 1e-6}, shape=(96, 56, 56), params=192),
@@ -154,6 +168,10 @@ class GroupNorm(Op, tag="groupnorm", category="norm"):
     def label(self) -> str:
         return f"groupnorm {self.groups}"
 
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, and mean and deviation of each group."""
+        return Kept((0,), image_bytes=2 * FLOAT * self.groups)
+
     cases = (
         Case(x=(64, 56, 56), args={"groups": 32}, shape=(64, 56, 56), params=128),
         Case(x=(6, 4), args={"groups": 3, "affine": False}, shape=(6, 4)),
@@ -188,6 +206,10 @@ class InstanceNorm(Op, tag="instancenorm", category="norm"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (_statistics(*_spatial_axes(x[0])),)
 
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, mean and deviation of each channel, and the weights, which torch repeats for each image."""
+        return Kept((0,), image_bytes=(3 if self.affine else 2) * FLOAT * step.x[0].shape[1])
+
     cases = (
         Case(x=(3, 8, 8), args={}, shape=(3, 8, 8)),
         Case(x=(3, 8), args={"affine": True, "eps": 1e-3}, shape=(3, 8), params=6),
@@ -212,6 +234,12 @@ class RMSNorm(Op, tag="rmsnorm", category="norm"):
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (_statistics(channel_axis(x[0])),)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input and one factor for each position; for the weights' gradient what they multiply."""
+        x, (reads,) = step.x[0], step.reads
+        factors = x.numel // x.shape[channel_axis(x)] if reads else 0
+        return Kept((0,) if reads else (), image_bytes=FLOAT * (factors + (x.numel if step.trains else 0)))
 
     cases = (
         Case(x=(8, 5, 5), args={}, shape=(8, 5, 5), params=8),
@@ -245,6 +273,12 @@ class LRN(Op, tag="lrn", category="norm"):
 
     def label(self) -> str:
         return f"lrn {self.size}"
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, its padded squares, the number that is raised to ``beta``, and the power."""
+        x = step.x[0]
+        padded = (x.shape[1] + self.size - 1) * prod(x.spatial)
+        return Kept((0,), image_bytes=FLOAT * (padded + 2 * x.numel))
 
     cases = (
         Case(x=(96, 27, 27), args={"size": 5}, shape=(96, 27, 27)),

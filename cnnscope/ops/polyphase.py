@@ -11,6 +11,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Spread, Step, Taps
 from cnnscope.ops.arguments import Number, Size
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import FLOAT, INDEX, Kept, TrainStep
 from cnnscope.ops.window import size_text
 
 
@@ -51,6 +52,10 @@ class PolyphasePool(Op, tag="aps", category="pool"):
 
     def label(self) -> str:
         return f"/{size_text(sorted(set(self.stride)))}"
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, its absolute values, and two indices for each image."""
+        return Kept((0,), image_bytes=FLOAT * step.x[0].numel + 2 * INDEX)
 
     cases = (
         Case(x=(4, 16, 16), args={}, shape=(4, 8, 8)),

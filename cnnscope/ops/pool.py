@@ -12,6 +12,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Step, Taps, Whole
 from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Pair, Size
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import FLOAT, INDEX, INPUT, NOTHING, SAVES_INPUT, Kept, TrainStep
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, window_taps
 
 _TORCH_NAMES = {
@@ -76,9 +77,14 @@ class MaxPool(_Window, tag="maxpool", category="pool"):
 
     dilation: Size = (1,)
 
+    foreign = ("maxpool2d", "maxpooling2d")
+
     @property
     def gaps(self) -> Shape:
         return self.dilation
+
+    def saved(self, step: TrainStep) -> Kept:
+        return Kept((0,), image_bytes=INDEX * prod(step.y.features))
 
     cases = (
         Case(x=(96, 55, 55), args={"kernel": 3, "stride": 2}, shape=(96, 27, 27)),
@@ -98,6 +104,8 @@ class AvgPool(_Window, tag="avgpool", category="pool"):
 
     count_pad: Bool = True
 
+    foreign = ("avgpool2d", "averagepooling2d")
+    keeps = INPUT
     cases = (
         Case(x=(6, 28, 28), args={"kernel": 2}, shape=(6, 14, 14)),
         Case(x=(2, 8, 8), args={"kernel": 3, "stride": 1, "pad": "half", "count_pad": False}, shape=(2, 8, 8)),
@@ -120,6 +128,10 @@ class LpPool(_Window, tag="lppool", category="pool"):
         if any(map(any, self.pad)):
             raise ShapeError("`lppool` takes no padding", hint="put `- pad: 1` before it")
         return super().output(x)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The input, its powers, and four tensors of the output's size on the way to the root."""
+        return Kept((0,), image_bytes=FLOAT * (step.x[0].numel + 4 * step.y.numel))
 
     cases = (
         Case(x=(3, 8, 8), args={"kernel": 2}, shape=(3, 4, 4)),
@@ -156,6 +168,13 @@ class BlurPool(_Window, tag="blurpool", category="pool"):
         assert not isinstance(self.pad, str)
         out = self._spatial(x[0].shape[2:])
         return (window_taps(out, self.kernel, self.step, self.pad, self.gaps, BORDERS[self.pad_mode]),)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """The padded input."""
+        assert not isinstance(self.pad, str)
+        x = step.x[0]
+        padded = x.shape[1] * prod(n + sum(pair) for n, pair in zip(x.spatial, self.pad, strict=True))
+        return Kept((0,) if self.pad_mode in SAVES_INPUT else (), image_bytes=FLOAT * padded)
 
     cases = (
         Case(x=(4, 8, 8), args={}, shape=(4, 4, 4)),
@@ -207,6 +226,12 @@ def adaptive_windows(n: int, m: int) -> list[range]:
 class AdaptiveAvgPool(_Adaptive, tag="adaptiveavgpool", category="pool"):
     """Mean over an even grid of windows, as in torch. Source: He et al. 2014 (spatial pyramid pooling)."""
 
+    foreign = ("adaptiveavgpool2d",)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """Nothing for one cell, which is a mean and needs sizes alone."""
+        return NOTHING if all(n == 1 for n in step.y.spatial) else INPUT
+
     cases = (
         Case(x=(256, 6, 6), args={"out": 6}, shape=(256, 6, 6)),
         Case(x=(8, 10, 7), args={"out": [3, 2]}, shape=(8, 3, 2)),
@@ -216,6 +241,9 @@ class AdaptiveAvgPool(_Adaptive, tag="adaptiveavgpool", category="pool"):
 
 class AdaptiveMaxPool(_Adaptive, tag="adaptivemaxpool", category="pool"):
     """Maximum over an even grid of windows, as torch's AdaptiveMaxPool. Source: He et al. 2014."""
+
+    def saved(self, step: TrainStep) -> Kept:
+        return Kept((0,), image_bytes=INDEX * prod(step.y.features))
 
     cases = (
         Case(x=(8, 10, 7), args={"out": [3, 2]}, shape=(8, 3, 2)),
@@ -242,10 +270,15 @@ class _Global(Op):
 class GlobalAvgPool(_Global, tag="globalavgpool", category="pool"):
     """Mean of each feature map. Source: Lin et al. 2014 (Network in Network), section 3.2."""
 
+    foreign = ("gap", "globalaveragepooling2d")
+    keeps = NOTHING
     cases = (Case(x=(512, 7, 7), args={}, shape=(512, 1, 1)), Case(x=(64, 3), args={}, shape=(64, 1)))
 
 
 class GlobalMaxPool(_Global, tag="globalmaxpool", category="pool"):
     """Maximum of each feature map. Source: Oquab et al. 2015, section 3."""
+
+    def saved(self, step: TrainStep) -> Kept:
+        return Kept((0,), image_bytes=INDEX * prod(step.y.features))
 
     cases = (Case(x=(512, 7, 7), args={}, shape=(512, 1, 1)), Case(x=(8, 2, 3, 4), args={}, shape=(8, 1, 1, 1)))

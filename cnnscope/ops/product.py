@@ -11,6 +11,7 @@ from cnnscope.ir.steps import Expand, Mix, Shape, Step, Taps, Via, Whole
 from cnnscope.ops.base import Category, Op
 from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.linear import Linear
+from cnnscope.ops.saved import FLOAT, Kept, TrainStep
 from cnnscope.ops.traced import Traced, broadcast, kind_of
 
 
@@ -78,6 +79,10 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
         if len(q.shape) < 3 or k.shape[-3] in (1, q.shape[-3]):
             return ()
         return (Taps(len(q.shape) - 3, q.shape[-3], 1, ((0,),) * (q.shape[-3] // k.shape[-3])),)
+
+    def saved(self, step: TrainStep) -> Kept:
+        """Query, key, value and output, and a logarithm for each row of weights."""
+        return Kept((0, 1, 2), output=True, image_bytes=FLOAT * prod(step.x[0].shape[:-1]))
 
 
 class Recurrent(Traced, tag="recurrent", category="other"):

@@ -11,6 +11,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.ops.arguments import Choice, Maybe, PerAxis, Pos, Real, Sides, Size
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import INPUT, NOTHING, SAVES_INPUT, Kept, TrainStep
 from cnnscope.ops.window import BORDERS, check_border, size_text
 
 
@@ -38,6 +39,9 @@ class Pad(Op, tag="pad", category="movement"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         axes = enumerate(zip(self.output(x).shape[2:], self.pad, strict=True), start=2)
         return (tuple(Taps(axis, n, 1, ((-low,),), BORDERS[self.pad_mode]) for axis, (n, (low, _)) in axes),)
+
+    def saved(self, step: TrainStep) -> Kept:
+        return INPUT if self.pad_mode in SAVES_INPUT else NOTHING
 
     cases = (
         Case(x=(3, 5, 5), args={"pad": 2}, shape=(3, 9, 9)),
@@ -82,6 +86,7 @@ class Crop(Op, tag="crop", category="movement"):
     def label(self) -> str:
         return f"to {size_text(self.size)}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(64, 64, 64), args={"size": 56}, shape=(64, 56, 56)),
         Case(x=(3, 7, 8), args={"size": [2, 8], "offset": [5, 0]}, shape=(3, 2, 8)),
@@ -113,6 +118,7 @@ class Shuffle(Op, tag="shuffle", category="movement"):
     def label(self) -> str:
         return f"shuffle {self.groups}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(116, 28, 28), args={"groups": 2}, shape=(116, 28, 28)),
         Case(x=(6, 4), args={"groups": 3}, shape=(6, 4)),
@@ -148,6 +154,7 @@ class PixelShuffle(Op, tag="pixelshuffle", category="movement"):
     def label(self) -> str:
         return f"x{self.factor}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(27, 8, 8), args={"factor": 3}, shape=(3, 24, 24)),
         Case(x=(8, 2, 3, 3), args={"factor": 2}, shape=(1, 4, 6, 6)),
@@ -183,6 +190,7 @@ class PixelUnshuffle(Op, tag="pixelunshuffle", category="movement"):
     def label(self) -> str:
         return f"/{self.factor}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(3, 12, 8), args={"factor": 4}, shape=(48, 3, 2)),
         Case(x=(2, 4, 6, 2), args={"factor": 2}, shape=(16, 2, 3, 1)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import ClassVar
 
 from cnnscope.ops.arguments import Probability
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import FLAG, FLOAT, Kept, TrainStep
 
 _SAME = (
     Case(x=(3, 4, 5), args={}, shape=(3, 4, 5)),
@@ -22,6 +24,11 @@ class _Dropout(Op):
     short = "p"
     aliases = _NAMES
     is_view = True
+
+    def saved(self, step: TrainStep) -> Kept:
+        """One factor for each element, in training only."""
+        return Kept(image_bytes=FLOAT * prod(step.x[0].features) if step.training else 0)
+
     cases: ClassVar[Sequence[Case]] = _SAME
 
     def label(self) -> str:
@@ -39,6 +46,10 @@ class SpatialDropout(_Dropout, tag="spatialdropout", category="regularization"):
 
     accepts = ("map",)
 
+    def saved(self, step: TrainStep) -> Kept:
+        """One factor for each channel, in training only."""
+        return Kept(image_bytes=FLOAT * step.x[0].shape[1] if step.training else 0)
+
 
 class AlphaDropout(_Dropout, tag="alphadropout", category="regularization"):
     """Dropout that keeps mean and variance, for `selu`. Source: Klambauer et al. 2017, section 3."""
@@ -46,3 +57,7 @@ class AlphaDropout(_Dropout, tag="alphadropout", category="regularization"):
 
 class StochasticDepth(_Dropout, tag="stochasticdepth", category="regularization"):
     """Zeroes a whole branch of an image with probability ``p`` in training. Source: Huang et al. 2016, section 3."""
+
+    def saved(self, step: TrainStep) -> Kept:
+        """One truth value for each image, in training only."""
+        return Kept(image_bytes=FLAG if step.training else 0)

@@ -12,6 +12,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Step, Taps
 from cnnscope.ops.arguments import ArgumentError, Bool, Choice, MaybeSize
 from cnnscope.ops.base import Case, Op
+from cnnscope.ops.saved import NOTHING
 from cnnscope.ops.window import size_text
 
 _REACH = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
@@ -76,6 +77,7 @@ class Upsample(Op, tag="upsample", category="resize"):
     def label(self) -> str:
         return f"to {size_text(self.size)}" if self.scale is None and self.size else f"x{size_text(self.scale or ())}"
 
+    keeps = NOTHING
     cases = (
         Case(x=(8, 4, 4), args={"scale": 2}, shape=(8, 8, 8)),
         Case(x=(8, 4, 4), args={"scale": 2, "mode": "bilinear"}, shape=(8, 8, 8)),

@@ -11,6 +11,7 @@ from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Permute, Place, Reshape, Shape, Step, Taps, Whole
 from cnnscope.ops.arguments import AnyInt, Real
 from cnnscope.ops.base import Case, Op, channel_axis
+from cnnscope.ops.saved import INPUT, NOTHING, Kept, TrainStep
 
 _REMEDIES = {"map": "put `- tokens` before it"}
 
@@ -32,6 +33,7 @@ class Tokens(Op, tag="tokens", category="movement"):
         n, channels, *size = x[0].shape
         return ((Reshape((n, channels, prod(size))), Permute((0, 2, 1))),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(192, 14, 14), args={}, shape=(196, 192)),
         Case(x=(8, 5), args={}, shape=(5, 8)),
@@ -58,6 +60,7 @@ class ClassToken(Op, tag="classtoken", category="attention"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Place(1, 1, x[0].shape[1] + 1),),)
 
+    keeps = NOTHING
     cases = (Case(x=(196, 192), args={}, shape=(197, 192), params=192, kind="tokens"),)
 
 
@@ -79,6 +82,7 @@ class Position(Op, tag="position", category="attention"):
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
         return (1, 2)
 
+    keeps = NOTHING
     cases = (Case(x=(197, 192), args={}, shape=(197, 192), params=37_824, kind="tokens"),)
 
 
@@ -103,6 +107,7 @@ class Token(Op, tag="token", category="movement"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Taps(1, 1, 1, ((self.index % x[0].shape[1],),)), Reshape(self.output(x).shape)),)
 
+    keeps = NOTHING
     cases = (
         Case(x=(197, 192), args={"index": 0}, shape=(192,), kind="tokens"),
         Case(x=(5, 8), args={"index": -1}, shape=(8,), kind="tokens"),
@@ -128,6 +133,7 @@ class TokenMean(Op, tag="tokenmean", category="pool"):
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Whole((1,), "global-pool", keep=False),),)
 
+    keeps = NOTHING
     cases = (Case(x=(196, 192), args={}, shape=(192,), kind="tokens"),)
 
 
@@ -147,6 +153,9 @@ class LayerScale(Op, tag="layerscale", category="norm"):
 
     def elementwise(self, x: Sequence[Value]) -> int:
         return x[0].numel
+
+    def saved(self, step: TrainStep) -> Kept:
+        return INPUT if step.trains else NOTHING
 
     cases = (
         Case(x=(96, 56, 56), args={}, shape=(96, 56, 56), params=96),

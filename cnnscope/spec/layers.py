@@ -16,16 +16,8 @@ from cnnscope.spec.uses import read_use
 
 STRUCTURES = ("use", "residual", "reuse")
 SHORTCUTS = ("identity", "project", "identity_or_project", "identity_or_none", "none")
-_ELSEWHERE = {
-    "conv2d": "conv", "conv1d": "conv", "conv3d": "conv", "convolution": "conv", "convolutional": "conv",
-    "dense": "linear", "fc": "linear", "convtranspose2d": "upconv", "conv2dtranspose": "upconv", "deconv": "upconv",
-    "batchnorm2d": "batchnorm", "batchnormalization": "batchnorm", "bn": "batchnorm", "maxpool2d": "maxpool",
-    "maxpooling2d": "maxpool", "avgpool2d": "avgpool", "averagepooling2d": "avgpool", "gap": "globalavgpool",
-    "globalaveragepooling2d": "globalavgpool", "adaptiveavgpool2d": "adaptiveavgpool", "depthwiseconv2d": "depthwise",
-    "layernormalization": "layernorm", "separableconv2d": "sepconv", "multiheadattention": "attention",
-    "swish": "silu", "cat": "concat", "concatenate": "concat", "route": "concat", "block": "use", "repeat": "use",
-}  # fmt: skip
-"""What other frameworks call our layer types, for `did you mean` only."""
+_STRUCTURES_ELSEWHERE = {"block": "use", "repeat": "use"}
+"""What other tools call our structures, for `did you mean` only; `Op.foreign` has the same for layer types."""
 
 
 def is_join(op: type[Op]) -> bool:
@@ -79,7 +71,9 @@ def read_item(ctx: Context, entry: Marked) -> Item:
 
 
 def _unknown_op(tag: str, span: Span | None) -> CnnscopeError:
-    other = _ELSEWHERE.get(tag.lower().replace("_", "").replace("-", ""))
+    plain = tag.lower().replace("_", "").replace("-", "")
+    foreign = (known for known, op in REGISTRY.items() if plain in op.foreign)
+    other = next(foreign, _STRUCTURES_ELSEWHERE.get(plain))
     words = [*REGISTRY, *STRUCTURES]
     hint = f"did you mean `{other}`?" if other else did_you_mean(tag.lower(), words) or "`cnnscope ops` lists them"
     return CnnscopeError.of("E201", f"unknown layer type {shown(tag)}", span=span, hint=hint)

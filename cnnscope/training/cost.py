@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from cnnscope.analysis.cost import nbytes
 from cnnscope.ir import Graph
 from cnnscope.ops import attention, product
-from cnnscope.training.gradients import Step, steps
-from cnnscope.training.kept import DROPS, keeps
+from cnnscope.ops.saved import TrainStep
+from cnnscope.training.gradients import keeps, steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def memory(graph: Graph, batch: int) -> Memory:
     extra, estimated = [0] * len(run), list[str]()
     for at, step in enumerate(run):
         node = step.node
-        shared = bool(node.inputs) and node.is_view and not (step.training and isinstance(node.op, DROPS))
+        shared = bool(node.inputs) and node.is_view and not (step.training and node.op.category == "regularization")
         storage[node.name] = storage[node.inputs[0]] if shared else node.name
         if not shared:
             size[node.name] = 0 if node.op.is_view and not node.inputs else batch * nbytes(node.output)
@@ -93,7 +93,7 @@ def work(graph: Graph) -> Work:
     return Work(forward, frozen, back, tuple(dict.fromkeys(unknown)))
 
 
-def backward_macs(step: Step, macs: int) -> int:
+def backward_macs(step: TrainStep, macs: int) -> int:
     """A product of ``macs`` costs as much again for each factor whose gradient is needed: weights, inputs.
 
     Attention is several products: those of its weights, and two of activations, each of which has two factors.

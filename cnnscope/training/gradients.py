@@ -7,39 +7,12 @@ trained, or, without weights, if its input needs a gradient: a frozen batch norm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from cnnscope.ir import Graph, Node, Value
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one node takes part in training.
-
-    ``x`` and ``y`` are what it reads and yields, ``reads`` says of which inputs a gradient is needed, ``trains`` that
-    weights of its own are trained, ``training`` that it is in training mode.
-    """
-
-    node: Node
-    x: tuple[Value, ...]
-    reads: tuple[bool, ...]
-    trains: bool
-
-    @property
-    def differentiated(self) -> bool:
-        """Whether the backward pass goes through it."""
-        return self.trains or any(self.reads)
-
-    @property
-    def training(self) -> bool:
-        return self.trains or (any(self.reads) and not self.node.op.weights(self.x))
-
-    @property
-    def y(self) -> Value:
-        return self.node.output
+from cnnscope.ir import Graph
+from cnnscope.ops.base import Op
+from cnnscope.ops.saved import Kept, TrainStep
 
 
-def steps(graph: Graph) -> tuple[Step, ...]:
+def steps(graph: Graph) -> tuple[TrainStep, ...]:
     """Every node that runs on an image, in order; heads that exist for training only are left out."""
     needs = dict.fromkeys(graph.inputs, False)
     result = []
@@ -49,5 +22,11 @@ def steps(graph: Graph) -> tuple[Step, ...]:
         reads = tuple(needs[name] for name in node.inputs)
         trains = any(graph.params[key].trainable for key in node.params.values())
         needs[node.name] = trains or any(reads)
-        result.append(Step(node, graph.values(node), reads, trains))
+        result.append(TrainStep(node, graph.values(node), reads, trains))
     return tuple(result)
+
+
+def keeps(step: TrainStep) -> Kept:
+    """What autograd keeps for one op; inputs and output stand for it where no rule says it."""
+    kept = step.node.op.saved(step) if isinstance(step.node.op, Op) else None
+    return kept or Kept(tuple(range(len(step.x))), output=True, exact=False)

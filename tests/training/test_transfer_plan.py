@@ -18,10 +18,10 @@ from cnnscope.ir import Graph, Node, Value
 from cnnscope.nn.build import build
 from cnnscope.nn.modules import TABLE, module_of
 from cnnscope.ops.base import REGISTRY, Case, Op
+from cnnscope.ops.saved import TrainStep
 from cnnscope.spec import load as load_spec
 from cnnscope.training.cost import memory, work
-from cnnscope.training.gradients import Step, steps
-from cnnscope.training.kept import keeps
+from cnnscope.training.gradients import keeps, steps
 from cnnscope.training.plan import Strategy, plan
 
 BATCH = 3
@@ -78,7 +78,7 @@ def cases_with_a_rule() -> list[tuple[str, Op, tuple[Value, ...]]]:
     found = []
     for name, kind, case in op_cases():
         op, x = bound(kind, case)
-        if type(op) in TABLE and keeps(Step(node_of(op, x), x, (True,) * len(x), trains=False)).exact:
+        if type(op) in TABLE and keeps(TrainStep(node_of(op, x), x, (True,) * len(x), trains=False)).exact:
             found.append((name, op, x))
     return found
 
@@ -103,7 +103,7 @@ def test_the_usual_layers_have_a_rule() -> None:
 def test_an_op_keeps_what_autograd_saves(name: str, op: Op, x: tuple[Value, ...]) -> None:
     ways = [(trains, reads) for trains in {False, bool(op.weights(x))} for reads in (True, False) if trains or reads]
     for trains, reads in ways:
-        step = Step(node_of(op, x), x, (reads,) * len(x), trains)
+        step = TrainStep(node_of(op, x), x, (reads,) * len(x), trains)
         module = module_of(op, x).train(step.training)
         for parameter in module.parameters():
             parameter.requires_grad_(trains)
