@@ -31,12 +31,13 @@ import cnnscope
 from cnnscope.audits import report
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditResult, load
-from cnnscope.audits.run.audit import Silence
 from cnnscope.audits.run.facts import facts
 from cnnscope.audits.run.job import Job, open_job
 from cnnscope.audits.run.merge import collect
+from cnnscope.audits.run.progress import AuditProgress
 from cnnscope.audits.run.shards import Measured
 from cnnscope.audits.run.work import Batch, measure
+from cnnscope.progress import Silent
 
 T = TypeVar("T")
 AUDIT = [sys.executable, "-m", "cnnscope", "audit", "-q", "--shard-size", "12"]
@@ -116,11 +117,11 @@ def rates(networks: list[str], device: str, dtype: str) -> None:
             job = open_job(network, limit=64 if own else None)
             piece = job.pieces[0]
             warm = replace(piece, places=piece.places[:2])
-            measure(job, warm, Batch(job.batch), Silence())
+            measure(job, warm, Batch(job.batch), AuditProgress(1, Silent()))
             begin = clock()
             prepared, _ = job.read(piece)
             read = clock() - begin
-            measured = measure(job, piece, Batch(job.batch), Silence())
+            measured = measure(job, piece, Batch(job.batch), AuditProgress(1, Silent()))
             seconds = clock() - begin - read
             samples = measured.outcomes.top1.size
             unit = "CPU seconds, one core" if device == "cpu" else "seconds"
@@ -144,7 +145,9 @@ def merge(images: int) -> None:
         job = _with_pieces(job, many)
         timed("pieces written", lambda: [_random(job, i, size, random).save(
             Path(place) / f"{i:05d}.npz", job.digest) for i in range(many)])  # fmt: skip
-        merged = timed("pieces read, checked and put in order", lambda: collect(job, Path(place), Silence()))
+        merged = timed(
+            "pieces read, checked and put in order", lambda: collect(job, Path(place), AuditProgress(1, Silent()))
+        )
         result = AuditResult(facts(job, merged), merged.outcomes)
         timed("figures with intervals", lambda: report.document(result))
         timed("result written", lambda: result.save(Path(place)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 from cnnscope.trust import strip
 from cnnscope.trust.finding import Finding
@@ -61,7 +62,7 @@ def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
     """The tiles as ``png``, ``svg`` or ``pdf``: a row for each of ``rows``, a single one broken where it is long."""
     from matplotlib.figure import Figure
 
-    style.check_format(kind)
+    check_format(kind)
     grid = _wrapped(rows)
     limits = scale_limits([tile for row in grid for tile in row])
     columns = max(map(len, grid))

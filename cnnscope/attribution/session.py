@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from cnnscope.attribution.montage import Tile
 from cnnscope.attribution.registry import find
 from cnnscope.attribution.run import attribute, check_image, check_target
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.network import TrainedNetwork, probabilities
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_METHODS = (
     "saliency", "smoothgrad", "integrated-gradients", "deeplift", "occlusion", "grad-cam", "guided-backprop", "lrp",
 )  # fmt: skip
-Tick = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def explain(
     *,
     baseline: str = "zero",
     strict: bool = True,
-    tick: Tick = lambda what, done: None,
+    tick: Progress = SILENT,
     **options: Any,
 ) -> Session:
     """Every method on every network, in that order. ``target`` is a class, by default the first network's answer.
@@ -81,7 +81,7 @@ def explain(
             method = find(name)
             try:
                 answer = attribute(network, x, name, target, baseline=baseline,
-                                   tick=lambda done, name=name: tick(name, done), **options)  # type: ignore[misc]  # fmt: skip
+                                   tick=lambda done, name=name: tick(name, done, 1.0), **options)  # type: ignore[misc]  # fmt: skip
             except CnnscopeError as error:
                 if strict or error.diagnostics[0].code != "E480":
                     raise

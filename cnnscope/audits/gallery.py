@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord, packed, unpacked
+from cnnscope.files import write_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.audits.files import write_bytes
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_bytes
 
 Family = Literal["translation", "scale", "rotation", "flip"]
 FAMILIES: tuple[Family, ...] = ("translation", "scale", "rotation", "flip")

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.gallery import Gallery
 from cnnscope.audits.outcomes import Family, Outcomes
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason, write_bytes
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
 DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
@@ -216,7 +216,7 @@ def load(path: Path) -> AuditResult:
         reason = f"there is no `{DOCUMENT}` in it" if path.is_dir() else "there is no such file"
         raise _refused(path, reason, hint) from None
     except OSError as error:
-        raise _refused(path, (error.strerror or str(error)).lower()) from None
+        raise _refused(path, os_reason(error)) from None
     except ValueError:
         raise _refused(path, f"`{file.name}` is not JSON") from None
     if not isinstance(document, dict) or document.get("format") != "cnnscope.audit":

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,20 +16,20 @@ from cnnscope.attribution import registry
 from cnnscope.cli import options as o
 from cnnscope.cli import trained as t
 from cnnscope.cli.diagram import file_name
-from cnnscope.cli.output import Color, Output, picture_kind, write_file
+from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_bytes, write_text
+from cnnscope.progress import on_stderr
+from cnnscope.render.formats import PICTURES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from cnnscope.attribution.session import Session, Tick
+    from cnnscope.attribution.session import Session
     from cnnscope.render.attribution import AttributionReport
     from cnnscope.trained.network import TrainedNetwork
 
-PICTURES = ("png", "svg", "pdf")
 _ATTRIBUTION = "Attribution"
-NOW_AND_THEN = 10.0
-"""Seconds between lines about progress, where there is no terminal to draw a bar on."""
 
 
 def attribute(
@@ -114,7 +112,7 @@ def attribute(
     wanted = None if target is None else _target(networks[0], target)
     from cnnscope.attribution.session import explain
 
-    with _progress(quiet) as tick:
+    with on_stderr(quiet) as tick:
         session = explain(networks, picture, methods, wanted, baseline=baseline, strict=named, tick=tick, steps=steps,
                           layer=layer, window=window, seed=seed, batch=batch)  # fmt: skip
         if trust:
@@ -198,34 +196,6 @@ def _write(session: Session, report: AttributionReport, place: Path, kind: str) 
     for tile, one in zip(report.tiles, session.explained, strict=True):
         buffer = io.BytesIO()
         np.save(buffer, one.attribution.raw, allow_pickle=False)
-        write_file(place.with_name(str(tile.array)), buffer.getvalue())
-    write_file(place.with_suffix(".json"), json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_file(place, content)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Tick]:
-    """How far each method is: a bar on a terminal, else a line now and then."""
-    if quiet:
-        yield lambda name, done: None
-    elif not sys.stderr.isatty():
-        yield _now_and_then()
-    else:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("attributing", total=1.0)
-            yield lambda name, done: progress.update(task, description=name, completed=done)
-
-
-def _now_and_then() -> Tick:
-    last = time.monotonic()
-
-    def tick(name: str, done: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > NOW_AND_THEN:
-            last = time.monotonic()
-            print(f"{name}: {done:.0%}", file=sys.stderr, flush=True)
-
-    return tick
+        write_bytes(place.with_name(str(tile.array)), buffer.getvalue())
+    write_text(place.with_suffix(".json"), json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_bytes(place, content)

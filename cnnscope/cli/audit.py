@@ -16,9 +16,9 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli import report as r
 from cnnscope.cli import trained as t
-from cnnscope.cli.audit_progress import AuditProgress
 from cnnscope.cli.output import Color
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import on_stderr
 
 if TYPE_CHECKING:
     from cnnscope.audits.result import AuditResult
@@ -154,7 +154,7 @@ def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, quiet: bool, asked:
     if not quiet and ranks.leads:
         print(f"auditing in {folder}", file=sys.stderr)
     try:
-        with _terminable(), AuditProgress(len(job.protocol.slots), quiet or not ranks.leads) as progress:
+        with _terminable(), on_stderr(quiet or not ranks.leads) as progress:
             return run(job, folder, asked=asked, ranks=ranks, progress=progress)
     except (KeyboardInterrupt, Terminated) as stop:
         kept = f"{finished(job, folder)} of {len(job.pieces)} shards are kept in {folder}"

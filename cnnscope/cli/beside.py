@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnscope.cli.output import Output, write_file
+from cnnscope.cli.output import Output
+from cnnscope.files import write_bytes
 
 if TYPE_CHECKING:
     from cnnscope.render.result import Result
@@ -38,7 +39,7 @@ def emit_with_arrays(
     content[path.with_suffix(".json")] = "json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
     content[path] = kind, picture
     for target, (_, data) in content.items():
-        write_file(target, data)
+        write_bytes(target, data)
     files = tuple(File(target, what, len(data)) for target, (what, data) in content.items())
     output.emit(FilesReport(files[::-1]))
 

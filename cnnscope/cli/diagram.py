@@ -11,7 +11,9 @@ import typer
 
 from cnnscope.cli import options as o
 from cnnscope.cli.layers import load
-from cnnscope.cli.output import Color, Format, Output, write_file
+from cnnscope.cli.output import Color, Format, Output
+from cnnscope.files import write_bytes
+from cnnscope.render.formats import GRAPHS, check_format
 
 _PICTURE = "Picture"
 _SUFFIXES = {"mmd": "mmd", "mermaid": "mmd", "gv": "dot"}
@@ -67,11 +69,11 @@ def diagram(
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
     from cnnscope.render.diagram.dot import Options
-    from cnnscope.render.diagram.picture import check_format, paper_picture, picture, volumes_picture
+    from cnnscope.render.diagram.picture import paper_picture, picture, volumes_picture
     from cnnscope.render.files import File, FilesReport
 
     kind = picture_format(path)
-    check_format(kind)
+    check_format(kind, GRAPHS)
     model = load(source, input or (), set or ())
     target = path or Path(f"{file_name(model.name)}.{kind}")
     options = Options(heat, rf, theme, direction)
@@ -81,7 +83,7 @@ def diagram(
         content, drawn = paper_picture(model.graph, kind, options, engine=engine, fit=fit), level
     else:
         content, drawn = picture(model.graph, kind, level, options, engine=engine, fit=fit)
-    write_file(target, content)
+    write_bytes(target, content)
     if drawn != level and not quiet:
         print(f"note: drawn at level {drawn}: {level} is too much to lay out", file=sys.stderr)
     report = FilesReport((File(target, kind, len(content)),))

@@ -10,8 +10,7 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli.layers import load
 from cnnscope.cli.output import Color, Format, Output, picture_kind
-
-PICTURES = ("svg", "png", "pdf", "dot")
+from cnnscope.render.formats import PICTURES
 
 
 def diff(
@@ -39,7 +38,7 @@ def diff(
     """Compare two architectures layer by layer; exit with 1 if they differ."""
     from dataclasses import replace
 
-    kind = picture_kind(path, form, PICTURES)
+    kind = picture_kind(path, form, (*PICTURES, "dot"))
     first, second = (load(source, input or (), ()) for source in (a, b))
     report = first.diff(second)
     if path is not None and kind is not None:

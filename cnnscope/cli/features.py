@@ -13,14 +13,14 @@ from cnnscope.cli import trained as t
 from cnnscope.cli.diagram import file_name
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.cli.page import announced
-from cnnscope.cli.transfer import progress_on_stderr
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import on_stderr
+from cnnscope.render.formats import PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.render.features import FeaturesReport
     from cnnscope.trained.network import TrainedNetwork
 
-PICTURES = ("png", "svg", "pdf")
 _FEATURES = "Features"
 
 
@@ -182,7 +182,7 @@ def _channel(
     check_channel(layer, number)
     images = None if network.data is None else open_images(network.data)
     shown = None if image is None else _picture(network, image)
-    with progress_on_stderr(quiet) as tick:
+    with on_stderr(quiet) as tick:
         found = look(network, layer, number, images, limit, image=shown, steps=steps, seed=seed, tick=tick)
     row = channel_row(found, images, seed)
     report = FeaturesReport(*_model(network), None if shown is None else shown[0], channel=row, bare=quiet)

@@ -13,6 +13,7 @@ from cnnscope.cli import trained as t
 from cnnscope.cli.layers import load
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.cli.page import announced
+from cnnscope.render.formats import PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
 
-PICTURES = ("png", "svg", "pdf")
 _FILTERS = "Filters"
 
 

@@ -12,12 +12,12 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.errors import CnnscopeError
+from cnnscope.render.formats import PICTURES
 from cnnscope.render.numbers import printable
 
 if TYPE_CHECKING:
     from cnnscope.render.sliding import Rows
 
-PICTURES = ("png", "svg", "pdf")
 _EXAMPLE = "Step by step"
 _GALLERY = "On an image"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from cnnscope.render.result import Result
@@ -89,7 +89,7 @@ class Output:
         if self.path is None:
             self.write(lambda: print(text))
             return
-        write_file(self.path, text + "\n")
+        write_text(self.path, text + "\n")
         if not self.quiet:
             print(f"wrote {self.path}", file=sys.stderr)
 
@@ -97,9 +97,9 @@ class Output:
         """Writes a file of a format of its own, and says so as the ``cnnscope.files`` document."""
         from cnnscope.render.files import File, FilesReport
 
-        write_file(path, content)
-        size = len(content.encode() if isinstance(content, str) else content)
-        self.emit(FilesReport((File(path, kind, size),)))
+        data = content.encode() if isinstance(content, str) else content
+        write_bytes(path, data)
+        self.emit(FilesReport((File(path, kind, len(data)),)))
 
     def _draw(self, result: Result) -> None:
         from rich.console import Console
@@ -151,43 +151,3 @@ def check_folder(path: Path) -> None:
     """E405 where the folder of a file to be written does not exist."""
     if not path.resolve().parent.is_dir():
         raise CnnscopeError.of("E405", f"cannot write `{path}`: no such file or directory")
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Writes a file completely or not at all; E405 says why it could not be."""
-    try:
-        target = path.resolve()
-        data = content.encode() if isinstance(content, str) else content
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode) and not target.is_dir():
-            target.write_bytes(data)  # a device or a pipe takes what it is given
-            return
-        _replace(target, data)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Through a temporary file beside the target, which takes over an old file's permissions."""
-    import tempfile  # its imports take longer than many a table
-
-    if target.is_dir():
-        raise IsADirectoryError(21, "it is a folder")
-    if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(13, "permission denied")
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, mode)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

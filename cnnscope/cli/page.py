@@ -14,8 +14,9 @@ import typer
 from cnnscope.cli import options as o
 from cnnscope.cli.diagram import file_name
 from cnnscope.cli.layers import load
-from cnnscope.cli.output import Color, Format, Output, write_file
+from cnnscope.cli.output import Color, Format, Output
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_text
 from cnnscope.render.numbers import printable
 
 
@@ -45,7 +46,7 @@ def page(
     target = path or Path(f"{file_name(model.name)}.html")
     with announced(f"drawing {model.name}", quiet):
         content = model.page(image=image)
-    write_file(target, content)
+    write_text(target, content)
     report = FilesReport((File(target, "html", len(content.encode())),))
     Output(form or Format.table, color=color, quiet=quiet).emit(report)
 

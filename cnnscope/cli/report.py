@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnscope.cli import options as o
-from cnnscope.cli.output import Color, Format, Output, write_file
+from cnnscope.cli.output import Color, Format, Output
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.files import write_text
 
 if TYPE_CHECKING:
     from cnnscope.audits.result import AuditResult
@@ -97,7 +98,7 @@ def _write(result: AuditResult, answer: AuditReport, paths: Sequence[Path], outp
     for path in paths:
         kind, writer = _WRITERS[path.suffix.lower()]
         content = writer(result, answer)
-        write_file(path, content)
+        write_text(path, content)
         files.append(File(path, kind, len(content.encode())))
     output.emit(FilesReport(tuple(files)))
 

@@ -13,12 +13,11 @@ from cnnscope.cli import options as o
 from cnnscope.cli.layers import Question, answer, load
 from cnnscope.cli.output import Color, Output, picture_kind
 from cnnscope.errors import CnnscopeError
+from cnnscope.render.formats import PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.render.layers import LayerReport
     from cnnscope.render.unit import UnitReport
-
-PICTURES = ("png", "svg", "pdf")
 
 
 def rf(
@@ -92,7 +91,7 @@ def _refuse(
 
 def check_picture(path: Path) -> str:
     """The format a picture's suffix names; E604 with the known ones if it is none."""
-    from cnnscope.render.plots.style import check_format
+    from cnnscope.render.formats import check_format
 
     return check_format(path.suffix.lower().removeprefix("."))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +15,7 @@ from cnnscope.cli import trained as t
 from cnnscope.cli.layers import load
 from cnnscope.cli.output import Color, Output, check_folder
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import on_stderr
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 _PLAN, _TRAINING = "Plan", "Training"
 WEIGHTS = (".safetensors", ".pt", ".pth")
-EVERY = 5.0
-"""Seconds between lines about progress where no bar can be drawn."""
 
 
 def transfer(
@@ -130,7 +127,7 @@ def _trained(
 
     plan, chosen = report.plan, report.plan.strategies[strategy]
     network = t.trained(model, options, quiet)
-    with progress_on_stderr(quiet) as progress:
+    with on_stderr(quiet) as progress:
         images = read_images(data, network.preprocess, plan.classes, settings.seed, progress)
         changed, losses, correct = train(network, plan, chosen, images, settings, progress)
     if target is not None:
@@ -165,38 +162,3 @@ def loading(
     named = f", head={head!r}" if head else ""
     made = f"cnnscope.load({source!r}{size}{f', set={given!r}' if given else ''}).transfer({classes}{named}).plan.graph"
     return f"load it in Python with `cnnscope.load({made}).module(weights={str(path)!r})`"
-
-
-@contextmanager
-def progress_on_stderr(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on a terminal, a line every few seconds elsewhere, nothing if ``quiet``."""
-    if quiet:
-        yield lambda what, done, total: None
-    elif sys.stderr.isatty():
-        with _bar() as update:
-            yield update
-    else:
-        yield _Lines()
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int | None], None]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-class _Lines:
-    """One line on stderr every `EVERY` seconds."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        if time.monotonic() - self.last >= EVERY:
-            self.last = time.monotonic()
-            share = f"{done:,}" if total is None else f"{100 * done // total} %"
-            print(f"{what}: {share}", file=sys.stderr, flush=True)

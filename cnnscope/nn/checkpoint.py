@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import stat
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.files import replacing
 from cnnscope.ir import Param
 from cnnscope.nn.safetensors_header import safetensors_header
 from cnnscope.nn.sniff import Format, damaged, sniff
@@ -93,28 +91,14 @@ def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -
         from safetensors.torch import save_file
 
         separate = {key: tensor.clone() for key, tensor in plain.items()}  # the format has no shared tensors
-        write_whole(path, lambda target: save_file(separate, target))
+        with replacing(path) as draft:
+            save_file(separate, draft)
     elif path.suffix in (".pt", ".pth"):
-        write_whole(path, lambda target: torch.save(plain, target))
+        with replacing(path) as draft:
+            torch.save(plain, draft)
     else:
         hint = did_you_mean(path.suffix, (".safetensors", ".pt", ".pth")) or "use `.safetensors`, `.pt` or `.pth`"
         raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` and move it there once it is complete."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.touch()  # with the permissions of any new file; some writers would make it private
-        mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
-        write(temporary)
-        temporary.chmod(mode)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _torch_load(path: Path, kind: Format, device: str) -> Any:

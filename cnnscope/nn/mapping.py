@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 from cnnscope.ir import Graph, Node, Param, Shape
 from cnnscope.nn.checkpoint import Checkpoint
 from cnnscope.nn.nesting import Group, Side, nest
@@ -224,7 +225,7 @@ def read_name_map(path: Path | str) -> NameMap:
     except FileNotFoundError:
         raise CnnscopeError.of("E426", f"there is no file `{path}`") from None
     except OSError as error:
-        raise CnnscopeError.of("E426", f"`{path}` cannot be read: {(error.strerror or '').lower()}") from None
+        raise CnnscopeError.of("E426", f"`{path}` cannot be read: {os_reason(error)}") from None
     except (ValueError, RecursionError) as error:
         raise CnnscopeError.of("E426", f"`{path.name}` is no JSON: {error}") from None
     match document:

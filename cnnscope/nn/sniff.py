@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 
 Format = Literal["safetensors", "torch", "torch-legacy"]
 MAX_HEADER = 100_000_000
@@ -83,7 +84,7 @@ def _head(path: Path) -> tuple[bytes, int]:
     except FileNotFoundError:
         raise CnnscopeError.of("E420", f"there is no file `{path}`") from None
     except OSError as error:
-        raise CnnscopeError.of("E420", f"`{path}` cannot be read: {error.strerror}") from None
+        raise CnnscopeError.of("E420", f"`{path}` cannot be read: {os_reason(error)}") from None
 
 
 def _refuse_text(path: Path, head: bytes) -> None:

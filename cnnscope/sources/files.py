@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 
 _HEAD = 512
 _FETCH = "download the file itself again"
@@ -34,8 +35,7 @@ def head(path: Path) -> bytes:
     except FileNotFoundError:
         raise CnnscopeError.of("E440", f"there is no file `{path}`") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CnnscopeError.of("E440", f"`{path}` cannot be read: {reason}") from None
+        raise CnnscopeError.of("E440", f"`{path}` cannot be read: {os_reason(error)}") from None
     if not start:
         raise CnnscopeError.of("E440", f"`{path.name}` is empty (0 bytes)", hint=_FETCH)
     return start

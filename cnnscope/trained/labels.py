@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 
 _LARGEST = 16 * 2**20
 
@@ -29,7 +30,7 @@ def _names(path: Path) -> tuple[str, ...]:
             raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: more than {_LARGEST // 2**20} MiB")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
+        reason = os_reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: {reason}") from None
     if path.suffix.lower() != ".json":
         return tuple(line.strip() for line in text.splitlines() if line.strip())

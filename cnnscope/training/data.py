@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import Progress
 from cnnscope.trained.images import ImageSet, Skipped, open_images
 from cnnscope.trained.images.npz import open_npz
 from cnnscope.trained.preprocess import Preprocess
@@ -20,8 +21,6 @@ HELD_OUT = 0.2
 """Share of each class that is held out where the data has no split of its own."""
 LARGEST = 4 * 2**30
 """Bytes of pixels that are held in memory."""
-Progress = Callable[[str, int, int | None], None]
-"""Told what is going on, how much of it is done, and of how much (None: unknown)."""
 
 
 @dataclass(frozen=True)

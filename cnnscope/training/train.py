@@ -15,8 +15,9 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 from cnnscope.audits.statistics.intervals import wilson
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import Progress
 from cnnscope.trained.network import TrainedNetwork
-from cnnscope.training.data import Images, Progress
+from cnnscope.training.data import Images
 from cnnscope.training.model import Model, prepare
 from cnnscope.training.plan import Plan, Strategy
 from cnnscope.training.report import Training

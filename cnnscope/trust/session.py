@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cnnscope.attribution.contract import Classifier
 from cnnscope.attribution.run import attribute
-from cnnscope.attribution.session import Session, Tick
+from cnnscope.attribution.session import Session
 from cnnscope.audits.protocol import transforms
+from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.loading import randomised
 from cnnscope.trust.checks.equivariance import margin
 from cnnscope.trust.run import examine
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def examined(
-    session: Session, picture: Image, *, baseline: str = "zero", tick: Tick = lambda what, done: None, seed: int = 0,
+    session: Session, picture: Image, *, baseline: str = "zero", tick: Progress = SILENT, seed: int = 0,
     batch: int = 16, **options: Any,
 ) -> Session:  # fmt: skip
     """The session with findings for each attribution. The options are those it was made with."""
@@ -43,7 +44,7 @@ def examined(
                              **options).values  # fmt: skip
 
         subject = Subject(scenes[id(network)], one.attribution, explain)
-        findings = examine(subject, lambda done, method=method: tick(f"checking {method}", done))  # type: ignore[misc]
+        findings = examine(subject, lambda done, method=method: tick(f"checking {method}", done, 1.0))  # type: ignore[misc]
         found.append(replace(one, trust=findings))
     return replace(session, explained=tuple(found))
 

@@ -22,7 +22,8 @@ from PIL import Image
 
 import cnnscope
 from cnnscope.audits.result import load
-from cnnscope.cli.audit_progress import AuditProgress, duration
+from cnnscope.audits.run.progress import AuditProgress, duration
+from cnnscope.progress import on_stderr
 from cnnscope.render.audit import page
 
 SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
@@ -138,8 +139,9 @@ def test_the_library_gives_the_same(tmp_path: Path, run: Run) -> None:
 
 def test_progress_has_a_rate_and_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    monkeypatch.setattr("cnnscope.cli.audit_progress.time.monotonic", lambda: now[0])
-    with AuditProgress(100, quiet=False) as progress:
+    monkeypatch.setattr("cnnscope.progress.time.monotonic", lambda: now[0])
+    with on_stderr(quiet=False) as shown:
+        progress = AuditProgress(100, shown)
         progress.begin(50_000, 10_000)
         assert progress.text == "10,000 of 50,000 images"
         now[0] = 8.0
@@ -157,7 +159,8 @@ def test_progress_has_a_rate_and_a_time(monkeypatch: pytest.MonkeyPatch, capsys:
         assert progress.text == "all 50,000 images measured; now controls, random weights and the report"
         progress.note("out of memory")
     assert capsys.readouterr().err == "note: out of memory\n"
-    with AuditProgress(100, quiet=True) as silent:
+    with on_stderr(quiet=True) as shown:
+        silent = AuditProgress(100, shown)
         silent.begin(10, 0)
         silent.note("nothing")
         now[0] = 99.0

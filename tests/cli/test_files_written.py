@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-from cnnscope.cli import output
+from cnnscope import files
+from cnnscope.errors import CnnscopeError
 
 
 @pytest.mark.parametrize(
@@ -70,9 +71,9 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.os, "replace", full)
-    with pytest.raises(output.CnnscopeError, match=f"cannot write `{target}`: no space left on device"):
-        output.write_file(target, "new")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CnnscopeError, match=f"cannot write `{target}`: no space left on device"):
+        files.write_text(target, "new")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -82,7 +83,7 @@ def test_permissions_and_links_stay_as_they_are(tmp_path: Path) -> None:
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to(target)
-    output.write_file(link, "new")
+    files.write_text(link, "new")
     assert link.is_symlink()
     assert target.read_text() == "new"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
@@ -90,7 +91,7 @@ def test_permissions_and_links_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    output.write_file(tmp_path / "ours", "x")
+    files.write_text(tmp_path / "ours", "x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 

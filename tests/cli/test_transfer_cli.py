@@ -15,7 +15,7 @@ from jsonschema import Draft7Validator
 from PIL import Image
 
 import cnnscope
-from cnnscope.cli import transfer
+from cnnscope import progress
 
 ROOT = Path(cnnscope.__file__).parents[1]
 DIGITS = str(ROOT / "specs" / "digits" / "digits.npz")
@@ -190,15 +190,15 @@ def test_progress_is_a_bar_on_a_terminal_lines_elsewhere_and_nothing_when_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(quiet: bool) -> str:
-        with transfer.progress_on_stderr(quiet) as progress:
-            progress("reading images", 3, None)
-            progress("epoch 1", 50, 200)
+        with progress.on_stderr(quiet) as shown:
+            shown("reading images", 3, None)
+            shown("epoch 1", 50, 200)
         out, err = capsys.readouterr()
         assert out == ""
         return err
 
     assert told(quiet=False) == told(quiet=True) == ""  # nothing took long
-    monkeypatch.setattr(transfer, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     assert told(quiet=False) == "reading images: 3\nepoch 1: 25 %\n"
     assert told(quiet=True) == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)

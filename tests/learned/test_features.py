@@ -14,7 +14,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features import features
 from cnnscope.learned.features.features import LayerMaps, batches, choose, maps_of
 from cnnscope.learned.features.montage import draw, scale
-from cnnscope.render.plots.style import FORMATS
+from cnnscope.render.formats import PICTURES
 from cnnscope.trained.images import open_images
 
 
@@ -151,7 +151,7 @@ def test_maps_that_do_not_vary_are_counted(digits) -> None:
     assert LayerMaps(vector, np.zeros((10, 1, 1), np.float32)).still is None
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", PICTURES)
 def test_pictures_are_the_same_on_a_second_run(digits, pixels, form: str) -> None:
     layers = choose(digits, ["c3", "c5", "output"])
     found = maps_of(digits, layers, pixels)

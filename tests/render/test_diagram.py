@@ -22,6 +22,7 @@ from cnnscope.render.diagram.style import KINDS, THEMES, ThemeName, contrast, he
 from cnnscope.render.diagram.text import to_json, to_mermaid
 from cnnscope.render.diagram.tikz import escape
 from cnnscope.render.diagram.volumes import volumes
+from cnnscope.render.formats import GRAPHS, check_format
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
 HOSTILE.append("n" * 200)
@@ -57,7 +58,7 @@ def test_what_was_folded_is_said() -> None:
     assert "46 equal neighbours are drawn as 4 boxes (×n)" in figure("resnet152").notes
 
 
-@pytest.mark.parametrize("form", picture.FORMATS)
+@pytest.mark.parametrize("form", GRAPHS)
 def test_the_same_bytes_every_time(form: str) -> None:
     graph = api.load("lenet5").graph
     first, second = (picture.picture(graph, form, "overview", Options()) for _ in range(2))
@@ -132,7 +133,7 @@ def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_unknown_formats_name_the_known() -> None:
     with pytest.raises(CnnscopeError) as caught:
-        picture.check_format("bmp")
+        check_format("bmp", GRAPHS)
     assert caught.value.diagnostics[0].hint == "the formats are svg, png, pdf, dot, json, mmd, tex"
 
 
@@ -230,7 +231,7 @@ def test_the_paper_view_has_one_anatomy_for_each_distinct_block(network: str, di
     assert len(figure.boxes) == len(overview.boxes) + sum(len(part.boxes) for _, part in parts)
 
 
-@pytest.mark.parametrize("form", picture.FORMATS)
+@pytest.mark.parametrize("form", GRAPHS)
 def test_the_paper_view_is_drawn_in_every_format(form: str) -> None:
     graph = api.load("resnet18").graph
     first, second = (picture.paper_picture(graph, form, Options()) for _ in range(2))

@@ -19,6 +19,7 @@ from PIL import Image
 import cnnscope
 from cnnscope import CnnscopeError, Model
 from cnnscope.cli.app import main
+from cnnscope.render.formats import PICTURES
 from cnnscope.render.plots import growth as growths
 from cnnscope.render.plots import style
 from cnnscope.render.plots import unit as units
@@ -133,7 +134,7 @@ def test_a_network_that_looks_at_no_image_has_no_plot() -> None:
         growth(graph, cnnscope.load(graph).report("rf").summary)
 
 
-@pytest.mark.parametrize("form", style.FORMATS)
+@pytest.mark.parametrize("form", PICTURES)
 def test_files_are_the_same_every_time_and_the_users_settings_do_not_matter(form: str) -> None:
     import matplotlib
 

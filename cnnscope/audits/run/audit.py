@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,6 @@ import torch
 
 from cnnscope.audits.controls import run as controls
 from cnnscope.audits.controls.evidence import Evidence
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.judgement import judged
 from cnnscope.audits.result import AuditResult, load
 from cnnscope.audits.run import predicted, shards
@@ -22,33 +21,19 @@ from cnnscope.audits.run.facts import facts
 from cnnscope.audits.run.identity import FILE, settle
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.merge import Merged, collect
+from cnnscope.audits.run.progress import AuditProgress
 from cnnscope.audits.run.ranks import Ranks
 from cnnscope.audits.run.subset import gallery, some
-from cnnscope.audits.run.work import Progress
 from cnnscope.audits.run.workers import employ, one_core_an_op, threads
 from cnnscope.audits.statistics import gates
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason, write_bytes
+from cnnscope.progress import Progress, Silent
 from cnnscope.render.audit.page import html
 
 REPORT = "report.html"
 FEW, MOST = 32, 128
 """Images that random weights and controls are measured on: an eighth of all, within these bounds."""
-
-
-class Silence:
-    """Progress that nobody wants to hear of, but for notes where someone takes them."""
-
-    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
-        self.note = note
-
-    def begin(self, total: int, ready: int) -> None:
-        pass
-
-    def advance(self, samples: int) -> None:
-        pass
-
-    def done(self, entries: int, samples: int) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -77,18 +62,19 @@ def run(
     `CnnscopeError`: E405 the folder cannot be written, E461 images that turn out damaged, E462 none can be used, E473
     the folder is another audit's, E474 memory, E477 gates that this audit cannot decide.
     """
-    asked, ranks, progress = asked or Asked(), ranks or Ranks(), progress or Silence()
+    asked, ranks = asked or Asked(), ranks or Ranks()
+    counted = AuditProgress(len(job.protocol.slots), progress or Silent())
     labelled = job.classes.known and job.images.labelled
     gates.check_measurable(map(gates.parse, asked.fail_under), job.protocol.records, labelled)
     place = _prepared(folder)
     settle(place, job.identity)
     many = threads(job, ranks)
     with one_core_an_op(job), _tidied(place):
-        employ(job, place, ranks, progress, many)
+        employ(job, place, ranks, counted, many)
         if not ranks.leads:
             return None
-        merged = collect(job, place, progress)
-        result = judged(_concluded(job, merged, progress), asked.fail_under, asked.before, asked.most)
+        merged = collect(job, place, counted)
+        result = judged(_concluded(job, merged, counted), asked.fail_under, asked.before, asked.most)
     result.save(folder)
     write_bytes(folder / REPORT, _page(result).encode())
     return result
@@ -102,7 +88,7 @@ def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
     return result
 
 
-def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
+def _concluded(job: Job, merged: Merged, progress: AuditProgress) -> AuditResult:
     """What is measured once all images are: controls, random weights, what the architecture promises, pictures."""
     few = some(job, merged, max(FEW, min(MOST, len(merged.places) // 8)))
     fitting = replace(job, batch=merged.batch)  # memory may not have sufficed for more
@@ -113,7 +99,7 @@ def _concluded(job: Job, merged: Merged, progress: Progress) -> AuditResult:
     known = replace(
         facts(job, merged), controls=controls.run(evidence), predictions=checked.predictions,
         equivariance=checked.maps, local_equivariance=checked.local,
-        baseline=baseline(fitting, few, Silence(progress.note)),
+        baseline=baseline(fitting, few, AuditProgress(len(job.protocol.slots), Silent(progress.note))),
     )  # fmt: skip
     return AuditResult(known, merged.outcomes, gallery(job, merged))
 
@@ -133,7 +119,7 @@ def start_over(folder: Path) -> None:
         for file in (*claims, *place.glob("*.npz"), place / FILE):
             file.unlink(missing_ok=True)
     except OSError as error:
-        raise CnnscopeError.of("E405", f"cannot remove `{place}`: {(error.strerror or str(error)).lower()}") from None
+        raise CnnscopeError.of("E405", f"cannot remove `{place}`: {os_reason(error)}") from None
 
 
 @contextmanager
@@ -161,6 +147,5 @@ def _prepared(folder: Path) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CnnscopeError.of("E405", f"cannot write `{place}`: {reason}") from None
+        raise CnnscopeError.of("E405", f"cannot write `{place}`: {os_reason(error)}") from None
     return place

@@ -12,7 +12,8 @@ import numpy as np
 from cnnscope.audits.result import BaselinePoint
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.run.work import Batch, Progress, outcomes_of
+from cnnscope.audits.run.progress import AuditProgress
+from cnnscope.audits.run.work import Batch, outcomes_of
 from cnnscope.audits.statistics.groups import group
 from cnnscope.audits.statistics.intervals import Bootstrap
 from cnnscope.audits.statistics.metrics import agreement, kappa
@@ -20,7 +21,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.trained.loading import randomised
 
 
-def baseline(job: Job, prepared: Prepared, progress: Progress) -> tuple[BaselinePoint, ...]:
+def baseline(job: Job, prepared: Prepared, progress: AuditProgress) -> tuple[BaselinePoint, ...]:
     """A point for each group of transforms; none for a network whose weights cannot be drawn, which is noted."""
     try:
         random = randomised(job.network, job.seed)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 
 BEAT = 5.0
 """Seconds between touches of a claim."""
@@ -76,8 +77,7 @@ def _take(path: Path) -> bool:
                 return False
         except OSError as error:
             path.unlink(missing_ok=True)  # a full disk leaves it empty
-            reason = (error.strerror or str(error)).lower()
-            raise CnnscopeError.of("E405", f"cannot write `{path}`: {reason}") from None
+            raise CnnscopeError.of("E405", f"cannot write `{path}`: {os_reason(error)}") from None
     return False
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from cnnscope._version import __version__
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.protocol.protocol import Protocol
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_bytes
 from cnnscope.ir import Graph
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork

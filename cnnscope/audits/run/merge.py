@@ -11,9 +11,10 @@ import numpy as np
 from cnnscope.audits.outcomes import Outcomes, concatenate
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.job import Job
+from cnnscope.audits.run.progress import AuditProgress
 from cnnscope.audits.run.ranks import Ranks
 from cnnscope.audits.run.shards import Measured
-from cnnscope.audits.run.work import Progress, work
+from cnnscope.audits.run.work import work
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import Skipped
 
@@ -40,7 +41,7 @@ class Merged:
         return int(self.outcomes.top1.size)
 
 
-def collect(job: Job, folder: Path, progress: Progress) -> Merged:
+def collect(job: Job, folder: Path, progress: AuditProgress) -> Merged:
     """What all pieces hold; one that is damaged is measured again. E462 where no image can be used."""
     found: list[Measured] = []
     for piece in job.pieces:

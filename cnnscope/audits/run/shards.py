@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnscope.audits.files import write_bytes
 from cnnscope.audits.outcomes import Outcomes, packed, unpacked
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_bytes
 from cnnscope.trained.images import Skipped
 
 FOLDER = "shards"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,27 +17,12 @@ from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.measure import ROWS, BatchOutcome, measure_batch
 from cnnscope.audits.run.pieces import Piece
 from cnnscope.audits.run.prepare import Prepared
+from cnnscope.audits.run.progress import AuditProgress
 from cnnscope.audits.run.ranks import Ranks
 from cnnscope.errors import CnnscopeError
 
 PATIENCE = 0.2
 """Seconds between looks at what others are doing."""
-
-
-class Progress(Protocol):
-    """Is told how far an audit is."""
-
-    def begin(self, total: int, ready: int) -> None:
-        """``ready`` of all ``total`` entries were measured before."""
-
-    def advance(self, samples: int) -> None:
-        """This process measured so many images x transforms more."""
-
-    def done(self, entries: int, samples: int) -> None:
-        """So many entries of the set are finished; ``samples`` of them were told of before, none of what others did."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing happened."""
 
 
 @dataclass
@@ -48,7 +32,7 @@ class Batch:
     size: int
 
 
-def work(job: Job, folder: Path, ranks: Ranks, progress: Progress) -> None:
+def work(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress) -> None:
     """Measures what is missing. The leading rank returns when every piece is there, others when no piece is free."""
     identity, batch = job.digest, Batch(job.batch)
     missing = {p.index: p for p in ranks.order(job.pieces) if not (folder / f"{p.name}.npz").exists()}
@@ -73,7 +57,7 @@ def work(job: Job, folder: Path, ranks: Ranks, progress: Progress) -> None:
             time.sleep(PATIENCE)
 
 
-def measure(job: Job, piece: Piece, batch: Batch, progress: Progress) -> shards.Measured:
+def measure(job: Job, piece: Piece, batch: Batch, progress: AuditProgress) -> shards.Measured:
     """One piece, read and put through the network."""
     start = time.monotonic()
     prepared, places = job.read(piece)
@@ -83,7 +67,7 @@ def measure(job: Job, piece: Piece, batch: Batch, progress: Progress) -> shards.
     return shards.Measured(outcomes, places, prepared.skipped, prepared.enlarged, least, seconds)
 
 
-def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: Progress) -> tuple[Outcomes, int]:
+def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: AuditProgress) -> tuple[Outcomes, int]:
     """Outcomes of prepared images, and the smallest batch that was used.
 
     Images go through the loop in groups of every n-th, as many as it takes at a time.
@@ -102,7 +86,9 @@ def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: Progress) 
     return result, least
 
 
-def _measured(job: Job, pixels: torch.Tensor, keys: Sequence[str], batch: Batch, progress: Progress) -> BatchOutcome:
+def _measured(
+    job: Job, pixels: torch.Tensor, keys: Sequence[str], batch: Batch, progress: AuditProgress
+) -> BatchOutcome:
     """`measure_batch`, with half the batch until it fits in memory. E474 where not even one sample does."""
     while True:
         try:

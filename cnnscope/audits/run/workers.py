@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from cnnscope.audits.run.job import Job
+from cnnscope.audits.run.progress import AuditProgress
 from cnnscope.audits.run.ranks import Ranks
-from cnnscope.audits.run.work import Progress, work
+from cnnscope.audits.run.work import work
 
 MOST = 8
 """Threads of a process at most: each has a batch in memory."""
@@ -29,16 +30,16 @@ class Stopped(BaseException):
     """Another thread failed, or the program was interrupted: no error of this thread."""
 
 
-def employ(job: Job, folder: Path, ranks: Ranks, progress: Progress, many: int) -> None:
+def employ(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress, many: int) -> None:
     """`work` in ``many`` threads."""
     if many == 1:
         work(job, folder, ranks, progress)
         return
-    stop, shared = threading.Event(), _Shared(progress)
+    stop = threading.Event()
     with ThreadPoolExecutor(many) as pool:
         jobs = [_own(job, stop) for _ in range(many)]
         share = [Ranks(ranks.rank * many + i, ranks.world * many, ranks.local) for i in range(many)]
-        futures = [pool.submit(work, *each, shared) for each in zip(jobs, [folder] * many, share, strict=True)]
+        futures = [pool.submit(work, *each, progress) for each in zip(jobs, [folder] * many, share, strict=True)]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -76,28 +77,3 @@ def _own(job: Job, stop: threading.Event) -> Job:
 
     module.register_forward_pre_hook(check)
     return replace(job, network=replace(job.network, module=module))
-
-
-class _Shared:
-    """Progress that several threads tell."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.lock, self.begun = progress, threading.Lock(), False
-
-    def begin(self, total: int, ready: int) -> None:
-        with self.lock:
-            if not self.begun:
-                self.begun = True
-                self.progress.begin(total, ready)
-
-    def advance(self, samples: int) -> None:
-        with self.lock:
-            self.progress.advance(samples)
-
-    def done(self, entries: int, samples: int) -> None:
-        with self.lock:
-            self.progress.done(entries, samples)
-
-    def note(self, text: str) -> None:
-        with self.lock:
-            self.progress.note(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,7 @@ from cnnscope.learned.features.patches import Answers, Patch, answers
 from cnnscope.learned.features.projection import RULES, activations, canonical_up_to, project
 from cnnscope.learned.features.seen import Fields
 from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
+from cnnscope.progress import SILENT, Progress
 from cnnscope.render.filters import FilterRow
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
@@ -77,7 +78,7 @@ def look(
     image: tuple[str, NDArray[np.uint8]] | None = None,
     steps: int = STEPS,
     seed: int = 0,
-    tick: Callable[[str, int, int | None], None] = lambda what, done, total: None,
+    tick: Progress = SILENT,
 ) -> Channel:
     """Looks at channel ``number`` of a layer; ``tick`` hears what is being done, how far, and of how much.
 

@@ -17,6 +17,7 @@ from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks
 from cnnscope.learned.features.patches import Answers
 from cnnscope.learned.features.seen import Seen
 from cnnscope.learned.features.sheet import Spot, empty, longest, tile
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 
 _MARGIN, _GAP, _NARROWEST = 0.35, 0.6, 7.0
@@ -33,7 +34,7 @@ _BARS = 60
 
 def draw(channel: Channel, title: str, remarks: Sequence[str], form: str) -> bytes:
     """The page as ``png``, ``svg`` or ``pdf``; E604 for another format."""
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     first, second = _panels(channel), blocks(channel)

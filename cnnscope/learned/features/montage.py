@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnnscope.learned.features.features import LayerMaps
 from cnnscope.render import numbers
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def draw(
 
     ``labels`` name the numbers of a vector as long as they. E604 for another format.
     """
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     panels = [_panel(found) for found in layers]

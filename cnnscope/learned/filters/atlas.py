@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
 from cnnscope.render.filters import CHANCE, FilterRow, LayerFilters, sizes
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _ASCENT, _ADVANCE = 0.73, 0.636
 
 def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``; E604 for another format."""
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     tiled = [tiles_of(panel) for panel in panels]

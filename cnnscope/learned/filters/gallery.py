@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnscope.learned.filters.kernels import Grid, Kernel
+from cnnscope.render.formats import check_format
 from cnnscope.render.kernels import span
 from cnnscope.render.plots import style
 
@@ -45,7 +46,7 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
     the image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another
     format.
     """
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     tiles = len(kernels) + 1

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError, explained
+from cnnscope.files import write_bytes
 from cnnscope.ir import Graph
 from cnnscope.nn.build import build
-from cnnscope.nn.checkpoint import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +35,7 @@ def write_onnx(graph: Graph, path: Path, weights: Mapping[str, Tensor] | None = 
     if weights is not None:
         network.load_state_dict(dict(weights), strict=True)
     model = _model(graph, network)
-    write_whole(path, lambda target: target.write_bytes(model.SerializeToString()))
+    write_bytes(path, model.SerializeToString())
 
 
 def _model(graph: Graph, network: nn.Module) -> Any:

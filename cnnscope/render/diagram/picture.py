@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Literal
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import LIMIT_SECONDS, Engine, LayoutTimeout, draw
@@ -16,12 +16,11 @@ from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
 from cnnscope.render.diagram.style import ThemeName
 from cnnscope.render.diagram.text import to_json, to_mermaid
 from cnnscope.render.diagram.tikz import to_tikz
+from cnnscope.render.formats import GRAPHS, PICTURES, check_format
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""
 TEXT: dict[str, Callable[[Diagram, Options], str]] = {"dot": to_dot, "json": to_json, "mmd": to_mermaid}
-DRAWN = ("svg", "png", "pdf")
-FORMATS = (*DRAWN, *TEXT, "tex")
 
 PAGES = {"a4": (595.0 - 68.0, 842.0 - 68.0), "slide": (960.0, 540.0)}
 """Points of a page inside margins of 12 mm, and of a slide."""
@@ -32,21 +31,12 @@ BUDGET = 40_000
 """Edges times the ranks they span: above it `dot` takes more than seconds (measured on DenseNets and chains)."""
 
 
-def check_format(form: str) -> str:
-    """The format, or E604 with the known ones."""
-    if form not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise CnnscopeError.of("E604", f"no picture format is called `{form}`",
-                               hint=did_you_mean(form, FORMATS) or f"the formats are {known}")  # fmt: skip
-    return form
-
-
 def picture(
     graph: Graph, form: str, level: DetailLevel, options: Options, *, engine: Engine | None = None,
     limit: float = LIMIT_SECONDS, fit: Fit = "none",
 ) -> tuple[bytes, DetailLevel]:  # fmt: skip
     """The file's bytes, and the level it was drawn at: less detail than asked for where Graphviz would not finish."""
-    check_format(form)
+    check_format(form, GRAPHS)
     figure = diagram(graph, level)
     if form in TEXT:
         return TEXT[form](figure, options).encode(), level
@@ -80,7 +70,7 @@ def paper_picture(
     """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
     from cnnscope.render.diagram.paper import paper
 
-    check_format(form)
+    check_format(form, GRAPHS)
     plain = replace(options, heat="none", rf=False)
     figure = paper(graph)
     if form in TEXT:
@@ -119,7 +109,7 @@ def volumes_picture(graph: Graph, form: str, theme: ThemeName) -> bytes:
             return to_svg(volumes(graph, theme))
         case "png" | "pdf":
             return to_raster(volumes(graph, theme), form)
-    raise CnnscopeError.of("E604", f"the volumes view is not drawn as `{form}`", hint=f"use {', '.join(DRAWN)}")
+    raise CnnscopeError.of("E604", f"the volumes view is not drawn as `{form}`", hint=f"use {', '.join(PICTURES)}")
 
 
 def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:

@@ -16,6 +16,7 @@ from cnnscope.analysis.receptive_field import Field
 from cnnscope.analysis.summary import Row, Summary
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 from cnnscope.render.unit import AXES
 
@@ -93,7 +94,7 @@ def _curves(image: Shape, fields: Sequence[Field | None]) -> Iterator[Curve]:
 
 def plot(content: Growth, form: str) -> bytes:
     """The plot as ``png``, ``svg`` or ``pdf``; E604 for another format."""
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     with style.look():

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.render import numbers
 from cnnscope.render.diagram.style import KINDS, THEMES, WINDOW
+from cnnscope.render.formats import check_format
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
 INK = THEMES["light"].text
 MUTED = THEMES["light"].muted
 FRAME = THEMES["light"].frame
@@ -37,14 +36,6 @@ _NO_METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None}, "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }  # fmt: skip
-
-
-def check_format(form: str) -> str:
-    """The format, or E604 with the known ones."""
-    if form not in FORMATS:
-        hint = did_you_mean(form, FORMATS) or f"the formats are {', '.join(FORMATS)}"
-        raise CnnscopeError.of("E604", f"no picture format is called `{form}`", hint=hint)
-    return form
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Shape
 from cnnscope.render import numbers
 from cnnscope.render.diagram.style import KINDS
+from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 from cnnscope.render.unit import AXES, UnitReport
 
@@ -47,7 +48,7 @@ def picture(report: UnitReport, form: str, image: Image | None = None) -> bytes:
 
     E604 for another format, E607 where the unit sees no image.
     """
-    style.check_format(form)
+    check_format(form)
     from matplotlib.figure import Figure
 
     panels = _panels(report)

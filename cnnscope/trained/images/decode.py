@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 from cnnscope.trained.images.sample import Sample, Skipped
 
 LARGEST_FILE = 64 * 2**20
@@ -79,7 +80,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         picture = decoded(TOO_LARGE if path.stat().st_size > LARGEST_FILE else path.read_bytes())
     except OSError as error:
-        picture = (error.strerror or str(error)).lower()
+        picture = os_reason(error)
     if isinstance(picture, str):
         raise CnnscopeError.of("E606", f"cannot read the image `{path}`: {picture}", hint="use a PNG or JPEG file")
     return picture

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 from cnnscope.trained.images.decode import LARGEST_FILE, SUFFIXES, TOO_LARGE, sample
 from cnnscope.trained.images.sample import SHARD, ImageSet, Sample, Shard, Skipped
 
@@ -56,6 +57,6 @@ def _read(root: Path, entries: Sequence[Entry], places: Sequence[int]) -> Iterat
         try:
             content = TOO_LARGE if file.stat().st_size > LARGEST_FILE else file.read_bytes()
         except OSError as error:
-            yield Skipped(name, (error.strerror or str(error)).lower())
+            yield Skipped(name, os_reason(error))
             continue
         yield sample(name, content, label)
