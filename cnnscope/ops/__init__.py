@@ -1,26 +1,11 @@
-"""Layer types. Importing this package registers every op; `REGISTRY` has them by tag."""
+"""Layer types, a file each family. Importing this package imports every file in it, so `REGISTRY` has all of them."""
 
-from cnnscope.ops import (
-    activation,
-    attention,
-    composite,
-    conv,
-    generic,
-    linear,
-    merge,
-    movement,
-    norm,
-    polyphase,
-    pool,
-    product,
-    rearrange,
-    regularization,
-    resize,
-    tokens,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cnnscope.ops.base import CATEGORIES, REGISTRY, Case, Op
 
-__all__ = [
-    "CATEGORIES", "REGISTRY", "Case", "Op", "activation", "attention", "composite", "conv", "generic", "linear",
-    "merge", "movement", "norm", "polyphase", "pool", "product", "rearrange", "regularization", "resize", "tokens",
-]  # fmt: skip
+for _file in sorted(module.name for module in iter_modules(__path__)):
+    import_module(f"{__name__}.{_file}")
+
+__all__ = ["CATEGORIES", "REGISTRY", "Case", "Op"]

@@ -21,9 +21,10 @@ from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Shape, Step
 from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
 from cnnscope.ops.saved import Kept, TrainStep
+from cnnscope.registry import Registry
 
-REGISTRY: dict[str, type[Op]] = {}
-"""Every op by tag. Filled as classes are defined; a second class with the same tag is an error."""
+REGISTRY: Registry[type[Op]] = Registry("cnnscope.ops", "layer type", form="cnnscope.ops.base:Op", code="E201")
+"""Every op by tag. A class is added when it is defined; a second class with the same tag is an error (E412)."""
 
 Category = str
 CATEGORIES = (
@@ -92,9 +93,7 @@ class Op:
             cls.category = category
         cls.tag = tag
         if tag:
-            if tag in REGISTRY:
-                raise TypeError(f"two ops are tagged {tag!r}: {REGISTRY[tag].__qualname__} and {cls.__qualname__}")
-            REGISTRY[tag] = cls
+            REGISTRY.add(tag, cls)
 
     # -- from plain values ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cnnscope.errors import ShapeError
+from cnnscope.errors import CnnscopeError, ShapeError
 from cnnscope.ir import Kind, Value
 from cnnscope.ops import REGISTRY
 from cnnscope.ops.arguments import ArgumentError
@@ -161,7 +161,8 @@ def test_class_facts_name_arguments_that_exist(tag: str) -> None:
 def test_two_ops_cannot_share_a_tag() -> None:
     from cnnscope.ops import Op
 
-    with pytest.raises(TypeError, match=r"two ops are tagged 'relu': ReLU and .*Copy"):
+    message = r"E412: several layer types are called `relu`: `cnnscope.ops.activation:ReLU` and `.*Copy`"
+    with pytest.raises(CnnscopeError, match=message):
 
         class Copy(Op, tag="relu"):
             pass
