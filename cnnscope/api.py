@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cnnscope.analysis.summary import Level, Summary, summarize
 from cnnscope.ir import Graph
+from cnnscope.options.group import takes
+from cnnscope.options.network import LayerOptions
 from cnnscope.render.checks import CheckReport, Comparand
 from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
@@ -64,32 +66,34 @@ class Model:
     def _summary(self) -> Summary:
         return summarize(self.graph)
 
-    def summary(self, *, level: Level = "layer", batch: int = 1, dtype: str = "float32") -> LayerReport:
-        """Every layer's output shape, parameters, MACs and receptive field.
+    @takes(LayerOptions)
+    def summary(self, options: LayerOptions) -> LayerReport:
+        """Every layer's output shape, parameters, MACs and receptive field."""
+        return self.layers("summary", options)
 
-        ``level="op"`` has a row for each op; ``batch`` scales activation bytes only; bytes are at ``dtype``.
-        """
-        return self.report("summary", level=level, batch=batch, dtype=dtype)
+    @takes(LayerOptions)
+    def shapes(self, options: LayerOptions) -> LayerReport:
+        """The shapes that every layer reads and makes."""
+        return self.layers("shapes", options)
 
-    def shapes(self, *, level: Level = "layer") -> LayerReport:
-        """What every layer reads and makes."""
-        return self.report("shapes", level=level)
+    @takes(LayerOptions)
+    def params(self, options: LayerOptions) -> LayerReport:
+        """Parameters (trainable, frozen) and buffers of every layer."""
+        return self.layers("params", options)
 
-    def params(self, *, level: Level = "layer", dtype: str = "float32") -> LayerReport:
-        """Parameters (trainable, frozen) and buffers."""
-        return self.report("params", level=level, dtype=dtype)
+    @takes(LayerOptions)
+    def flops(self, options: LayerOptions) -> LayerReport:
+        """MACs and FLOPs of every layer for one image."""
+        return self.layers("flops", options)
 
-    def flops(self, *, level: Level = "layer") -> LayerReport:
-        """MACs and FLOPs an image."""
-        return self.report("flops", level=level)
-
-    def memory(self, *, level: Level = "layer", batch: int = 1, dtype: str = "float32") -> LayerReport:
+    @takes(LayerOptions)
+    def memory(self, options: LayerOptions) -> LayerReport:
         """Bytes of parameters and activations, and the peak of what is alive at inference."""
-        return self.report("memory", level=level, batch=batch, dtype=dtype)
+        return self.layers("memory", options)
 
     def receptive_field(self, *, level: Level = "layer", exact: bool = True) -> LayerReport:
         """Theoretical receptive fields, and with ``exact`` their clipped extremes at this input size (needs numpy)."""
-        return self.report("rf", level=level, exact=exact)
+        return self.layers("rf", LayerOptions(level=level), exact=exact)
 
     def unit(self, layer: str, position: Sequence[int]) -> UnitReport:
         """What the unit at ``position`` (an index per spatial axis, from 0) of ``layer`` sees (needs numpy).
@@ -208,11 +212,11 @@ class Model:
             preprocess=preprocess, labels=labels, data=data,
         )  # fmt: skip
 
-    def report(
-        self, verb: Verb, *, level: Level = "layer", batch: int = 1, dtype: str = "float32", exact: bool = False
-    ) -> LayerReport:
-        """What the verb of that name prints."""
-        plain = (level, batch, dtype) == ("layer", 1, "float32")
+    def layers(self, verb: Verb, options: LayerOptions | None = None, *, exact: bool = False) -> LayerReport:
+        """The table of the verb of that name; with ``exact`` it has clipped receptive fields (needs numpy)."""
+        options = options or LayerOptions()
+        plain = options == LayerOptions()
+        level, batch, dtype = options.level, options.batch_size, options.dtype
         summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
         ranges = _exact_ranges(self.graph, summary) if exact else {}
         return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)

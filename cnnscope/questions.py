@@ -6,58 +6,57 @@ cnnscope.summary("lenet5")
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cnnscope.api import Settings, Sizes, Source, load
-from cnnscope.render.checks import CheckReport
-from cnnscope.render.layers import LayerReport
+from cnnscope.api import Model, Settings, Sizes, Source, load
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer", covariant=True)
 
 if TYPE_CHECKING:
     from cnnscope.audits.result import AuditResult
     from cnnscope.render.difference import DifferenceReport
-    from cnnscope.render.equivariance import EquivarianceReport
 
 
-def summary(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.summary` of whatever `load` takes."""
-    return load(source, input=input, set=set).summary(**options)
+class Question(Protocol[P, Answer]):
+    """A method of `Model` as a function of whatever `load` takes."""
+
+    def __call__(
+        self, source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
+    ) -> Answer: ...
 
 
-def shapes(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.shapes` of whatever `load` takes."""
-    return load(source, input=input, set=set).shapes(**options)
+def question(method: Callable[Concatenate[Model, P], Answer]) -> Question[P, Answer]:
+    """The function that loads a network and calls the method: ``summary("lenet5", input=(1, 64, 64), level="op")``."""
+
+    def call(
+        source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
+    ) -> Answer:
+        return method(load(source, input=input, set=set), *args, **kwargs)
+
+    own = [parameter for name, parameter in signature(call).parameters.items() if name in ("source", "input", "set")]
+    _, *options = signature(method).parameters.values()
+    call.__signature__ = signature(method).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # for `help`
+    call.__doc__, call.__name__, call.__qualname__ = method.__doc__, method.__name__, method.__name__
+    return call
 
 
-def params(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.params` of whatever `load` takes."""
-    return load(source, input=input, set=set).params(**options)
-
-
-def flops(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.flops` of whatever `load` takes."""
-    return load(source, input=input, set=set).flops(**options)
-
-
-def memory(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.memory` of whatever `load` takes."""
-    return load(source, input=input, set=set).memory(**options)
-
-
-def receptive_field(source: Source, *, input: Sizes | None = None, set: Settings = None, **options: Any) -> LayerReport:
-    """`Model.receptive_field` of whatever `load` takes."""
-    return load(source, input=input, set=set).receptive_field(**options)
+summary = question(Model.summary)
+shapes = question(Model.shapes)
+params = question(Model.params)
+flops = question(Model.flops)
+memory = question(Model.memory)
+receptive_field = question(Model.receptive_field)
+equivariance = question(Model.equivariance)
+check = question(Model.check)
 
 
 def diff(a: Source, b: Source, *, input: Sizes | None = None) -> DifferenceReport:
     """`Model.diff` of whatever `load` takes."""
     return load(a, input=input).diff(load(b, input=input))
-
-
-def equivariance(source: Source, *, input: Sizes | None = None, set: Settings = None) -> EquivarianceReport:
-    """`Model.equivariance` of whatever `load` takes."""
-    return load(source, input=input, set=set).equivariance()
 
 
 def audit(
@@ -83,8 +82,3 @@ def audit(
         weights=weights, seed=seed, device=device, dtype=dtype, preprocess=preprocess, labels=labels, data=data
     )
     return run_alone(open_job(network, seed=seed, **options), None if out is None else Path(out), asked)
-
-
-def check(source: Source, *, input: Sizes | None = None, set: Settings = None) -> CheckReport:
-    """`Model.check` of whatever `load` takes."""
-    return load(source, input=input, set=set).check()

@@ -39,6 +39,7 @@ from cnnscope.cli import (
     zoo,
 )
 from cnnscope.cli.output import Color
+from cnnscope.cli.renamed import renamed
 from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
 
 BUG = 70
@@ -99,7 +100,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code; no exception leaves it."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = renamed(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal of another encoding still gets its table
             stream.reconfigure(errors="backslashreplace")

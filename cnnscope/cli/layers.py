@@ -5,32 +5,39 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from cnnscope.cli import options as o
-from cnnscope.cli.output import Color, Output
+from cnnscope.cli.flat import flat
+from cnnscope.cli.output import Output
 from cnnscope.errors import CnnscopeError, Diagnostic, UnsupportedError
+from cnnscope.options.group import Option, group
+from cnnscope.options.network import LayerOptions
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
     from cnnscope.render.layers import LayerReport, Verb
 
 
+@group("Output")
+class Looking:
+    """Which rows and columns of the table are shown."""
+
+    columns: Annotated[str | None, Option("Columns to show, by the names that `-f csv` has.", metavar="A,B,...")] = None
+    depth: Annotated[int | None, Option("Fold groups of layers that are nested deeper than this.", min=1)] = None
+    verbose: Annotated[bool, Option("Show all columns.", flags=("--verbose", "-v"))] = False
+    strict: Annotated[bool, Option("Exit with 3 if an op is not supported.")] = False
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to load and how to look at it: the options that every verb of this kind has."""
+    """The verb, and what its options say: which networks to load, and what to show of them."""
 
     verb: Verb
     sources: Sequence[str]
-    inputs: Sequence[str]
-    settings: Sequence[str]
-    level: o.LevelName
-    batch: int
-    dtype: str
-    strict: bool
-    columns: str | None
-    depth: int | None
-    verbose: bool
+    loading: o.Loading
+    layers: LayerOptions
+    looking: Looking
     exact: bool = False
 
 
@@ -41,7 +48,7 @@ def answer(question: Question, output: Output) -> None:
         return
     (source,) = question.sources
     try:
-        report = _report(load(source, question.inputs, question.settings), question)
+        report = _report(question.loading.load(source), question)
     except CnnscopeError as error:
         if output.path is None:
             _show_what_works(error, source, question, output)
@@ -72,10 +79,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _report(model: Model, question: Question) -> LayerReport:
-    report = model.report(
-        question.verb, level=question.level, batch=question.batch, dtype=question.dtype, exact=question.exact
-    )
-    if question.strict and report.summary.unsupported:
+    report = model.layers(question.verb, question.layers, exact=question.exact)
+    if question.looking.strict and report.summary.unsupported:
         rows = {row.name: row for row in report.summary.rows}
         raise UnsupportedError(
             *(
@@ -90,8 +95,8 @@ def _view(report: LayerReport, question: Question, output: Output) -> LayerRepor
     from cnnscope.render.columns import FIGURES
 
     every = tuple(key for key in FIGURES if key != "rf_exact" or report.exact)
-    keys = _split(question.columns) or (every if question.verbose else ())
-    return report.view(columns=keys, depth=question.depth, bare=output.quiet)
+    keys = _split(question.looking.columns) or (every if question.looking.verbose else ())
+    return report.view(columns=keys, depth=question.looking.depth, bare=output.quiet)
 
 
 def _split(columns: str | None) -> tuple[str, ...]:
@@ -117,40 +122,22 @@ def _compare(question: Question, output: Output) -> None:
     reports, wrong = [], []
     for source in question.sources:
         try:
-            reports.append(_report(load(source, question.inputs, question.settings), question))
+            reports.append(_report(question.loading.load(source), question))
         except CnnscopeError as error:
             wrong.append(error)
     if wrong:
         merged = CnnscopeError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
         merged.exit_code = max(error.exit_code for error in wrong)
         raise merged
-    output.emit(Comparison(tuple(reports), _split(question.columns), output.quiet))
+    output.emit(Comparison(tuple(reports), _split(question.looking.columns), output.quiet))
 
 
 def _verb(verb: Verb, about: str) -> Callable[..., None]:
-    def run(
-        sources: o.Sources,
-        input: o.Input = None,
-        set: o.Settings = None,
-        level: o.Level = "layer",
-        batch: o.Batch = 1,
-        dtype: o.Dtype = "float32",
-        strict: o.Strict = False,
-        form: o.FormatOption = None,
-        path: o.OutputPath = None,
-        columns: o.Columns = None,
-        depth: o.Depth = None,
-        quiet: o.Quiet = False,
-        verbose: o.Verbose = False,
-        color: o.ColorOption = Color.auto,
-        debug: o.Debug = False,
-    ) -> None:
-        output = Output.of(form, path, color, quiet)
-        question = Question(verb, sources, input or (), set or (), level, batch, dtype, strict, columns, depth, verbose)
-        answer(question, output)
+    def run(sources: o.Sources, loading: o.Loading, layers: LayerOptions, looking: Looking, writing: o.Writing) -> None:
+        answer(Question(verb, sources, loading, layers, looking), writing.out())
 
-    run.__doc__ = about
-    return run
+    run.__doc__, run.__name__ = about, verb
+    return flat(run)
 
 
 VERBS: dict[str, Callable[..., None]] = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cnnscope.cli.output import Color, Format
+from cnnscope.cli.output import Color, Format, Output
+from cnnscope.options.group import Option, group
+
+if TYPE_CHECKING:
+    from cnnscope.api import Model
 
 _OUTPUT = "Output"
 _NETWORK = "Network"
@@ -85,3 +89,48 @@ Quiet = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="All columns.")]
 ColorOption = Annotated[Color, typer.Option("--color", rich_help_panel=_OUTPUT, help="Colours; NO_COLOR is respected.")]
 Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show the traceback of an error.")]
+
+
+@group("Network")
+class Loading:
+    """How a SOURCE is loaded."""
+
+    input: Annotated[
+        list[str] | None,
+        Option(
+            "Size of the input, channels first: 3x224x224; of one of several inputs: left=3x64x64, ids=128:int64.",
+            metavar="SIZE",
+        ),
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        Option("Another value for a parameter of the spec or factory.", metavar="NAME=VALUE"),
+    ] = None
+
+    def load(self, source: str) -> Model:
+        """The network; its notes go to stderr. `CnnscopeError` where it cannot be loaded."""
+        from cnnscope.cli.layers import load
+
+        return load(source, self.input or (), self.set or ())
+
+
+@group("Output")
+class Writing:
+    """How a result is written, and where to."""
+
+    form: Annotated[Format | None, Option("How to write the result.", flags=("--format", "-f"))] = None
+    output: Annotated[
+        Path | None,
+        Option(
+            "Write to a file; its suffix picks the format: .json .csv .tsv .md .txt.",
+            flags=("--output", "-o"),
+            metavar="FILE",
+        ),
+    ] = None
+    quiet: Annotated[bool, Option("The result alone, without notes around it.", flags=("--quiet", "-q"))] = False
+    color: Annotated[Color, Option("When to use colours; NO_COLOR is respected.")] = Color.auto
+    debug: Annotated[bool, Option("Show the traceback of an error.")] = False
+
+    def out(self) -> Output:
+        """Where a result that is text goes. E404 for a file whose suffix names no format."""
+        return Output.of(self.form, self.output, self.color, self.quiet)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cnnscope.cli import options as o
-from cnnscope.cli.layers import Question, answer, load
-from cnnscope.cli.output import Color, Output, picture_kind
+from cnnscope.cli.flat import flat
+from cnnscope.cli.layers import Looking, Question, answer
+from cnnscope.cli.output import Output, picture_kind
 from cnnscope.errors import CnnscopeError
+from cnnscope.options.group import Option, group
+from cnnscope.options.network import LayerOptions, LevelOptions
 from cnnscope.render.formats import PICTURES
 
 if TYPE_CHECKING:
@@ -20,56 +21,41 @@ if TYPE_CHECKING:
     from cnnscope.render.unit import UnitReport
 
 
-def rf(
-    sources: o.Sources,
-    input: o.Input = None,
-    set: o.Settings = None,
-    level: o.Level = "layer",
-    unit: Annotated[
-        str | None,
-        typer.Option(metavar="LAYER:Y,X", rich_help_panel="Network", help="The pixels that one unit sees."),
-    ] = None,
+@group("Picture")
+class UnitOptions:
+    """What is drawn."""
+
+    unit: Annotated[str | None, Option("The pixels that one unit sees.", metavar="LAYER:Y,X")] = None
     image: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", rich_help_panel="Picture", help="Under the field of --unit with -o out.png."),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", rich_help_panel="Picture", help="Growth against depth as png, svg or pdf."),
-    ] = None,
-    strict: o.Strict = False,
-    form: o.FormatOption = None,
-    path: o.OutputPath = None,
-    columns: o.Columns = None,
-    depth: o.Depth = None,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    color: o.ColorOption = Color.auto,
-    debug: o.Debug = False,
-) -> None:
+        Path | None, Option("A picture to draw under the field of --unit, with -o out.png.", metavar="FILE")
+    ] = None
+    plot: Annotated[Path | None, Option("Plot growth against depth: png, svg or pdf.", metavar="FILE")] = None
+
+
+@flat
+def rf(
+    sources: o.Sources, loading: o.Loading, level: LevelOptions, pictures: UnitOptions, looking: Looking,
+    writing: o.Writing,
+) -> None:  # fmt: skip
     """Receptive fields: theoretical, and clipped to this input's pixels."""
-    kind = picture_kind(path, form, PICTURES) if unit is not None else None
-    output = Output.of(form, None if kind else path, color, quiet)
+    unit, image, plot, path = pictures.unit, pictures.image, pictures.plot, writing.output
+    kind = picture_kind(path, writing.form, PICTURES) if unit is not None else None
+    output = Output.of(writing.form, None if kind else path, writing.color, writing.quiet)
     _refuse(sources, unit is not None, kind, plot, path, image)
     if unit is not None:
         layer, position = parse_unit(unit)
-        model = load(sources[0], input or (), set or ())
-        report = model.unit(layer, position)
+        report = loading.load(sources[0]).unit(layer, position)
         if kind is None or path is None:
-            output.emit(replace(report, bare=quiet))
+            output.emit(replace(report, bare=writing.quiet))
         else:
             output.emit_file(path, kind, _unit_picture(report, kind, image))
         return
+    layers = LayerOptions(level=level.level)
     if plot is not None:
         kind = check_picture(plot)
-        model = load(sources[0], input or (), set or ())
-        output.emit_file(plot, kind, _plot(model.report("rf", level=level), kind))
+        output.emit_file(plot, kind, _plot(loading.load(sources[0]).layers("rf", layers), kind))
         return
-    question = Question(
-        "rf", sources, input or (), set or (), level, 1, "float32", strict, columns, depth, verbose,
-        exact=len(sources) == 1,
-    )  # fmt: skip
-    answer(question, output)
+    answer(Question("rf", sources, loading, layers, looking, exact=len(sources) == 1), output)
 
 
 def _refuse(

@@ -103,7 +103,7 @@ def test_shared_weights_are_counted_once_and_marked(run: Run) -> None:
 
 
 def test_batch_scales_activations_alone(run: Run) -> None:
-    one, eight = (document(run, "summary", "blocks.yaml", "--batch", n)["totals"] for n in ("1", "8"))
+    one, eight = (document(run, "summary", "blocks.yaml", "--batch-size", n)["totals"] for n in ("1", "8"))
     scaled = {"activation_bytes", "peak_activation_bytes"}
     assert {key: 8 * one[key] if key in scaled else one[key] for key in one} == eight
 

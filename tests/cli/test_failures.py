@@ -55,9 +55,9 @@ def test_mistakes_are_answered_in_the_style_of_a_compiler(run: Run, words: str, 
 
 
 def test_values_out_of_range_are_refused(run: Run) -> None:
-    outcome = run("summary", "lenet5", "--batch", "0")
+    outcome = run("summary", "lenet5", "--batch-size", "0")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("error[E400]: invalid value for `--batch`: ")
+    assert outcome.err.startswith("error[E400]: invalid value for `--batch-size`: ")
 
 
 def test_a_summary_goes_up_to_the_layer_that_is_wrong(run: Run) -> None:

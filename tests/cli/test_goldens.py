@@ -26,7 +26,7 @@ def test_tables_as_piped(run: Run, snapshot: SnapshotAssertion, verb: str, sourc
     "options",
     [
         ("--level", "op"), ("--depth", "1"), ("--quiet",), ("--columns", "macs,name,span"),
-        ("--batch", "8", "--dtype", "float16"), ("--set", "width=4"), ("--input", "48x48x3"),
+        ("--batch-size", "8", "--dtype", "float16"), ("--set", "width=4"), ("--input", "48x48x3"),
         ("--format", "csv"), ("--format", "tsv"), ("--format", "markdown"), ("--format", "json"),
     ],
     ids=" ".join,

@@ -42,7 +42,7 @@ def model(name: str) -> Model:
 
 
 def content(name: str) -> Growth:
-    return growth(model(name).graph, model(name).report("rf").summary)
+    return growth(model(name).graph, model(name).layers("rf").summary)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_network_that_looks_at_no_image_has_no_plot() -> None:
     tokens = "cnnscope: 1\nname: T\ninput: {shape: [8]}\nlayers:\n  - linear: 4\n"
     graph = load_spec("t.yaml", text=tokens).graph
     with pytest.raises(CnnscopeError, match="E607: there is no receptive field to plot: `T` looks at no image"):
-        growth(graph, cnnscope.load(graph).report("rf").summary)
+        growth(graph, cnnscope.load(graph).layers("rf").summary)
 
 
 @pytest.mark.parametrize("form", PICTURES)
@@ -213,7 +213,7 @@ def test_signals_volumes_and_global_units(
 
 
 def test_two_inputs_have_a_panel_each(figures: list[Figure]) -> None:
-    rows = [row for row in model("siamese").report("rf").summary.rows if row.receptive_field]
+    rows = [row for row in model("siamese").layers("rf").summary.rows if row.receptive_field]
     units.picture(model("siamese").unit(rows[-1].name, ()), "png")
     assert [axes.get_title(loc="left") for axes in figures[0].axes[:2]] == list(model("siamese").graph.inputs)
 

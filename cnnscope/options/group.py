@@ -1,0 +1,179 @@
+"""Groups of options: dataclasses whose fields are options of the command line and keyword arguments in Python.
+
+@group("Audit")
+class AuditOptions(Running):
+    limit: Annotated[int | None, Option("Number of images to use, spread over the set.", min=1)] = None
+
+class Model:
+    @takes(AuditOptions)
+    def audit(self, options: AuditOptions) -> AuditResult: ...
+
+model.audit(limit=100)  # type checkers know `limit`, and so does `help(model.audit)`
+"""
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from inspect import Parameter
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from cnnscope.errors import did_you_mean
+
+P = ParamSpec("P")
+G = TypeVar("G")
+T = TypeVar("T")
+M = TypeVar("M")
+R = TypeVar("R")
+K = TypeVar("K")
+
+RENAMED = {
+    "batch": "batch_size",
+    "layers": "layer",
+    "out": "output",
+    "size": "shard_size",
+    "strict": "strict_data",
+}
+"""Keyword arguments that still work under their former names, with a DeprecationWarning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How the command line spells and explains a field.
+
+    ``flags`` are ``--name-of-the-field`` unless given. ``kind`` is the type on the command line where it is not the
+    field's own. ``complete`` gives the shell the completions of a word.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    min: float | None = None
+    max: float | None = None
+    kind: Any = None
+    complete: Callable[[str], list[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One option of a group. ``default`` is `dataclasses.MISSING` where it is required."""
+
+    name: str
+    type: Any
+    default: Any
+    panel: str
+    option: Option
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """``--batch-size``, or ``--resume/--no-resume`` for what is on by default."""
+        flag = "--" + self.name.replace("_", "-")
+        return self.option.flags or (f"{flag}/--no-{flag[2:]}" if self.default is True else flag,)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def group(panel: str) -> Callable[[type[T]], type[T]]:
+    """Makes a class a group: a frozen dataclass of keyword arguments, under a heading of the command line's help.
+
+    A group may extend others. TypeError where a field has no `Option`, or where two of them share a name or a flag.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        found: dict[str, Field] = {}
+        for base in cls.__bases__:
+            combine(found, fields(base), cls.__name__)
+        made = dataclass(frozen=True, kw_only=True)(cls)
+        hints, names = get_type_hints(cls, include_extras=True), inspect.get_annotations(cls)
+        own = (_field(f, hints[f.name], panel) for f in dataclasses.fields(made) if f.name in names)  # type: ignore[arg-type]  # a dataclass by now
+        combine(found, own, cls.__name__)
+        made.__options__ = tuple(found.values())  # type: ignore[attr-defined]  # what `fields` reads
+        return made
+
+    return decorate
+
+
+def _field(own: "dataclasses.Field[Any]", hint: Any, panel: str) -> Field:
+    options = [part for part in get_args(hint)[1:] if isinstance(part, Option)] if get_origin(hint) is Annotated else []
+    if not options:
+        raise TypeError(f"`{own.name}` has no `Option`")
+    return Field(own.name, get_args(hint)[0], own.default, panel, options[0])
+
+
+def fields(cls: type) -> tuple[Field, ...]:
+    """The options of a group, those of the groups it extends first; empty for any other class."""
+    found: tuple[Field, ...] = getattr(cls, "__options__", ())
+    return found
+
+
+def combine(found: dict[str, Field], more: Iterable[Field], where: str) -> None:
+    """Adds options by name. TypeError where one has the name or a flag of another."""
+    taken = {flag: other.name for other in found.values() for flag in other.flags}
+    for one in more:
+        if one.name in found:
+            raise TypeError(f"`{where}`: two groups have an option `{one.name}`")
+        shared = next((flag for flag in one.flags if flag in taken), None)
+        if shared is not None:
+            raise TypeError(f"`{where}`: `{one.name}` and `{taken[shared]}` are both written `{shared}`")
+        found[one.name] = one
+        taken |= dict.fromkeys(one.flags, one.name)
+
+
+def takes(options: Callable[P, G]) -> Callable[[Callable[[M, G], R]], Callable[Concatenate[M, P], R]]:
+    """Makes a method that takes a group of options a method of keyword arguments: the fields of the group.
+
+    A wrong name is a TypeError that says the nearest right one.
+    """
+
+    def decorate(method: Callable[[M, G], R]) -> Callable[Concatenate[M, P], R]:
+        def call(owner: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            return method(owner, options(*args, **renamed(method.__name__, kwargs, options)))
+
+        own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+        signature = inspect.signature(method)
+        call.__signature__ = signature.replace(parameters=[own, *parameters(options)])  # type: ignore[attr-defined]  # read by `help`
+        call.__doc__ = f"{(method.__doc__ or '').rstrip()}\n\n{_explained(options)}"
+        for name in ("__name__", "__qualname__", "__module__"):
+            setattr(call, name, getattr(method, name))
+        return call
+
+    return decorate
+
+
+def parameters(options: Any) -> list[Parameter]:
+    """The fields of a group as parameters of a function, with their types in Python."""
+    found = []
+    for name, parameter in inspect.signature(options).parameters.items():
+        kind = next(one.type for one in fields(options) if one.name == name)
+        found.append(parameter.replace(annotation=kind))
+    return found
+
+
+def _explained(options: Any) -> str:
+    return "\n".join(f"    {one.name}: {one.option.help}" for one in fields(options)) + "\n    "
+
+
+def renamed(function: str, given: K, options: Any) -> K:
+    """Keyword arguments under their names of today. TypeError where one is unknown."""
+    known = [one.name for one in fields(options)]
+    found: dict[str, Any] = {}
+    for name, value in cast("dict[str, Any]", given).items():
+        today = name if name in known else RENAMED.get(name, name)
+        if today not in known:
+            near = did_you_mean(name, known) or f"options: {', '.join(known)}"
+            raise TypeError(f"{function}() has no option `{name}`; {near}")
+        if today != name:
+            warnings.warn(f"`{name}` of {function}() is now `{today}`", DeprecationWarning, stacklevel=3)
+        found[today] = value
+    return cast("K", found)

@@ -1,0 +1,150 @@
+"""Options as data: groups shared by the command line and Python, and former names that still work."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from typer.testing import CliRunner
+
+import cnnscope
+from cnnscope.cli.flat import flat
+from cnnscope.cli.renamed import RENAMED, renamed
+from cnnscope.options.group import Option, fields, group, takes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@group("Light")
+class Light:
+    """Two options."""
+
+    colour: Annotated[str, Option("Its colour.")] = "red"
+    bright: Annotated[bool, Option("Whether it dazzles.")] = False
+
+
+@group("Place")
+class Place:
+    """A required option and one that is a list on the command line."""
+
+    room: Annotated[int, Option("Number of the room.", min=1)]
+    names: Annotated[tuple[str, ...], Option("Who is there.", flags=("--name", "-n"), kind=list[str] | None)] = ()
+
+
+class Lamp:
+    @takes(Light)
+    def shine(self, light: Light) -> str:
+        """How it shines."""
+        return f"{light.colour} {light.bright}"
+
+
+def test_a_function_of_groups_becomes_a_function_of_their_options() -> None:
+    import typer
+
+    seen = []
+
+    def shine(where: Place, light: Light, times: int = 1) -> None:
+        seen.append((where, light, times))
+
+    app = typer.Typer()
+    app.command()(flat(shine, colour="Which colour."))
+    done = CliRunner().invoke(app, ["--room", "3", "-n", "a", "--name", "b", "--bright", "--times", "2"])
+    assert done.exit_code == 0, done.output
+    assert seen == [(Place(room=3, names=["a", "b"]), Light(bright=True), 2)]  # type: ignore[arg-type]  # as typer gives them
+    assert CliRunner().invoke(app, ["--room", "3"]).exit_code == 0
+    assert seen[1] == (Place(room=3), Light(), 1)
+    assert CliRunner().invoke(app, []).exit_code == 2
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert "Which colour." in shown
+    assert "Place" in shown
+
+
+def test_two_groups_that_share_an_option_are_refused_at_definition() -> None:
+    @group("Else")
+    class Other:
+        colour: Annotated[str, Option("Another colour.")] = "blue"
+
+    def both(a: Light, b: Other) -> None: ...
+
+    def beside(light: Light, colour: str = "green") -> None: ...
+
+    with pytest.raises(TypeError, match="`both`: two groups have an option `colour`"):
+        flat(both)
+    with pytest.raises(TypeError, match="`beside`: two groups have an option `colour`"):
+        flat(beside)
+    with pytest.raises(TypeError, match="`Both`: two groups have an option `colour`"):
+
+        @group("Both")
+        class Both(Light, Other): ...
+
+    with pytest.raises(TypeError, match="`Again`: two groups have an option `bright`"):
+
+        @group("Again")
+        class Again(Light):
+            bright: Annotated[bool, Option("Something else.")] = True
+
+
+def test_two_options_that_share_a_flag_are_refused_at_definition() -> None:
+    @group("Else")
+    class Other:
+        dark: Annotated[bool, Option("The opposite.", flags=("--bright",))] = False
+
+    def both(a: Light, b: Other) -> None: ...
+
+    with pytest.raises(TypeError, match="`both`: `dark` and `bright` are both written `--bright`"):
+        flat(both)
+
+
+def test_a_field_without_an_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="`size` has no `Option`"):
+
+        @group("Bare")
+        class Bare:
+            size: int = 0
+
+
+def test_methods_take_the_fields_of_a_group_as_keywords() -> None:
+    assert Lamp().shine(colour="blue") == "blue False"
+    with pytest.raises(TypeError, match=r"shine\(\) has no option `color`; did you mean `colour`\?"):
+        Lamp().shine(color="blue")  # type: ignore[call-arg]  # that is the point
+    assert str(inspect.signature(Lamp.shine)) == "(self, *, colour: str = 'red', bright: bool = False) -> str"
+    assert "colour: Its colour." in str(Lamp.shine.__doc__)
+
+
+@pytest.mark.parametrize("function", ["summary", "shapes", "params", "flops", "memory"])
+def test_functions_have_the_options_of_methods(function: str) -> None:
+    ours, method = getattr(cnnscope, function), getattr(cnnscope.Model, function)
+    names = list(inspect.signature(ours).parameters)
+    assert names == ["source", "input", "set", *list(inspect.signature(method).parameters)[1:]]
+    assert ours.__doc__ == method.__doc__
+    with pytest.raises(TypeError, match="did you mean `level`"):
+        ours("lenet5", levl="op")
+
+
+def test_former_keywords_still_work_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match=r"`batch` of memory\(\) is now `batch_size`"):
+        old = cnnscope.load("lenet5").memory(batch=4)  # type: ignore[call-arg]  # that is the point
+    assert old.to_dict() == cnnscope.memory("lenet5", batch_size=4).to_dict()
+
+
+@pytest.mark.parametrize("one", RENAMED, ids=lambda one: one.old)
+def test_former_options_still_work_and_say_so_once(one, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    end = "/" * one.folder
+    for verb in one.verbs:
+        assert renamed([verb, "x", one.old, "2", f"{one.old}=3"]) == [
+            verb,
+            "x",
+            one.new,
+            f"2{end}",
+            f"{one.new}=3{end}",
+        ]
+        assert capsys.readouterr().err == f"note: `{one.old}` is now called `{one.new}`\n"
+    assert renamed(["other", one.old, "2"]) == ["other", one.old, "2"]
+    assert renamed([one.verbs[0], "--", one.old]) == [one.verbs[0], "--", one.old]
+    assert capsys.readouterr().err == ""
+
+
+def test_groups_are_frozen() -> None:
+    assert [one.name for one in fields(Light)] == ["colour", "bright"]
+    with pytest.raises(AttributeError):
+        Light().colour = "blue"  # type: ignore[misc]  # that is the point
