@@ -79,6 +79,18 @@ class ShapeError(CnnscopeError):
         return CnnscopeError(replace(diagnostic, span=span, notes=(*diagnostic.notes, *notes)))
 
 
+class PartialError(CnnscopeError):
+    """A network that breaks off at some layer.
+
+    ``graph`` is the `cnnscope.ir.Graph` of the layers before it, without outputs where none was reached; None where
+    not one layer was finished. (The graph is defined above this module, so it has no type here.)
+    """
+
+    def __init__(self, *diagnostics: Diagnostic, graph: Any) -> None:
+        super().__init__(*diagnostics)
+        self.graph = graph
+
+
 class UnsupportedError(CnnscopeError):
     """A model contains something no rule covers, and ``--strict`` was asked for."""
 

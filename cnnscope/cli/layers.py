@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
 from cnnscope.cli.output import Output
-from cnnscope.errors import CnnscopeError, Diagnostic, UnsupportedError
+from cnnscope.errors import CnnscopeError, Diagnostic, PartialError, UnsupportedError
 from cnnscope.options.group import Option, group
 from cnnscope.options.network import LayerOptions
 
@@ -108,11 +108,9 @@ def _show_what_works(error: CnnscopeError, source: str, question: Question, outp
     from dataclasses import replace
 
     from cnnscope.api import Model
-    from cnnscope.ir import Graph
 
-    partial = getattr(error, "partial", None)
-    if isinstance(partial, Graph) and partial.nodes:
-        report = _report(Model(partial, source), question)
+    if isinstance(error, PartialError) and error.graph is not None and error.graph.nodes:
+        report = _report(Model(error.graph, source), question)
         output.emit(replace(_view(report, question, output), complete=False))
 
 

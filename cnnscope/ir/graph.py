@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Kind = Literal["map", "tokens", "flat", "tensor"]
 """``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), ``tensor`` anything a trace meets."""
 
+Layout = Literal["CHW", "HWC"]
+"""Whether an author writes the channels first or last."""
+
 DTYPE_BYTES = {
     "float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
     "complex128": 16, "complex64": 8, "complex32": 4,
@@ -83,6 +86,8 @@ class Operation(Protocol):
     symmetric: ClassVar[bool]
     polyphase: ClassVar[bool]
 
+    def bind(self, x: Sequence[Value]) -> Operation: ...
+    def infer(self, x: Sequence[Value]) -> Value: ...
     def output(self, x: Sequence[Value]) -> Value: ...
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]: ...
     def buffers(self, x: Sequence[Value]) -> Mapping[str, Shape]: ...
@@ -140,7 +145,7 @@ class Graph:
     outputs: tuple[str, ...]
     params: Mapping[str, Param] = field(default_factory=dict)
     scopes: Mapping[str, str] = field(default_factory=dict)
-    layout: Literal["CHW", "HWC"] = "CHW"
+    layout: Layout = "CHW"
 
     @cached_property
     def _nodes_by_name(self) -> dict[str, Node]:

@@ -99,3 +99,8 @@ class Place:
 
 
 Step = Taps | Mix | Whole | Spread | Reshape | Permute | Expand | Place
+
+
+def shape_text(shape: Shape) -> str:
+    """``3x224x224``."""
+    return "x".join(map(str, shape))

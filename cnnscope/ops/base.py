@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_
 from cnnscope.errors import ShapeError, did_you_mean
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Shape, Step
+from cnnscope.ir.steps import shape_text as shape_text
 from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
 from cnnscope.ops.saved import Kept, TrainStep
 from cnnscope.registry import Registry
@@ -230,11 +231,6 @@ def axis_of(value: Value, axis: int) -> int:
 
 def _axes_hint(rank: int) -> str:
     return f"the axes are 1 to {rank - 1}" if rank > 2 else "the only axis is 1"
-
-
-def shape_text(shape: Shape) -> str:
-    """``3x224x224``."""
-    return "x".join(map(str, shape))
 
 
 def _plain(value: Any) -> Any:

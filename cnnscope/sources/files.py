@@ -1,13 +1,19 @@
-"""What a model file really is, whatever its suffix says: missing, a web page, a git-LFS pointer, another format.
+"""What the readers of model files share: what a file really is, names and order of its layers, errors inside it.
 
-Nothing is decompressed, unpickled or run here; only the first bytes are read.
+Whatever its suffix says, a file may be missing, a web page, a git-LFS pointer or another format. Only its first bytes
+are read to find out; nothing is decompressed, unpickled or run.
 """
 
 from __future__ import annotations
 
+import heapq
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, Note, PartialError
 from cnnscope.files import os_reason
 
 _HEAD = 512
@@ -64,3 +70,44 @@ def damaged(path: Path, why: str) -> CnnscopeError:
 def too_large(path: Path, what: str) -> CnnscopeError:
     """E442: reading on could exhaust memory or time; no model in use comes near these bounds."""
     return CnnscopeError.of("E442", f"`{path.name}` is refused: {what}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Errors inside the block say which file they are about."""
+    note = Note(f"while reading `{path.name}`")
+    try:
+        yield
+    except CnnscopeError as error:
+        graph = error.graph if isinstance(error, PartialError) else None
+        noted = (replace(d, notes=(*d.notes, note)) for d in error.diagnostics)
+        raise PartialError(*noted, graph=graph) from None
+
+
+def at_layer(error: CnnscopeError, layer: str) -> CnnscopeError:
+    """The same error, saying in which layer."""
+    return CnnscopeError(*(replace(d, message=f"layer `{layer}`: {d.message}") for d in error.diagnostics))
+
+
+def clean(name: str) -> str:
+    """A name as cnnscope writes them, with dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
+    parts = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in re.split(r"[/.]", name) if part]
+    return ".".join(parts) or "_"
+
+
+def topological(needs: Sequence[set[int]]) -> list[int]:
+    """Numbers of things, each after those it ``needs``, otherwise in order. Those on a cycle are left out."""
+    waiting = [set(sources) for sources in needs]
+    readers: list[list[int]] = [[] for _ in needs]
+    for i, sources in enumerate(needs):
+        for source in sources:
+            readers[source].append(i)
+    ready = [i for i, sources in enumerate(waiting) if not sources]
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers[order[-1]]:
+            waiting[reader].discard(order[-1])
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    return order

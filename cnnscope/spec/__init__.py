@@ -9,12 +9,12 @@ from typing import Any
 
 from cnnscope.ir import Graph
 from cnnscope.spec.document import read_document
-from cnnscope.spec.expand import SpecError, build
+from cnnscope.spec.expand import build
 from cnnscope.spec.files import read_file
 from cnnscope.spec.inputs import input_shapes
 from cnnscope.spec.marks import parse
 
-__all__ = ["Spec", "SpecError", "load"]
+__all__ = ["Spec", "load"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def load(
 
     ``text`` stands in for the file's content (standard input); ``set`` replaces parameters, ``input`` the shape of the
     input or, by name, of several, in the author's layout and without batch. Raises `CnnscopeError` with every error
-    that could be found; its subclass `SpecError` where layers do not fit, with the graph up to there.
+    that could be found; its subclass `PartialError` where layers do not fit, with the graph up to there.
     """
     path = Path(path)
     root = parse(read_file(path) if text is None else text, str(path))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, PartialError, did_you_mean
 from cnnscope.ir import Graph, Value
 from cnnscope.ops.arguments import shown
 from cnnscope.spec import blocks, joins, place
@@ -21,22 +21,12 @@ from cnnscope.spec.syntax import Document, Input
 from cnnscope.spec.values import Bound, Env, evaluate
 from cnnscope.spec.walk import Frame, Library, channels, expand, walk
 
-__all__ = ["EXPANDERS", "SpecError", "build"]
-
 EXPANDERS = (blocks, joins, place)
 """Each teaches `expand` its kinds of layer when it is imported."""
 
 
-class SpecError(CnnscopeError):
-    """A spec whose layers do not fit; ``partial`` is the graph up to the failing one, None if there is no row."""
-
-    def __init__(self, error: CnnscopeError, partial: Graph | None) -> None:
-        super().__init__(*error.diagnostics)
-        self.partial = partial
-
-
 def build(document: Document, settings: Mapping[str, object], shapes: Mapping[str, Sequence[int]]) -> Graph:
-    """The graph of a spec with some parameters and input shapes replaced; `SpecError` if something does not fit."""
+    """The graph of a spec with some parameters and input shapes replaced; `PartialError` if something does not fit."""
     order = refuse_recursion(document.blocks)
     env = _settled(document, settings)
     least = refuse_huge(document, order, env)
@@ -53,7 +43,7 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
             raise CnnscopeError.of("E103", "every layer is left out by its `when`", span=span)
         _freeze(net, document)
     except CnnscopeError as error:
-        raise SpecError(error, net.partial()) from None
+        raise PartialError(*error.diagnostics, graph=net.partial()) from None
     return net.graph(outputs)
 
 

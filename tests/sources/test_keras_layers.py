@@ -20,7 +20,7 @@ import pytest
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.ir import Graph, Shape, Value
-from cnnscope.sources.assembly import clean
+from cnnscope.sources.files import clean
 from cnnscope.sources.keras.build import build
 from cnnscope.sources.keras.config import read_network
 from cnnscope.sources.keras.read import load

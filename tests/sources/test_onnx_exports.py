@@ -49,13 +49,13 @@ def test_totals_are_those_torch_counts(name: str, tmp_path: Path) -> None:
 def test_every_shape_is_the_one_onnx_infers(name: str, tmp_path: Path) -> None:
     model = onnx.load(str(path_of(name, tmp_path)), load_external_data=False)
     reader = read(model)
-    inputs = {info.name: reader.assembly.inputs[info.name] for info in model.graph.input}
+    inputs = {info.name: reader.builder.inputs[info.name] for info in model.graph.input}
     shapes = Shapes(model, inputs, ())
     compared = 0
     for value, operand in reader.env.items():
         stated = shapes.stated(value)
         if isinstance(operand, str) and value not in inputs and stated is not None:
-            found = reader.assembly.value(operand)
+            found = reader.builder.values[operand]
             assert (found.shape, found.dtype) == stated, value
             compared += 1
     assert compared >= 49

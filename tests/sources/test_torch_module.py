@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnscope.analysis.summary import summarize
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, PartialError
 from cnnscope.sources.inputs import parse_inputs
-from cnnscope.sources.torch.module import TraceError, from_module
+from cnnscope.sources.torch.module import from_module
 
 
 def traced(module: nn.Module, *inputs: str) -> Any:
@@ -86,7 +86,7 @@ def test_nothing_of_the_module_changes(fail: bool) -> None:
     before, hooks = state(module), dict(module.conv._forward_hooks)
     rng, fast = torch.random.get_rng_state(), torch.backends.mha.get_fastpath_enabled()
     if fail:
-        with pytest.raises(TraceError):
+        with pytest.raises(PartialError):
             traced(module)
     else:
         rows = ["conv.weight", "mul", "conv", "mul#2", "norm", "frozen", "add"]
@@ -263,14 +263,14 @@ def test_a_wrong_size_is_told_with_the_rows_up_to_where_it_hurts() -> None:
     module.add_module("features", features)
     module.add_module("flatten", nn.Flatten())
     module.add_module("classifier", nn.Linear(144, 2))
-    with pytest.raises(TraceError) as caught:
+    with pytest.raises(PartialError) as caught:
         traced(module, "3x9x9")
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "E435"
     assert diagnostic.message.startswith("with input 3x9x9 the run stops in `classifier` (`Linear`): ")
     assert "196" in diagnostic.message
     assert diagnostic.hint == "another size: `--input 3x224x224`"
-    partial = caught.value.partial
+    partial = caught.value.graph
     assert partial is not None
     assert [row.name for row in summarize(partial).rows if not row.unused] == ["features.0", "features.1", "flatten"]
 
@@ -281,7 +281,7 @@ class Raising(nn.Module):
 
 
 def test_an_error_of_the_model_itself_shows_where_it_was_raised() -> None:
-    with pytest.raises(TraceError) as caught:
+    with pytest.raises(PartialError) as caught:
         traced(nn.Sequential(nn.ReLU(), Raising()))
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.message == "with input 3x8x8 the run stops in `1` (`Raising`): KeyError: 'no such thing'"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from diagnostic_text import text_of
 
-from cnnscope.errors import CnnscopeError
-from cnnscope.spec import SpecError, load
+from cnnscope.errors import CnnscopeError, PartialError
+from cnnscope.spec import load
 from cnnscope.spec.marks import MAX_BYTES
 
 BAD = Path(__file__).parent / "bad"
@@ -127,15 +127,15 @@ def test_the_rows_up_to_the_failing_layer_are_there() -> None:
     error = refusal(
         "net.yaml", HEAD + "layers:\n  - conv: {out: 4, kernel: 3}\n  - relu\n  - linear: 10\n  - flatten\n"
     )
-    assert isinstance(error, SpecError)
-    assert error.partial is not None
-    assert [(node.name, node.output.features) for node in error.partial.nodes] == [
+    assert isinstance(error, PartialError)
+    assert error.graph is not None
+    assert [(node.name, node.output.features) for node in error.graph.nodes] == [
         ("conv1", (4, 6, 6)),
         ("relu1", (4, 6, 6)),
     ]
     first = refusal("net.yaml", HEAD + "layers: [linear: 10]\n")
-    assert isinstance(first, SpecError)
-    assert first.partial is None
+    assert isinstance(first, PartialError)
+    assert first.graph is None
 
 
 def test_reports_stop_where_they_stop_helping() -> None:

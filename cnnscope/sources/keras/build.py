@@ -8,8 +8,9 @@ from typing import Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Value
+from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
-from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
+from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.calls import Ref, malformed
 from cnnscope.sources.keras.config import Layer, Network
@@ -32,35 +33,34 @@ def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
     layers = list(_all_layers(network))
     channels_last = not any(layer.config.get("data_format") == "channels_first" for layer in layers)
     signals = any("1D" in layer.kind for layer in layers)
-    assembly = Assembly(clean(network.name), "HWC" if channels_last else "CHW")
-    builder = _Builder(assembly, channels_last)
+    builder = Builder(clean(network.name), "HWC" if channels_last else "CHW")
+    reader = _Reader(builder, channels_last)
     found = input_size(network, sizes, channels_last)
-    inputs = [builder.input(layer, size, signals) for layer, size in found]
-    with unfinished(assembly):
-        outputs = builder.run(network, inputs, (), network.trainable)
-    return assembly.graph([x.name for x in outputs])
+    inputs = [reader.input(layer, size, signals) for layer, size in found]
+    with builder.unfinished():
+        outputs = reader.run(network, inputs, (), network.trainable)
+    return builder.graph(x.name for x in outputs)
 
 
 @dataclass
-class _Builder:
+class _Reader:
     """``keys`` remembers the weights of a layer from its first call on, by the path to it; ``count`` counts calls."""
 
-    assembly: Assembly
+    builder: Builder
     channels_last: bool
     keys: dict[tuple[str, ...], dict[tuple[str, str], str]] = field(default_factory=dict)
     count: int = 0
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
         """A graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
-        shape, name = (1, *size.shape), self.assembly.unique(clean(layer.name))
+        shape, name = (1, *size.shape), self.builder.names.unique(clean(layer.name))
         is_map = len(shape) > 3 or (len(shape) == 3 and signals)
         axes = map_axes(len(shape), self.channels_last) if is_map else tuple(range(len(shape)))
         value = Value(
             tuple(shape[axis] for axis in axes), size.dtype or dtype_of(layer),
             kind="map" if is_map else kind_of(len(shape)),
         )  # fmt: skip
-        self.assembly.inputs[name] = value
-        return Tensor(name, value, axes)
+        return Tensor(self.builder.input(name, value), value, axes)
 
     def run(self, network: Network, inputs: Sequence[Tensor], path: tuple[str, ...], trainable: bool) -> list[Tensor]:
         """Places every call of a network's layers, and returns the network's outputs."""
@@ -84,10 +84,10 @@ class _Builder:
             raise CnnscopeError.of("E442", f"the model makes more than {MAX_CALLS} calls of layers")
         trainable = trainable and layer.config.get("trainable", True) is not False
         if layer.network is not None:
-            self.assembly.scopes[clean("/".join(path))] = layer.kind
+            self.builder.scopes[clean("/".join(path))] = layer.kind
             return self.run(layer.network, arguments.tensors(), path, trainable)
-        name = self.assembly.unique(clean("/".join(path)))
-        row = Row(self.assembly, name, self.keys.setdefault(path, {}), self._channels_last(layer), trainable)
+        name = self.builder.names.unique(clean("/".join(path)))
+        row = Row(self.builder, name, self.keys.setdefault(path, {}), self._channels_last(layer), trainable)
         try:
             results = _lower(layer, row, arguments)
             return row.finish([row.settle(x, self.channels_last) for x in results])

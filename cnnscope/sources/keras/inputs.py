@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import DTYPE_BYTES, Kind
-from cnnscope.sources.assembly import clean
+from cnnscope.sources.files import clean
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.calls import is_shape, malformed
 from cnnscope.sources.keras.config import Layer, Network

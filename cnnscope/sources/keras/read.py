@@ -14,7 +14,6 @@ from pathlib import Path
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources import files
-from cnnscope.sources.assembly import reading
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.build import build
 from cnnscope.sources.keras.config import read_network
@@ -35,7 +34,7 @@ def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     """
     path = Path(path)
     text = _archived(path) if files.head(path).startswith(b"PK") else _written(path)
-    with reading(path):
+    with files.reading(path):
         try:
             return build(read_network(_parsed(text, path)), input)
         except RecursionError:

@@ -6,14 +6,14 @@ axis of the graph's value is; a layer asks for the arrangement it needs, and get
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind, Node, Param, Shape, Value
+from cnnscope.ir.builder import Bound, Builder, bind
 from cnnscope.ops.base import Op
 from cnnscope.ops.movement import Identity, PermuteOp
-from cnnscope.sources.assembly import Assembly, placed
 
 Axes = tuple[int, ...]
 
@@ -48,47 +48,34 @@ def map_axes(rank: int, channels_last: bool) -> Axes:
     return (0, rank - 1, *range(1, rank - 1)) if channels_last else tuple(range(rank))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """An op of a row that has no name yet, and the shapes of its weights and buffers by role."""
-
-    op: Op
-    value: Value
-    inputs: tuple[str, ...]
-    weights: Mapping[str, Shape]
-    buffers: Mapping[str, Shape]
-
-
 @dataclass
 class Row:
     """The ops of one call. They get their names when all are there: one alone is called like the layer.
 
-    ``keys`` has the weights of earlier calls of the same layer by part and role.
+    ``keys`` has the weights of earlier calls of the same layer by part and role, ``parts`` each op and its inputs.
     """
 
-    assembly: Assembly
+    builder: Builder
     name: str
     keys: dict[tuple[str, str], str]
     channels_last: bool
     trainable: bool = True
-    parts: dict[str, _Part] = field(default_factory=dict)
+    parts: dict[str, tuple[Bound, tuple[str, ...]]] = field(default_factory=dict)
 
     def add(
         self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
-        without: Iterable[str] = (),
+        without: Collection[str] = (),
     ) -> Tensor:  # fmt: skip
         """Appends an op. ``without`` names roles of weights it does not have here; their effect is neutral."""
         values = [x.value for x in xs]
-        bound, value = placed(op, values)
+        bound = bind(op, values)
+        value = bound.output if kind is None else replace(bound.output, kind=kind)
         part = self._free(part or op.tag)
-        absent = set(without)
         weights, buffers = (
-            {role: shape for role, shape in roles.items() if role not in absent}
-            for roles in (bound.weights(values), bound.buffers(values))
+            {role: shape for role, shape in roles.items() if role not in without}
+            for roles in (bound.weights, bound.buffers)
         )
-        if kind is not None:
-            value = replace(value, kind=kind)
-        self.parts[part] = _Part(bound, value, tuple(x.name for x in xs), weights, buffers)
+        self.parts[part] = Bound(bound.op, value, weights, buffers), tuple(x.name for x in xs)
         if axes is None:
             same = bool(xs) and len(value.shape) == xs[0].rank
             axes = xs[0].axes if same else tuple(range(len(value.shape)))
@@ -121,18 +108,18 @@ class Row:
         if not self.parts:
             results = [self.add(Identity(), x) for x in results]
         alone = len(self.parts) == 1
-        names = {part: self.name if alone else self.assembly.unique(f"{self.name}.{part}") for part in self.parts}
+        names = {part: self.name if alone else self.builder.names.unique(f"{self.name}.{part}") for part in self.parts}
         final = {self._unnamed(part): name for part, name in names.items()}
-        for part, step in self.parts.items():
-            params = self._enter(part, names[part], step.weights) | self._enter(part, names[part], step.buffers, True)
-            inputs = tuple(final.get(name, name) for name in step.inputs)
-            self.assembly.add(Node(names[part], step.op, inputs, step.value, params, self.name))
+        for part, (bound, inputs) in self.parts.items():
+            params = self._enter(part, names[part], bound.weights) | self._enter(part, names[part], bound.buffers, True)
+            named = tuple(final.get(name, name) for name in inputs)
+            self.builder.add(Node(names[part], bound.op, named, bound.output, params, self.name))
         return [replace(x, name=final.get(x.name, x.name)) for x in results]
 
     def _enter(self, part: str, node: str, shapes: Mapping[str, Shape], buffer: bool = False) -> dict[str, str]:
         roles = {role: self.keys.setdefault((part, role), f"{node}.{role}") for role in shapes}
         for role, key in roles.items():
-            self.assembly.param(key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer))
+            self.builder.param(key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer))
         return roles
 
     def _free(self, part: str) -> str:

@@ -11,9 +11,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Param
+from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.ops.movement import Identity
-from cnnscope.sources.assembly import Assembly, at_layer, clean, topological, unfinished
+from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.fold import fold
 from cnnscope.sources.onnx.inputs import read_inputs
@@ -34,14 +35,14 @@ def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
     reader = read(model, sizes)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    return reader.assembly.graph(outputs)
+    return reader.builder.graph(outputs)
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
     """All nodes of a model, and what each of its values is."""
     proto = model.graph
     check_text(proto)
-    assembly = Assembly(clean(proto.name or "model"))
+    builder = Builder(clean(proto.name or "model"))
     env: dict[str, Operand] = {}
     for tensor in proto.initializer:
         _define(env, tensor.name, Const.read(tensor, tensor.name, stored=True))
@@ -50,12 +51,10 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
         _define(env, whole.name, Const(whole.name, tuple(sparse.dims), whole.dtype, stored=True))
     inputs, channels_last = read_inputs(proto, sizes)
     for name, value in inputs.items():
-        graph_name = assembly.unique(clean(name))
-        assembly.inputs[graph_name] = value
-        _define(env, name, graph_name)
+        _define(env, name, builder.input(builder.names.unique(clean(name)), value))
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    reader = Reader(assembly, env, opsets, Shapes(model, inputs, channels_last))
-    with unfinished(assembly):
+    reader = Reader(builder, env, opsets, Shapes(model, inputs, channels_last))
+    with builder.unfinished():
         reader.run(proto.node, channels_last)
     return reader
 
@@ -68,9 +67,9 @@ def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
 
 @dataclass
 class Reader:
-    """Reads nodes into ``assembly``. ``env`` has every value so far by its name in the file."""
+    """Reads nodes into ``builder``. ``env`` has every value so far by its name in the file."""
 
-    assembly: Assembly
+    builder: Builder
     env: dict[str, Operand]
     opsets: Mapping[str, int]
     shapes: Shapes
@@ -81,7 +80,7 @@ class Reader:
         ordered = in_order(nodes)
         computing = list(_computing(ordered, {name for name, x in self.env.items() if isinstance(x, str)}))
         names = dict(zip(map(id, computing), rows(computing), strict=True))
-        self.assembly.scopes.update(scope_classes(computing))
+        self.builder.scopes.update(scope_classes(computing))
         for node in ordered:
             first = next(iter(node.input), "")
             if node.op_type == "Transpose" and first in channels_last:
@@ -95,7 +94,7 @@ class Reader:
         inputs = [self._operand(name, node) if name else None for name in node.input]
         domain = node.domain or "ai.onnx"
         call = Call(
-            assembly=self.assembly, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
+            builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
             base=base, layer=row, inputs=inputs, outputs=list(node.output), attributes=_attributes(node),
             opset=self.opsets.get(domain, 1), stated=self.shapes.stated, placed=self.placed,
         )  # fmt: skip
@@ -147,10 +146,10 @@ class Reader:
     def output(self, name: str) -> str:
         """The node of an output of the graph; a constant, or an input handed on, gets one."""
         operand = self._operand(name, None)
-        call = Call(self.assembly, "Identity", clean(name), clean(name), [operand], [name], {}, 1, self.shapes.stated,
+        call = Call(self.builder, "Identity", clean(name), clean(name), [operand], [name], {}, 1, self.shapes.stated,
                     self.placed)  # fmt: skip
         held = call.tensor(0)
-        return call.emit(Identity(), held) if held in self.assembly.inputs else held
+        return call.emit(Identity(), held) if held in self.builder.inputs else held
 
     def keep_unused(self, proto: GraphProto) -> None:
         """Weights that no node reads are parameters all the same."""
@@ -158,7 +157,7 @@ class Reader:
         for tensor in proto.initializer:
             stored = self.env[tensor.name]
             if tensor.name not in read and isinstance(stored, Const) and stored.is_weight:
-                self.assembly.params.setdefault(stored.name, Param(stored.shape, stored.dtype))
+                self.builder.params.setdefault(stored.name, Param(stored.shape, stored.dtype))
 
 
 def check_text(proto: GraphProto) -> None:

@@ -8,7 +8,7 @@ from onnx import GraphProto, ValueInfoProto
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Kind, Shape, Value
-from cnnscope.sources.assembly import clean
+from cnnscope.sources.files import clean
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.values import dtype_of, invalid
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from cnnscope.errors import explained
 from cnnscope.ir import Graph
 from cnnscope.sources import files
-from cnnscope.sources.assembly import reading
 from cnnscope.sources.inputs import InputSize
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def load(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
         raise files.damaged(path, "it is no protobuf message, or breaks off") from None
     if not model.HasField("graph") or not model.graph.node:
         raise files.not_a("an ONNX model", path, start)
-    with reading(path):
+    with files.reading(path):
         try:
             return replace(build(_inlined(model, path), input), name=path.stem)
         except RecursionError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from cnnscope.sources.assembly import clean
+from cnnscope.sources.files import clean
 
 SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 

@@ -8,15 +8,14 @@ from math import prod
 from typing import Any
 
 from cnnscope.ir import Kind, Node, Param, Shape, Value
+from cnnscope.ir.builder import Builder, bind, settled
 from cnnscope.ops.arguments import Argument, ArgumentError, Integer, Integers, Number
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
-from cnnscope.sources.assembly import Assembly, clean, placed
+from cnnscope.sources.files import clean
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 
 Stated = tuple[Shape, str]
-MAPS = frozenset({"conv", "pool", "resize"})
-"""Categories of ops whose output certainly is a map."""
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Call:
     value, where it does.
     """
 
-    assembly: Assembly
+    builder: Builder
     type: str
     base: str
     layer: str
@@ -106,7 +105,7 @@ class Call:
     # -- values -----------------------------------------------------------------------------------------------------
 
     def value(self, name: str) -> Value:
-        return self.assembly.value(name)
+        return self.builder.values[name]
 
     def shape(self, index: int) -> Shape:
         operand = self.operand(index)
@@ -121,9 +120,9 @@ class Call:
         """The node that holds a constant, in a row of its own, once for all who read it."""
         if constant.name not in self.placed:
             kind = Parameter if constant.is_weight else Constant
-            op, name = kind(constant.shape, constant.dtype), self.assembly.unique(clean(constant.name))
+            op, name = kind(constant.shape, constant.dtype), self.builder.names.unique(clean(constant.name))
             params = {"value": self._enter(constant, constant.shape)} if constant.is_weight else {}
-            self.assembly.add(Node(name, op, (), op.output(()), params))
+            self.builder.add(Node(name, op, (), op.output(()), params))
             self.placed[constant.name] = name
         return self.placed[constant.name]
 
@@ -139,18 +138,13 @@ class Call:
         ``apart``: a further output of the node, in a row of its own.
         """
         x = [self._seen(op, self.value(name), as_kind) for name in inputs]
-        bound, value = placed(op, x)
-        kind: Kind = "map" if op.category in MAPS and len(value.shape) > 2 and value.kind == "tensor" else value.kind
-        batch = value.batch_axis
-        if batch is not None and value.shape[batch] != 1:
-            batch = None
-        shapes = {**bound.weights(x), **bound.buffers(x)}
-        keys = {role: self._enter(c, shapes[role], role in bound.buffers(x)) for role, c in (params or {}).items() if c}
+        bound = bind(op, x)
+        shapes = {**bound.weights, **bound.buffers}
+        keys = {role: self._enter(c, shapes[role], role in bound.buffers) for role, c in (params or {}).items() if c}
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
-        name = self.assembly.unique(f"{self.base}.{part}" if part else self.base)
-        self.assembly.add(Node(name, bound, inputs, replace(value, kind=kind, batch_axis=batch), keys,
-                               name if apart else self.layer))  # fmt: skip
-        return name
+        name = self.builder.names.unique(f"{self.base}.{part}" if part else self.base)
+        layer = name if apart else self.layer
+        return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer))
 
     @staticmethod
     def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:
@@ -162,9 +156,8 @@ class Call:
         if prod(shape) != prod(constant.shape):
             raise invalid(f"`{self.type}` needs a weight of shape {list(shape)}, but `{constant.name}` has "
                           f"{list(constant.shape)}")  # fmt: skip
-        known = self.assembly.params.setdefault(constant.name, Param(shape, constant.dtype, not buffer, buffer))
-        if prod(known.shape) != prod(shape):
-            raise invalid(f"two constants are called `{constant.name}`")
+        if constant.name not in self.builder.params:  # another reader may have it as many elements of another shape
+            self.builder.param(constant.name, Param(shape, constant.dtype, not buffer, buffer))
         return constant.name
 
     def unsupported(self, why: str = "") -> list[str]:

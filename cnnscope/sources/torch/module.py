@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
-from cnnscope.errors import CnnscopeError, Diagnostic
+from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
@@ -37,18 +37,12 @@ Build = Callable[[], nn.Module]
 _REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other images may go other ways"
 
 
-class TraceError(CnnscopeError):
-    """A forward pass that failed. ``partial`` is the graph up to there."""
-
-    partial: Graph | None = None
-
-
 def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
     """The graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
 
     ``inputs`` are sizes without batch, named as the parameters of ``forward`` where there are several. Whatever a
-    reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced; if its
-    forward pass fails, that error has the graph up to there as ``partial``.
+    reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced, and its
+    subclass `PartialError` with the graph up to there where the forward pass fails.
     """
     graph, notes = trace(module, inputs)
     for note in notes:
@@ -226,11 +220,8 @@ def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str
     if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
         reason = f"{type(error).__name__}: {reason}"
     places = list(user_frames(error.__traceback__))
-    failure = TraceError(
-        Diagnostic(
-            "E435", f"with input {given} the run stops {place}: {reason}", places[-1][0] if places else None,
-            hint="another size: `--input 3x224x224`",
-        )
+    diagnostic = Diagnostic(
+        "E435", f"with input {given} the run stops {place}: {reason}", places[-1][0] if places else None,
+        hint="another size: `--input 3x224x224`",
     )  # fmt: skip
-    failure.partial = recorder.recording.graph(name, ())
-    return failure
+    return PartialError(diagnostic, graph=recorder.recording.graph(name, ()))

@@ -62,7 +62,7 @@ def _instancenorm(call: Call) -> list[Operand]:
 def _is_group_norm(call: Call) -> bool:
     """Whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus zeros."""
     x, ones, zeros = call.operand(0), call.constant(1), call.constant(2)
-    made = call.assembly.nodes.get(x) if isinstance(x, str) else None
+    made = call.builder.nodes.get(x) if isinstance(x, str) else None
     if made is None or not isinstance(made.op, View) or ones is None or zeros is None:
         return False
     return (

@@ -1,0 +1,129 @@
+"""A graph under construction: the one builder behind specs, torch modules, Keras and ONNX files.
+
+It knows ops by the `Operation` protocol alone. Each source decides what to place and what to call it; the builder gives
+out unique names, binds an op to its inputs, checks weights that are used twice, and makes the finished graph or, where
+the source breaks off, the graph up to there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from cnnscope.errors import CnnscopeError, PartialError, ShapeError
+from cnnscope.ir.graph import Graph, Kind, Layout, Node, Operation, Param, Value
+from cnnscope.ir.steps import Shape, shape_text
+
+MAPS = frozenset({"conv", "pool", "resize"})
+"""Categories of ops whose output is certainly a map, whatever is known of their input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An op bound to its inputs: its output, and the shapes of its weights and buffers by role."""
+
+    op: Operation
+    output: Value
+    weights: Mapping[str, Shape]
+    buffers: Mapping[str, Shape]
+
+
+def bind(op: Operation, x: Sequence[Value]) -> Bound:
+    """``op`` with its arguments resolved against the inputs ``x``; `ShapeError` if they do not fit."""
+    bound = op.bind(x)
+    return Bound(bound, bound.infer(x), bound.weights(x), bound.buffers(x))
+
+
+def settled(op: Operation, value: Value) -> Value:
+    """The output of an op that was read from a run or a file, where kinds of values are found out rather than stated.
+
+    The output of a convolution, pool or resize is a map even where its input was a plain ``tensor``; an axis larger
+    than 1 is no longer the batch.
+    """
+    kind: Kind = "map" if op.category in MAPS and len(value.shape) > 2 and value.kind == "tensor" else value.kind
+    batch = value.batch_axis
+    if batch is not None and value.shape[batch] != 1:
+        batch = None
+    if kind == value.kind and batch == value.batch_axis:
+        return value
+    return replace(value, kind=kind, batch_axis=batch)
+
+
+class Names:
+    """Unique names: the second of a name is ``name#2``. ``reserved`` names are kept for whoever claims them."""
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._times = dict.fromkeys(reserved, 1)
+        self._unclaimed = set(self._times)
+
+    def unique(self, name: str) -> str:
+        """``name``, or ``name#2``, ``name#3`` ... where it is taken; taken from now on."""
+        self._unclaimed.discard(name)
+        free = name
+        while free in self._times:
+            self._times[name] += 1
+            free = f"{name}#{self._times[name]}"
+        self._times[free] = 1
+        return free
+
+    def claim(self, name: str) -> str:
+        """A reserved ``name`` the first time, if nobody asked for it before; otherwise as `unique`."""
+        if name in self._unclaimed:
+            self._unclaimed.remove(name)
+            return name
+        return self.unique(name)
+
+
+@dataclass(slots=True)
+class Builder:
+    """Inputs, nodes and weights so far. ``values`` has what each input and node yields, by name."""
+
+    name: str
+    layout: Layout = "CHW"
+    inputs: dict[str, Value] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    params: dict[str, Param] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+
+    def input(self, name: str, value: Value) -> str:
+        """Adds a network input and returns its name."""
+        self.inputs[name] = self.values[name] = value
+        return name
+
+    def add(self, node: Node) -> str:
+        """Adds a node whose inputs are all there and returns its name; E207 if another one has it."""
+        if node.name in self.values:
+            raise ShapeError(f"two layers are called `{node.name}`", code="E207")
+        self.nodes[node.name] = node
+        self.values[node.name] = node.output
+        return node.name
+
+    def param(self, key: str, param: Param, *, again: bool = False) -> None:
+        """Enters a weight or buffer. Under a key that exists already the shape must be the same (E304).
+
+        ``again`` says that the weight must exist, because an earlier layer is used once more.
+        """
+        known = self.params.get(key) if again else self.params.setdefault(key, param)
+        if known is None or known.shape != param.shape:
+            there = "missing" if known is None else shape_text(known.shape)
+            message = f"the reused weights do not fit: `{key}` is {there} but {shape_text(param.shape)} is needed"
+            raise ShapeError(message, code="E304")
+
+    def graph(self, outputs: Iterable[str]) -> Graph:
+        """The finished graph; an output named twice counts once."""
+        return Graph(
+            name=self.name, inputs=dict(self.inputs), nodes=tuple(self.nodes.values()),
+            outputs=tuple(dict.fromkeys(outputs)), params=dict(self.params), scopes=dict(self.scopes),
+            layout=self.layout,
+        )  # fmt: skip
+
+    @contextmanager
+    def unfinished(self) -> Iterator[None]:
+        """Turns an error inside the block into a `PartialError` with the graph so far."""
+        try:
+            yield
+        except CnnscopeError as error:
+            raise PartialError(*error.diagnostics, graph=self.graph(())) from None
