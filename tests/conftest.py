@@ -1,16 +1,50 @@
-"""Shared by all tests."""
+"""What all tests share: settings under which a test's result depends on the test alone, and torchvision."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-# A shared or busy machine is not a failure; correctness is what these tests are about.
-settings.register_profile("cnnscope", deadline=None)
+# Before torch is imported. The networks here are small: more threads cost more time than they save, and the suite
+# already runs a process a core. `OMP_NUM_THREADS=4 make test` runs it with another number, which must pass as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Without a deadline, as a busy machine is not a failure. Hypothesis draws the same examples in every run, so that a
+# test that passed passes again; `--hypothesis-profile=search` draws new ones, to look for what nobody has seen yet.
+settings.register_profile("cnnscope", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, derandomize=False)
 settings.load_profile("cnnscope")
+
+
+def global_state(torch: Any) -> dict[str, object]:
+    """What torch keeps for the whole process and one test could leave changed for the next."""
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "number of threads": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _a_torch_of_its_own() -> Iterator[None]:
+    """Each test starts from one state of torch's random numbers, and leaves torch's settings as they were."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    torch.manual_seed(0)
+    before = global_state(torch)
+    yield
+    assert global_state(torch) == before
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import validator
 from PIL import Image
-from test_documents import SCHEMA, validator
 
 import cnnscope
 
@@ -62,7 +61,7 @@ def test_the_document_keeps_the_contract(run: Run, photo: Path, tmp_path: Path) 
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
     validator("attribution").validate(found)
-    Draft7Validator(SCHEMA).validate(found)
+    validator().validate(found)
     assert json.loads((tmp_path / "out.json").read_text()) == found
     assert [(tile["method"], tile["target"], tile["label"], tile["baseline"]) for tile in found["tiles"]] == [
         ("saliency", 7, "7", None), ("deeplift", 7, "7", "white"),

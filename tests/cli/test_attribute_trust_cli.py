@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import validator
 from PIL import Image
-from test_documents import SCHEMA, validator
 
 from cnnscope.attribution.montage import Tile, montage
 from cnnscope.trust import strip
@@ -28,7 +27,7 @@ def test_the_document_has_every_figure_with_its_controls(run: Run, tmp_path: Pat
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
     validator("attribution").validate(found)
-    Draft7Validator(SCHEMA).validate(found)
+    validator().validate(found)
     assert json.loads((tmp_path / "out.json").read_text()) == found
     for tile in found["tiles"]:
         trust = tile["trust"]

@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import validator
 from PIL import Image
 
 import cnnscope
@@ -26,7 +25,6 @@ from cnnscope.audits.run.progress import AuditProgress, duration
 from cnnscope.progress import on_stderr
 from cnnscope.render.audit import page
 
-SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 PROGRAM = [sys.executable, "-m", "cnnscope", "audit"]
 SMALL = ("--preset", "azulay-diag")
 
@@ -87,7 +85,7 @@ def test_the_document_keeps_its_schema(run: Run, tmp_path: Path) -> None:
     outcome = run(*words)
     assert (outcome.code, outcome.err) == (0, "")
     document = json.loads(outcome.out)
-    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": "#/definitions/audit"}).validate(document)
+    validator("audit").validate(document)
     assert (document["data"]["images"], document["data"]["used"], document["preset"]) == (30, 30, "quick")
     assert document == json.loads((tmp_path / "audit.json").read_text())
     before = files(tmp_path)

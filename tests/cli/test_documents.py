@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import Run
+from documents import SCHEMA, undeclared, valid, validator
 from jsonschema import Draft7Validator
 
-import cnnscope
-
-SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 COMMANDS = {
     "summary": ("summary", "blocks.yaml"), "shapes": ("shapes", "blocks.yaml"), "params": ("params", "blocks.yaml"),
     "flops": ("flops", "blocks.yaml"), "memory": ("memory", "blocks.yaml"), "rf": ("rf", "blocks.yaml"),
@@ -30,11 +27,6 @@ def document(run: Run, *words: str) -> Any:
     return json.loads(outcome.out)
 
 
-def validator(name: str) -> Draft7Validator:
-    definitions = {"definitions": SCHEMA["definitions"], "$ref": f"#/definitions/{name}"}
-    return Draft7Validator(definitions)
-
-
 def test_the_schema_is_a_schema() -> None:
     Draft7Validator.check_schema(SCHEMA)
 
@@ -43,10 +35,8 @@ def test_the_schema_is_a_schema() -> None:
 def test_documents_keep_the_contract(run: Run, name: str) -> None:
     found = document(run, *COMMANDS[name])
     assert found["format"] == f"cnnscope.{name}"
-    validator(name).validate(found)
-    Draft7Validator(SCHEMA).validate(found)
-    undeclared = set(_keys(found)) - set(_declared(SCHEMA))
-    assert not undeclared
+    valid(found)
+    assert not undeclared(found, ("args", "schema", "spec"))
 
 
 @pytest.mark.parametrize("source", ["densenet121", "siamese", "vit_tiny", "inception_v3", "unet", "mlp-200", "m5"])
@@ -54,29 +44,11 @@ def test_networks_of_every_make_keep_the_contract(run: Run, source: str) -> None
     validator("summary").validate(document(run, "summary", source))
 
 
-def _keys(value: Any) -> list[str]:
-    """All keys of a document but those inside what has a schema of its own: arguments of layers, and specs."""
-    if isinstance(value, list):
-        return [key for item in value for key in _keys(item)]
-    if not isinstance(value, dict):
-        return []
-    inner = (key for name, item in value.items() if name not in ("args", "schema", "spec") for key in _keys(item))
-    return [*value, *inner]
-
-
-def _declared(schema: Any) -> list[str]:
-    if isinstance(schema, list):
-        return [key for item in schema for key in _declared(item)]
-    if not isinstance(schema, dict):
-        return []
-    return [*schema.get("properties", {}), *(key for item in schema.values() for key in _declared(item))]
-
-
 def test_a_wrong_document_is_noticed(run: Run) -> None:
     found = document(run, "summary", "lenet5")
     del found["layers"][0]["params"]
     assert not validator("summary").is_valid(found)
-    assert not Draft7Validator(SCHEMA).is_valid({**found, "format": "cnnscope.else"})
+    assert not validator().is_valid({**found, "format": "cnnscope.else"})
 
 
 @pytest.mark.parametrize("level", ["layer", "op"])

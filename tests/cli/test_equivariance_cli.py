@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import valid
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
@@ -61,8 +61,7 @@ def test_maps_move_as_the_image_does(run: Run) -> None:
 
 def test_json_has_every_layer(run: Run) -> None:
     found = json.loads(run("equivariance", "resnet18", "-f", "json").out)
-    schema = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
-    Draft7Validator(schema).validate(found)
+    valid(found)
     assert found["predictions"][0] == {
         "transform": "circular shifts", "claim": "not_guaranteed", "layer": "conv1", "reason": "zero padding",
         "multiples_px": None,

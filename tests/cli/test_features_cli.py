@@ -9,21 +9,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import valid
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import cnnscope
 
-SCHEMA = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 WEIGHTS = Path(cnnscope.__file__).parents[1] / "specs/digits/lenet5-digits.safetensors"
-
-
-def check(document: dict) -> None:
-    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": f"#/definitions/{document['format'][9:]}"}).validate(
-        document
-    )
-    Draft7Validator(SCHEMA).validate(document)
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def test_without_any_option_it_draws_the_maps_of_a_digit(run: Run, here: Path) -
     assert {file.name for file in here.iterdir()} == names
     assert np.load(here / f"{name}.c3.npy").shape == (16, 10, 10)
     manifest = json.loads((here / f"{name}.json").read_text())
-    check(manifest)
+    valid(manifest)
     assert manifest["picture"] == f"{name}.png"
     assert [layer["output_shape"] for layer in manifest["layers"]] == [[6, 28, 28], [16, 10, 10]]
     assert manifest["layers"][0]["max"] == pytest.approx(float(np.load(here / f"{name}.c1.npy").max()))
@@ -51,7 +43,7 @@ def test_without_any_option_it_draws_the_maps_of_a_digit(run: Run, here: Path) -
 def test_files_are_announced_as_json(run: Run, here: Path) -> None:
     outcome = run("features", "--layer", "output", "-o", "x.svg", "-f", "json", "-q")
     document = json.loads(outcome.out)
-    check(document)
+    valid(document)
     assert [Path(file["path"]).name for file in document["files"]] == [
         "x.svg",
         "x.json",
@@ -68,7 +60,7 @@ def test_a_page_has_all_there_is_of_a_channel(run: Run, here: Path) -> None:
     assert "note: alive on 100 images (dead: never varies behind tanh); activations " in outcome.err
     assert "note: deconvolution and guided backpropagation, made for ReLU, act on Tanh here\n" in outcome.err
     document = json.loads((here / "x.json").read_text())
-    check(document)
+    valid(document)
     channel = document["channel"]
     assert (channel["layer"], channel["channel"], channel["data"]["images"]) == ("c3", 8, 100)
     assert channel["kernel"]["nearest_kernel"] == "Sobel y"
@@ -121,7 +113,7 @@ def test_without_images_a_page_shows_what_there_is(run: Run, here: Path) -> None
     missing = "no patches, no distribution, unknown whether it is dead: there are no images, name some with `--data`"
     assert f"note: {missing}\n" in outcome.err
     document = json.loads((here / "x.json").read_text())
-    check(document)
+    valid(document)
     assert (document["channel"]["data"], document["channel"]["missing"]) == (None, [missing])
     assert document["model"]["trained"] is False
     names = {"x.png", "x.json", "x.kernel.npy", "x.maximised.npy"}

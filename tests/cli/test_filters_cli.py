@@ -9,24 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import valid
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import cnnscope
 from cnnscope.sources import zoo
 
-SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 WEIGHTS = zoo.folder() / "digits" / "lenet5-digits.safetensors"
 
 
 def document(run: Run, *words: str) -> Any:
     outcome = run("filters", *words, "-q", "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
-    found = json.loads(outcome.out)
-    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": "#/definitions/filters"}).validate(found)
-    Draft7Validator(SCHEMA).validate(found)
-    return found
+    return valid(json.loads(outcome.out))
 
 
 def test_alone_it_shows_the_first_layer_of_the_trained_digits(run: Run) -> None:
@@ -80,7 +75,7 @@ def test_the_atlas_has_its_arrays_and_its_figures_beside_it(run: Run, tmp_path: 
     names = [Path(file["path"]).name for file in json.loads(outcome.out)["files"]]
     assert names == ["x.png", "x.json", "x.c3.npy", "x.c1.npy"]
     manifest = json.loads((tmp_path / "x.json").read_text())
-    Draft7Validator(SCHEMA).validate(manifest)
+    valid(manifest)
     assert manifest["arrays"] == {"c1": "x.c1.npy", "c3": "x.c3.npy"}
     stored = next(t for key, t in load_file(WEIGHTS).items() if key.startswith("c3") and t.ndim == 4)
     np.testing.assert_array_equal(np.load(tmp_path / "x.c3.npy"), stored.numpy())

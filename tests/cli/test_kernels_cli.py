@@ -11,12 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import valid
 from PIL import Image
-
-import cnnscope
-
-SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 
 LECTURE = """\
 kernel -1 1 over 0 1 0 1 1
@@ -36,10 +32,7 @@ as networks do, the kernel is not flipped (cross-correlation); flipped first (co
 def document(run: Run, *words: str) -> Any:
     outcome = run(*words, "-f", "json")
     assert (outcome.code, outcome.err) == (0, "")
-    found = json.loads(outcome.out)
-    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": "#/definitions/kernels"}).validate(found)
-    Draft7Validator(SCHEMA).validate(found)
-    return found
+    return valid(json.loads(outcome.out))
 
 
 def test_the_lectures_example(run: Run) -> None:
@@ -96,7 +89,7 @@ def test_a_picture_has_its_arrays_and_its_figures_beside_it(run: Run, tmp_path: 
     assert [Path(file["path"]).name for file in files] == [f"x.{suffix}", "x.json", "x.responses.npy", "x.kernels.npy"]
     assert all(Path(file["path"]).stat().st_size == file["bytes"] for file in files)
     manifest = json.loads((tmp_path / "x.json").read_text())
-    Draft7Validator(SCHEMA).validate(manifest)
+    valid(manifest)
     assert (manifest["picture"], manifest["arrays"]["responses"]) == (f"x.{suffix}", "x.responses.npy")
     kernels, responses = (np.load(tmp_path / manifest["arrays"][name]) for name in ("kernels", "responses"))
     assert (kernels.shape, responses.shape) == ((7, 3, 3), (7, 32, 32))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import valid
 from PIL import Image
 
 import cnnscope
@@ -19,7 +18,6 @@ from cnnscope import progress
 
 ROOT = Path(cnnscope.__file__).parents[1]
 DIGITS = str(ROOT / "specs" / "digits" / "digits.npz")
-SCHEMA: dict[str, Any] = json.loads((ROOT / "cnnscope" / "schemas" / "documents.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +27,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def valid(document: dict[str, Any]) -> dict[str, Any]:
-    Draft7Validator(SCHEMA).validate(document)
-    return document
 
 
 def test_the_plan_for_thirty_classes(run: Run) -> None:

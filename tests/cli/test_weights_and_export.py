@@ -9,21 +9,19 @@ from typing import Any
 import pytest
 import torch
 from commands import Run
-from jsonschema import Draft7Validator
+from documents import validator
 from safetensors.torch import load_file, save_file
 
-import cnnscope
 from cnnscope import api
 from cnnscope.nn.build import build
 
-SCHEMA = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 NET = """{cnnscope: 1, name: net, input: {shape: [3, 8, 8]}, layers: [
     {conv: {out: 4, kernel: 3, norm: batch, act: relu, name: stem}}, flatten, {linear: {out: 5, name: fc}}]}"""
 
 
 def valid(name: str, text: str) -> Any:
     found = json.loads(text)
-    Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": f"#/definitions/{name}"}).validate(found)
+    validator(name).validate(found)
     return found
 
 

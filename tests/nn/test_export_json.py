@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-from jsonschema import Draft7Validator
+from documents import validator
 
-import cnnscope
 from cnnscope import spec
 from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
@@ -16,18 +14,12 @@ from cnnscope.nn.export.document import graph_document
 from cnnscope.render.result import header
 from cnnscope.sources import InputSize, zoo
 
-SCHEMA = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
-
-
-def validator() -> Draft7Validator:
-    return Draft7Validator({"definitions": SCHEMA["definitions"], "$ref": "#/definitions/graph"})
-
 
 @pytest.mark.parametrize("name", ["lenet5", "inception_v3", "vit_tiny", "siamese", "retinanet_resnet50_fpn"])
 def test_documents_are_valid_and_complete(name: str) -> None:
     graph = spec.load(zoo.path(name)).graph
     document = json.loads(json.dumps({**header("graph"), **graph_document(graph)}))
-    validator().validate(document)
+    validator("graph").validate(document)
     totals = summarize(graph).totals
     assert sum(node["macs"] for node in document["nodes"] if not node["training_only"]) == totals.macs
     sizes = {param["key"]: graph.params[param["key"]].numel for param in document["params"] if not param["buffer"]}
@@ -53,7 +45,7 @@ def test_unknown_is_null_and_unused_is_said() -> None:
 
     graph: Graph = from_module(Net(), [InputSize((3, 4, 4))])
     document = graph_document(graph)
-    validator().validate({**header("graph"), **document})
+    validator("graph").validate({**header("graph"), **document})
     assert [param["key"] for param in document["params"] if param["unused"]] == ["never.weight", "never.bias"]
     unknown = [node for node in document["nodes"] if node["op"] == "unsupported"]
     assert unknown
@@ -63,4 +55,4 @@ def test_unknown_is_null_and_unused_is_said() -> None:
 def test_a_wrong_document_is_noticed() -> None:
     document = {**header("graph"), **graph_document(spec.load(zoo.path("lenet5")).graph)}
     del document["nodes"][0]["args"]
-    assert not validator().is_valid(document)
+    assert not validator("graph").is_valid(document)

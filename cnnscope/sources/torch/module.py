@@ -139,7 +139,9 @@ def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Modul
             raise _no_values(module, why, f"it cannot be copied: {error}") from error
     if rebuild is None:
         raise _no_values(module, why, "its weights are on the meta device, without values")
-    return rebuild()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the weights decide where a detector goes, so they must not depend on what ran before
+        return rebuild()
 
 
 def _no_values(module: nn.Module, why: str, reason: str) -> CnnscopeError:
