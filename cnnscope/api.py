@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cnnscope.analysis.summary import Level, Summary, summarize
+from cnnscope.errors import explained, explained_methods
 from cnnscope.ir import Graph
 from cnnscope.options.group import takes
 from cnnscope.options.network import LayerOptions
@@ -42,6 +43,7 @@ Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
 
 
+@explained_methods
 @dataclass(frozen=True)
 class Model:
     """A network and what can be asked of it.
@@ -228,6 +230,7 @@ Settings = Mapping[str, Any] | None
 """Other values for a spec's parameters, or arguments of a factory."""
 
 
+@explained
 def load(source: Source, *, input: Sizes | None = None, set: Settings = None) -> Model:
     """The network ``source`` names, or `CnnscopeError`.
 

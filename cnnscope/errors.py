@@ -9,10 +9,12 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import wraps
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,14 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
             raise known from error
 
     return call
+
+
+def explained_methods(kind: type[T]) -> type[T]:
+    """Decorates a class: every public method is `explained`."""
+    for name, member in list(vars(kind).items()):
+        if isinstance(member, FunctionType) and not name.startswith("_"):
+            setattr(kind, name, explained(member))
+    return kind
 
 
 def did_you_mean(word: str, choices: Iterable[str], *, most: int = 1) -> str | None:

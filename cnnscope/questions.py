@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from cnnscope.api import Model, Settings, Sizes, Source, load
+from cnnscope.errors import explained
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer", covariant=True)
@@ -59,6 +60,7 @@ def diff(a: Source, b: Source, *, input: Sizes | None = None) -> DifferenceRepor
     return load(a, input=input).diff(load(b, input=input))
 
 
+@explained
 def audit(
     source: Source, *, out: str | Path | None = None, input: Sizes | None = None, set: Settings = None,
     weights: str | Path | None = None, data: str | Path | None = None, labels: str | Path | None = None,

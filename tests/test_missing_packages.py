@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -61,3 +63,26 @@ def test_errors_cross_between_processes(error: CnnscopeError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.diagnostics) == (type(error), str(error), error.diagnostics)
     assert getattr(again, "name", None) == getattr(error, "name", None)
+
+
+def test_the_library_says_it_as_the_commands_do() -> None:
+    program = """
+import sys
+for name in ("torch", "pygraphviz", "numpy"):
+    sys.modules[name] = None
+import cnnscope
+model = cnnscope.load("lenet5")
+for ask in (
+    lambda: cnnscope.load("torchvision:resnet18"), model.module, model.trained, model.receptive_field,
+    lambda: cnnscope.audit("lenet5-digits"), lambda: cnnscope.receptive_field("lenet5"),
+):
+    try:
+        ask()
+    except ImportError as error:
+        print(type(error).__name__, error)
+"""
+    environment = {**os.environ, "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    torch = "MissingPackageError E414: needs torch: pip install 'cnnscope[torch]'"
+    numpy = "MissingPackageError E414: needs numpy: pip install numpy"
+    assert done.stdout.splitlines() == [torch, torch, torch, numpy, torch, numpy]
