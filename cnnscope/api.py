@@ -25,9 +25,9 @@ from cnnscope.render.checks import CheckReport, Comparand
 from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.unit import UnitReport
-from cnnscope.sources import InputSize
-from cnnscope.sources import load as load_source
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Extras
+from cnnscope.sources.resolve import load as load_source
 
 if TYPE_CHECKING:
     from torch import nn

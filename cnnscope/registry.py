@@ -12,7 +12,7 @@ only where it is asked for by name. Where all entries are used, it is left out, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -52,17 +52,17 @@ _additions: list[tuple[Registry[Any], str, Entry | None]] = []
 class Registry(Generic[T]):
     """Values of one kind by name. ``group`` names the entry points that belong here, ``noun`` is for messages.
 
-    ``built_in`` has the place of each built-in entry by name, in the order in which they are listed. ``form`` is the
-    place of the class that a value is an instance or a subclass of; without it, values are functions. ``code`` is the
-    code of the error for an unknown name.
+    ``built_in`` has each built-in entry by name, in the order in which they are listed: its place, or the value itself.
+    ``form`` is the place of the class that a value is an instance or a subclass of; without it, values are functions.
+    ``code`` is the code of the error for an unknown name.
     """
 
     def __init__(
-        self, group: str, noun: str, built_in: Mapping[str, str] | None = None, *, form: str | None = None,
+        self, group: str, noun: str, built_in: Mapping[str, str | T] | None = None, *, form: str | None = None,
         code: str = "E401",
     ) -> None:  # fmt: skip
         self.group, self.noun, self.form, self.code = group, noun, form, code
-        self._own = {name: Entry(place) for name, place in (built_in or {}).items()}
+        self._own = {name: _built_in(entry) for name, entry in (built_in or {}).items()}
         self._scanned = False
 
     # -- asking -----------------------------------------------------------------------------------------------------
@@ -78,10 +78,8 @@ class Registry(Generic[T]):
         that has it cannot be imported, E412 where several packages have it, E413 where the package was written for
         another version of cnnscope.
         """
-        entries = self._entries()
-        if name not in entries:
-            raise self.unknown(name)
-        entry = entries[name]
+        self.check(name)
+        entry = self._own[name]
         if entry.value is None:
             entry = replace(entry, value=self._load(name, entry))
             self._own[name] = entry
@@ -89,6 +87,11 @@ class Registry(Generic[T]):
         return value
 
     __getitem__ = find
+
+    def check(self, name: str) -> None:
+        """The registry's own error where no value is called ``name``. Nothing is imported."""
+        if name not in self:
+            raise self.unknown(name)
 
     def unknown(self, name: str) -> CnnscopeError:
         """The error for a name that there is not."""
@@ -99,23 +102,19 @@ class Registry(Generic[T]):
         """The value called ``name``, or None."""
         return self.find(name) if name in self else None
 
-    def loaded(self) -> dict[str, T]:
-        """All values by name, without those of installed packages that do not work: these are in `problems`."""
-        found = {}
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and values, imported one by one, without those that do not work: `problems` says why."""
         for name in self.names():
             try:
-                found[name] = self.find(name)
+                value = self.find(name)
             except CnnscopeError as error:
                 _report(error)
-        return found
+            else:
+                yield name, value
 
-    def items(self) -> ItemsView[str, T]:
-        """Names and values, as `loaded`."""
-        return self.loaded().items()
-
-    def values(self) -> ValuesView[T]:
-        """Values, as `loaded`."""
-        return self.loaded().values()
+    def values(self) -> Iterator[T]:
+        """The values of `items`."""
+        return (value for _, value in self.items())
 
     def keys(self) -> tuple[str, ...]:
         """As `names`."""
@@ -234,6 +233,10 @@ def undone_on_error() -> Iterator[None]:
         raise
 
 
+def _built_in(entry: object) -> Entry:
+    return Entry(entry) if isinstance(entry, str) else Entry(_place(entry), entry)
+
+
 def _attribute(place: str) -> Any:
     """What ``module:attribute`` is."""
     module, _, path = place.partition(":")
@@ -255,7 +258,8 @@ def _announces(entry: Entry, place: str) -> bool:
 
 
 def _taken(noun: str, name: str, *places: str) -> CnnscopeError:
-    message = f"several {noun}s are called `{name}`: {' and '.join(places)}"
+    times = "twice" if len(places) == 2 else f"{len(places)} times"
+    message = f"the {noun} `{name}` exists {times}: {' and '.join(places)}"
     return CnnscopeError.of("E412", message, hint="a name is given once: rename one of them, or uninstall its package")
 
 

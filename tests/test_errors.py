@@ -12,7 +12,7 @@ import pytest
 import cnnscope
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, PartialError, ShapeError, Span, UnsupportedError
 from cnnscope.ops.arguments import ArgumentError
-from cnnscope.sources import load
+from cnnscope.sources.resolve import load
 from cnnscope.spec import load as load_spec
 
 SPAN = Span("net.yaml", 3, 5, 4)

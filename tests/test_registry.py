@@ -82,7 +82,7 @@ def test_values_are_added_by_call_and_by_decorator() -> None:
 def test_a_taken_name_is_an_error_that_names_both() -> None:
     several = colours()
     hint = "a name is given once: rename one of them, or uninstall its package"
-    message = "E412: several colours are called `red`: `math:pi` and `builtins:float`"
+    message = "E412: the colour `red` exists twice: `math:pi` and `builtins:float`"
     assert refused(lambda: several.add("red", 1.0)) == f"{message}; {hint}"
     assert several.find("red") != 1.0
 
@@ -127,9 +127,9 @@ def test_a_package_that_fails_says_where_and_breaks_nothing_else(install: Instal
     span = caught.value.diagnostics[0].span
     assert span is not None
     assert (span.file, span.line, span.column) == (str(path), 2, 1)
-    assert list(several.loaded()) == ["red", "green"]
+    assert [name for name, _ in several.items()] == ["red", "green"]
     assert [problem.diagnostics[0].code for problem in registry.problems] == ["E411"]
-    assert list(several.loaded()) == ["red", "green"]
+    assert [name for name, _ in several.items()] == ["red", "green"]
     assert len(registry.problems) == 1  # said once
 
 
@@ -165,7 +165,7 @@ def test_an_entry_point_that_takes_a_built_in_name_is_left_out_and_told(install:
     several = colours()
     assert several.find("red") != 1.0
     assert [str(problem) for problem in registry.problems] == [
-        "E412: several colours are called `red`: `math:pi` and `paint:RED` of the package paint 2.1"
+        "E412: the colour `red` exists twice: `math:pi` and `paint:RED` of the package paint 2.1"
     ]
 
 
@@ -175,7 +175,7 @@ def test_a_name_of_two_packages_is_an_error_where_it_is_used(install: Install) -
     several = colours()
     assert several.find("green")
     assert refused(lambda: several.find("mauve")).startswith(
-        "E412: several colours are called `mauve`: `paint:MAUVE` of the package paint 2.1 and `tubes:MAUVE` of the "
+        "E412: the colour `mauve` exists twice: `paint:MAUVE` of the package paint 2.1 and `tubes:MAUVE` of the "
         "package tubes 2.1; "
     )
 

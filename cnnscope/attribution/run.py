@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnscope.attribution.baselines import baseline as named_baseline
 from cnnscope.attribution.contract import Attribution, Classifier, Found, Method, Question
-from cnnscope.attribution.registry import find
+from cnnscope.attribution.methods import METHODS
 from cnnscope.errors import CnnscopeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def attribute(
     `CnnscopeError`: E480 the network cannot have that method, E481 no such method, baseline or count, E482 no such
     class, E483 nothing to attribute, E484 an answer that is not finite, E205 no such layer.
     """
-    found = find(method)
+    found = METHODS.find(method)
     _check_counts(steps=steps, window=window, batch=batch)
     if window is not None and "window" in found.takes and window > min(x.shape[2:]):
         raise CnnscopeError.of("E481", f"`window` is {window}, more than the image's {min(x.shape[2:])} pixels",

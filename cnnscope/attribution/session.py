@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnscope.attribution.contract import Attribution, Method
+from cnnscope.attribution.methods import METHODS
 from cnnscope.attribution.montage import Tile
-from cnnscope.attribution.registry import find
 from cnnscope.attribution.run import attribute, check_image, check_target
 from cnnscope.errors import CnnscopeError
 from cnnscope.progress import SILENT, Progress
@@ -78,7 +78,7 @@ def explain(
         target = int(scores.argmax()) if target is None else target
         check_target(network, x, target)
         for name in methods:
-            method = find(name)
+            method = METHODS.find(name)
             try:
                 answer = attribute(network, x, name, target, baseline=baseline,
                                    tick=lambda done, name=name: tick(name, done, 1.0), **options)  # type: ignore[misc]  # fmt: skip

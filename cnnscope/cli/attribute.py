@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnscope.attribution import registry
+from cnnscope.attribution.methods import METHODS
 from cnnscope.cli import options as o
 from cnnscope.cli import trained as t
 from cnnscope.cli.diagram import file_name
@@ -49,7 +49,7 @@ def attribute(
             "-m",
             metavar="NAME",
             rich_help_panel=_ATTRIBUTION,
-            help=f"One or several, or all: {', '.join(registry.names())}.",
+            help=f"One or several, or all: {', '.join(METHODS.names())}.",
         ),
     ] = None,
     baseline: Annotated[
@@ -139,9 +139,9 @@ def _methods(asked: Sequence[str]) -> tuple[Sequence[str], bool]:
     if not asked:
         return DEFAULT_METHODS, False
     if list(asked) == ["all"]:
-        return registry.names(), False
+        return METHODS.names(), False
     for name in asked:
-        registry.check(name)
+        METHODS.check(name)
     return list(dict.fromkeys(asked)), True
 
 

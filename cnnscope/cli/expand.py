@@ -27,8 +27,9 @@ def expand(
 ) -> None:
     """Print a spec with every block, repeat, default and expression worked out."""
     from cnnscope.render.result import header
-    from cnnscope.sources import resolve, spec_file
+    from cnnscope.sources import spec_file
     from cnnscope.sources.inputs import parse_inputs
+    from cnnscope.sources.resolve import resolve
     from cnnscope.spec.emit import expand as flat
     from cnnscope.spec.marks import parse
 

@@ -1,7 +1,4 @@
-"""Which kind of source a SOURCE string is, and loading it.
-
-A new source is one file with a `Loader` and one line in `KINDS`; the loader is imported when a source of its kind is.
-"""
+"""Which kind of source a SOURCE string is, and loading it."""
 
 from __future__ import annotations
 
@@ -9,15 +6,15 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph
 from cnnscope.ops.arguments import shown
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.kinds import ZOO, Kind, examples, in_order
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,47 +56,11 @@ class Loaded:
     extras: Extras = field(default_factory=Extras)
 
 
-class Loader(Protocol):
-    """Turns a SOURCE of one kind into a graph, or raises `CnnscopeError`."""
-
-    def __call__(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of source: what it looks like (a full match of ``pattern``), an example, and its loader."""
-
-    name: str
-    example: str
-    pattern: str
-    loader: str
-
-    def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-        """The network; `CnnscopeError` if it cannot be had."""
-        module, _, function = self.loader.partition(":")
-        loader: Loader = getattr(import_module(module), function)
-        return loader(source, inputs, settings)
-
-
-KINDS = (
-    Kind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", "cnnscope.sources.spec_file:load"),
-    Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", "cnnscope.sources.torch.models:load"),
-    Kind("timm", "timm:convnext_tiny", r"timm:.*", "cnnscope.sources.torch.models:load"),
-    Kind("keras", "model.keras or model.json", r".*\.(keras|json|h5|hdf5)", "cnnscope.sources.keras.source:load"),
-    Kind("onnx", "model.onnx", r".*\.onnx", "cnnscope.sources.onnx.source:load"),
-    Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", "cnnscope.sources.torch.models:load"),
-    Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", "cnnscope.sources.torch.models:load"),
-)
-"""In the order they are tried; a bare name is looked up in the zoo first."""
-
-ZOO = Kind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load")
-
-
 def resolve(source: str) -> Kind:
     """The kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
     if source in zoo.names():
         return ZOO
-    for kind in KINDS:
+    for kind in in_order():
         if re.fullmatch(kind.pattern, source, re.DOTALL):
             return kind
     raise _unknown(source)
@@ -117,12 +78,8 @@ def _unknown(source: str) -> CnnscopeError:
     if os.path.isdir(source):  # unlike pathlib, it answers for what can be no path at all
         return CnnscopeError.of("E401", f"{shown(source)} is a folder", hint="name a file in it")
     if os.path.exists(source):
-        hint = f"known kinds: {_examples()}"
+        hint = f"known kinds: {examples()}"
         return CnnscopeError.of("E401", f"{shown(source)} is a file of no known kind", hint=hint)
     near = did_you_mean(source.lower(), zoo.names(), most=3)
-    hint = near or f"`cnnscope zoo` lists the models; other sources: {_examples()}"
+    hint = near or f"`cnnscope zoo` lists the models; other sources: {examples()}"
     return CnnscopeError.of("E401", f"no model is called {shown(source)}", hint=hint)
-
-
-def _examples() -> str:
-    return "; ".join(kind.example for kind in KINDS)

@@ -12,8 +12,9 @@ import torch
 from attributed import Plain, image, seeded
 from torch import Tensor, nn
 
-from cnnscope.attribution import baselines, registry
+from cnnscope.attribution import baselines
 from cnnscope.attribution.contract import Method
+from cnnscope.attribution.methods import METHODS
 from cnnscope.attribution.run import attribute, completeness, parse_target
 from cnnscope.errors import CnnscopeError
 
@@ -50,7 +51,7 @@ def test_bad_input_is_refused(network: Plain) -> None:
     refused("E481", "`steps` is 0, not a number of at least 1", None, network, x, "smoothgrad", 1, steps=0)
 
 
-@pytest.mark.parametrize("method", registry.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_a_score_without_the_image_is_refused_by_every_method(method: str) -> None:
     module = seeded(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)))
     module[3].weight[1] = 0
@@ -62,11 +63,10 @@ def test_a_score_without_the_image_is_refused_by_every_method(method: str) -> No
 
 
 def test_an_answer_that_is_not_finite_is_refused(network: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnscope.attribution import run
     from cnnscope.attribution.contract import Found
 
     broken = Method("Broken", "broken", True, lambda question: Found(question.x[0] * torch.nan), "nobody")
-    monkeypatch.setattr(run, "find", lambda name: broken)
+    monkeypatch.setattr(METHODS, "find", lambda name: broken)
     hint = "check the weights, or use `--dtype float64`"
     refused("E484", "`saliency` gives values that are not finite", hint, network, image(2, 8, 8), "saliency", 1)
 
@@ -140,18 +140,20 @@ def test_black_and_white_are_pixels() -> None:
 
 
 def test_every_file_is_a_method_with_a_source() -> None:
-    assert {"saliency", "deeplift", "lrp", "grad-cam-pp"} <= set(registry.names())
+    assert {"saliency", "deeplift", "lrp", "grad-cam-pp"} <= set(METHODS.names())
     titles = set()
-    for name in registry.names():
-        method = registry.find(name)
+    for name in METHODS.names():
+        method = METHODS.find(name)
         titles.add(method.title)
         assert method.source
         assert set(method.takes) <= {"baseline", "steps", "layer", "window", "seed"}
-    assert len(titles) == len(registry.names())
+    assert len(titles) == len(METHODS.names())
 
 
 def test_names_of_methods_cost_no_import() -> None:
-    code = "import sys; from cnnscope.attribution import registry; registry.names(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from cnnscope.attribution import methods; methods.METHODS.names(); print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -12,7 +12,8 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
 from cnnscope.nn.export.document import graph_document
 from cnnscope.render.result import header
-from cnnscope.sources import InputSize, zoo
+from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize
 
 
 @pytest.mark.parametrize("name", ["lenet5", "inception_v3", "vit_tiny", "siamese", "retinanet_resnet50_fpn"])

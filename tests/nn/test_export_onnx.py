@@ -17,7 +17,8 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Param
 from cnnscope.nn.build import build
 from cnnscope.nn.export.onnx_file import write_onnx
-from cnnscope.sources import load, zoo
+from cnnscope.sources import zoo
+from cnnscope.sources.resolve import load
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

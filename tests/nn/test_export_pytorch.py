@@ -24,7 +24,8 @@ from cnnscope.nn.export.pytorch.source import pytorch_source
 from cnnscope.nn.modules import TABLE
 from cnnscope.ops import REGISTRY, Case
 from cnnscope.ops.base import Op
-from cnnscope.sources import InputSize, zoo
+from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.module import from_module
 
 SIZES: dict[str, tuple[int, ...] | dict[str, tuple[int, ...]]] = {

@@ -14,7 +14,8 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.nn.export.spec.source import spec_source
-from cnnscope.sources import InputSize, zoo
+from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.module import from_module
 
 

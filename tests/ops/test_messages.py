@@ -161,7 +161,7 @@ def test_class_facts_name_arguments_that_exist(tag: str) -> None:
 def test_two_ops_cannot_share_a_tag() -> None:
     from cnnscope.ops import Op
 
-    message = r"E412: several layer types are called `relu`: `cnnscope.ops.activation:ReLU` and `.*Copy`"
+    message = r"E412: the layer type `relu` exists twice: `cnnscope.ops.activation:ReLU` and `.*Copy`"
     with pytest.raises(CnnscopeError, match=message):
 
         class Copy(Op, tag="relu"):

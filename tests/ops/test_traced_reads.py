@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.ir import Graph
-from cnnscope.sources import InputSize
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.module import from_module
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.sources import InputSize, resolve, zoo
-from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize, parse_inputs
+from cnnscope.sources.resolve import resolve
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def test_lazy_weights_are_refused_and_stay_lazy() -> None:
 COMPILED = """
 import torch, warnings
 from torch import nn
-from cnnscope.sources import InputSize
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.module import from_module
 inner = nn.Conv2d(4, 5, 1)
 inner.compile()

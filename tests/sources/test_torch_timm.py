@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnnscope.analysis.cost import known, node_costs
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
-from cnnscope.sources import load
+from cnnscope.sources.resolve import load
 from cnnscope.sources.torch.build import build
 from cnnscope.sources.torch.libraries import timm as recipe_of
 from cnnscope.sources.torch.module import trace

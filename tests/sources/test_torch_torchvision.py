@@ -18,8 +18,8 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError, PartialError
-from cnnscope.sources import load
 from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.resolve import load
 from cnnscope.sources.torch.build import build
 from cnnscope.sources.torch.libraries import torchvision as recipe_of
 from cnnscope.sources.torch.module import from_module

@@ -12,8 +12,8 @@ import pytest
 
 from cnnscope.errors import CnnscopeError, Diagnostic
 from cnnscope.ir import Graph
-from cnnscope.sources import load, resolve
 from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.resolve import load, resolve
 
 NET = """
 import helper_of_the_net

@@ -10,28 +10,33 @@ from collections.abc import Callable
 
 import torch
 
-from cnnscope.audits.controls import answers as control_answers
-from cnnscope.audits.controls import warps as control_warps
 from cnnscope.audits.controls.evidence import Evidence
 from cnnscope.audits.result import Control
+from cnnscope.registry import Registry
 
-CONTROLS: tuple[Callable[[Evidence], Control | None], ...] = (
-    control_warps.slices,
-    control_warps.samples,
-    control_warps.turns,
-    control_warps.round_trip,
-    control_warps.borders,
-    control_warps.moves_pixels,
-    control_answers.answers_vary,
-    control_answers.class_order,
-    control_answers.fills,
-    control_answers.repeats,
-    control_answers.precision,
+_WARPS, _ANSWERS = "cnnscope.audits.controls.warps", "cnnscope.audits.controls.answers"
+CONTROLS: Registry[Callable[[Evidence], Control | None]] = Registry(
+    "cnnscope.controls",
+    "control of audits",
+    {
+        "slices": f"{_WARPS}:slices",
+        "samples": f"{_WARPS}:samples",
+        "turns": f"{_WARPS}:turns",
+        "round-trip": f"{_WARPS}:round_trip",
+        "borders": f"{_WARPS}:borders",
+        "moves-pixels": f"{_WARPS}:moves_pixels",
+        "answers-vary": f"{_ANSWERS}:answers_vary",
+        "class-order": f"{_ANSWERS}:class_order",
+        "fills": f"{_ANSWERS}:fills",
+        "repeats": f"{_ANSWERS}:repeats",
+        "precision": f"{_ANSWERS}:precision",
+    },
 )
+"""In the order in which they are reported."""
 
 
 @torch.inference_mode()
 def run(evidence: Evidence) -> tuple[Control, ...]:
     """Every control that applies."""
-    found = (check(evidence) for check in CONTROLS)
+    found = (check(evidence) for check in CONTROLS.values())
     return tuple(control for control in found if control is not None)

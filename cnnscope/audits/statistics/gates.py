@@ -10,15 +10,64 @@ from math import isclose, isfinite
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
 from cnnscope.audits.statistics.curves import family_mean
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
-from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
+from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
 from cnnscope.audits.statistics.worst import always
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.registry import Registry
 
-_EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z]+)=(?P<bound>[-+.\deE]+)")
+_EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z][a-z0-9_-]*)=(?P<bound>[-+.\deE]+)")
 _HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`, or without @MAGNITUDE for their mean"
 
-Metric = Callable[[Outcomes, Sequence[Group], Bootstrap], Estimate]
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of an audit: ``of`` estimates it for some groups of transforms, each of one magnitude.
+
+    It says how much stays as it is, so that a gate can be a lower bound. ``least`` is the smallest bound that makes
+    sense, ``unknown`` what it means where there is no estimate. Metrics that need labels, or a number of transforms,
+    say so.
+    """
+
+    of: Callable[[Outcomes, Sequence[Group], Bootstrap], Estimate]
+    least: float = 0
+    labels: bool = False
+    transforms: int = 1
+    unknown: str = "unknown"
+
+
+def of_images(function: Callable[[Outcomes, Group], Floats], *, labels: bool = False) -> Metric:
+    """A metric from a function that gives each image a share from 0 to 1, shape (N,), NaN where it is not known.
+
+    It is averaged over the groups, then over the images; the interval is that of a share (`intervals.share`).
+    """
+    return Metric(lambda outcomes, groups, _: share(family_mean(outcomes, groups, function)), labels=labels)
+
+
+def _of_all(function: Callable[[Outcomes, Sequence[int]], Floats], *, transforms: int = 1) -> Metric:
+    """A metric from a function of all transforms of all groups together."""
+
+    def of(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+        return share(function(outcomes, [member for group in groups for member in group.members]))
+
+    return Metric(of, transforms=transforms)
+
+
+METRICS: Registry[Metric] = Registry(
+    "cnnscope.metrics",
+    "metric of audits",
+    {
+        "agreement": of_images(agreement),
+        "kappa": Metric(kappa, least=-1, unknown="unknown: the network always gives the same answer"),
+        "accuracy": of_images(accuracy, labels=True),
+        "consistency": _of_all(consistency, transforms=2),
+        "worst": _of_all(always),
+    },
+    form="cnnscope.audits.statistics.gates:Metric",
+)
+"""What a gate can be about. Reports show these figures too, and those of plugins beside them."""
+STATED = ("agreement", "kappa", "accuracy", "consistency", "worst")
+"""The metrics that have a place of their own in reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +112,7 @@ def parse(expression: str) -> Gate:
         hint = did_you_mean(metric, METRICS) or f"the metrics are {', '.join(METRICS)}"
         raise CnnscopeError.of("E476", f"`{expression}`: no metric is called `{metric}`", hint=hint)
     bound = _number(match["bound"])
-    if bound is None or not (-1 if metric == "kappa" else 0) <= bound <= 1:
+    if bound is None or not METRICS.find(metric).least <= bound <= 1:
         raise CnnscopeError.of("E476", f"`{expression}`: `{match['bound']}` is no share", hint="bounds are from 0 to 1")
     return Gate(expression, family, label, metric, bound)
 
@@ -90,43 +139,23 @@ def check_measurable(gates: Iterable[Gate], transforms: Sequence[TransformRecord
     """E477 for the first gate that an audit of these transforms could not decide; ask before it runs."""
     for gate in gates:
         groups = groups_of(gate, transforms)
-        if gate.metric == "accuracy" and not labelled:
+        metric = METRICS.find(gate.metric)
+        if metric.labels and not labelled:
             raise CnnscopeError.of("E477", f"`{gate.expression}`: the images have no labels")
-        if gate.metric == "consistency" and sum(len(g.members) for g in groups) < 2:
-            raise CnnscopeError.of("E477", f"`{gate.expression}`: consistency is of two transforms or more")
+        if sum(len(g.members) for g in groups) < metric.transforms:
+            least = {2: "two"}.get(metric.transforms, str(metric.transforms))
+            raise CnnscopeError.of("E477", f"`{gate.expression}`: {gate.metric} is of {least} transforms or more")
 
 
 def check(gate: Gate, outcomes: Outcomes, bootstrap: Bootstrap) -> GateResult:
     """Whether the audit keeps a bound; E477 where it does not measure that."""
     check_measurable([gate], outcomes.transforms, bool((outcomes.label >= 0).any()))
-    estimate = METRICS[gate.metric](outcomes, groups_of(gate, outcomes.transforms), bootstrap)
+    metric = METRICS.find(gate.metric)
+    estimate = metric.of(outcomes, groups_of(gate, outcomes.transforms), bootstrap)
     if estimate.value is None or estimate.low is None:
-        detail = "unknown: the network always gives the same answer" if gate.metric == "kappa" else "unknown"
-        return GateResult(gate.expression, False, None, None, None, gate.bound, detail)
+        return GateResult(gate.expression, False, None, None, None, gate.bound, metric.unknown)
     passed = estimate.low >= gate.bound
     return GateResult(gate.expression, passed, estimate.value, estimate.low, estimate.high, gate.bound)
-
-
-def _agreement(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    return share(family_mean(outcomes, groups, agreement))
-
-
-def _accuracy(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    return share(family_mean(outcomes, groups, accuracy))
-
-
-def _consistency(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    return share(consistency(outcomes, [m for g in groups for m in g.members]))
-
-
-def _worst(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    return share(always(outcomes, [m for g in groups for m in g.members]))
-
-
-METRICS: dict[str, Metric] = {
-    "agreement": _agreement, "kappa": kappa, "accuracy": _accuracy, "consistency": _consistency, "worst": _worst,
-}  # fmt: skip
-"""What gates can be about. Agreement, kappa and accuracy are averages over magnitudes, the others over transforms."""
 
 
 def _number(text: str) -> float | None:

@@ -1,6 +1,90 @@
-"""Sets of images: `open_images` finds the kind of a path, each kind reads in a file of its own."""
+"""Sets of images: `open_images` finds which kind of set a path is; each kind has a file that reads it."""
 
-from cnnscope.trained.images.kinds import KINDS, open_images
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.registry import Registry
 from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
 
-__all__ = ["KINDS", "ImageSet", "Sample", "Shard", "Skipped", "open_images"]
+__all__ = ["KINDS", "ImageSet", "Kind", "Sample", "Shard", "Skipped", "open_images"]
+
+Opener = Callable[[Path], ImageSet]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of image set: in words, whether a path is one, and what opens it (a function, or ``module:function``).
+
+    ``general`` kinds take almost any path, so they are tried after all others.
+    """
+
+    words: str
+    holds: Callable[[Path], bool]
+    opener: Opener | str
+    general: bool = False
+
+    def open(self, path: Path) -> ImageSet:
+        """The set at ``path``."""
+        if not isinstance(self.opener, str):
+            return self.opener(path)
+        module, _, function = self.opener.partition(":")
+        opener: Opener = getattr(import_module(module), function)
+        return opener(path)
+
+
+def _suffix(*suffixes: str) -> Callable[[Path], bool]:
+    """Whether a path is a file with one of these endings, or a folder that contains such a file."""
+
+    def holds(path: Path) -> bool:
+        if path.is_dir():
+            return any(child.name.lower().endswith(suffixes) for child in path.iterdir() if child.is_file())
+        return path.name.lower().endswith(suffixes)
+
+    return holds
+
+
+KINDS: Registry[Kind] = Registry(
+    "cnnscope.images",
+    "kind of image set",
+    {
+        "npz": Kind(
+            "an .npz file of arrays `images` and `labels`",
+            lambda path: path.suffix.lower() == ".npz",
+            "cnnscope.trained.images.npz:open_npz",
+        ),
+        "webdataset": Kind(
+            "WebDataset tar files, or a folder of them", _suffix(".tar"), "cnnscope.trained.images.tar:open_tars"
+        ),
+        "parquet": Kind(
+            "parquet files with image bytes, or a folder of them",
+            _suffix(".parquet"),
+            "cnnscope.trained.images.parquet:open_parquet",
+        ),
+        "folder": Kind(
+            "a folder of images, or of one folder a class",
+            Path.is_dir,
+            "cnnscope.trained.images.folder:open_folder",
+            general=True,
+        ),
+    },
+    form="cnnscope.trained.images:Kind",
+)
+"""In the order in which they are tried, general ones last."""
+
+
+def open_images(path: str | Path) -> ImageSet:
+    """The images at a path. E460 where there is no such path or it is no set of images, E461 where a set is damaged."""
+    path = Path(path)
+    if not path.exists():
+        raise CnnscopeError.of("E460", f"there are no images at `{path}`: no such file or folder")
+    kinds = sorted(KINDS.values(), key=lambda kind: kind.general)
+    for kind in kinds:
+        if kind.holds(path):
+            return kind.open(path)
+    known = "; ".join(kind.words for kind in kinds)
+    raise CnnscopeError.of("E460", f"`{path}` is no set of images", hint=f"known sets: {known}")
