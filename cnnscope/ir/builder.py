@@ -86,7 +86,14 @@ class Builder:
     params: dict[str, Param] = field(default_factory=dict)
     scopes: dict[str, str] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
-    names: Names = field(default_factory=Names)
+    taken: Names = field(default_factory=Names)
+
+    def __post_init__(self) -> None:
+        self.values.update(self.inputs)
+
+    def unique(self, name: str) -> str:
+        """``name``, or ``name#2`` and so on where it is taken; taken from now on."""
+        return self.taken.unique(name)
 
     def input(self, name: str, value: Value) -> str:
         """Adds a network input and returns its name."""
@@ -113,10 +120,10 @@ class Builder:
             raise ShapeError(message, code="E304")
 
     def graph(self, outputs: Iterable[str]) -> Graph:
-        """The finished graph; an output named twice counts once."""
+        """The finished graph."""
         return Graph(
             name=self.name, inputs=dict(self.inputs), nodes=tuple(self.nodes.values()),
-            outputs=tuple(dict.fromkeys(outputs)), params=dict(self.params), scopes=dict(self.scopes),
+            outputs=tuple(outputs), params=dict(self.params), scopes=dict(self.scopes),
             layout=self.layout,
         )  # fmt: skip
 

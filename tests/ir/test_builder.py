@@ -51,7 +51,7 @@ def test_a_name_is_given_once_and_a_weight_keeps_its_shape() -> None:
         builder.param("w", Param((3, 4)))
     with pytest.raises(ShapeError, match="E304: the reused weights do not fit: `v` is missing but 4 is needed"):
         builder.param("v", Param((4,)), again=True)
-    graph = builder.graph(["act", "act"])
+    graph = builder.graph(["act"])
     assert (graph.outputs, [node.name for node in graph.nodes], list(graph.params)) == (("act",), ["act"], ["w"])
     builder.input("y", IMAGE)
     assert list(graph.inputs) == ["x"]  # a finished graph does not change

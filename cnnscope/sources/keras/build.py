@@ -39,7 +39,7 @@ def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
     inputs = [reader.input(layer, size, signals) for layer, size in found]
     with builder.unfinished():
         outputs = reader.run(network, inputs, (), network.trainable)
-    return builder.graph(x.name for x in outputs)
+    return builder.graph(dict.fromkeys(x.name for x in outputs))
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _Reader:
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
         """A graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
-        shape, name = (1, *size.shape), self.builder.names.unique(clean(layer.name))
+        shape, name = (1, *size.shape), self.builder.unique(clean(layer.name))
         is_map = len(shape) > 3 or (len(shape) == 3 and signals)
         axes = map_axes(len(shape), self.channels_last) if is_map else tuple(range(len(shape)))
         value = Value(
@@ -86,7 +86,7 @@ class _Reader:
         if layer.network is not None:
             self.builder.scopes[clean("/".join(path))] = layer.kind
             return self.run(layer.network, arguments.tensors(), path, trainable)
-        name = self.builder.names.unique(clean("/".join(path)))
+        name = self.builder.unique(clean("/".join(path)))
         row = Row(self.builder, name, self.keys.setdefault(path, {}), self._channels_last(layer), trainable)
         try:
             results = _lower(layer, row, arguments)

@@ -108,7 +108,7 @@ class Row:
         if not self.parts:
             results = [self.add(Identity(), x) for x in results]
         alone = len(self.parts) == 1
-        names = {part: self.name if alone else self.builder.names.unique(f"{self.name}.{part}") for part in self.parts}
+        names = {part: self.name if alone else self.builder.unique(f"{self.name}.{part}") for part in self.parts}
         final = {self._unnamed(part): name for part, name in names.items()}
         for part, (bound, inputs) in self.parts.items():
             params = self._enter(part, names[part], bound.weights) | self._enter(part, names[part], bound.buffers, True)

@@ -35,7 +35,7 @@ def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
     reader = read(model, sizes)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    return reader.builder.graph(outputs)
+    return reader.builder.graph(dict.fromkeys(outputs))
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
@@ -51,7 +51,7 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
         _define(env, whole.name, Const(whole.name, tuple(sparse.dims), whole.dtype, stored=True))
     inputs, channels_last = read_inputs(proto, sizes)
     for name, value in inputs.items():
-        _define(env, name, builder.input(builder.names.unique(clean(name)), value))
+        _define(env, name, builder.input(builder.unique(clean(name)), value))
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     reader = Reader(builder, env, opsets, Shapes(model, inputs, channels_last))
     with builder.unfinished():

@@ -120,7 +120,7 @@ class Call:
         """The node that holds a constant, in a row of its own, once for all who read it."""
         if constant.name not in self.placed:
             kind = Parameter if constant.is_weight else Constant
-            op, name = kind(constant.shape, constant.dtype), self.builder.names.unique(clean(constant.name))
+            op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
             params = {"value": self._enter(constant, constant.shape)} if constant.is_weight else {}
             self.builder.add(Node(name, op, (), op.output(()), params))
             self.placed[constant.name] = name
@@ -142,7 +142,7 @@ class Call:
         shapes = {**bound.weights, **bound.buffers}
         keys = {role: self._enter(c, shapes[role], role in bound.buffers) for role, c in (params or {}).items() if c}
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
-        name = self.builder.names.unique(f"{self.base}.{part}" if part else self.base)
+        name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
         return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from cnnscope.ir import Graph, Node, Param, Value
+from cnnscope.ir.builder import Builder, Names
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Select, View
 
@@ -50,8 +52,7 @@ class Recording:
         self.weights = named_weights(modules)
         self._paths = {id(m): path for path, m in modules.items()}
         self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
-        self._taken = set(modules)
-        self._times: dict[str, int] = {}
+        self._rows = Names(modules)
 
     def enter(self, module: nn.Module) -> None:
         """A module's forward begins."""
@@ -60,7 +61,7 @@ class Recording:
         if layer is None:
             path = self._paths.get(id(module), path)
             if path != outer.path and is_leaf(module):
-                layer = self._numbered(path, may_be_module=True)
+                layer = self._rows.claim(path)
         self.calls.append(Call(module, path, layer, len(self.drafts)))
 
     def idle(self, module: nn.Module) -> bool:
@@ -81,37 +82,34 @@ class Recording:
     ) -> int:  # fmt: skip
         """Adds a draft to the row under way and returns its place. ``layer`` names the row of a function call."""
         call = self.calls[-1]
-        row = call.layer or self._numbered(layer or (f"{call.path}.{fn}" if call.path else fn))
+        row = call.layer or self._rows.unique(layer or (f"{call.path}.{fn}" if call.path else fn))
         self.drafts.append(Draft(op, inputs, output, row, fn, params or {}, in_place))
         return len(self.drafts) - 1
 
-    def _numbered(self, name: str, *, may_be_module: bool = False) -> str:
-        while True:
-            times = self._times[name] = self._times.get(name, 0) + 1
-            row = name if times == 1 else f"{name}#{times}"
-            if row not in self._taken or (may_be_module and row == name):
-                return row
-
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
-        """All drafts as a graph. Views, constants and selected outputs that nothing reads are left out."""
+        """All drafts as a graph. Views, constants and selected outputs that nothing reads are left out.
+
+        A node is called like its row where the row is one op, else ``row.function``.
+        """
         ends = dict.fromkeys(outputs)
         kept = self._needed(ends)
-        names = self._names(kept)
-        nodes = tuple(
-            Node(
-                names[i], draft.op, tuple(names[j] for j in draft.inputs), draft.output, draft.params, draft.layer,
-                in_place=draft.in_place,
+        members = Counter(self.drafts[i].layer for i in kept)
+        builder = Builder(name, scopes=self._scopes, taken=Names(members))
+        names: dict[int, str] = {}
+        for i in kept:
+            draft = self.drafts[i]
+            alone = members[draft.layer] == 1
+            names[i] = draft.layer if alone else builder.unique(f"{draft.layer}.{draft.fn}")
+            if draft.op is None:
+                builder.input(names[i], draft.output)
+                continue
+            sources = tuple(names[j] for j in draft.inputs)
+            builder.add(
+                Node(names[i], draft.op, sources, draft.output, draft.params, draft.layer, in_place=draft.in_place)
             )
-            for i in kept if (draft := self.drafts[i]).op is not None
-        )  # fmt: skip
-        return Graph(
-            name=name,
-            inputs={names[i]: self.drafts[i].output for i in kept if self.drafts[i].op is None},
-            nodes=nodes,
-            outputs=tuple(names[i] for i in ends),
-            params={key: _param(t) for key, t in self.weights.items()},
-            scopes=self._scopes,
-        )
+        for key, tensor in self.weights.items():
+            builder.param(key, _param(tensor))
+        return builder.graph(names[i] for i in ends)
 
     def _needed(self, ends: Mapping[int, None]) -> list[int]:
         read, kept = set(ends), []
@@ -121,24 +119,6 @@ class Recording:
                 read.update(draft.inputs)
                 kept.append(i)
         return kept[::-1]
-
-    def _names(self, kept: Sequence[int]) -> dict[int, str]:
-        """The row's name where the row is one op, else ``row.function``."""
-        rows: dict[str, list[int]] = {}
-        for i in kept:
-            rows.setdefault(self.drafts[i].layer, []).append(i)
-        names, taken = {}, set(rows)
-        for row, members in rows.items():
-            for i in members:
-                wanted = f"{row}.{self.drafts[i].fn}"
-                name = row if len(members) == 1 else wanted
-                times = 1
-                while len(members) > 1 and name in taken:
-                    times += 1
-                    name = f"{wanted}#{times}"
-                taken.add(name)
-                names[i] = name
-        return names
 
 
 def is_leaf(module: nn.Module) -> bool:

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir import Kind, Shape, Value
+from cnnscope.ir.builder import settled
 from cnnscope.ir.steps import Taps
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
@@ -31,9 +32,6 @@ from cnnscope.sources.torch.constants import META, Constants
 from cnnscope.sources.torch.lowering import Lowering, lowering, tensors, unsupported, written
 from cnnscope.sources.torch.recording import Recording, dtype_name
 from cnnscope.sources.torch.views import inverse, share_memory
-
-_MAPS = frozenset({"conv", "pool", "resize"})
-"""Categories whose output certainly is a map."""
 
 
 class DataDependentError(Exception):
@@ -211,10 +209,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if value is None:  # torch has the last word on what it computes
             op = Unsupported(shape, dtype, fn=fn or op.tag)
             value = op.output(values)
-        kind: Kind = "map" if op.category in _MAPS and len(shape) > 2 and value.kind == "tensor" else value.kind
-        batch = None if value.batch_axis is not None and shape[value.batch_axis] != 1 else value.batch_axis
-        if value.dtype != dtype or value.kind != kind or value.batch_axis != batch:
-            value = replace(value, dtype=dtype, kind=kind, batch_axis=batch)
+        value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
         keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
         in_place = bool(inputs) and inputs[0] is out
         place = self.recording.append(op, places, value, fn or op.tag, keys, in_place=in_place)
