@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +16,31 @@ from documents import validator
 from PIL import Image
 
 from cnnscope.attribution.montage import Tile, montage
+from cnnscope.progress import Progress
 from cnnscope.trust import strip
 from cnnscope.trust.finding import Finding
+from cnnscope.trust.run import examine
+from cnnscope.trust.scene import Subject
 
 WORDS = ("attribute", "lenet5-digits", "-m", "saliency", "-m", "input-x-gradient")
 CHECKS = ["completeness", "randomisation_signed", "randomisation_absolute", "insertion", "deletion", "shift", "scale",
           "rotation", "quarter_turn"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _examined_once() -> Iterator[None]:
+    """All tests here show one image to one network, in several forms: each method is examined once."""
+    known: dict[str, Any] = {}
+
+    def examined(subject: Subject, tick: Progress) -> Any:
+        method = subject.attribution.method
+        if method not in known:
+            known[method] = examine(subject, tick)
+        return known[method]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnnscope.trust.session.examine", examined)
+        yield
 
 
 def test_the_document_has_every_figure_with_its_controls(run: Run, tmp_path: Path) -> None:

@@ -176,9 +176,34 @@ def test_durations_are_rounded_for_people(seconds: float, text: str) -> None:
 WORK = (*SMALL, "--shard-size", "12", "-q")  # 30 pieces of the 360 digits
 
 
-def start(folder: Path, words: Sequence[str] = WORK, **environment: str) -> subprocess.Popen[str]:
+# The audit, which gets a signal while it measures its fifth piece, or whichever: however fast the machine is.
+STOPPED = """
+import os, sys
+from cnnscope.audits.run import work
+from cnnscope.cli.app import main
+
+left, measure = int(sys.argv[1]), work.measure
+
+def measured(*given):
+    global left
+    left -= 1
+    if left == -1:  # once, whichever thread it is
+        os.kill(os.getpid(), int(sys.argv[2]))
+    return measure(*given)
+
+work.measure = measured
+sys.exit(main(["audit", *sys.argv[3:]]))
+"""
+
+
+def stopped(pieces: int, number: signal.Signals) -> list[str]:
+    """The program that gets the signal when it has measured so many pieces and begun another."""
+    return [sys.executable, "-c", STOPPED, str(pieces), str(int(number))]
+
+
+def start(folder: Path, program: Sequence[str] = PROGRAM, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*PROGRAM, *words, "--out", str(folder)], env=os.environ | environment, text=True, cwd=folder.parent,
+        [*program, *WORK, "--out", str(folder)], env=os.environ | environment, text=True, cwd=folder.parent,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -213,14 +238,13 @@ def test_two_ranks_give_what_one_gives_and_one_of_them_answers(tmp_path: Path, a
 
 def test_ranks_killed_and_started_again_lose_what_they_were_at_and_nothing_else(tmp_path: Path, alone: str) -> None:
     folder = tmp_path / "audit"
-    ranks = [start(folder, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
-    until(folder, 6, ranks[0])
-    for rank in ranks:
-        rank.send_signal(signal.SIGKILL)
+    ranks = [start(folder, stopped(3, signal.SIGKILL), RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
     for rank in ranks:
         rank.communicate()
+    assert [rank.returncode for rank in ranks] == [-signal.SIGKILL] * 2
     kept = files(folder)
-    assert 6 <= len(kept) < 30
+    assert len(kept) == 6
+    assert list((folder / "shards").glob("*.claim")), "they were at two others"
     assert not (folder / "audit.json").exists()
     ranks = [start(folder, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
     for rank in ranks:
@@ -246,13 +270,14 @@ def test_the_other_rank_does_what_a_killed_one_does_not(tmp_path: Path, alone: s
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 5, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_audit_says_how_to_go_on(run: Run, tmp_path: Path, alone: str, number: int, code: int) -> None:
+def test_an_interrupted_audit_says_how_to_go_on(
+    run: Run, tmp_path: Path, alone: str, number: signal.Signals, code: int
+) -> None:
     folder = tmp_path / "audit"
-    process = start(folder, OMP_NUM_THREADS="2")  # two threads
-    until(folder, 4, process)
-    process.send_signal(number)
+    process = start(folder, stopped(4, number), OMP_NUM_THREADS="2")  # two threads
     out, err = process.communicate()
     kept = files(folder)
+    assert 4 <= len(kept) < 30
     assert (process.returncode, out) == (code, "")
     assert err == (f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n")
     assert not list((folder / "shards").glob("*.claim"))
