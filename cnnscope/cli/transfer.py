@@ -142,7 +142,7 @@ def loading(
     """How the weights are loaded again: by the source, where it can have that many classes, else in Python."""
     from cnnscope import api
     from cnnscope.cli.layers import parse_settings
-    from cnnscope.nn.modules import TABLE
+    from cnnscope.ops.traced import Traced
     from cnnscope.sources.inputs import parse_inputs
 
     graph, classes, given = report.plan.graph, report.plan.classes, parse_settings(settings)
@@ -156,7 +156,7 @@ def loading(
         if {key: param.shape for key, param in found.params.items()} == wanted:
             words = [*(f" --input {size}" for size in inputs), *(f" --set {k}={v}" for k, v in changed.items())]
             return f"load it with `{source}{''.join(words)} --weights {path}`"
-    if any(type(node.op) not in TABLE for node in graph.nodes):
+    if any(isinstance(node.op, Traced) for node in graph.nodes):
         return f"load it with `load_state_dict` into a module of {classes} classes"
     size = f", input={inputs[0]!r}" if len(inputs) == 1 and "=" not in inputs[0] else ""
     named = f", head={head!r}" if head else ""

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir.graph import Graph, Node
-from cnnscope.nn.modules import module_of
+from cnnscope.nn.ops import module_of
 
 
 def build(graph: Graph, *, seed: int = 0) -> Network:

@@ -85,6 +85,8 @@ class Op:
     """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
     keeps: ClassVar[Kept | None] = None
     """What training keeps of it for the backward pass, where that is always the same; else `saved` says it."""
+    in_torch: ClassVar[str | None] = None
+    """The module that has its record for torch (see `cnnscope.nn.ops`), where that is another one than usual."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:

@@ -15,7 +15,8 @@ import cnnscope
 from cnnscope.attribution.engine.canonicalize import canonicalize
 from cnnscope.attribution.engine.deeplift import multipliers
 from cnnscope.attribution.run import attribute
-from cnnscope.nn import layers
+from cnnscope.nn.ops.pool import PaddedMaxPool
+from cnnscope.ops.pool import MaxPool
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
 
@@ -56,7 +57,8 @@ def test_it_is_captums_where_captum_is_right() -> None:
 
 POOLS: list[Callable[[], nn.Module]] = [
     lambda: nn.MaxPool2d(3, 2), lambda: nn.MaxPool2d(3, 1, 1), lambda: nn.MaxPool2d(2, 1, dilation=2),
-    lambda: nn.AdaptiveMaxPool2d(3), lambda: layers.PaddedMaxPool((3, 3), (2, 2), ((0, 1), (1, 0)), (1, 1), ceil=True),
+    lambda: nn.AdaptiveMaxPool2d(3),
+    lambda: PaddedMaxPool(MaxPool((3, 3), (2, 2), ((0, 1), (1, 0)), True, dilation=(1, 1))),
 ]  # fmt: skip
 
 

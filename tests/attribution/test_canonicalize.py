@@ -15,7 +15,8 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 import cnnscope
 from cnnscope.attribution.engine.canonicalize import canonicalize, layer_of
-from cnnscope.attribution.engine.roles import function_calls, role
+from cnnscope.attribution.engine.roles import function_calls
+from cnnscope.nn.ops import role_of
 
 NETWORKS = ("resnet18", "torchvision:squeezenet1_1", "torchvision:alexnet", "torchvision:mobilenet_v3_small",
             "torchvision:shufflenet_v2_x1_0", "torchvision:convnext_tiny", "timm:convnext_atto")  # fmt: skip
@@ -64,7 +65,7 @@ def test_functions_become_modules_and_none_is_called_twice() -> None:
     network = canonicalize(module)
     same_logits(module, image(2, 8, 8))
     called = [network.get_submodule(node.target) for node in network.graph.nodes if node.op == "call_module"]
-    kinds = [type(one).__name__ for one in called if role(one) == "activation"]
+    kinds = [type(one).__name__ for one in called if role_of(one) == "activation"]
     assert kinds == ["ReLU6", "ReLU6", "SiLU", "ReLU", "GELU", "ReLU", "Sigmoid"]
     assert len(called) == len(set(map(id, called)))
     assert not any(getattr(one, "inplace", False) for one in called)

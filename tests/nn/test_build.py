@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 import weakref
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
-from cnnscope.nn.modules import TABLE, module_of, runs
+from cnnscope.nn.ops import module_of, torch_op
 from cnnscope.ops import REGISTRY, Op
 
 IMAGE = Value((1, 3, 8, 8))
@@ -232,12 +234,14 @@ def test_an_op_without_a_module_is_refused_by_name() -> None:
         module_of(Op(), (IMAGE,))
 
 
-def test_an_op_has_one_entry() -> None:
-    relu = REGISTRY["relu"]
-    entry = TABLE[relu]
-    with pytest.raises(TypeError, match="two table entries build `relu`"):
-        runs(relu, lambda op, x: nn.ReLU())
-    assert TABLE[relu] is entry
+def test_an_op_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = torch_op(REGISTRY["relu"])
+    module = ModuleType("twice")
+    module.TORCH_OPS = (record, record)  # type: ignore[attr-defined]  # as a file of records has it
+    monkeypatch.setitem(sys.modules, "twice", module)
+    monkeypatch.setattr(REGISTRY["relu"], "in_torch", "twice")
+    with pytest.raises(TypeError, match="`twice` has two records of `ReLU`"):
+        torch_op(REGISTRY["relu"])
 
 
 def test_stochastic_depth_drops_images_and_keeps_the_mean() -> None:

@@ -12,7 +12,7 @@ from torch_reference import random_weights, reference
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir import Value
-from cnnscope.nn.modules import module_of
+from cnnscope.nn.ops import module_of
 from cnnscope.ops import REGISTRY
 
 Drawn = tuple[tuple[int, ...], dict[str, Any]]

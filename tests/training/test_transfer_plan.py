@@ -16,7 +16,7 @@ import cnnscope
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.nn.build import build
-from cnnscope.nn.modules import TABLE, module_of
+from cnnscope.nn.ops import module_of, torch_op
 from cnnscope.ops.base import REGISTRY, Case, Op
 from cnnscope.ops.saved import TrainStep
 from cnnscope.spec import load as load_spec
@@ -78,7 +78,7 @@ def cases_with_a_rule() -> list[tuple[str, Op, tuple[Value, ...]]]:
     found = []
     for name, kind, case in op_cases():
         op, x = bound(kind, case)
-        if type(op) in TABLE and keeps(TrainStep(node_of(op, x), x, (True,) * len(x), trains=False)).exact:
+        if torch_op(type(op)) and keeps(TrainStep(node_of(op, x), x, (True,) * len(x), trains=False)).exact:
             found.append((name, op, x))
     return found
 

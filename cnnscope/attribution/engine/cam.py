@@ -11,8 +11,8 @@ from torch import Tensor, fx
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.attribution.engine.canonicalize import Clone, forward_shapes, layer_of
-from cnnscope.attribution.engine.roles import role
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.nn.ops import role_of
 
 if TYPE_CHECKING:
     from cnnscope.attribution.contract import Question
@@ -71,7 +71,7 @@ def _repeats(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a call makes nothing new of a map: it pools it, or hands it on."""
     if node.op != "call_module":
         return False
-    kind = role(network.get_submodule(str(node.target)))
+    kind = role_of(network.get_submodule(str(node.target)))
     return kind in ("max", "average") or (kind == "move" and len(node.all_input_nodes) == 1)
 
 

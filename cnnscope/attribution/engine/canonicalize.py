@@ -18,13 +18,13 @@ from torch import Tensor, fx, nn
 
 from cnnscope.attribution.engine.functional_forms import MODULES
 from cnnscope.errors import CnnscopeError
-from cnnscope.nn import layers
 from cnnscope.nn.build import Network, Tied
+from cnnscope.nn.ops import is_known
 
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
-class Clone(nn.Module):
+class Clone(nn.Identity):
     """A copy of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class _Tracer(fx.Tracer):
     """Keeps cnnscope's own modules whole, as torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m).__module__ == layers.__name__ or super().is_leaf_module(m, module_qualified_name)
+        return is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _from_trace(module: nn.Module) -> fx.GraphModule:

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from cnnscope.attribution.engine.roles import kind_name, role, varying
+from cnnscope.attribution.engine.roles import kind_name, varying
 from cnnscope.attribution.engine.rules import Rule, Tensors, gradient, with_rules
+from cnnscope.nn.ops import role_of
 
 POINTS, MOST_POINTS = 24, 384
 """Places on the line between two inputs, as Gauss and Legendre have them: n are exact up to degree 2n - 1. They are
@@ -46,7 +47,7 @@ def multipliers(network: fx.GraphModule, x: Tensor, baseline: Tensor, target: in
 
 def rule_for(module: nn.Module, varies: Sequence[bool] = (True,)) -> Rule | None:
     """The rule of a module; None where the gradient is right. ``varies``: which of its inputs depend on the image."""
-    kind = role(module)
+    kind = role_of(module)
     if not any(varies) or (kind in ("product", "bilinear") and sum(varies) == 1):
         return None
     if kind in ("product", "bilinear", "other"):
@@ -59,7 +60,7 @@ def on_a_line(network: fx.GraphModule) -> list[str]:
     image = varying(network)
     calls = (node for node in network.graph.nodes if node.op == "call_module" and node in image)
     modules = (network.get_submodule(str(node.target)) for node in calls)
-    return sorted({kind_name(module) for module in modules if role(module) == "other"})
+    return sorted({kind_name(module) for module in modules if role_of(module) == "other"})
 
 
 def rescale(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.nn import functional
-from cnnscope.nn.layers import Call
+from cnnscope.nn.ops import merge
+from cnnscope.nn.ops.base import Call
 
 Made = tuple[nn.Module, tuple[fx.Node, ...]] | None
 ATEN = torch.ops.aten
@@ -105,8 +105,8 @@ _TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
     (_pool(nn.AvgPool2d), (F.avg_pool2d, ATEN.avg_pool2d.default)),
     (_adaptive(nn.AdaptiveAvgPool2d), (F.adaptive_avg_pool2d, ATEN.adaptive_avg_pool2d.default)),
     (_adaptive(nn.AdaptiveMaxPool2d), (F.adaptive_max_pool2d,)),
-    (_join(functional.add), (operator.add, operator.iadd, torch.add, "add", "add_", ATEN.add.Tensor, ATEN.add_.Tensor)),
-    (_join(functional.mul), (operator.mul, operator.imul, torch.mul, "mul", "mul_", ATEN.mul.Tensor, ATEN.mul_.Tensor)),
+    (_join(merge.add), (operator.add, operator.iadd, torch.add, "add", "add_", ATEN.add.Tensor, ATEN.add_.Tensor)),
+    (_join(merge.mul), (operator.mul, operator.imul, torch.mul, "mul", "mul_", ATEN.mul.Tensor, ATEN.mul_.Tensor)),
     (_join(torch.matmul), (operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm", ATEN.matmul.default)),
     (_mean, (torch.mean, "mean", ATEN.mean.dim)),
     (_layer_norm, (F.layer_norm, ATEN.layer_norm.default)),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from cnnscope.attribution.engine.roles import role
 from cnnscope.attribution.engine.rules import Rule, Tensors, gradient, score_gradient, with_rules
+from cnnscope.nn.ops import role_of
 
 if TYPE_CHECKING:
     from cnnscope.attribution.contract import Question
@@ -36,11 +36,11 @@ def rectified(question: Question, rule: Rule) -> tuple[Tensor, tuple[str, ...]]:
     Checked against the plain gradient: where no activation made a difference, a note says so.
     """
     network = question.canonical
-    ruled = with_rules(network, lambda node, module: rule if role(module) == "activation" else None)
+    ruled = with_rules(network, lambda node, module: rule if role_of(module) == "activation" else None)
     raw = score_gradient(ruled, question.x, question.target)
     plain = score_gradient(question.module, question.x, question.target)
     modules = (network.get_submodule(node.target) for node in network.graph.nodes if node.op == "call_module")
-    kinds = sorted({type(module).__name__ for module in modules if role(module) == "activation"})
+    kinds = sorted({type(module).__name__ for module in modules if role_of(module) == "activation"})
     notes = []
     if not kinds:
         notes.append("this is the plain gradient: the network has no activations that the rule could act on")

@@ -27,9 +27,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from cnnscope.attribution.engine.canonicalize import layer_of
-from cnnscope.attribution.engine.roles import GATE, function_calls, is_move, kind_name, role, varying
+from cnnscope.attribution.engine.roles import function_calls, is_move, kind_name, varying
 from cnnscope.attribution.engine.rules import Rule, Tensors, gradient, score_gradient, with_rules
 from cnnscope.errors import CnnscopeError
+from cnnscope.nn.ops import is_gate, role_of
 
 EPSILON = 1e-6
 """Of the root mean square of the layer's outputs."""
@@ -49,7 +50,7 @@ def relevance(network: fx.GraphModule, x: Tensor, target: int) -> Tensor:
 
 
 def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module, image: set[fx.Node]) -> Rule | None:
-    kind = role(module)
+    kind = role_of(module)
     varies = [value in image for value in node.all_input_nodes]
     if not any(varies):
         return None
@@ -153,7 +154,7 @@ def _norm_after(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     if others or user.op != "call_module":
         return None
     norm = network.get_submodule(str(user.target))
-    return norm if isinstance(norm, nn.modules.batchnorm._BatchNorm) and role(norm) == "scale" else None
+    return norm if isinstance(norm, nn.modules.batchnorm._BatchNorm) and role_of(norm) == "scale" else None
 
 
 def _gated(network: fx.GraphModule, node: fx.Node) -> Rule:
@@ -168,9 +169,9 @@ def _gated(network: fx.GraphModule, node: fx.Node) -> Rule:
 def _is_gate(network: fx.GraphModule, node: fx.Node) -> bool:
     while node.op == "call_module":
         module = network.get_submodule(str(node.target))
-        if isinstance(module, GATE):
+        if is_gate(module):
             return True
-        if role(module) != "move":
+        if role_of(module) != "move":
             return False
         node = node.all_input_nodes[0]
     return False

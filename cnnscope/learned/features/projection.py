@@ -11,9 +11,9 @@ from torch import Tensor, fx
 from cnnscope.attribution.engine.cam import node_of
 from cnnscope.attribution.engine.canonicalize import canonicalize, tensor_at
 from cnnscope.attribution.engine.guided import deconvolved, guided
-from cnnscope.attribution.engine.roles import role
 from cnnscope.attribution.engine.rules import Rule, with_rules
 from cnnscope.errors import CnnscopeError
+from cnnscope.nn.ops import role_of
 
 RULES: dict[str, Rule] = {"deconvolution": deconvolved, "guided backpropagation": guided}
 """Zeiler & Fergus 2014, section 2.1; Springenberg et al. 2015, section 3.4."""
@@ -42,7 +42,7 @@ def up_to(network: fx.GraphModule, layer: str) -> fx.GraphModule:
 def activations(network: fx.GraphModule) -> tuple[str, ...]:
     """The kinds of activations in a canonical network, which the rules act on."""
     modules = (network.get_submodule(str(node.target)) for node in network.graph.nodes if node.op == "call_module")
-    return tuple(sorted({type(module).__name__ for module in modules if role(module) == "activation"}))
+    return tuple(sorted({type(module).__name__ for module in modules if role_of(module) == "activation"}))
 
 
 def project(
@@ -61,7 +61,7 @@ def project(
     width), None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max
     pools send everything to where the maximum was: the switches of Zeiler & Fergus.
     """
-    ruled = with_rules(network, lambda node, module: rule if role(module) == "activation" else None)
+    ruled = with_rules(network, lambda node, module: rule if role_of(module) == "activation" else None)
     rows, columns = (torch.tensor(side, device=x.device) for side in zip(*places, strict=True))
     with torch.enable_grad():
         x = x.detach().requires_grad_()

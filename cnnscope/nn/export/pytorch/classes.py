@@ -10,10 +10,10 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.nn.export.code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
 from cnnscope.nn.export.parameters import Parameter, parameters
-from cnnscope.nn.export.pytorch.construct import Code
 from cnnscope.nn.export.pytorch.names import Names
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
 from cnnscope.nn.export.pytorch.sequences import sequential
+from cnnscope.nn.ops.base import Code
 
 
 @dataclass(frozen=True)

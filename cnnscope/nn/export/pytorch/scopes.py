@@ -14,7 +14,7 @@ from torch import nn
 from cnnscope.analysis.structure import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
-from cnnscope.nn.export.pytorch.construct import Code
+from cnnscope.nn.ops.base import Code
 
 ANONYMOUS = {"", "path", "head"} | CONTAINERS
 """Kinds of scopes that are no more than containers."""

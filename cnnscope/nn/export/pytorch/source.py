@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Mapping, Sequence
-
-import torch
 
 from cnnscope._version import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
@@ -14,15 +13,13 @@ from cnnscope.ir import Graph, Node
 from cnnscope.nn.export.code import Call
 from cnnscope.nn.export.prepare import prepared
 from cnnscope.nn.export.pytorch.classes import Class, Classes
-from cnnscope.nn.export.pytorch.construct import Code
 from cnnscope.nn.export.pytorch.forward import class_lines
-from cnnscope.nn.export.pytorch.modules import code_of
 from cnnscope.nn.export.pytorch.names import Names, camel
-from cnnscope.nn.export.pytorch.own import helper_source
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
-from cnnscope.nn.export.pytorch.traced import traced_code
-from cnnscope.nn.modules import TABLE, module_of
-from cnnscope.ops.base import Op, shape_text
+from cnnscope.nn.ops import make
+from cnnscope.nn.ops.base import Code, Definition
+from cnnscope.ops.base import shape_text
+from cnnscope.ops.traced import Traced
 
 _SHOWN = 8
 _STANDARD = (  # what files may import, and how it is told from other words
@@ -40,40 +37,56 @@ def pytorch_source(graph: Graph) -> str:
     """
     graph, unused = prepared(graph)
     codes = _codes(graph)
-    helpers = [code.helper for code in codes.values() if code.helper]
+    definitions = dict.fromkeys(part for code in codes.values() for part in code.defines)
     root = scopes(graph, codes)
-    classes = Classes(graph, codes, Names({*_OWN_NAMES, *helpers, camel(graph.name)}))
+    classes = Classes(graph, codes, Names({*_OWN_NAMES, *(part.__name__ for part in definitions), camel(graph.name)}))
     classes.names.taken.discard(camel(graph.name))
     classes.add(root)
     blocks = ["\n".join(class_lines(cls, _docstring(cls))) for cls in classes.classes[:-1]]
     final = classes.classes[-1]
     blocks.append("\n".join(class_lines(final, _shapes(graph), _inputs(graph), graph.outputs, _freezing(graph, codes))))
-    code = "\n\n\n".join([*helper_source(helpers), *blocks])
+    code = "\n\n\n".join([*map(_source, definitions), *blocks])
     return f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
 
 
 def _codes(graph: Graph) -> dict[str, Code]:
+    """The code of every node. E427 for nodes that cannot be written."""
     codes: dict[str, Code] = {}
     strange: list[Node] = []
-    with torch.device("meta"):
-        for node in graph.nodes:
-            x = graph.values(node)
-            if isinstance(node.op, Op) and type(node.op) in TABLE:
-                code: Code | None = code_of(module_of(node.op, x), x)
-            else:
-                code = traced_code(node, x)
-            if code is None:
-                strange.append(node)
-            else:
-                codes[node.name] = code
+    lacking: dict[Node, str] = {}
+    for node in graph.nodes:
+        try:
+            made = make(node.op, graph.values(node))
+        except CnnscopeError:
+            strange.append(node)
+            continue
+        if made.written is not None:
+            codes[node.name] = made.written
+        elif isinstance(node.op, Traced):
+            strange.append(node)
+        else:
+            lacking[node] = made.name
     if strange:
-        notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange[:_SHOWN]]
-        notes += [Note(f"{len(strange) - _SHOWN:,} more")] if len(strange) > _SHOWN else []
+        notes = [f"`{node.name}` is `{node.op.tag}` ({node.op.label()})" for node in strange]
         hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
-        what = f"{len(strange):,} of its ops do not say what they compute"
-        message = f"`{graph.name}` cannot be written as PyTorch: {what}"
-        raise CnnscopeError(Diagnostic("E427", message, notes=tuple(notes), hint=hint))
+        raise _unwritable(graph, f"{len(strange):,} of its ops do not say what they compute", notes, hint)
+    if lacking:
+        notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking.items()]
+        what = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(lacking.values()))}"
+        raise _unwritable(graph, what, notes, "docs/add-an-op.md says how a file takes such a module along")
     return codes
+
+
+def _unwritable(graph: Graph, why: str, notes: Sequence[str], hint: str) -> CnnscopeError:
+    shown = [Note(note) for note in notes[:_SHOWN]]
+    shown += [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
+    message = f"`{graph.name}` cannot be written as PyTorch: {why}"
+    return CnnscopeError(Diagnostic("E427", message, notes=tuple(shown), hint=hint))
+
+
+def _source(definition: Definition) -> str:
+    """A definition as the file has it, without cnnscope's reasons for its remarks to the type checker."""
+    return re.sub(r"(# type: ignore\[[\w-]+\]).*", r"\1", inspect.getsource(definition)).rstrip()
 
 
 def _inputs(graph: Graph) -> list[str]:

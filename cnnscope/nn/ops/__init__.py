@@ -1,0 +1,116 @@
+"""Ops in torch: `torch_op` finds the record of an op, `module_of` builds its module, `role_of` says what that does.
+
+The record of an op of ``cnnscope/ops/norm.py`` is in ``cnnscope/nn/ops/norm.py``, in the tuple ``TORCH_OPS``. Any other
+op has its record in the module that defines it, or in the one that its attribute ``in_torch`` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir.graph import Operation, Value
+from cnnscope.nn.ops.base import Call, Definition, Function, Lacks, Module, Role, TorchOp, X
+from cnnscope.ops.base import REGISTRY
+from cnnscope.ops.traced import TRACED
+
+__all__ = ["TorchOp", "is_gate", "is_known", "make", "module_of", "records", "role_of", "torch_op"]
+
+_FOUND: dict[str, dict[type[Operation], TorchOp]] = {}
+"""The records of each module that was asked for."""
+_ROLES: dict[Definition, Role | Callable[[nn.Module], Role]] = {}
+"""The role of every class and function that a record names."""
+_GATES: set[Definition] = set()
+_OTHER: Role = "other"
+
+
+def torch_op(op: type[Operation]) -> TorchOp | None:
+    """The record of an op; None where nobody wrote one."""
+    home = _home(op)
+    if home not in _FOUND:
+        _FOUND[home] = _read(home)
+    return _FOUND[home].get(op)
+
+
+def _home(op: type[Operation]) -> str:
+    """The module that has an op's record."""
+    named = getattr(op, "in_torch", None)
+    return named or op.__module__.replace("cnnscope.ops.", "cnnscope.nn.ops.", 1)
+
+
+def _read(home: str) -> dict[type[Operation], TorchOp]:
+    try:
+        module = import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name != home:
+            raise
+        return {}
+    found: dict[type[Operation], TorchOp] = {}
+    for record in getattr(module, "TORCH_OPS", ()):
+        if record.op in found:
+            raise TypeError(f"`{home}` has two records of `{record.op.__name__}`")
+        found[record.op] = record
+        roles = {} if isinstance(record.roles, Lacks) else record.roles
+        for thing, role in roles.items():
+            if _ROLES.setdefault(thing, role) != role:
+                raise TypeError(f"`{home}` and another module give {thing} two roles")
+        if record.gate:
+            _GATES.update(roles)
+    return found
+
+
+def records() -> Iterator[TorchOp]:
+    """The records of all ops that are registered."""
+    for op in (*REGISTRY.values(), *TRACED.values()):
+        record = torch_op(op)
+        if record is not None:
+            yield record
+
+
+def make(op: Operation, x: X) -> Module | Function:
+    """How torch computes ``op`` on inputs like ``x`` at any batch size. E428 where it cannot."""
+    record = torch_op(type(op))
+    if record is not None and not isinstance(record.make, Lacks):
+        made = record.make(op, [_as_map(op, value) for value in x])
+        if made is not None:
+            return made
+    raise CnnscopeError.of("E428", f"`{op.tag}` cannot be run in torch")
+
+
+def module_of(op: Operation, x: X) -> nn.Module:
+    """A fresh torch module that computes ``op`` on inputs like ``x`` at any batch size. E428 where torch cannot."""
+    return make(op, x).build()
+
+
+def _as_map(op: Operation, value: Value) -> Value:
+    """A tensor of a trace as the map that a layer for maps takes it for."""
+    tensor = value.kind == "tensor" and len(value.shape) > 2 and "tokens" not in getattr(op, "accepts", ())
+    return replace(value, kind="map") if tensor else value
+
+
+def role_of(module: nn.Module) -> Role:
+    """What a module does to its input, as far as rules of attribution care, in eval mode."""
+    role = next((_ROLES[thing] for thing in _things(module) if thing in _ROLES), _OTHER)
+    return role(module) if callable(role) else role
+
+
+def is_gate(module: nn.Module) -> bool:
+    """Whether a module makes a factor of a product that only says how much of the other factor passes."""
+    return any(thing in _GATES for thing in _things(module))
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether the very class of a module is one that a record names, or a function as a module."""
+    return isinstance(module, Call) or any(thing is type(module) for thing in _things(module) if thing in _ROLES)
+
+
+def _things(module: nn.Module) -> tuple[Any, ...]:
+    """What records may name of a module: the function it calls, or its class and the bases of that."""
+    for _ in records():  # so that the roles of all ops are known
+        pass
+    return (module.function,) if isinstance(module, Call) else type(module).__mro__

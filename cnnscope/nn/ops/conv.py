@@ -1,0 +1,97 @@
+"""Convolutions in torch, and the one torch lacks: of an input that is padded unevenly first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
+
+from cnnscope.nn.export.code import Expr
+from cnnscope.nn.ops.base import (
+    PAD_MODES,
+    Code,
+    Inputs,
+    Module,
+    TorchOp,
+    X,
+    apply,
+    construct,
+    even_pads,
+    of_rank,
+    of_role,
+    plain,
+    ranks,
+    torch_pads,
+    write_pad,
+)
+from cnnscope.ops import conv
+
+
+class _Padded(nn.Module):
+    """Pads unevenly before the convolution it is mixed into."""
+
+    def __init__(self, *args: Any, pads: Sequence[int], pad_mode: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pads, self.pad_mode = list(pads), pad_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = super().forward(F.pad(x, self.pads, self.pad_mode))
+        return result
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, pads={self.pads}, pad_mode={self.pad_mode}"
+
+
+class PaddedConv1d(_Padded, nn.Conv1d):
+    pass
+
+
+class PaddedConv2d(_Padded, nn.Conv2d):
+    pass
+
+
+class PaddedConv3d(_Padded, nn.Conv3d):
+    pass
+
+
+_PADDED = (PaddedConv1d, PaddedConv2d, PaddedConv3d)
+
+
+def _conv(op: conv.Conv, x: X) -> Module:
+    family, even, mode = of_rank("Conv", x), even_pads(op.pad), PAD_MODES[op.pad_mode]
+    args = {
+        "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,
+        "dilation": op.dilation, "groups": op.groups, "bias": op.bias,
+    }  # fmt: skip
+    if even is not None:
+        return Module(family, {**args, "padding": even, "padding_mode": op.pad_mode})
+    pads = torch_pads(op.pad)
+
+    def call(module: Expr, inputs: Inputs) -> Expr:
+        return apply(module, [write_pad(inputs[0], pads, mode)])
+
+    made = construct(f"nn.{family.__name__}", family, {name: plain(value) for name, value in args.items()})
+    code = Code(made, call, plain=False)
+    return Module(_PADDED[len(op.kernel) - 1], {**args, "pads": pads, "pad_mode": mode}, code=code)
+
+
+def _upconv(op: conv.TransposedConv, x: X) -> Module:
+    return Module(of_rank("ConvTranspose", x), {
+        "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,
+        "padding": op.pad, "output_padding": op.out_pad, "groups": op.groups, "bias": op.bias,
+        "dilation": op.dilation,
+    })  # fmt: skip
+
+
+TORCH_OPS = (
+    TorchOp(
+        op=conv.Conv, make=_conv, roles=of_role("conv", *ranks("Conv")),
+        aten=("conv1d", "conv2d", "conv3d"), onnx=("Conv",),
+    ),
+    TorchOp(
+        op=conv.TransposedConv, make=_upconv, roles=of_role("conv", *ranks("ConvTranspose")),
+        aten=("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), onnx=("ConvTranspose",),
+    ),
+)  # fmt: skip

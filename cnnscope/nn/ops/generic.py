@@ -1,0 +1,126 @@
+"""Ops of traces in torch, as far as they say all there is to say: movement, joins, reductions, arithmetic, weights.
+
+A trace keeps what functions of single elements cost and read, not their constant operands: those cannot be run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
+from cnnscope.nn.export.code import Call, Expr, Lit
+from cnnscope.nn.ops.base import Code, Function, Inputs, Lacks, Module, TorchOp, X, of_role
+from cnnscope.nn.ops.merge import add, concatenated, infix, mul
+from cnnscope.nn.ops.movement import window
+from cnnscope.ops import generic
+
+Move = Callable[[Tensor], Tensor]
+_REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "mean": torch.mean, "sum": torch.sum, "amax": torch.amax, "amin": torch.amin,
+}  # fmt: skip
+_COPIES = ("clone", "contiguous")
+
+
+class Weight(nn.Module):
+    """A weight used as it is, with no batch axis of its own."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(shape))
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+def chain(x: Tensor, moves: Sequence[Move]) -> Tensor:
+    """One move after the other."""
+    for move in moves:
+        x = move(x)
+    return x
+
+
+def _movement(op: generic.Movement, x: X) -> Module | Function | None:
+    """Steps one after the other; the batch axis stays first and may have any size."""
+    if op.dtype is not None:
+        return None
+    if not op.steps:
+        return Module(nn.Identity, code=_inline(lambda x: x[0])) if op.kind in _COPIES else None
+    if x[0].batch_axis != 0 or op.output(x[:1]).batch_axis != 0:
+        return None
+    found = [_move(step) for step in op.steps]
+    moves = [pair for pair in found if pair is not None]
+
+    def write(inputs: Inputs) -> Expr:
+        result = inputs[0]
+        for _, writer in moves:
+            result = writer(result)
+        return result
+
+    whole = len(moves) == len(op.steps)
+    return Function(chain, (tuple(move for move, _ in moves),), write=write) if whole else None
+
+
+def _inline(write: Callable[[Inputs], Expr]) -> Code:
+    return Code(None, lambda _, inputs: write(inputs), write, plain=False)
+
+
+def _move(step: Step) -> tuple[Move, Callable[[Expr], Expr]] | None:
+    """One step as a function and as an expression; None where it may touch the batch or is no plain window."""
+    match step:
+        case Permute(order):
+            return lambda x: x.permute(order), lambda x: Call("permute", tuple(map(Lit, order)), target=x)
+        case Reshape((1, *rest)):
+            sizes = (Lit(-1), *(Lit(n, "size") for n in rest))
+            return lambda x: x.reshape(-1, *rest), lambda x: Call("reshape", sizes, target=x)
+        case Taps(axis=axis, size=size, n=n, taps=((first,),), border="drop") if n > 0 and axis > 0 and first >= 0:
+            picked = [slice(None)] * axis + [slice(first, first + n * (size - 1) + 1, n)]
+            return lambda x: x[tuple(picked)], lambda x: window(x, picked)
+    return None
+
+
+def _reduce(op: generic.Reduce, x: X) -> Function | None:
+    if op.fn not in _REDUCTIONS or op.dtype is not None:
+        return None
+    axes = op.axes[0] if len(op.axes) == 1 else op.axes
+    named = (("keepdim", Lit(op.keep, "keepdim", False)),)
+    return Function(_REDUCTIONS[op.fn], (op.axes, op.keep), write=lambda x: Call(op.fn, (Lit(axes),), named, x[0]))
+
+
+def _elementwise(op: generic.Elementwise, x: X) -> Function | None:
+    """A sum or product of two inputs, beside which there is no constant."""
+    if op.fn not in ("add", "mul") or op.dtype is not None or len(x) != 2:
+        return None
+    return Function(add if op.fn == "add" else mul, write=infix("+" if op.fn == "add" else "*"))
+
+
+_OTHERS = (nn.CELU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold)
+"""Activations that no op of the spec language stands for."""
+_MANY = Lacks("it stands for many functions, which the rules of sources list")
+_NAMED_ELSEWHERE = Lacks("the functions it is made of are those of other ops")
+_UNKNOWN = {
+    generic.Overwrite: "where a trace writes to is known, not by which statement",
+    generic.Scan: "it stands for many functions, and a trace keeps only what they cost and read",
+    generic.Constant: "a trace keeps the shape of a constant, not its numbers",
+    generic.Embedding: "its input is a tensor of indices, not an image",
+    generic.Gather: "what it reads depends on values that the trace does not have",
+    generic.Select: "a module has one output",
+    generic.Unsupported: "no rule covers the function",
+}
+TORCH_OPS = (
+    TorchOp(op=generic.Elementwise, make=_elementwise, roles=of_role("activation", *_OTHERS), aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Movement, make=_movement, roles={chain: "move"}, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.View, make=_movement, roles={chain: "move"}, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Join, make=lambda op, x: concatenated(op.axis), roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
+    TorchOp(
+        op=generic.Reduce, make=_reduce, roles={torch.sum: "average", torch.mean: "average", torch.amax: "max"},
+        aten=_MANY, onnx=_MANY,
+    ),
+    TorchOp(
+        op=generic.Parameter, make=lambda op, x: Module(Weight, {"shape": op.shape}), roles={Weight: "other"},
+        aten=_MANY, onnx=_MANY,
+    ),
+    *(TorchOp(op=op, make=Lacks(why), roles=Lacks(why), aten=_MANY, onnx=_MANY) for op, why in _UNKNOWN.items()),
+)  # fmt: skip
