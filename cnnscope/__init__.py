@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnscope.api import Model, load
     from cnnscope.errors import CnnscopeError, Diagnostic, Span
     from cnnscope.ir import Graph
+    from cnnscope.plugins import plugin
     from cnnscope.questions import (
         audit,
         check,
@@ -48,12 +49,13 @@ _HOMES = {
     **dict.fromkeys(("Model", "load"), "cnnscope.api"),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
     "Graph": "cnnscope.ir",
+    "plugin": "cnnscope.plugins",
     "__version__": "cnnscope._version",
 }
 
 __all__ = [
     "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "audit", "check", "diff", "equivariance",
-    "flops", "load", "memory", "params", "receptive_field", "shapes", "summary",
+    "flops", "load", "memory", "params", "plugin", "receptive_field", "shapes", "summary",
 ]  # fmt: skip
 
 

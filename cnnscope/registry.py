@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
+from types import FrameType
 from typing import Any, Generic, TypeVar, overload
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.installed import entry_points
-from cnnscope.user_code import a, raised
+from cnnscope.user_code import a, broken, strangers
 
 T = TypeVar("T")
 
@@ -45,8 +46,23 @@ class Entry:
         return f"`{self.place}`" + (f" of the package {self.package}" if self.package else "")
 
 
-_additions: list[tuple[Registry[Any], str, Entry | None]] = []
-"""Every call of `add`: where, under which name, and which entry stood there before."""
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A call of `Registry.add` outside of cnnscope's own files, and the entry that stood there before."""
+
+    registry: Registry[Any]
+    name: str
+    before: Entry | None
+
+    def undo(self) -> None:
+        """Puts back what stood there before."""
+        if self.before is None:
+            self.registry._own.pop(self.name, None)
+        else:
+            self.registry._own[self.name] = self.before
+
+
+_additions: list[Addition] = []
 
 
 class Registry(Generic[T]):
@@ -147,10 +163,11 @@ class Registry(Generic[T]):
         fault = self._fault(value)
         if fault:
             raise CnnscopeError.of("E413", f"the {self.noun} `{name}` {fault}", hint=self._wanted())
-        before, place = self._entries().get(name), _place(value)
+        before, place = self._entries().get(name), _place(value, _caller())
         if before is not None and not _announces(before, place):
             raise _taken(self.noun, name, str(before), f"`{place}`")
-        _additions.append((self, name, before))
+        if place.split(".")[0] != "cnnscope":
+            _additions.append(Addition(self, name, before))
         self._own[name] = replace(before or Entry(place), value=value)
         return value
 
@@ -182,12 +199,13 @@ class Registry(Generic[T]):
         if entry.rivals:
             raise _taken(self.noun, name, str(replace(entry, rivals=())), *entry.rivals)
         try:
-            with undone_on_error():
+            strangers[entry.place.split(":")[0].split(".")[0]] = f"the package {entry.package}"
+            with recording():
                 value = _attribute(entry.place)
         except CnnscopeError as error:
             raise CnnscopeError(*(replace(d, hint=d.hint or remedy) for d in error.diagnostics)) from error
         except Exception as error:
-            raise _broken(what, entry.place, error, remedy) from error
+            raise broken(error, what, code="E411", hint=remedy) from error
         fault = self._fault(value)
         if fault:
             raise CnnscopeError.of("E413", f"{what} {fault}", hint=f"{self._wanted()}; {remedy}")
@@ -212,29 +230,24 @@ def files_of(package: str, attribute: str) -> dict[str, str]:
     return {name.replace("_", "-"): f"{package}.{name}:{attribute}" for name in names}
 
 
-def additions() -> int:
-    """How many values have been added so far."""
-    return len(_additions)
-
-
 @contextmanager
-def undone_on_error() -> Iterator[None]:
-    """Inside, what was added is taken back if an error ends it: a module that fails halfway leaves nothing behind."""
-    mark = len(_additions)
+def recording() -> Iterator[list[Addition]]:
+    """The list has what was added inside, once it is left.
+
+    Where an error ends it, what was added is taken back: a module that fails halfway leaves nothing behind.
+    """
+    mark, found = len(_additions), list[Addition]()
     try:
-        yield
+        yield found
     except BaseException:
         while len(_additions) > mark:
-            registry, name, before = _additions.pop()
-            if before is None:
-                del registry._own[name]
-            else:
-                registry._own[name] = before
+            _additions.pop().undo()
         raise
+    found += _additions[mark:]
 
 
 def _built_in(entry: object) -> Entry:
-    return Entry(entry) if isinstance(entry, str) else Entry(_place(entry), entry)
+    return Entry(entry) if isinstance(entry, str) else Entry(_place(entry, "cnnscope"), entry)
 
 
 def _attribute(place: str) -> Any:
@@ -246,10 +259,19 @@ def _attribute(place: str) -> Any:
     return found
 
 
-def _place(value: object) -> str:
-    """Where a value was defined, as ``module:attribute``; of an instance, its class."""
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
+def _place(value: object, module: str) -> str:
+    """Where a value was defined, as ``module:attribute``; of an object in ``module``, its type."""
+    if hasattr(value, "__qualname__"):
+        return f"{getattr(value, '__module__', module)}:{value.__qualname__}"
+    return f"{module}:{type(value).__name__}"
+
+
+def _caller() -> str:
+    """The module that adds something."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return "?" if frame is None else str(frame.f_globals.get("__name__"))
 
 
 def _announces(entry: Entry, place: str) -> bool:
@@ -261,14 +283,6 @@ def _taken(noun: str, name: str, *places: str) -> CnnscopeError:
     times = "twice" if len(places) == 2 else f"{len(places)} times"
     message = f"the {noun} `{name}` exists {times}: {' and '.join(places)}"
     return CnnscopeError.of("E412", message, hint="a name is given once: rename one of them, or uninstall its package")
-
-
-def _broken(what: str, place: str, error: Exception, remedy: str) -> CnnscopeError:
-    """E413 where a package asks cnnscope for what is not there (any more), E411 for everything else."""
-    asked = getattr(error, "name", None)
-    if isinstance(error, ImportError) and asked and str(asked).split(".")[0] == "cnnscope":
-        return raised(error, f"{what} was written for another version of cnnscope", code="E413", hint=remedy)
-    return raised(error, f"{what} cannot be imported from `{place}`", code="E411", hint=remedy)
 
 
 def _report(error: CnnscopeError) -> None:

@@ -1,30 +1,86 @@
-"""What goes wrong in code that is not cnnscope's own, said in the terms of whoever wrote it."""
+"""Code that is not cnnscope's own: importing it, and saying what goes wrong there in the terms of its author."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import linecache
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
-from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
+from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, missing_for
 
 _OWN = str(Path(__file__).parent)
 _IMPORT = str(Path(importlib.__file__).parent)
+
+strangers: dict[str, str] = {}
+"""Code that is neither cnnscope's nor the network's and was run: in words, by the name of its module."""
 
 
 def raised(error: BaseException, what: str, *, code: str, hint: str | None = None) -> CnnscopeError:
     """An error of the author's code as a diagnostic: the line that raised it, and the lines that led there."""
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        span = Span(error.filename, error.lineno, error.offset or 1)
+        span = Span(shown(error.filename), error.lineno, error.offset or 1)
         return CnnscopeError(Diagnostic(code, f"{what}: {error.msg}", span, hint=hint))
     places = list(user_frames(error.__traceback__))
     notes = tuple(Note(f"called in `{function}`", span) for span, function in places[:-1])
     return CnnscopeError(Diagnostic(code, f"{what}: {reason}", places[-1][0] if places else None, notes[::-1], hint))
+
+
+def broken(error: BaseException, what: str, *, code: str, hint: str | None = None) -> CnnscopeError:
+    """``what`` cannot be imported: E413 where it asks cnnscope for what is not there (any more), else ``code``."""
+    asked = str(getattr(error, "name", None) or "").split(".")[0]
+    if isinstance(error, ImportError) and asked == "cnnscope":
+        return raised(error, f"{what} was written for another version of cnnscope", code="E413", hint=hint)
+    missing = missing_for(error) if isinstance(error, ImportError) else None
+    remedy = missing.diagnostics[0].message if missing else hint
+    return raised(error, f"{what} cannot be imported", code=code, hint=remedy)
+
+
+def whose(error: BaseException) -> tuple[str | None, TracebackType | None]:
+    """Who wrote the code that raised an error, in words, and the traceback from there on; None for cnnscope itself."""
+    author, place, trace = None, None, error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__"))
+        found = strangers.get(module) or strangers.get(module.split(".")[0])
+        if found is not None and author is None:
+            author, place = found, trace
+        elif module.split(".")[0] == "cnnscope":
+            author = None
+        trace = trace.tb_next
+    return author, place
+
+
+def import_file(path: Path) -> ModuleType:
+    """The module of a Python file, which is run; whatever it raises is passed on, and then the module is forgotten."""
+    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def importable(place: str) -> Iterator[None]:
+    """Inside, the user's code finds its own modules: those beside the file, or in the current folder."""
+    folder = str(Path(place).resolve().parent if place.endswith(".py") else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def user_frames(trace: TracebackType | None) -> Iterator[tuple[Span, str]]:

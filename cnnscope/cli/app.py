@@ -6,47 +6,30 @@ control of an audit, 5 an audit with pieces missing, 70 a bug, 130 interrupted, 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cnnscope import plugins, registry
 from cnnscope._version import __version__
-from cnnscope.cli import (
-    ablate,
-    attribute,
-    audit,
-    check,
-    compare,
-    diagram,
-    diff,
-    equivariance,
-    expand,
-    export,
-    features,
-    filters,
-    kernels,
-    layers,
-    ops,
-    page,
-    report,
-    rf,
-    schema,
-    transfer,
-    weights,
-    zoo,
-)
+from cnnscope.cli.commands import COMMANDS, Commands, Plugins
 from cnnscope.cli.output import Color
 from cnnscope.cli.renamed import renamed
 from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
 
+_COMPLETION = "_CNNSCOPE_COMPLETE"
+"""Set where the shell asks for completions of what is typed: that is no time to run a plugin."""
 BUG = 70
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="cnnscope",
+    cls=Commands,
     help="The instrument panel for convolutional networks: what every layer computes, costs and sees.",
     epilog="Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op with --strict, "
     "4 failed control, 5 incomplete audit, 70 bug, 130 interrupt.",
@@ -55,32 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-_LOOK, _DRAW, _WEIGHTS, _SPECS = "Look at a network", "Draw it", "Weights and export", "Specs and layer types"
-_LEARNED, _MEASURE = "See what it has learned", "Audit"
-for _name, _verb in layers.VERBS.items():
-    app.command(_name, rich_help_panel=_LOOK)(_verb)
-app.command("rf", rich_help_panel=_LOOK)(rf.rf)
-app.command("diff", rich_help_panel=_LOOK)(diff.diff)
-app.command("equivariance", rich_help_panel=_LOOK)(equivariance.equivariance)
-app.command("ablate", rich_help_panel=_LOOK)(ablate.ablate)
-app.command("diagram", rich_help_panel=_DRAW)(diagram.diagram)
-app.command("page", rich_help_panel=_DRAW)(page.page)
-app.command("audit", rich_help_panel=_MEASURE)(audit.audit)
-app.command("report", rich_help_panel=_MEASURE)(report.report)
-app.command("compare", rich_help_panel=_MEASURE)(compare.compare)
-app.command("filters", rich_help_panel=_LEARNED)(filters.filters)
-app.command("attribute", rich_help_panel=_LEARNED)(attribute.attribute)
-app.command("transfer", rich_help_panel=_LEARNED)(transfer.transfer)
-app.command("features", rich_help_panel=_LEARNED)(features.features)
-app.command("kernels", rich_help_panel=_LEARNED)(kernels.kernels)
-app.add_typer(weights.app, name="weights", help="Weight files beside a network.", rich_help_panel=_WEIGHTS)
-app.command("export", rich_help_panel=_WEIGHTS)(export.export)
-app.command("check", rich_help_panel=_SPECS)(check.check)
-app.command("expand", rich_help_panel=_SPECS)(expand.expand)
-app.command("zoo", rich_help_panel=_SPECS)(zoo.zoo)
-app.command("ops", rich_help_panel=_SPECS)(ops.ops)
-app.command("schema", rich_help_panel=_SPECS)(schema.schema)
 
 
 def _version(wanted: bool) -> None:
@@ -93,6 +50,7 @@ def _version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+    _plugins: Plugins = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -100,12 +58,14 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code; no exception leaves it."""
-    words = renamed(sys.argv[1:] if arguments is None else arguments)
+    given, files = plugins.named(sys.argv[1:] if arguments is None else arguments)
+    words = renamed(given)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal of another encoding still gets its table
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(words, prog_name="cnnscope", standalone_mode=False)
+        with plugins.plugins(files if _COMPLETION in os.environ else [*plugins.configured(Path()), *files]):
+            code = app(words, prog_name="cnnscope", standalone_mode=False)
     except CnnscopeError as error:
         return _failed(error, words)
     except typer.TyperException as error:
@@ -115,23 +75,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except Exception as error:  # noqa: BLE001  # the one place where bugs end up
-        known = missing_for(error) if isinstance(error, ImportError) else None
+        known = plugins.failure(error) or (missing_for(error) if isinstance(error, ImportError) else None)
         return _failed(known, words) if known else _bug(error, words)
+    finally:
+        _warn()
     return code if isinstance(code, int) else 0
+
+
+def _warn() -> None:
+    """Says on stderr which entries of installed packages were left out, and why."""
+    if registry.problems:
+        from cnnscope.render import diagnostics
+
+        for problem in registry.problems:
+            print(diagnostics.text(problem, _lines).replace("error[", "warning[", 1), file=sys.stderr)
+        registry.problems.clear()
 
 
 def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     """The command line's own complaints in the form of all others."""
     complaint = error.format_message().replace("'", "`").replace("Value error, ", "")
     message, _, guess = complaint.partition(". Did you mean ")
-    verb = next((f" {word}" for word in words if word in _verbs()), "")
+    verb = next((f" {word}" for word in words if word in COMMANDS), "")
     hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
     return CnnscopeError(Diagnostic("E400", message[:1].lower() + message[1:].rstrip("."), hint=hint))
-
-
-def _verbs() -> set[str]:
-    groups = {str(group.name) for group in app.registered_groups}
-    return groups | {command.name for command in app.registered_commands if command.name}
 
 
 def _failed(error: CnnscopeError, words: Sequence[str]) -> int:

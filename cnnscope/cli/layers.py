@@ -138,10 +138,8 @@ def _verb(verb: Verb, about: str) -> Callable[..., None]:
     return flat(run)
 
 
-VERBS: dict[str, Callable[..., None]] = {
-    "summary": _verb("summary", "Layers with output shape, parameters, MACs and receptive field."),
-    "shapes": _verb("shapes", "What every layer reads and makes."),
-    "params": _verb("params", "Parameters: trainable, frozen, buffers, and which layers hold them."),
-    "flops": _verb("flops", "MACs and FLOPs an image, and which layers cost them."),
-    "memory": _verb("memory", "Bytes of parameters and activations, and the peak of what is alive at inference."),
-}
+summary = _verb("summary", "Layers with output shape, parameters, MACs and receptive field.")
+shapes = _verb("shapes", "What every layer reads and makes.")
+params = _verb("params", "Parameters: trainable, frozen, buffers, and which layers hold them.")
+flops = _verb("flops", "MACs and FLOPs an image, and which layers cost them.")
+memory = _verb("memory", "Bytes of parameters and activations, and the peak of what is alive at inference.")

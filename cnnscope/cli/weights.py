@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnnscope.nn.checkpoint import Checkpoint
     from cnnscope.nn.weights import NameMap
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(help="Weight files beside a network.", no_args_is_help=True, rich_markup_mode="markdown")
 
 WeightFile = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors, .pt or .pth file of weights.")]
 MapFile = Annotated[

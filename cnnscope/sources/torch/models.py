@@ -25,6 +25,7 @@ from cnnscope.sources.torch import libraries
 from cnnscope.sources.torch import user_code as user_code
 from cnnscope.sources.torch.build import build
 from cnnscope.sources.torch.module import trace
+from cnnscope.user_code import importable
 
 Settings = Mapping[str, Any]
 
@@ -91,12 +92,12 @@ def _value(text: str) -> Any:
 def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
-    with user_code.importable(place), redirect_stdout(sys.stderr):  # what it prints is not our result
+    with importable(place), redirect_stdout(sys.stderr):  # what it prints is not our result
         graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments)
 
     def make() -> nn.Module:
         assert extras.make is not None
-        with user_code.importable(place), redirect_stdout(sys.stderr):
+        with importable(place), redirect_stdout(sys.stderr):
             return extras.make()
 
     notes = (f"ran the code of `{place}`", *notes)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,7 +14,7 @@ import torch
 from torch import nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.user_code import a, raised
+from cnnscope.user_code import a, import_file, raised
 
 T = TypeVar("T")
 
@@ -26,17 +24,6 @@ def parse(source: str) -> tuple[str, str, str]:
     path, _, query = source.partition("?")
     place, colon, name = path.rpartition(":")
     return (place, name, query) if colon and not name.endswith(".py") else (path, "", query)
-
-
-@contextmanager
-def importable(place: str) -> Iterator[None]:
-    """Inside, the user's code finds its own modules: those beside the file, or in the current folder."""
-    folder = str(Path(place).resolve().parent if place.endswith(".py") else Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 def find(place: str, name: str) -> Any:
@@ -97,19 +84,10 @@ def _import_file(file: str) -> ModuleType:
     path = Path(file)
     if not path.is_file():
         raise CnnscopeError.of("E430", f"`{file}` does not exist")
-    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path.resolve()}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loader = spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
     try:
-        import_with_operators(lambda: loader.exec_module(module))
+        return import_with_operators(lambda: import_file(path))
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         raise raised(error, f"`{file}` cannot be imported", code="E433") from error
-    return module
 
 
 def call(
