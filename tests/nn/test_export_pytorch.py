@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,7 @@ from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
 from cnnscope.nn.export.pytorch.source import pytorch_source
 from cnnscope.nn.ops import torch_op
+from cnnscope.nn.ops.base import Module
 from cnnscope.ops import REGISTRY, Case
 from cnnscope.ops.base import Op
 from cnnscope.sources import zoo
@@ -429,6 +431,23 @@ def test_ops_that_do_not_say_what_they_compute() -> None:
     assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops do not say what they compute"
     assert notes == ["`mul` is `elementwise` (mul)", "`add` is `elementwise` (add)"]
     assert hint == "a traced model's own source is its PyTorch code; `--to json` writes every graph"
+
+
+def test_a_module_that_torch_lacks_and_no_record_defines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class DyT(nn.Module):
+        pass
+
+    record = torch_op(REGISTRY["tanh"])
+    assert record is not None
+    module = ModuleType("strange")
+    module.TORCH_OPS = (replace(record, make=lambda op, x: Module(DyT)),)  # type: ignore[attr-defined]  # a file's
+    monkeypatch.setitem(sys.modules, "strange", module)
+    monkeypatch.setattr(REGISTRY["tanh"], "in_torch", "strange")
+    message, notes, hint = refused(load("lenet5"))
+    assert message == "`LeNet-5` cannot be written as PyTorch: torch.nn has no `DyT`"
+    assert notes[0] == "`c1.act` is `tanh`, which is the module `DyT`"
+    assert len(notes) == 4
+    assert hint == "docs/add-an-op.md says how a file takes such a module along"
 
 
 def test_scopes_that_run_in_turns() -> None:

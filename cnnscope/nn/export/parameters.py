@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnscope.nn.export.code import UNSET, Expr, Lit, Raw
+from cnnscope.nn.code import UNSET, Expr, Lit, Raw
 
 Values = tuple[Any, ...]
 """One value for each scope a class stands for."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnscope.nn.export.code import Call, Lit
+from cnnscope.nn.code import Call, Lit
 from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
 from cnnscope.ops import activation as act
 from cnnscope.ops.base import Op

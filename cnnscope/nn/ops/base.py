@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnscope.ir.graph import Operation, Value
-from cnnscope.nn.export.code import Call as CallExpr
-from cnnscope.nn.export.code import Expr, Lit, Raw
+from cnnscope.nn.code import Call as CallExpr
+from cnnscope.nn.code import Expr, Lit, Raw
 from cnnscope.ops.arguments import Pair
 
 X = Sequence[Value]

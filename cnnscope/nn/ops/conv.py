@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.nn.export.code import Expr
+from cnnscope.nn.code import Expr
 from cnnscope.nn.ops.base import (
     PAD_MODES,
     Code,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
-from cnnscope.nn.export.code import Call, Expr, Lit
+from cnnscope.nn.code import Call, Expr, Lit
 from cnnscope.nn.ops.base import Code, Function, Inputs, Lacks, Module, TorchOp, X, of_role
 from cnnscope.nn.ops.merge import add, concatenated, infix, mul
 from cnnscope.nn.ops.movement import window

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from cnnscope.nn.export.code import Call, Expr, Infix, Items, Lit
+from cnnscope.nn.code import Call, Expr, Infix, Items, Lit
 from cnnscope.nn.ops.base import Function, Inputs, TorchOp, Writer, X
 from cnnscope.ops import merge
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnscope.ir.steps import Shape
-from cnnscope.nn.export.code import Call, Expr, Index, Lit
+from cnnscope.nn.code import Call, Expr, Index, Lit
 from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X
 from cnnscope.ops import movement as move
 from cnnscope.ops.base import axis_of

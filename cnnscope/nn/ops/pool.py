@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.nn.export.code import Call, Expr, Lit
+from cnnscope.nn.code import Call, Expr, Lit
 from cnnscope.nn.ops.base import (
     PAD_MODES,
     Code,

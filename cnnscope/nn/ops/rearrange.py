@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.ir.steps import Shape
-from cnnscope.nn.export.code import Call, Lit
+from cnnscope.nn.code import Call, Lit
 from cnnscope.nn.ops.base import PAD_MODES, Function, Lacks, Module, TorchOp, X, of_role, torch_pads, write_pad
 from cnnscope.nn.ops.movement import window
 from cnnscope.ops import rearrange

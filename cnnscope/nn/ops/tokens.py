@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cnnscope.nn.export.code import Call, Index, Lit
+from cnnscope.nn.code import Call, Index, Lit
 from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
 from cnnscope.nn.ops.movement import method
 from cnnscope.ops import tokens

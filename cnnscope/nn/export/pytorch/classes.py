@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export.code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
+from cnnscope.nn.code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
 from cnnscope.nn.export.parameters import Parameter, parameters
 from cnnscope.nn.export.pytorch.names import Names
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.nn.export.code import (
+from cnnscope.nn.code import (
     WIDTH,
     Call,
     Expr,

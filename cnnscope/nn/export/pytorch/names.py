@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import TYPE_CHECKING
 
-from cnnscope.nn.export.code import Call
+from cnnscope.nn.code import Call
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Scope
 from cnnscope.ops.base import REGISTRY
 from cnnscope.ops.composite import Composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnscope.nn.export.code import Call, Expr, Items, Lit, Raw, Repeat, children, fill, literals, rebuild
+from cnnscope.nn.code import Call, Expr, Items, Lit, Raw, Repeat, children, fill, literals, rebuild
 
 
 def sequential(fields: Sequence[tuple[str, Expr]]) -> Expr:

@@ -10,7 +10,7 @@ from cnnscope._version import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node
-from cnnscope.nn.export.code import Call
+from cnnscope.nn.code import Call
 from cnnscope.nn.export.prepare import prepared
 from cnnscope.nn.export.pytorch.classes import Class, Classes
 from cnnscope.nn.export.pytorch.forward import class_lines
@@ -53,7 +53,7 @@ def _codes(graph: Graph) -> dict[str, Code]:
     """The code of every node. E427 for nodes that cannot be written."""
     codes: dict[str, Code] = {}
     strange: list[Node] = []
-    lacking: dict[Node, str] = {}
+    lacking: list[tuple[Node, str]] = []
     for node in graph.nodes:
         try:
             made = make(node.op, graph.values(node))
@@ -65,14 +65,14 @@ def _codes(graph: Graph) -> dict[str, Code]:
         elif isinstance(node.op, Traced):
             strange.append(node)
         else:
-            lacking[node] = made.name
+            lacking.append((node, made.name))
     if strange:
         notes = [f"`{node.name}` is `{node.op.tag}` ({node.op.label()})" for node in strange]
         hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
         raise _unwritable(graph, f"{len(strange):,} of its ops do not say what they compute", notes, hint)
     if lacking:
-        notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking.items()]
-        what = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(lacking.values()))}"
+        notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking]
+        what = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(name for _, name in lacking))}"
         raise _unwritable(graph, what, notes, "docs/add-an-op.md says how a file takes such a module along")
     return codes
 

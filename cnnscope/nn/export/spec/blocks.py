@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnscope.analysis.structure import CONTAINERS, Group, hierarchy
 from cnnscope.ir import Graph
-from cnnscope.nn.export.code import Lit, Raw
+from cnnscope.nn.code import Lit, Raw
 from cnnscope.nn.export.parameters import parameters
 from cnnscope.nn.export.spec.branches import Fork, Plan, Wiring
 from cnnscope.nn.export.spec.entries import Body, Defaults, Entry, entries, fill, literals

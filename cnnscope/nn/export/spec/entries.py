@@ -10,7 +10,7 @@ from typing import Any
 
 from cnnscope.analysis.fuse import Unit, fuse
 from cnnscope.ir import Graph, Node
-from cnnscope.nn.export.code import Lit, Raw
+from cnnscope.nn.code import Lit, Raw
 from cnnscope.ops.base import REGISTRY
 from cnnscope.ops.conv import Conv
 from cnnscope.ops.window import resolve_pad

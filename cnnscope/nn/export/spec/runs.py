@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from cnnscope.nn.export.code import Lit
+from cnnscope.nn.code import Lit
 from cnnscope.nn.export.spec.entries import Body, Entry
 
 _FEW = 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from cnnscope.analysis.structure import Group
-from cnnscope.nn.export.code import Lit
+from cnnscope.nn.code import Lit
 from cnnscope.nn.export.spec.entries import Body, Entry, fill, literals
 from cnnscope.nn.export.spec.skeletons import named, skeleton
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnnscope.analysis.structure import Group
-from cnnscope.nn.export.code import Lit, Raw
+from cnnscope.nn.code import Lit, Raw
 from cnnscope.nn.export.spec.branches import Fork
 from cnnscope.nn.export.spec.entries import Body, Data, Entry, fill, literals
 
