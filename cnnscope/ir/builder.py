@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cnnscope.errors import CnnscopeError, PartialError, ShapeError
-from cnnscope.ir.graph import Graph, Kind, Layout, Node, Operation, Param, Value
+from cnnscope.ir.graph import NO_INTENT, Graph, Intent, Kind, Layout, Node, Operation, Param, Value
 from cnnscope.ir.steps import Shape, shape_text
 
 MAPS = frozenset({"conv", "pool", "resize"})
@@ -21,18 +22,24 @@ MAPS = frozenset({"conv", "pool", "resize"})
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An op bound to its inputs: its output, and the shapes of its weights and buffers by role."""
+    """An op bound to its inputs: its output, and the shapes of its weights and buffers by role.
+
+    ``intent`` keeps the word for padding that binding replaced by numbers.
+    """
 
     op: Operation
     output: Value
     weights: Mapping[str, Shape]
     buffers: Mapping[str, Shape]
+    intent: Intent = NO_INTENT
 
 
 def bind(op: Operation, x: Sequence[Value]) -> Bound:
     """``op`` with its arguments resolved against the inputs ``x``; `ShapeError` if they do not fit."""
     bound = op.bind(x)
-    return Bound(bound, bound.infer(x), bound.weights(x), bound.buffers(x))
+    pad: Any = getattr(op, "pad", None)
+    intent = NO_INTENT if pad is None or isinstance(pad, tuple) else Intent(pad=pad)
+    return Bound(bound, bound.infer(x), bound.weights(x), bound.buffers(x), intent)
 
 
 def settled(op: Operation, value: Value) -> Value:

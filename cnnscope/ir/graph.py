@@ -99,6 +99,32 @@ class Operation(Protocol):
     def label(self) -> str: ...
 
 
+PadWord = Literal["valid", "same", "same_lower", "half", "full", "causal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the author stated about a node where the op, which has plain numbers, no longer shows it.
+
+    Nothing here changes what the network computes; whoever changes a network keeps to it instead of the numbers.
+
+    ``pad`` is the author's word for padding: ``valid`` (none), ``same`` (output ceil(n / stride), an odd pixel at the
+    bottom and right), ``same_lower`` (the odd pixel at the top and left), ``half`` (dilation * (kernel - 1) // 2 on
+    both sides), ``full`` (dilation * (kernel - 1) on both sides), ``causal`` (all of it before the first element).
+    ``like`` names the node or network input whose spatial size the output takes, whatever that is.
+    ``computed`` are axes of the output (batch included) whose extent was worked out from shapes of tensors, such as
+    ``-1`` and ``x.size(0)``; ``fixed`` are those written as plain numbers where the op states a factor instead.
+    """
+
+    pad: PadWord | None = None
+    like: str | None = None
+    computed: tuple[int, ...] = ()
+    fixed: tuple[int, ...] = ()
+
+
+NO_INTENT = Intent()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One op in place.
@@ -108,6 +134,7 @@ class Node:
     ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`; a role left out has no tensor
     and no effect (Keras' batch norm without scale, or without torch's counter).
     ``in_place`` says that it writes over its first input, as torch's ``relu_`` does: the output is no new memory.
+    ``intent`` is what the author stated and the numbers do not show; nodes that differ in it alone are equal.
     """
 
     name: str
@@ -119,6 +146,7 @@ class Node:
     span: Span | None = None
     training_only: bool = False
     in_place: bool = False
+    intent: Intent = field(default=NO_INTENT, compare=False)
 
     def __post_init__(self) -> None:
         if not self.layer:

@@ -65,9 +65,11 @@ class Network(Builder):
 
     def place(
         self, op: type[Op], args: Mapping[str, Any], inputs: Sequence[str], row: Spot, *, part: str | None = None,
-        span: Span | None = None, flags: Flags = NO_FLAGS,
+        span: Span | None = None, flags: Flags = NO_FLAGS, like: str | None = None,
     ) -> str:  # fmt: skip
         """Adds a node and returns its name: the row's, or ``row.part`` in a row of several (an empty part: the tag).
+
+        ``like`` is the node whose size is among ``args``.
 
         `ArgumentError` or `ShapeError`, both without a place, if arguments or inputs do not fit.
         """
@@ -87,6 +89,7 @@ class Network(Builder):
             Node(
                 row.path + suffix, bound.op, tuple(inputs), bound.output, keys, row.path, span,
                 training_only=flags.training_only,
+                intent=replace(bound.intent, like=like) if like else bound.intent,
             )
         )  # fmt: skip
         for key, param in params.items():

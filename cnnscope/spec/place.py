@@ -56,7 +56,8 @@ def _node(
 ) -> str:  # fmt: skip
     plain = {name: frame.argument(arg).plain() if arg.moving else arg.plain for name, arg in args.items()}
     try:
-        return frame.net.place(op, plain, nodes, where, part=part, span=span, flags=inherited)
+        like = next((arg.like for arg in args.values() if arg.like), None)
+        return frame.net.place(op, plain, nodes, where, part=part, span=span, flags=inherited, like=like)
     except ShapeError as error:
         raise error.at(span) from None
     except ArgumentError as error:
@@ -94,7 +95,7 @@ def _with_size(item: Layer, frame: Frame, args: dict[str, Arg]) -> dict[str, Arg
     if len(nodes) > 1 or value.kind != "map":
         message = f"`like` needs one layer with a map, not {shape_text(value.features)}"
         raise CnnscopeError.of("E301", message, span=like.mark.span)
-    return args | {item.op.like: Arg(Marked(None, like.mark.span), False, list(value.spatial))}
+    return args | {item.op.like: Arg(Marked(None, like.mark.span), False, list(value.spatial), like=nodes[0])}
 
 
 def _composite(

@@ -17,13 +17,14 @@ class Arg:
 
     ``moving`` means that it holds an expression; otherwise ``plain`` is its value, which for ``norm`` and ``act`` is a
     `Follower` (None for ``none``). ``spec_level`` marks one from the spec's own ``defaults``, whose expressions see the
-    spec's parameters and never a block's.
+    spec's parameters and never a block's. ``like`` is the node whose size the value is.
     """
 
     mark: Marked
     moving: bool
     plain: Any
     spec_level: bool = False
+    like: str | None = None
 
 
 Args = Mapping[str, Arg]

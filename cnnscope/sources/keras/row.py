@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Kind, Node, Param, Shape, Value
+from cnnscope.ir import Intent, Kind, Node, Param, Shape, Value
 from cnnscope.ir.builder import Bound, Builder, bind
+from cnnscope.ir.graph import PadWord
 from cnnscope.ops.base import Op
 from cnnscope.ops.movement import Identity, PermuteOp
 
@@ -64,9 +65,12 @@ class Row:
 
     def add(
         self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
-        without: Collection[str] = (),
+        without: Collection[str] = (), pad: PadWord | None = None,
     ) -> Tensor:  # fmt: skip
-        """Appends an op. ``without`` names roles of weights it does not have here; their effect is neutral."""
+        """Appends an op. ``without`` names roles of weights it does not have here; their effect is neutral.
+
+        ``pad`` is the author's word for padding where the op itself gets numbers.
+        """
         values = [x.value for x in xs]
         bound = bind(op, values)
         value = bound.output if kind is None else replace(bound.output, kind=kind)
@@ -75,7 +79,12 @@ class Row:
             {role: shape for role, shape in roles.items() if role not in without}
             for roles in (bound.weights, bound.buffers)
         )
-        self.parts[part] = Bound(bound.op, value, weights, buffers), tuple(x.name for x in xs)
+        self.parts[part] = (
+            replace(
+                bound, output=value, weights=weights, buffers=buffers, intent=Intent(pad=pad) if pad else bound.intent
+            ),
+            tuple(x.name for x in xs),
+        )
         if axes is None:
             same = bool(xs) and len(value.shape) == xs[0].rank
             axes = xs[0].axes if same else tuple(range(len(value.shape)))
@@ -113,7 +122,7 @@ class Row:
         for part, (bound, inputs) in self.parts.items():
             params = self._enter(part, names[part], bound.weights) | self._enter(part, names[part], bound.buffers, True)
             named = tuple(final.get(name, name) for name in inputs)
-            self.builder.add(Node(names[part], bound.op, named, bound.output, params, self.name))
+            self.builder.add(Node(names[part], bound.op, named, bound.output, params, self.name, intent=bound.intent))
         return [replace(x, name=final.get(x.name, x.name)) for x in results]
 
     def _enter(self, part: str, node: str, shapes: Mapping[str, Shape], buffer: bool = False) -> dict[str, str]:

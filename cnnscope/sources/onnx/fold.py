@@ -23,7 +23,8 @@ Arrays = Sequence[Array]
 def fold(call: Call) -> list[Const] | None:
     """The outputs of a node of constants, or of one that asks for a shape; None where they are not worked out."""
     if call.type in ("Shape", "Size"):
-        return [Const.folded(call.outputs[0], _shape(call))]
+        extents = _shape(call)
+        return [Const.folded(call.outputs[0], extents, np.ones(extents.shape, bool))]
     stored = call.constant(0)
     if stored is not None and stored.is_weight:
         return _moved_weight(call, stored)
@@ -47,9 +48,25 @@ def fold(call: Call) -> list[Const] | None:
     results = results if isinstance(results, list) else [results]
     if any(result is None or result.size > MAX_ELEMENTS for result in results):
         return None
-    return [Const.folded(name, np.asarray(result)) for name, result in zip(call.outputs, results, strict=False)]
+    named = list(zip(call.outputs, map(np.asarray, results), strict=False))
+    return [Const.folded(name, result, _from_shape(call, result, arrays)) for name, result in named]
 
 
+def _from_shape(call: Call, result: Array, arrays: Sequence[Any]) -> Array | None:
+    """Which elements of a result were worked out from shapes: where a function only moves elements, those that were."""
+    marks = [constant.from_shape if (constant := call.constant(i)) else None for i in range(len(arrays))]
+    if all(mark is None for mark in marks):
+        return None
+    if call.type == "Concat":
+        known = [mark if mark is not None else np.zeros_like(x, bool) for mark, x in zip(marks, arrays, strict=True)]
+        return np.asarray(FUNCTIONS[call.type](call, known))
+    if call.type in MOVING and marks[0] is not None:
+        return np.asarray(FUNCTIONS[call.type](call, [marks[0], *arrays[1:]]))
+    return np.ones_like(result, bool)
+
+
+MOVING = frozenset({"Identity", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Expand", "Tile"})
+"""Functions whose elements are elements of their first input."""
 OPTIONAL = frozenset({"Slice", "Squeeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"})
 """Functions whose inputs after the first may be left out."""
 

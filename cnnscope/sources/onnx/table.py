@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from cnnscope.ir import Kind, Node, Param, Shape, Value
+from cnnscope.ir import Intent, Kind, Node, Param, Shape, Value
 from cnnscope.ir.builder import Builder, bind, settled
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.arguments import Argument, ArgumentError, Integer, Integers, Number
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
@@ -91,6 +92,15 @@ class Call:
             raise UnreadableError(f"`{self.type}` takes `{name}` from the network itself")
         return values
 
+    def computed(self, index: int) -> tuple[int, ...]:
+        """Which numbers of a constant input were worked out from shapes, or are left to be worked out (-1)."""
+        constant = self.constant(index)
+        if constant is None or constant.value is None:
+            return ()
+        free = constant.value < 1
+        marks = free if constant.from_shape is None else free | constant.from_shape
+        return tuple(int(i) for i in marks.reshape(-1).nonzero()[0])
+
     def text(self, name: str, default: str) -> str:
         value = self.attributes.get(name, default)
         return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -131,6 +141,7 @@ class Call:
     def emit(
         self, op: Op, *inputs: str, part: str = "", as_kind: Kind | None = None,
         params: Mapping[str, Const | None] | None = None, constants: Sequence[Const] = (), apart: bool = False,
+        intent: Intent = NO_INTENT,
     ) -> str:  # fmt: skip
         """Appends an op and returns its name. The last op of a node has no ``part``.
 
@@ -144,7 +155,7 @@ class Call:
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
         name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
-        return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer))
+        return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer, intent=intent))
 
     @staticmethod
     def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:

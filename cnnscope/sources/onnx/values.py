@@ -50,7 +50,8 @@ def dtype_of(number: int, what: str) -> str:
 class Const:
     """A constant by its name in the file. ``stored``: it is an initializer, so it may be a weight.
 
-    ``array`` holds the elements of a folded constant, ``proto`` those of one in the file.
+    ``array`` holds the elements of a folded constant, ``proto`` those of one in the file. ``from_shape`` tells which
+    elements were worked out from the shapes of tensors; None where none was.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Const:
     stored: bool = False
     array: Array | None = None
     proto: TensorProto | None = None
+    from_shape: Array | None = None
 
     @cached_property
     def value(self) -> Array | None:
@@ -89,10 +91,10 @@ class Const:
         return cls(name, shape, dtype_of(proto.data_type, f"the constant `{name}`"), stored, proto=proto)
 
     @classmethod
-    def folded(cls, name: str, array: Array) -> Const:
+    def folded(cls, name: str, array: Array, from_shape: Array | None = None) -> Const:
         """A constant that was worked out."""
         number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-        return cls(name, array.shape, dtype_of(number, f"the constant `{name}`"), array=array)
+        return cls(name, array.shape, dtype_of(number, f"the constant `{name}`"), array=array, from_shape=from_shape)
 
     def integers(self) -> list[int] | None:
         """The elements in a row if they are known whole numbers."""

@@ -19,6 +19,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.extents import watched
 from cnnscope.sources.torch.guard import untouched
 from cnnscope.sources.torch.inputs import Feed, make_inputs
 from cnnscope.sources.torch.rules import (  # noqa: F401  # each fills the table of rules
@@ -78,7 +79,7 @@ def _attempt(
         positional = [feed.tensor for feed in feeds if not feed.keyword]
         keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
         try:
-            with _hooks(recorder), recorder:
+            with _hooks(recorder), watched(recorder), recorder:
                 output = module(*positional, **keywords)
         except Exception as error:
             why = _reads(recorder) or _needs_values(error)

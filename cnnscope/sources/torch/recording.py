@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from cnnscope.ir import Graph, Node, Param, Value
+from cnnscope.ir import Graph, Intent, Node, Param, Value
 from cnnscope.ir.builder import Builder, Names
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Select, View
 
 
 @dataclass(slots=True)
 class Draft:
-    """A node before it has a name: ``inputs`` are places in the list of drafts, ``op`` is None for a network input."""
+    """A node before it has a name: ``inputs`` are places in the list of drafts, ``op`` is None for a network input.
+
+    ``like`` is the place of the draft whose size this takes; `graph` adds its name to the ``intent``.
+    """
 
     op: Op | None
     inputs: tuple[int, ...]
@@ -25,6 +29,8 @@ class Draft:
     fn: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     in_place: bool = False
+    intent: Intent = NO_INTENT
+    like: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,12 @@ class Recording:
     def append(
         self, op: Op | None, inputs: tuple[int, ...], output: Value, fn: str,
         params: Mapping[str, str] | None = None, *, layer: str | None = None, in_place: bool = False,
+        intent: Intent = NO_INTENT, like: int | None = None,
     ) -> int:  # fmt: skip
         """Adds a draft to the row under way and returns its place. ``layer`` names the row of a function call."""
         call = self.calls[-1]
         row = call.layer or self._rows.unique(layer or (f"{call.path}.{fn}" if call.path else fn))
-        self.drafts.append(Draft(op, inputs, output, row, fn, params or {}, in_place))
+        self.drafts.append(Draft(op, inputs, output, row, fn, params or {}, in_place, intent, like))
         return len(self.drafts) - 1
 
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
@@ -104,9 +111,13 @@ class Recording:
                 builder.input(names[i], draft.output)
                 continue
             sources = tuple(names[j] for j in draft.inputs)
+            intent = replace(draft.intent, like=names[draft.like]) if draft.like in names else draft.intent
             builder.add(
-                Node(names[i], draft.op, sources, draft.output, draft.params, draft.layer, in_place=draft.in_place)
-            )
+                Node(
+                    names[i], draft.op, sources, draft.output, draft.params, draft.layer, in_place=draft.in_place,
+                    intent=intent,
+                )
+            )  # fmt: skip
         for key, tensor in self.weights.items():
             builder.param(key, _param(tensor))
         return builder.graph(names[i] for i in ends)

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir import Kind, Shape, Value
+from cnnscope.ir import Intent, Kind, Shape, Value
 from cnnscope.ir.builder import settled
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Taps
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
@@ -44,6 +45,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def __init__(self, module: nn.Module, *, real: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.real = real
+        self.busy = False
+        self.sizes: Sequence[int] = ()
         self.recording = Recording(module)
         self.constants = Constants(self.key, self._to_meta)
         self.data_dependent: str | None = None
@@ -59,7 +62,13 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     # -- every call -------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        before, self.busy = self.busy, True
+        try:
+            return self._dispatch(func, args, kwargs or {})
+        finally:
+            self.busy = before
+
+    def _dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
         rule = lowering(func)
         if not any(map(self.tracked, tensors(args, kwargs))):
             if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
@@ -115,6 +124,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META)
             self._alive.append(t)
         return self._twins[id(t)]
+
+    def place(self, t: Tensor) -> int | None:
+        """The place of the draft that a tensor is, None if it is none yet."""
+        return self._nodes.get(id(t))
 
     # -- which node a tensor is -------------------------------------------------------------------------------------
 
@@ -196,11 +209,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def emit(
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
-        fn: str = "", keys: Mapping[str, str] | None = None,
+        fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
     ) -> None:  # fmt: skip
         """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is what to call it.
 
         ``params`` are its weights by role, ``keys`` those of further buffers that constants in it came from.
+        ``like`` is the place of the node whose size the output takes.
         """
         places = tuple(map(self.node, inputs))
         values = [self.recording.drafts[place].output for place in places]
@@ -212,7 +226,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
         keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
         in_place = bool(inputs) and inputs[0] is out
-        place = self.recording.append(op, places, value, fn or op.tag, keys, in_place=in_place)
+        place = self.recording.append(
+            op, places, value, fn or op.tag, keys, in_place=in_place, intent=intent, like=like
+        )
         self._remember(out, place)
         if op.is_view and not in_place and len(places) == 1:
             self._views[id(out)] = (inputs[0], op, places[0])
@@ -235,7 +251,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def idle(self, output: Tensor, kind: str) -> Tensor:
         """Records a leaf module that just passed its input on; its output gets an identity of its own."""
         out = output.detach()
+        self.busy = True
         self.emit(Identity(), [output], out, fn=kind)
+        self.busy = False
         return out
 
     # -- writes -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.ir.graph import PadWord
 from cnnscope.ops.arguments import Choice, Maybe, Padding, Pair, PerAxis
+from cnnscope.ops.base import Op
 from cnnscope.ops.conv import Conv, Depthwise, TransposedConv
 from cnnscope.ops.generic import Unsupported
 from cnnscope.ops.movement import Flatten
@@ -25,35 +27,43 @@ def _map(row: Row, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
     return row.map(x)
 
 
+def _pad_word(s: Settings, *more: PadWord) -> PadWord:
+    word: PadWord = s.read("padding", Choice(("valid", "same", *more)), "valid")
+    return word
+
+
 def _window(s: Settings) -> dict[str, Any]:
     """Kernel, stride, padding and dilation of a convolution as its op takes them."""
     one = PerAxis(1)
     kernel, dilation = s.read("kernel_size", one, ndim=s.ndim), s.read("dilation_rate", one, 1, s.ndim)
-    pad: Any = s.read("padding", Choice(("valid", "same", "causal")), "valid")
+    pad: Any = _pad_word(s, "causal")
     if pad == "causal":  # all of the padding is in the past
         pad = [[span(k, d) - 1, 0] for k, d in zip(kernel, dilation, strict=True)]
     return {"kernel": kernel, "stride": s.read("strides", one, 1, s.ndim), "pad": pad, "dilation": dilation}
 
 
+def _slide(row: Row, s: Settings, op: Op, x: Tensor, part: str = "") -> Tensor:
+    return row.add(op, _map(row, s, x), part=part, pad=_pad_word(s, "causal"))
+
+
 @layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
 def _conv(row: Row, s: Settings, x: Tensor) -> Tensor:
     args = {"out": s.get("filters"), "groups": s.get("groups", 1), "bias": s.get("use_bias", True)}
-    return activate(row, row.add(Conv.read(args | _window(s), s.ndim), _map(row, s, x)), s.get("activation"))
+    return activate(row, _slide(row, s, Conv.read(args | _window(s), s.ndim), x), s.get("activation"))
 
 
 @layer("DepthwiseConv1D", "DepthwiseConv2D")
 def _depthwise(row: Row, s: Settings, x: Tensor) -> Tensor:
     args = {"multiplier": s.get("depth_multiplier", 1), "bias": s.get("use_bias", True)}
-    op = Depthwise.read(args | _window(s), s.ndim)
-    return activate(row, row.add(op, _map(row, s, x), part="conv"), s.get("activation"))
+    return activate(row, _slide(row, s, Depthwise.read(args | _window(s), s.ndim), x, "conv"), s.get("activation"))
 
 
 @layer("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
 def _separable(row: Row, s: Settings, x: Tensor) -> Tensor:
     depthwise = Depthwise.read({"multiplier": s.get("depth_multiplier", 1), "bias": False} | _window(s), s.ndim)
     pointwise = Conv.read({"out": s.get("filters"), "kernel": 1, "bias": s.get("use_bias", True)}, s.ndim)
-    x = row.add(depthwise, _map(row, s, x), part="depthwise")
-    return activate(row, row.add(pointwise, x, part="pointwise"), s.get("activation"))
+    x = row.add(pointwise, _slide(row, s, depthwise, x, "depthwise"), part="pointwise")
+    return activate(row, x, s.get("activation"))
 
 
 @layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution2DTranspose", "Convolution3DTranspose")
@@ -62,7 +72,7 @@ def _transposed(row: Row, s: Settings, x: Tensor) -> Tensor:
     x, one = _map(row, s, x), PerAxis(1)
     kernel, stride = s.read("kernel_size", one, ndim=s.ndim), s.read("strides", one, 1, s.ndim)
     dilation, extra = s.read("dilation_rate", one, 1, s.ndim), s.read("output_padding", Maybe(PerAxis(0)), ndim=s.ndim)
-    extras, same = extra or (None,) * s.ndim, s.read("padding", Choice(("valid", "same")), "valid") == "same"
+    extras, same = extra or (None,) * s.ndim, _pad_word(s) == "same"
     cuts = [
         _cut(n, k, step, d, same=same, extra=e)
         for n, k, step, d, e in zip(x.value.shape[2:], kernel, stride, dilation, extras, strict=True)
@@ -71,7 +81,7 @@ def _transposed(row: Row, s: Settings, x: Tensor) -> Tensor:
     args = {"out": s.get("filters"), "kernel": kernel, "stride": stride, "dilation": dilation, "pad": even,
             "out_pad": [max(-high, 0) for _, high in cuts], "groups": s.get("groups", 1),
             "bias": s.get("use_bias", True)}  # fmt: skip
-    y = row.add(TransposedConv.read(args, s.ndim), x, part="conv")
+    y = row.add(TransposedConv.read(args, s.ndim), x, part="conv", pad=_pad_word(s))
     uneven = [(low - e, max(high, 0) - e) for (low, high), e in zip(cuts, even, strict=True)]
     if any(map(any, uneven)):
         y = _crop(row, y, uneven)
@@ -113,8 +123,7 @@ def _avgpool(row: Row, s: Settings, x: Tensor) -> Tensor:
 
 def _pool(s: Settings) -> dict[str, Any]:
     kernel = s.get("pool_size", 2)
-    pad = s.read("padding", Choice(("valid", "same")), "valid")
-    return {"kernel": kernel, "stride": s.get("strides", kernel), "pad": pad}
+    return {"kernel": kernel, "stride": s.get("strides", kernel), "pad": _pad_word(s)}
 
 
 @layer(*(f"Global{what}Pool{end}{n}D" for what in ("Average", "Avg", "Max") for end in ("ing", "") for n in (1, 2, 3)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 
-from cnnscope.ir import Shape
+from cnnscope.ir import Intent, Shape
 from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
@@ -15,9 +15,11 @@ from cnnscope.sources.onnx.table import Call, UnreadableError, rule
 from cnnscope.sources.onnx.values import Operand, invalid
 
 
-def move(call: Call, kind: str, x: str, *steps: Step, view: bool = True, part: str = "") -> str:
-    """A rearrangement; a view where the elements can stay where they are."""
-    return call.emit((View if view else Movement)(kind, steps), x, part=part)
+def move(
+    call: Call, kind: str, x: str, *steps: Step, view: bool = True, part: str = "", computed: tuple[int, ...] = ()
+) -> str:
+    """A rearrangement; a view where the elements can stay where they are. ``computed`` as in `Intent`."""
+    return call.emit((View if view else Movement)(kind, steps), x, part=part, intent=Intent(computed=computed))
 
 
 def axis_in(call: Call, axis: int, rank: int) -> int:
@@ -33,7 +35,8 @@ def axis_in(call: Call, axis: int, rank: int) -> int:
 @rule("Reshape")
 def _reshape(call: Call) -> list[Operand]:
     x, target = call.tensor(0), call.given_integers(1, "shape")
-    return [move(call, "reshape", x, Reshape(reshaped(call, call.value(x).shape, target or [])))]
+    step = Reshape(reshaped(call, call.value(x).shape, target or []))
+    return [move(call, "reshape", x, step, computed=call.computed(1))]
 
 
 def reshaped(call: Call, shape: Shape, target: Sequence[int]) -> Shape:
@@ -119,7 +122,7 @@ def _expand(call: Call) -> list[Operand]:
     if any((n != m and 1 not in (n, m)) or m < 1 for n, m in pairs):
         raise invalid(f"`Expand` of {list(shape)} to {list(target)} does not fit")
     whole = tuple(max(pair) for pair in pairs)
-    return [x if whole == shape else move(call, "expand", x, Expand(whole))]
+    return [x if whole == shape else move(call, "expand", x, Expand(whole), computed=call.computed(1))]
 
 
 @rule("Tile")

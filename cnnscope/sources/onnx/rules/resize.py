@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
+from cnnscope.ir import Intent
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Taps
 from cnnscope.ops.generic import Movement, Unsupported
 from cnnscope.ops.resize import Upsample
@@ -28,24 +30,36 @@ def _resize(call: Call) -> list[Operand]:
     x = call.tensor(0)
     value = call.value(x)
     rank = len(value.shape)
-    axes = call.integers("axes", range(rank)) or []
-    size, even = _sizes(call, value.shape, [axis % rank for axis in axes])
+    axes = [axis % rank for axis in call.integers("axes", range(rank)) or []]
+    size, even = _sizes(call, value.shape, axes)
     changed = [axis for axis in range(rank) if size[axis] != value.shape[axis]]
     if not changed:
         return [x]
     coordinates = call.text("coordinate_transformation_mode", "asymmetric" if _old(call) else "half_pixel")
     mode = call.text("mode", "nearest")
     if mode == "nearest" and even and coordinates in _NEAREST:
-        return [call.emit(_nearest(call, value.shape, size, changed, coordinates), x)]
+        return [call.emit(_nearest(call, value.shape, size, changed, coordinates), x, intent=_intent(call, axes))]
     aligned = coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric")
     plain = min(changed) > 1 and rank in (3, 4, 5) and not call.integer("antialias", 0)
     if mode in MODES and even and aligned and plain:
         if MODES[mode] == "bicubic" and rank != 4:
             raise UnreadableError("cubic `Resize` of another tensor than an image")
         op = Upsample(size=size[2:], mode=MODES[mode], align_corners=coordinates == "align_corners")
-        return [call.emit(op, x, as_kind="map")]
+        return [call.emit(op, x, as_kind="map", intent=_intent(call, axes))]
     unknown = Unsupported(size, value.dtype, value.batch_axis, f"resize {mode} {coordinates}")
     return [call.emit(unknown, x)]
+
+
+def _intent(call: Call, axes: Sequence[int]) -> Intent:
+    """Whether the size was worked out from shapes, or given as numbers, where the operator has sizes."""
+    if _old(call) or not call.has(3):
+        return NO_INTENT
+    computed = call.computed(3)
+    places = dict(enumerate(axes))
+    return Intent(
+        computed=tuple(places[i] for i in computed if i in places),
+        fixed=tuple(axis for i, axis in places.items() if i not in computed),
+    )
 
 
 def _old(call: Call) -> bool:

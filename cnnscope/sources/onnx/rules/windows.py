@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnnscope.ir import Intent
+from cnnscope.ir.graph import PadWord
 from cnnscope.ops import pool
 from cnnscope.ops.arguments import Pair
 from cnnscope.ops.base import Op
@@ -48,6 +50,11 @@ def _pads(call: Call, kernel: Sequence[int], stride: Sequence[int], dilation: Se
 # -- convolution -----------------------------------------------------------------------------------------------------
 
 
+def _intent(call: Call) -> Intent:
+    words: dict[str, PadWord] = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+    return Intent(pad=words.get(call.text("auto_pad", "NOTSET")))
+
+
 @rule("Conv")
 def _conv(call: Call) -> list[Operand]:
     weight, count = call.shape(1), len(call.positions())
@@ -61,9 +68,9 @@ def _conv(call: Call) -> list[Operand]:
     w, bias = call.constant(1), call.constant(2)
     if w is not None and (bias is not None or not call.has(2)):
         op = Conv.read(args, count)
-        return [call.emit(op, call.tensor(0), as_kind="map", params={"weight": w, "bias": bias})]
+        return [call.emit(op, call.tensor(0), as_kind="map", params={"weight": w, "bias": bias}, intent=_intent(call))]
     inputs = [call.tensor(i) for i in range(3) if call.has(i)]
-    return [call.emit(ComputedConv.read(args, count), *inputs, as_kind="map")]
+    return [call.emit(ComputedConv.read(args, count), *inputs, as_kind="map", intent=_intent(call))]
 
 
 @rule("ConvTranspose")
@@ -88,7 +95,7 @@ def _conv_transpose(call: Call) -> list[Operand]:
     op, uneven = TransposedConv.read(args, count), [(lo - e, hi - e) for (lo, hi), e in zip(cuts, even, strict=True)]
     cropped = any(map(any, uneven))
     y = call.emit(op, call.tensor(0), part="conv" if cropped else "", as_kind="map",
-                  params={"weight": weight, "bias": bias})  # fmt: skip
+                  params={"weight": weight, "bias": bias}, intent=_intent(call))  # fmt: skip
     if not cropped:
         return [y]
     if min(map(min, uneven)) < 0:
@@ -136,7 +143,7 @@ def _pool(call: Call) -> list[Operand]:
         op = pool.AvgPool.read(args | {"count_pad": bool(call.integer("count_include_pad", 0))}, count)
     else:
         op = pool.LpPool.read(args | {"p": call.integer("p", 2)}, count)
-    y = call.emit(op, x, as_kind="map")
+    y = call.emit(op, x, as_kind="map", intent=_intent(call))
     if len(call.outputs) < 2 or not call.outputs[1]:
         return [y]
     where = call.value(y)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from cnnscope.ir import Intent
 from cnnscope.ir.steps import Taps
 from cnnscope.ops import pool, rearrange
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Gather, Movement, Select
 from cnnscope.ops.resize import Upsample
 from cnnscope.ops.window import BORDERS
+from cnnscope.sources.torch.extents import computed, like
 from cnnscope.sources.torch.lowering import records
 from cnnscope.sources.torch.rules.weights import Ints, each, with_batch
 
@@ -81,7 +83,12 @@ def _resize(mode: str) -> Any:
         else:
             factors = tuple(m // n for n, m in zip(before, after, strict=True))
             op = Upsample(scale=factors, mode=mode, align_corners=align)
-        trace.emit(op, [x], out)
+        if size is None:
+            trace.emit(op, [x], out)
+            return
+        places = [2 + i for i in computed(trace.sizes)]
+        fixed = tuple(axis for axis in range(2, out.dim()) if axis not in places)
+        trace.emit(op, [x], out, intent=Intent(computed=tuple(places), fixed=fixed), like=like(trace.sizes))
 
     return rule
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from cnnscope.ir import Intent
 from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
+from cnnscope.sources.torch.extents import computed
 from cnnscope.sources.torch.lowering import records
 from cnnscope.sources.torch.recording import dtype_name
 
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
     from cnnscope.sources.torch.trace import Trace
 
 
-def move(trace: Trace, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...]) -> None:
-    """Records a rearrangement: a view where the result shares its memory."""
+def move(
+    trace: Trace, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = ()
+) -> None:
+    """Records a rearrangement: a view where the result shares its memory. ``computed`` as in `Intent`."""
     if out is x:
         return
     dtype = dtype_name(out) if out.dtype != x.dtype else None
     op = View if trace.shares_memory(out, x) else Movement
-    trace.emit(op(kind, steps, dtype), [x], out, fn=kind)
+    trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=Intent(computed=computed))
 
 
 def window(axis: int, picked: range) -> Taps:
@@ -37,7 +41,11 @@ def window(axis: int, picked: range) -> Taps:
 
 def _reshape(kind: str) -> Any:
     def rule(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
-        move(trace, out, kind, x, (Reshape(tuple(out.shape)),))
+        sizes: Sequence[int] = trace.sizes or next((a for a in rest if isinstance(a, (list, tuple))), ())
+        asked = computed(sizes) if kind in ("view", "reshape") and len(sizes) == out.dim() else ()
+        if kind in ("squeeze", "unsqueeze", "ravel"):
+            asked = tuple(range(out.dim()))
+        move(trace, out, kind, x, (Reshape(tuple(out.shape)),), asked)
 
     return rule
 
@@ -52,7 +60,7 @@ def flatten(trace: Trace, out: Tensor, x: Tensor, start: int = 0, end: int = -1)
     if whole and trace.value(x).batch_axis == 0 and trace.shares_memory(out, x):
         trace.emit(Flatten(), [x], out)
     else:
-        move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),))
+        move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),), tuple(range(out.dim())))
 
 
 def _permuted(trace: Trace, out: Tensor, kind: str, x: Tensor, order: Sequence[int]) -> None:
@@ -87,7 +95,8 @@ def movedim(trace: Trace, out: Tensor, x: Tensor, source: Any, destination: Any)
 
 @records("expand", "expand_as", "broadcast_to")
 def expand(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
-    move(trace, out, "expand", x, (Expand(tuple(out.shape)),) if out.shape != x.shape else ())
+    sizes = rest[0] if rest and isinstance(rest[0], (list, tuple)) else ()
+    move(trace, out, "expand", x, (Expand(tuple(out.shape)),) if out.shape != x.shape else (), computed(sizes))
 
 
 @records("repeat", "tile")

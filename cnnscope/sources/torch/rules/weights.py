@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cnnscope.ir import Intent
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import norm
 from cnnscope.ops.base import Op, channel_axis
@@ -31,14 +33,16 @@ def each(n: Ints, count: int) -> tuple[int, ...]:
     return tuple(n) * count if len(n) == 1 else tuple(n)
 
 
-def with_batch(trace: Trace, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None) -> None:
+def with_batch(
+    trace: Trace, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None, intent: Intent = NO_INTENT
+) -> None:
     """Records a layer that wants ``rank`` axes; torch also takes its input without a batch."""
     if x.dim() >= rank:
-        trace.emit(op, [x], out, weights)
+        trace.emit(op, [x], out, weights, intent=intent)
         return
     batched, result = x.unsqueeze(0), out.unsqueeze(0)
     trace.emit(View("unsqueeze", (Reshape(tuple(batched.shape)),)), [x], batched)
-    trace.emit(op, [batched], result, weights)
+    trace.emit(op, [batched], result, weights, intent=intent)
     trace.emit(View("squeeze", (Reshape(tuple(out.shape)),)), [result], out)
 
 
@@ -62,7 +66,8 @@ def convolution(
         "out": weight.shape[0], "kernel": kernel, "stride": each(stride, count), "pad": pad, "dilation": gaps,
         "groups": groups, "bias": bias is not None,
     }  # fmt: skip
-    _weighted(trace, Conv, ComputedConv, layer, x, weight, bias, out)
+    intent = Intent(pad="same") if padding == "same" else NO_INTENT  # "valid" is what ATen is told of no padding at all
+    _weighted(trace, Conv, ComputedConv, layer, x, weight, bias, out, intent)
 
 
 @records("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -104,14 +109,14 @@ def linear(trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | 
 
 def _weighted(
     trace: Trace, layer: Callable[..., Op], computed: Callable[..., Op], arguments: Mapping[str, Any], x: Tensor,
-    weight: Tensor, bias: Tensor | None, out: Tensor,
+    weight: Tensor, bias: Tensor | None, out: Tensor, intent: Intent = NO_INTENT,
 ) -> None:  # fmt: skip
     weights = {"weight": weight, "bias": bias}
     if all(t is None or trace.key(t) for t in weights.values()):
-        with_batch(trace, layer(**arguments), x, out, weight.dim(), weights)
+        with_batch(trace, layer(**arguments), x, out, weight.dim(), weights, intent)
     else:
         given = [t for t in weights.values() if t is not None and not trace.key(t)]
-        trace.emit(computed(**arguments), [x, *given], out, weights)
+        trace.emit(computed(**arguments), [x, *given], out, weights, intent=intent)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
