@@ -10,6 +10,7 @@ from cnnscope.analysis.receptive_field import Field
 from cnnscope.analysis.summary import Row, Summary
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Shape, Value
+from cnnscope.registry import Registry
 from cnnscope.render import fields, numbers
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell
@@ -108,7 +109,7 @@ def _exact(row: Row, context: Context) -> str:
     return fields.exact_text(context.exact[row.name]) if row.name in context.exact else ABSENT
 
 
-FIGURES: dict[str, Figure] = {
+_BUILT_IN = {
     "name": _name("layer", "the layer's name", lambda row, _: row.name),
     "op": Figure(
         "type", "its type, what distinguishes it, and what follows inside the layer", _type, lambda row, _: row.op,
@@ -153,6 +154,10 @@ FIGURES: dict[str, Figure] = {
     "rf_exact": Figure("exact", "smallest and largest field at this input size, clipped to the image", _exact, _exact),
     "span": _name("where", "file and line", _place),
 }  # fmt: skip
+
+FIGURES: Registry[Figure] = Registry(
+    "cnnscope.columns", "column", _BUILT_IN, form="cnnscope.render.columns:Figure", code="E402"
+)
 """All columns by key, in the order of ``-v``."""
 
 PRESETS: dict[str, tuple[str, ...]] = {

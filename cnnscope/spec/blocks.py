@@ -31,8 +31,7 @@ from cnnscope.spec.walk import (
 )
 
 
-@expand.register
-def _(item: Use, frame: Frame, current: str | None) -> str:
+def use(item: Use, frame: Frame, current: str | None) -> str:
     node = source(frame, item.common, current)
     inner = replace(frame, flags=flags(frame, item.common))
     if item.each is not None and "name" in item.each.columns:
@@ -99,8 +98,7 @@ def _bound(block: Block, values: Mapping[str, Marked], frame: Frame, scope: Scop
     return env
 
 
-@expand.register
-def _(item: Group, frame: Frame, current: str | None) -> str:
+def group(item: Group, frame: Frame, current: str | None) -> str:
     node = source(frame, item.common, current) if item.common.sources or frame.again else current
     where = spot(frame, item.common, "head")
     net = frame.net
@@ -110,8 +108,7 @@ def _(item: Group, frame: Frame, current: str | None) -> str:
     return finish(frame, item, where, start(frame, item.common, walk(item.body, inner, node)))
 
 
-@expand.register
-def _(item: Reuse, frame: Frame, current: str | None) -> str | None:
+def reuse(item: Reuse, frame: Frame, current: str | None) -> str | None:
     node = source(frame, item.common, current)
     run = _reusable(frame, item.layer)
     name = item.common.name or frame.scope.alone(run.path.rpartition(".")[2])

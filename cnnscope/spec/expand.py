@@ -10,7 +10,6 @@ from itertools import accumulate
 from cnnscope.errors import CnnscopeError, PartialError, did_you_mean
 from cnnscope.ir import Graph, Value
 from cnnscope.ops.arguments import shown
-from cnnscope.spec import blocks, joins, place
 from cnnscope.spec.bounds import refuse_huge, refuse_recursion
 from cnnscope.spec.document import is_wildcard
 from cnnscope.spec.marks import Marked, mark, parse
@@ -20,9 +19,6 @@ from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Document, Input
 from cnnscope.spec.values import Bound, Env, evaluate
 from cnnscope.spec.walk import Frame, Library, channels, expand, walk
-
-EXPANDERS = (blocks, joins, place)
-"""Each teaches `expand` its kinds of layer when it is imported."""
 
 
 def build(document: Document, settings: Mapping[str, object], shapes: Mapping[str, Sequence[int]]) -> Graph:

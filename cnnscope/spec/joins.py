@@ -13,11 +13,10 @@ from cnnscope.spec.network import Spot
 from cnnscope.spec.place import follower, place
 from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Common, Join, Residual
-from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, source, spot, walk
+from cnnscope.spec.walk import Frame, channels, finish, flags, inputs, source, spot, walk
 
 
-@expand.register
-def _(item: Join, frame: Frame, current: str | None) -> str:
+def joined(item: Join, frame: Frame, current: str | None) -> str:
     args = {**frame.defaults.get(item.op.tag, {}), **item.args}
     inherited = flags(frame, item.common)
     if item.paths is None:
@@ -98,8 +97,7 @@ def _joined(frame: Frame, item: Join, args: Args, nodes: Sequence[str], labels: 
         raise CnnscopeError(replace(error.diagnostics[0], message=message)) from None
 
 
-@expand.register
-def _(item: Residual, frame: Frame, current: str | None) -> str:
+def residual(item: Residual, frame: Frame, current: str | None) -> str:
     node, span = source(frame, item.common, current), item.common.span
     group, scope = _group(frame, item.common, "residual")
     if group is not None:

@@ -17,11 +17,10 @@ from cnnscope.spec.network import Flags, Spot
 from cnnscope.spec.problems import reported
 from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Follower, Join, Layer
-from cnnscope.spec.walk import Frame, channels, expand, finish, flags, inputs, named, noted, source, spot, walk
+from cnnscope.spec.walk import Frame, channels, finish, flags, inputs, named, noted, source, spot, walk
 
 
-@expand.register
-def _(item: Layer, frame: Frame, current: str | None) -> str:
+def layer(item: Layer, frame: Frame, current: str | None) -> str:
     nodes = inputs(frame, item.common, current)
     args = _with_size(item, frame, {**frame.defaults.get(item.op.tag, {}), **item.args})
     where = spot(frame, item.common, item.op.tag)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span, did_you_mean
 from cnnscope.ir import Value
 from cnnscope.ops.arguments import shown
 from cnnscope.ops.base import channel_axis
+from cnnscope.registry import Registry
 from cnnscope.spec import expressions
 from cnnscope.spec.arguments import condition
 from cnnscope.spec.marks import Marked
@@ -86,14 +86,29 @@ class Frame:
         return replace(self, **{"depth": self.depth + 1, "again": None, **changes})
 
 
-@singledispatch
+_HERE = "cnnscope.spec"
+EXPANDERS: Registry[Callable[[Any, Frame, str | None], str | None]] = Registry(
+    "cnnscope.structures",
+    "structure of specs",
+    {
+        "Layer": f"{_HERE}.place:layer",
+        "Join": f"{_HERE}.joins:joined",
+        "Residual": f"{_HERE}.joins:residual",
+        "Use": f"{_HERE}.blocks:use",
+        "Group": f"{_HERE}.blocks:group",
+        "Reuse": f"{_HERE}.blocks:reuse",
+    },
+)
+"""What adds an entry of a list of layers to the network, by the name of the entry's class in `cnnscope.spec.syntax`."""
+
+
 def expand(item: Item, frame: Frame, current: str | None) -> str | None:
-    """Adds one layer of a list, fed by ``current``, and answers the node that now is current."""
-    raise AssertionError(item)
+    """Adds one entry of a list, fed by the node ``current``, and returns the node that is current after it."""
+    return EXPANDERS.find(type(item).__name__)(item, frame, current)
 
 
 def walk(body: Body, frame: Frame, current: str | None) -> str | None:
-    """Adds the layers of a list one after the other and answers the last one's node."""
+    """Adds the layers of a list one after the other and returns the node of the last one."""
     for item in body.items:
         frame.net.step(item.common.span)
         if item.common.when is not None and not condition(frame.value(item.common.when)):
