@@ -74,7 +74,7 @@ def band(filters: Filters) -> Band:
     power = _at(correlations, angles, radii)
     strongest = power.reshape(len(power), -1).argmax(axis=1) // len(radii)
     fine = np.linspace(0.0, _NYQUIST, _FINE + 1)
-    slices = [_at(one[None], angles[[best]], fine)[0, 0] for one, best in zip(correlations, strongest, strict=True)]
+    slices = [_along(one, angles[best], fine) for one, best in zip(correlations, strongest, strict=True)]
     bands = [_band(along, fine) for along in slices]
     return Band(np.array([b[0] for b in bands]), np.array([b[1] for b in bands]), tuple(b[2] for b in bands))
 
@@ -117,3 +117,11 @@ def _at(
     waves = np.cos(2 * pi * radii[:, None] * along.reshape(len(angles), 1, -1))
     power = np.tensordot(correlations.reshape(len(correlations), -1), waves, axes=([1], [2]))
     return np.maximum(power, 0.0)
+
+
+def _along(correlation: NDArray[np.float64], angle: float, radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(radii,) power, as `_at` has it: a wave in one direction is a product of a wave down and one across."""
+    rows, columns = correlation.shape
+    down = np.exp(2j * pi * np.outer(radii * np.cos(angle), np.fft.fftfreq(rows, 1 / rows)))
+    across = np.exp(2j * pi * np.outer(radii * np.sin(angle), np.fft.fftfreq(columns, 1 / columns)))
+    return np.maximum(((down @ correlation) * across).sum(axis=1).real, 0.0)
