@@ -370,7 +370,7 @@ def test_short_safetensors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["w.pt", "old.pth", "w.safetensors"])
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_flipped_bytes_never_crash(tmp_path: Path, name: str, data: st.DataObject) -> None:
     path = tmp_path / name
     if name.endswith("safetensors"):
