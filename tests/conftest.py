@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cnnscope import progress
+from cnnscope.cli import page
+from cnnscope.render.diagram import layout
+
 # Before torch is imported. The networks here are small: more threads cost more time than they save, and the suite
 # already runs a process a core. `OMP_NUM_THREADS=4 make test` runs it with another number, which must pass as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Nothing is measured by the clock, as a busy machine is not a failure. Hypothesis draws the same examples in every run, so that a
-# test that passed passes again; `--hypothesis-profile=search` draws new ones, to look for what nobody has seen yet.
+# Nothing is measured by the clock, as a busy machine is not a failure. Hypothesis draws the same examples in every
+# run: a test that passed passes again. `--hypothesis-profile=search` draws new ones, to look for unknown failures.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("cnnscope", UNTIMED, derandomize=True)
 settings.register_profile("search", UNTIMED, derandomize=False)
@@ -46,6 +50,14 @@ def _a_torch_of_its_own() -> Iterator[None]:
     before = global_state(torch)
     yield
     assert global_state(torch) == before
+
+
+@pytest.fixture(autouse=True)
+def _all_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, no command announces that it takes long, and no drawing takes too long."""
+    monkeypatch.setattr(progress, "EVERY", float("inf"))
+    monkeypatch.setattr(page, "PATIENCE", 3600.0)
+    monkeypatch.setattr(layout, "LIMIT_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

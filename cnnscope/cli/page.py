@@ -51,10 +51,16 @@ def page(
     Output(form or Format.table, color=color, quiet=quiet).emit(report)
 
 
+PATIENCE = 1.0
+"""Seconds without a word."""
+
+
 @contextmanager
-def announced(what: str, quiet: bool = False, after: float = 1.0) -> Iterator[None]:
-    """Says on stderr what takes so long, once it has taken ``after`` seconds."""
-    timer = Timer(after, lambda: print(f"{printable(what)} ...", file=sys.stderr, flush=True))
+def announced(what: str, quiet: bool = False, after: float | None = None) -> Iterator[None]:
+    """Says on stderr what takes so long, once it has taken ``after`` seconds, or `PATIENCE`."""
+    timer = Timer(
+        PATIENCE if after is None else after, lambda: print(f"{printable(what)} ...", file=sys.stderr, flush=True)
+    )
     timer.daemon = True
     if not quiet:
         timer.start()

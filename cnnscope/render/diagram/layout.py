@@ -24,6 +24,7 @@ from cnnscope.errors import CnnscopeError, missing
 Engine = Literal["wheel", "dot"]
 FONT = "DejaVu Sans"
 LIMIT_SECONDS = 30.0
+"""What one call of Graphviz may take where the caller names no other limit; read at each call."""
 
 _CHILD = """
 import json, sys, pygraphviz
@@ -37,17 +38,18 @@ class LayoutTimeout(Exception):  # noqa: N818 - the standard library says Timeou
     """Graphviz took longer than the limit; the caller may try a simpler figure."""
 
 
-def draw(dot: str, form: str, *, engine: Engine | None = None, limit: float = LIMIT_SECONDS) -> bytes:
+def draw(dot: str, form: str, *, engine: Engine | None = None, limit: float | None = None) -> bytes:
     """The picture of a DOT source as ``svg``, ``png``, ``pdf`` or Graphviz's ``json``.
 
-    Raises `LayoutTimeout` past ``limit`` seconds and `CnnscopeError` where no engine is installed or it fails.
+    Raises `LayoutTimeout` past ``limit`` seconds (`LIMIT_SECONDS` if None) and `CnnscopeError` where no engine is
+    installed or it fails.
     """
     (picture,) = draw_all([dot], form, engine=engine, limit=limit)
     return picture
 
 
 def draw_all(
-    dots: Sequence[str], form: str, *, engine: Engine | None = None, limit: float = LIMIT_SECONDS
+    dots: Sequence[str], form: str, *, engine: Engine | None = None, limit: float | None = None
 ) -> list[bytes]:
     """`draw` for several sources: with the wheel in one child, whose start costs more than most figures."""
     used = engine or _default_engine()
@@ -61,9 +63,10 @@ def draw_all(
     return [_scrubbed(picture) if form == "pdf" else picture for picture in pictures]
 
 
-def _run(command: Sequence[str], source: str, environment: Mapping[str, str], limit: float) -> bytes:
+def _run(command: Sequence[str], source: str, environment: Mapping[str, str], limit: float | None) -> bytes:
+    seconds = LIMIT_SECONDS if limit is None else limit
     try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=limit, env=environment)
+        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=seconds, env=environment)
     except subprocess.TimeoutExpired:
         raise LayoutTimeout from None
     if done.returncode or not done.stdout:

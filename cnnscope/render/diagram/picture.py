@@ -10,8 +10,9 @@ from typing import Literal
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
+from cnnscope.render.diagram import layout
 from cnnscope.render.diagram.dot import Options, to_dot
-from cnnscope.render.diagram.layout import LIMIT_SECONDS, Engine, LayoutTimeout, draw
+from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
 from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
 from cnnscope.render.diagram.style import ThemeName
 from cnnscope.render.diagram.text import to_json, to_mermaid
@@ -33,7 +34,7 @@ BUDGET = 40_000
 
 def picture(
     graph: Graph, form: str, level: DetailLevel, options: Options, *, engine: Engine | None = None,
-    limit: float = LIMIT_SECONDS, fit: Fit = "none",
+    limit: float | None = None, fit: Fit = "none",
 ) -> tuple[bytes, DetailLevel]:  # fmt: skip
     """The file's bytes, and the level it was drawn at: less detail than asked for where Graphviz would not finish."""
     check_format(form, GRAPHS)
@@ -52,11 +53,11 @@ def picture(
             return _laid_out(figure, form, fitted, engine, limit), simpler
         except LayoutTimeout:
             continue
-    raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit:g} s",
+    raise CnnscopeError.of("E605", f"Graphviz did not lay the figure out within {limit or layout.LIMIT_SECONDS:g} s",
                            hint="try `-o figure.dot`, or another view")  # fmt: skip
 
 
-def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | None, limit: float) -> bytes:
+def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | None, limit: float | None) -> bytes:
     """Through Graphviz: drawn by it, or only placed and written as TikZ."""
     dot = to_dot(figure, options)
     if form == "tex":
@@ -76,11 +77,11 @@ def paper_picture(
     if form in TEXT:
         return TEXT[form](figure, plain).encode()
     plain = plain if fit == "none" else replace(plain, page=PAGES[fit])
-    return _laid_out(figure, form, plain, engine, LIMIT_SECONDS)
+    return _laid_out(figure, form, plain, engine, None)
 
 
 def _fitted(
-    figure: Diagram, options: Options, page: tuple[float, float], engine: Engine | None, limit: float
+    figure: Diagram, options: Options, page: tuple[float, float], engine: Engine | None, limit: float | None
 ) -> Options:
     """The options with as many columns as leave the picture largest on the page."""
 

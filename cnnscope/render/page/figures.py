@@ -9,8 +9,9 @@ from typing import Any
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.render import numbers
+from cnnscope.render.diagram import layout
 from cnnscope.render.diagram.dot import Options, to_dot
-from cnnscope.render.diagram.layout import LIMIT_SECONDS, LayoutTimeout, draw_all
+from cnnscope.render.diagram.layout import LayoutTimeout, draw_all
 from cnnscope.render.diagram.model import Box, Diagram, diagram
 from cnnscope.render.diagram.picture import BUDGET, effort
 from cnnscope.render.page.svg import Palette, merged
@@ -73,7 +74,7 @@ def _drawn(whole: Diagram, insides: Sequence[_Inside], boxes: list[dict[str, Any
     for figure, options in ((whole, _OUTER), *((inside.figure, _INNER) for inside in insides)):
         sources += [to_dot(figure, options), to_dot(figure, replace(options, theme="dark"))]
     try:
-        drawings = draw_all(sources, "svg", limit=LIMIT_SECONDS * 2)
+        drawings = draw_all(sources, "svg", limit=layout.LIMIT_SECONDS * 2)
     except LayoutTimeout:
         raise CnnscopeError.of(
             "E605", "Graphviz did not lay the figures out in time", hint="`cnnscope summary` has the layers as a table"

@@ -51,7 +51,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
                        or result.complaints.append(f"request: {request.url}"))  # fmt: skip
         result.page.goto(path.as_uri() + address)
         try:
-            result.page.wait_for_selector("html[data-ready]", timeout=10_000)
+            result.page.wait_for_selector("html[data-ready]", timeout=60_000)
         except Error:
             result.settled()
             raise
