@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import cnnscope
 from cnnscope.attribution.contract import Question
-from cnnscope.attribution.methods.occlusion import falls
+from cnnscope.attribution.methods.perturbations import falls
 
 LIMIT = 1.1
 BATCH = 16

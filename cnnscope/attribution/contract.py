@@ -1,24 +1,26 @@
-"""What a method of attribution is given, what it answers, and what becomes of that."""
+"""What a method of attribution gets, what it returns, and the checked result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
+import torch
 from torch import Tensor, fx, nn
 
-from cnnscope.attribution import batching
 from cnnscope.attribution.engine.canonicalize import canonicalize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+T = TypeVar("T")
+
 
 class Classifier(Protocol):
-    """What is attributed: `cnnscope.trained.network.TrainedNetwork`, or anything like it."""
+    """A network to attribute: `cnnscope.trained.network.TrainedNetwork`, or anything with these two members."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -26,13 +28,34 @@ class Classifier(Protocol):
     def logits(self, x: Tensor) -> Tensor: ...
 
 
+def fitting(batch: int, run: Callable[[int], T]) -> T:
+    """``run(batch)``, repeated with half the batch while memory does not suffice.
+
+    Raises torch's error where a single image does not fit.
+    """
+    while True:
+        try:
+            return run(batch)
+        except RuntimeError as error:
+            if batch == 1 or not _out_of_memory(error):
+                raise
+        batch //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory was lacking; torch has an error class for this on GPUs only."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @dataclass(frozen=True)
 class Question:
-    """One image, one class. ``x`` and ``baseline`` are (1, C, H, W) in the network's precision, on its device.
+    """One image and one class. ``x`` and ``baseline`` are (1, C, H, W) in the network's precision, on its device.
 
-    ``layer`` is for methods that look at one, None for their default; ``steps`` (or samples) and ``window``
-    (pixels of a side) likewise. ``batch`` images are
-    run at a time, fewer where memory does not suffice. ``tick`` is told the share that is done.
+    ``layer`` is for methods that look at a layer, ``steps`` is a number of steps or samples, ``window`` a side in
+    pixels; None stands for the method's default. At most ``batch`` images run at a time, fewer where memory does not
+    suffice. ``tick`` is called with the share of the work that is done.
     """
 
     module: nn.Module
@@ -48,23 +71,41 @@ class Question:
 
     @cached_property
     def canonical(self) -> fx.GraphModule:
-        """The network in the form that rules need; E480 where it cannot be had."""
+        """The network in the form that rules need; E480 where it has none."""
         return canonicalize(self.module)
 
     def scores(self, x: Tensor) -> Tensor:
-        """(N,) scores of the class, without gradients, in pieces that fit the memory."""
-        return batching.scores(self.module, x, self.target, self.batch)
+        """(N,) scores of the class for images (N, C, H, W), without gradients."""
+
+        def run(batch: int) -> Tensor:
+            with torch.no_grad():
+                return torch.cat([self.module(part).flatten(1)[:, self.target] for part in torch.split(x, batch)])
+
+        return fitting(self.batch, run)
 
     @cached_property
     def difference(self) -> float:
-        """The score of the image less that of the baseline."""
+        """The score of the image minus that of the baseline."""
         image, baseline = (float(self.scores(x)) for x in (self.x, self.baseline))
         return image - baseline
+
+    def ticking(self, total: int) -> Callable[[Tensor], Tensor]:
+        """The network as a function from images to (N, classes) scores that reports each call, of ``total`` images."""
+        done = 0
+
+        def scores(x: Tensor) -> Tensor:
+            nonlocal done
+            done += len(x)
+            self.tick(min(done / total, 1.0))
+            result: Tensor = self.module(x).flatten(1)
+            return result
+
+        return scores
 
 
 @dataclass(frozen=True)
 class Found:
-    """A method's answer: ``raw`` (C, H, W), or (1, H, W) from methods that know no channels.
+    """The result of a method: ``raw`` (C, H, W), or (1, H, W) from methods that do not distinguish channels.
 
     ``promised`` is what the values should add up to, None where the method promises nothing.
     """
@@ -76,10 +117,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Method:
-    """``title`` for pictures; methods of one ``family`` have values that may be compared, and share a scale.
+    """``title`` is for pictures. Values of methods of one ``family`` are comparable, and share a scale.
 
-    ``signed``: whether a value's sign means something. ``channels`` makes a map of the channels: their sum, or the
-    largest magnitude. ``source``: who proposed it. ``takes``: which of a question's options change the answer.
+    ``signed`` says whether a value's sign has a meaning. ``channels`` says how channels become one map: by their sum or
+    the largest magnitude. ``source`` is who proposed the method. ``takes`` names the options of a question that change
+    the result.
     """
 
     title: str
@@ -93,7 +135,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Attribution:
-    """``values`` (H, W) in float64, ``raw`` (C, H, W) before channels were put together.
+    """``values`` (H, W) in float64, ``raw`` (C, H, W) before channels were combined.
 
     ``completeness`` is |sum of raw - promised| / |promised|, None where nothing is promised or the promise is 0.
     """

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnscope.attribution.batching import fitting
-from cnnscope.attribution.contract import Attribution, Classifier
+from cnnscope.attribution.contract import Attribution, Classifier, fitting
 from cnnscope.trained.network import probabilities
 from cnnscope.trust.edges import edges
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 import cnnscope
 from cnnscope.attribution.engine.canonicalize import canonicalize
-from cnnscope.attribution.engine.deeplift import multipliers
+from cnnscope.attribution.methods.deeplift import multipliers
 from cnnscope.attribution.run import attribute
 from cnnscope.nn.ops.pool import PaddedMaxPool
 from cnnscope.ops.pool import MaxPool

@@ -10,8 +10,8 @@ from captum.attr import GuidedBackprop, InputXGradient, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
 import cnnscope
-from cnnscope.attribution.contract import Attribution
-from cnnscope.attribution.methods import integrated_gradients
+from cnnscope.attribution.contract import Attribution, Question
+from cnnscope.attribution.methods import paths
 from cnnscope.attribution.run import attribute
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
@@ -120,14 +120,14 @@ def test_steps_are_doubled_until_the_sum_is_right_and_that_is_said() -> None:
     assert found.completeness is not None
     assert found.completeness <= 0.01
     steps = int(found.notes[0].split()[0])
-    assert steps > integrated_gradients.STEPS
+    assert steps > paths.STEPS
     assert found.notes == (f"{steps} steps, because 50 left an error above 1%",)
-    coarse = integrated_gradients._at(question_of(network, x), 50)[1]
+    coarse = paths._at(question_of(network, x), 50)[1]
     assert coarse > 0.01
 
 
-def question_of(network: Plain, x: Tensor) -> integrated_gradients.Question:
-    return integrated_gradients.Question(network.module, x, 1, torch.zeros_like(x))
+def question_of(network: Plain, x: Tensor) -> Question:
+    return Question(network.module, x, 1, torch.zeros_like(x))
 
 
 def test_the_default_steps_do_on_the_trained_digits() -> None:

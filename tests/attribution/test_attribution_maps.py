@@ -12,7 +12,7 @@ from captum.attr import LayerGradCam, Occlusion
 from torch import Tensor, nn
 
 import cnnscope
-from cnnscope.attribution.engine import cam
+from cnnscope.attribution.methods import activation_maps
 from cnnscope.attribution.run import attribute
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
@@ -95,7 +95,7 @@ def test_the_default_layer_is_the_last_map(source: str, layer: str) -> None:
     model = cnnscope.load(source, input=(3, 64, 64) if "torchvision" in source else None)
     network = canonicalize(model.module().eval())
     shapes = forward_shapes(network, torch.zeros(1, *next(iter(model.graph.inputs.values())).shape[1:]))
-    node = cam.last_map(network, shapes)
+    node = activation_maps.last_map(network, shapes)
     rows = {last: row for row, last in network.meta["rows"].items()}
     assert rows[layer_of(node)].startswith(layer)
     assert min(shapes[node][2:]) > 1

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 import cnnscope
 from cnnscope.attribution.engine.canonicalize import canonicalize, layer_of
-from cnnscope.attribution.engine.roles import function_calls
+from cnnscope.attribution.engine.rules import function_calls
 from cnnscope.nn.ops import role_of
 
 NETWORKS = ("resnet18", "torchvision:squeezenet1_1", "torchvision:alexnet", "torchvision:mobilenet_v3_small",

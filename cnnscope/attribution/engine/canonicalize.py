@@ -1,15 +1,16 @@
-"""A network in the form that attribution needs: every op that a rule may be about is a module of its own.
+"""A network in canonical form, as attribution needs it: every op that may have a rule is a module of its own.
 
-Rules that change what flows back (DeepLift, guided backpropagation, LRP, also those of captum) find modules by their
-class. What they do not see, they leave out without a word: a functional ReLU, a module called twice, one that works in
-place, a ReLU6. So: no module is called twice, none works in place, activations, pools, sums and products are
-modules, and a copy keeps a max pool's hooks apart from those of the activation before it (captum issue 1104).
-The weights are shared with the original, which stays as it is; logits are the same to the last bit.
+Rules that change what flows back (DeepLift, guided backpropagation, LRP, also captum's) find modules by their class.
+They silently leave out a functional ReLU, a module that is called twice and one that works in place. In canonical form
+no module is called twice or works in place; activations, pools, sums and products are modules; and a copy keeps a max
+pool's hooks apart from those of the activation before it (captum issue 1104). The weights are shared with the original,
+which is not changed; logits are the same to the last bit.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,10 +18,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from cnnscope.attribution.engine.functional_forms import MODULES
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.nn.build import Network, Tied
 from cnnscope.nn.ops import is_known
 
+_HOOKS = re.compile(r"_(forward|backward)_(pre_)?hooks\w*")
+"""Attributes of a module that hold its hooks: a copy that shared them would be hooked together with its original."""
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
@@ -32,18 +35,17 @@ class Clone(nn.Identity):
 
 
 def canonicalize(module: nn.Module) -> fx.GraphModule:
-    """``module``, which takes one tensor, as a graph of calls.
+    """The canonical form of ``module``, which takes one tensor.
 
-    ``node.meta["layer"]`` is each call's name in the original, ``meta["rows"]`` of the whole has the call that stands
-    for a layer of several ops.
-
-    A `cnnscope.nn.build.Network` gives its own graph; torch.fx traces any other. `CnnscopeError` E480 where it cannot.
+    ``node.meta["layer"]`` is each call's name in the original. ``meta["rows"]`` of the result maps a layer of several
+    ops to its last call. The graph of a `cnnscope.nn.build.Network` is used as it is, other modules are traced by
+    torch.fx. E480 where that fails.
     """
     return _from_network(module) if isinstance(module, Network) else _from_trace(module)
 
 
 def layer_of(node: fx.Node) -> str:
-    """What a call is named in the original network."""
+    """The name of a call in the original network."""
     return str(node.meta.get("layer", node.name))
 
 
@@ -56,10 +58,11 @@ class _Building:
     def call(
         self, module: nn.Module, args: tuple[Any, ...], layer: str, kwargs: Mapping[str, Any] | None = None
     ) -> fx.Node:
-        """Adds a call of a module nobody else calls."""
+        """Adds a call of a copy of the module: nothing else calls the copy, and the weights are shared."""
         if isinstance(module, MAX_POOLS):
             args = (self.call(Clone(), args, f"{layer}.before"),)
-        own = copy.copy(module)  # the weights stay shared
+        own = copy.copy(module)
+        vars(own).update({name: copy.copy(hooks) for name, hooks in vars(module).items() if _HOOKS.fullmatch(name)})
         if getattr(own, "inplace", False):
             own.inplace = False  # type: ignore[assignment]  # an attribute of activations and dropout
         target = f"{len(self.modules)}_{layer}".replace(".", "_").replace("#", "_")
@@ -93,7 +96,7 @@ def _from_network(network: Network) -> fx.GraphModule:
 
 
 def _untied(call: Tied) -> nn.Module:
-    """A module of its own that reads the weights it is tied to where they are."""
+    """A module of its own that reads the weights that it is tied to where they are stored."""
     module = copy.deepcopy(call.template)
     for role, key in call.params.items():
         path, _, name = role.rpartition(".")
@@ -105,14 +108,14 @@ def _untied(call: Tied) -> nn.Module:
 
 
 def tensor_at(root: Any, path: str) -> Any:
-    """What stands at a dotted path of attributes."""
+    """The value at a dotted path of attributes."""
     for name in path.split("."):
         root = getattr(root, name)
     return root
 
 
 class _Tracer(fx.Tracer):
-    """Keeps cnnscope's own modules whole, as torch's."""
+    """Does not trace into cnnscope's own modules, as torch.fx does not trace into torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_known(m) or super().is_leaf_module(m, module_qualified_name)
@@ -146,14 +149,14 @@ def _from_trace(module: nn.Module) -> fx.GraphModule:
 
 
 def _given(node: fx.Node, value: Callable[[fx.Node], Any]) -> tuple[Any, Any]:
-    """The arguments of a call, values for nodes, by position and by name."""
+    """The arguments of a call by position and by name, with nodes replaced by their values."""
     return fx.node.map_arg(node.args, value), fx.node.map_arg(node.kwargs, value)
 
 
 def _functional(
     traced: fx.GraphModule, node: fx.Node, env: Mapping[fx.Node, Any]
 ) -> tuple[nn.Module, tuple[fx.Node, ...]] | None:
-    """The module that computes what a call of a function or method computes, and the values it reads; None without."""
+    """The module that replaces a call of a function or method, and the values it reads; None where there is none."""
     form: Callable[..., Any] | None = MODULES.get(node.target) if node.op.startswith("call_") else None
     if form is None:
         return None
@@ -167,7 +170,7 @@ def _functional(
 
 
 def _scoped(node: fx.Node) -> str:
-    """A functional call under the module it was made in: ``layer1.0.add``."""
+    """The name of a functional call: that of the function within the calling module, as ``layer1.0.add``."""
     stack = node.meta.get("nn_module_stack")
     path = list(stack.values())[-1][0] if stack else ""
     kind = node.name if isinstance(node.target, str) else getattr(node.target, "__name__", node.name).strip("_")
@@ -196,3 +199,45 @@ def forward_shapes(network: fx.GraphModule, x: Tensor) -> dict[fx.Node, torch.Si
     with torch.no_grad():
         Shapes(network).run(x)
     return shapes
+
+
+def node_of(network: fx.GraphModule, layer: str) -> fx.Node:
+    """The call that computes a layer's output, for a group of layers the last call in it; E205 if there is none."""
+    calls: dict[str, fx.Node] = {layer_of(node): node for node in network.graph.nodes if _is_named(network, node)}
+    rows = network.meta.get("rows", {})
+    named = {row: calls[last] for row, last in rows.items() if last in calls} | calls
+    inside = [node for name, node in calls.items() if name.startswith(f"{layer}.")]
+    if layer in named:
+        return named[layer]
+    if inside:
+        return inside[-1]
+    shown = ", ".join(list(named)[:8]) + (", ..." if len(named) > 8 else "")
+    hint = did_you_mean(layer, named, most=3) or f"the layers are {shown}"
+    raise CnnscopeError.of("E205", f"no layer is called `{layer}`", hint=hint)
+
+
+def _is_named(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a call is one of the original network: not a copy, a weight or the output."""
+    if node.op == "call_module":
+        return not isinstance(network.get_submodule(str(node.target)), Clone)
+    return node.op in ("call_function", "call_method")
+
+
+def up_to(network: fx.GraphModule, layer: str) -> fx.GraphModule:
+    """A canonical network that ends with a layer; the weights are shared. E205 where there is no such layer."""
+    last = node_of(network, layer)
+    graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in network.graph.nodes:
+        env[node] = graph.node_copy(node, env.__getitem__)
+        if node is last:
+            break
+    graph.output(env[last])
+    modules: dict[str, Any] = {
+        str(node.target): tensor_at(network, str(node.target))
+        for node in graph.nodes
+        if node.op in ("call_module", "get_attr")
+    }
+    part = fx.GraphModule(modules, graph).eval()
+    part.graph.eliminate_dead_code()  # branches that the layer does not read
+    part.recompile()
+    return part

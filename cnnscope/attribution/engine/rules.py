@@ -1,18 +1,20 @@
 """The engine of every method that changes what flows back through a network.
 
-A *rule* says for one module what reaches its inputs: ``rule(module, inputs, incoming) -> one tensor an input``. The
-forward pass stays what it is. Gradients, DeepLift's multipliers and LRP's relevance all travel this way, so a method is
-a choice of a rule for each module (`with_rules`); modules without one pass gradients on as torch does. Unlike hooks,
-rules do not depend on the order in which torch calls them, and leave nothing behind.
+A *rule* computes for one module what its inputs receive: ``rule(module, inputs, incoming)`` returns a tensor for each
+input. The forward pass does not change. Gradients, DeepLift's multipliers and LRP's relevance all flow back in this
+way, so a method chooses a rule for each module (`with_rules`); modules without a rule pass gradients on as torch does.
+Unlike hooks, rules do not depend on the order in which torch calls them, and nothing remains on the network.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.attribution.engine.canonicalize import tensor_at
 
@@ -34,7 +36,7 @@ class _Ruled(torch.autograd.Function):
 
 
 class Ruled(nn.Module):
-    """A module with its own forward pass and a rule for the way back."""
+    """A module with its own forward pass and a rule for the backward pass."""
 
     def __init__(self, module: nn.Module, rule: Rule) -> None:
         super().__init__()
@@ -46,7 +48,7 @@ class Ruled(nn.Module):
 
 
 def with_rules(network: fx.GraphModule, choose: Callable[[fx.Node, nn.Module], Rule | None]) -> fx.GraphModule:
-    """A canonical network with a rule wherever ``choose`` gives one. Weights are shared; ``network`` stays as it is."""
+    """A copy of a canonical network with a rule wherever ``choose`` returns one. The weights are shared."""
     modules: dict[str, Any] = {}
     for node in network.graph.nodes:
         if node.op == "call_module":
@@ -59,7 +61,7 @@ def with_rules(network: fx.GraphModule, choose: Callable[[fx.Node, nn.Module], R
 
 
 def gradient(module: nn.Module, inputs: Sequence[Tensor], incoming: Tensor) -> Tensors:
-    """What torch's gradient gives each input of ``module`` for ``incoming`` at its output."""
+    """The gradient at each input of ``module`` for the gradient ``incoming`` at its output."""
     with torch.enable_grad():
         x = [value.detach().requires_grad_() for value in inputs]
         grads = torch.autograd.grad(module(*x), x, incoming, allow_unused=True)
@@ -67,9 +69,79 @@ def gradient(module: nn.Module, inputs: Sequence[Tensor], incoming: Tensor) -> T
 
 
 def score_gradient(network: nn.Module, x: Tensor, target: int) -> Tensor:
-    """The gradient of class ``target``'s score at each of ``x`` (N, C, H, W), or what the rules make of it."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        scores = network(x).flatten(1)[:, target]
-        (found,) = torch.autograd.grad(scores.sum(), x, allow_unused=True, materialize_grads=True)
+    """The gradient of class ``target``'s score at each image of ``x`` (N, C, H, W), computed by captum.
+
+    For a network with rules it is whatever the rules let through.
+    """
+    from captum.attr import Saliency
+
+    found: Tensor = Saliency(lambda images: network(images).flatten(1)).attribute(
+        x.detach().requires_grad_(), target=target, abs=False
+    )
     return found.detach()
+
+
+def guided(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
+    """max(0, f'(x) * max(0, g)): for ReLU, g where g > 0 and x > 0 (Springenberg et al. 2015, figure 1c).
+
+    Defined for ReLU; on other activations the derivative f' takes the place of ReLU's step.
+    """
+    (found,) = gradient(module, inputs, incoming.clamp(min=0))
+    return (found.clamp(min=0),)
+
+
+def deconvolved(module: nn.Module, inputs: Tensors, incoming: Tensor) -> Sequence[Tensor]:
+    """max(0, g), whatever the input of the activation was (Zeiler and Fergus 2014, section 2.1)."""
+    return (incoming.clamp(min=0),)
+
+
+# -- calls of functions, which have no rules ---------------------------------------------------------------------------
+
+MOVES = frozenset({
+    torch.flatten, torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, torch.reshape, torch.chunk,
+    torch.split, torch.squeeze, torch.unsqueeze, torch.roll, torch.flip, torch.select, torch.narrow, operator.getitem,
+    operator.floordiv, getattr, F.pad, F.dropout, F.pixel_shuffle,
+    "view", "reshape", "flatten", "permute", "transpose", "contiguous", "size", "chunk", "split", "squeeze",
+    "unsqueeze", "clone", "to", "float", "type_as", "unflatten", "dim", "roll",
+})  # fmt: skip
+"""Functions and methods that move values or compute sizes."""
+LINEAR = MOVES | {torch.sum, torch.sub, operator.sub, operator.neg, F.interpolate, F.conv2d, F.linear, "sum", "expand",
+                  "expand_as", "repeat", "sub"}  # fmt: skip
+MIXED_FUNCTIONS = frozenset({
+    operator.add, operator.mul, operator.truediv, torch.add, torch.mul, torch.div, "add", "mul", "div",
+})  # fmt: skip
+"""Linear where only one of the operands is no weight."""
+
+
+def kind_name(module: nn.Module) -> str:
+    """A module's name in messages: its class, or the function it calls."""
+    function = getattr(module, "function", None)
+    return type(module).__name__ if function is None else str(getattr(function, "__name__", function))
+
+
+def is_move(node: fx.Node) -> bool:
+    """Whether a call of a function or method passes values on unchanged."""
+    return node.target in MOVES or getattr(node.target, "__name__", "") == "stochastic_depth"  # torchvision's, in eval
+
+
+def is_linear(node: fx.Node) -> bool:
+    """Whether a call of a function or method is linear in the image, except for a constant."""
+    return is_move(node) or node.target in LINEAR or (node.target in MIXED_FUNCTIONS and _one_factor(node))
+
+
+def function_calls(network: fx.GraphModule) -> list[fx.Node]:
+    """The calls of functions and methods."""
+    return [node for node in network.graph.nodes if node.op in ("call_function", "call_method")]
+
+
+def _one_factor(node: fx.Node) -> bool:
+    return sum(argument.op != "get_attr" for argument in node.all_input_nodes) <= 1
+
+
+def varying(network: fx.GraphModule) -> set[fx.Node]:
+    """The values that depend on the image; the others are computed from weights alone."""
+    found: set[fx.Node] = set()
+    for node in network.graph.nodes:
+        if node.op == "placeholder" or any(value in found for value in node.all_input_nodes):
+            found.add(node)
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnnscope.attribution.batching import fitting
+from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.rules import Rule
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.features import FeatureLayer, Maps, check_channel, maps_of, unit_of

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from cnnscope.analysis.fuse import Unit, fuse
 from cnnscope.analysis.receptive_field.places import find
 from cnnscope.analysis.receptive_field.theoretical import theoretical
-from cnnscope.attribution.batching import fitting
-from cnnscope.attribution.engine.canonicalize import canonicalize
+from cnnscope.attribution.contract import fitting
+from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.learned.features.projection import up_to
 from cnnscope.nn.build import Network
 from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork

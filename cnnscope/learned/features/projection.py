@@ -8,35 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from cnnscope.attribution.engine.cam import node_of
-from cnnscope.attribution.engine.canonicalize import canonicalize, tensor_at
-from cnnscope.attribution.engine.guided import deconvolved, guided
-from cnnscope.attribution.engine.rules import Rule, with_rules
+from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
+from cnnscope.attribution.engine.rules import Rule, deconvolved, guided, with_rules
 from cnnscope.errors import CnnscopeError
 from cnnscope.nn.ops import role_of
 
 RULES: dict[str, Rule] = {"deconvolution": deconvolved, "guided backpropagation": guided}
 """Zeiler & Fergus 2014, section 2.1; Springenberg et al. 2015, section 3.4."""
-
-
-def up_to(network: fx.GraphModule, layer: str) -> fx.GraphModule:
-    """A canonical network that ends with a layer; weights are shared. E205 where there is no such layer."""
-    last = node_of(network, layer)
-    graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in network.graph.nodes:
-        env[node] = graph.node_copy(node, env.__getitem__)
-        if node is last:
-            break
-    graph.output(env[last])
-    modules: dict[str, Any] = {
-        str(node.target): tensor_at(network, str(node.target))
-        for node in graph.nodes
-        if node.op in ("call_module", "get_attr")
-    }
-    part = fx.GraphModule(modules, graph).eval()
-    part.graph.eliminate_dead_code()  # branches that the layer does not read
-    part.recompile()
-    return part
 
 
 def activations(network: fx.GraphModule) -> tuple[str, ...]:
