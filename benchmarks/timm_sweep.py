@@ -26,7 +26,7 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.build import build
-from cnnscope.sources.torch.libraries import timm
+from cnnscope.sources.torch.models import timm
 from cnnscope.sources.torch.module import trace
 from cnnscope.sources.torch.user_code import import_with_operators
 

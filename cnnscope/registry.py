@@ -224,6 +224,12 @@ class Registry(Generic[T]):
         return f"this version of cnnscope takes {what}"
 
 
+def load_files(package: str) -> None:
+    """Imports every file of a package, so that each adds what it has."""
+    for module in sorted(found.name for found in iter_modules(import_module(package).__path__)):
+        import_module(f"{package}.{module}")
+
+
 def files_of(package: str, attribute: str) -> dict[str, str]:
     """The files of a package as entries: ``grad_cam.py`` is ``grad-cam``, whose value is its ``attribute``."""
     names = sorted(module.name for module in iter_modules(import_module(package).__path__))

@@ -13,7 +13,7 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.resolve import load
 from cnnscope.sources.torch.build import build
-from cnnscope.sources.torch.libraries import timm as recipe_of
+from cnnscope.sources.torch.models import timm as recipe_of
 from cnnscope.sources.torch.module import trace
 
 MODELS = (

@@ -21,7 +21,7 @@ from cnnscope.errors import CnnscopeError, PartialError
 from cnnscope.sources.inputs import parse_inputs
 from cnnscope.sources.resolve import load
 from cnnscope.sources.torch.build import build
-from cnnscope.sources.torch.libraries import torchvision as recipe_of
+from cnnscope.sources.torch.models import torchvision as recipe_of
 from cnnscope.sources.torch.module import from_module
 
 OTHERS = {

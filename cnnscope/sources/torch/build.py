@@ -1,13 +1,19 @@
-"""Building torch models without memory for their weights."""
+"""Torch modules before and around their run: built without memory for weights, fed, and left exactly as they were."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.sources.inputs import InputSize
 
 T = TypeVar("T")
 
@@ -60,3 +66,95 @@ def _drop_values(module: nn.Module) -> None:
         for name, parameter in m._parameters.items():
             if type(parameter) is nn.Parameter:
                 m._parameters[name] = _twin(parameter)
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module is as it was: mode, hooks, buffers, attributes."""
+    kept = [(m, dict(m.__dict__), _containers(m)) for m in module.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)  # attention as one opaque call
+        for m, _, _ in kept:
+            m.__dict__["training"] = False  # not eval(): a module may do more there than set its mode
+        with _eager():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for m, attributes, containers in kept:
+            m.__dict__.clear()
+            m.__dict__.update(attributes)
+            for container, content in containers:
+                _refill(container, content)
+
+
+def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
+    """Dicts, lists and sets among a module's attributes, each with what is in it."""
+    found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
+    return [(value, tuple(value.items() if isinstance(value, dict) else value)) for value in found]
+
+
+def _refill(container: Any, content: tuple[Any, ...]) -> None:
+    if container or content:
+        container.clear()
+        (container.extend if isinstance(container, list) else container.update)(content)
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled parts run as they were written. Only where something was compiled, as asking is not cheap."""
+    if "torch._dynamo" in sys.modules:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An argument of ``forward``."""
+
+    name: str
+    tensor: Tensor
+    keyword: bool
+
+
+def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
+    """Batch-1 tensors of these sizes as ``forward`` takes them; E434 if it takes others.
+
+    On meta, or if ``real`` with normal random numbers (zeros where they are integers, as they may be indices).
+    """
+    accepted = inspect.signature(module.forward).parameters
+    wanted = [p for p in accepted.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    named = [size.name for size in sizes if size.name]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    for name in named:
+        if name not in accepted and not open_ended:
+            known = f"it takes {_listed(accepted)}"
+            raise CnnscopeError.of(
+                "E434", f"`{type(module).__name__}` has no input `{name}`", hint=did_you_mean(name, accepted) or known
+            )
+    missing = [p.name for p in wanted if p.name not in named][len(sizes) - len(named) :]
+    if missing:
+        takes = f"`{type(module).__name__}` takes {_listed(p.name for p in wanted)}"
+        several = len(wanted) > 1
+        examples = [f"--input {p.name + '=' if several else ''}3x224x224" for p in wanted]
+        indices = f"{wanted[0].name + '=' if several else ''}128:int64"
+        hint = f"for instance `{' '.join(examples)}`, or `{indices}` for indices"
+        raise CnnscopeError.of("E434", f"{takes}; no size is given for {_listed(missing)}", hint=hint)
+    default = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return [Feed(size.name or "input", _tensor(size, default, real), bool(size.name)) for size in sizes]
+
+
+def _tensor(size: InputSize, default: torch.dtype, real: bool) -> Tensor:
+    dtype = getattr(torch, size.dtype) if size.dtype else default
+    shape = (1, *size.shape)
+    if not real:
+        return torch.empty(shape, dtype=dtype, device="meta")
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnscope.sources.torch.lowering import Lowering, tensors, written
-from cnnscope.sources.torch.views import share_memory
+from cnnscope.ir import Value
+from cnnscope.ir.steps import Permute, Reshape, Step, Taps
+from cnnscope.ops.traced import moved
+from cnnscope.sources.torch.rules import Lowering, tensors, written
 
 LARGEST = 2**24
 """Elements of a constant that is still computed for real; a larger one has no values."""
@@ -97,3 +99,29 @@ class Constants:
 
 def _to_cpu(a: Any) -> Any:
     return CPU if isinstance(a, torch.device) else a
+
+
+def share_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors lie in the same storage."""
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
+
+
+def inverse(steps: Sequence[Step], whole: Value) -> tuple[Step, ...] | None:
+    """The steps that take each element of a view (``steps`` of ``whole``) to its place in ``whole``.
+
+    None for a view that shows an element in more than one place.
+    """
+    back: list[Step] = []
+    for i, step in enumerate(steps):
+        before = moved(whole, steps[:i]).shape
+        match step:
+            case Reshape():
+                back.append(Reshape(before))
+            case Permute(order=order):
+                back.append(Permute(tuple(order.index(axis) for axis in range(len(order)))))
+            case Taps(axis=axis, n=n, taps=((start,),)) if n > 0:
+                phases = tuple((((o - start) // n,) if (o - start) % n == 0 else ()) for o in range(n))
+                back.append(Taps(axis, before[axis], 1, phases))
+            case _:
+                return None
+    return tuple(reversed(back))

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, did_you_mean, missing_for
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Extras, Loaded
-from cnnscope.sources.torch import libraries
-from cnnscope.sources.torch import user_code as user_code
+from cnnscope.sources.torch import user_code
 from cnnscope.sources.torch.build import build
 from cnnscope.sources.torch.module import trace
+from cnnscope.sources.torch.user_code import import_with_operators
 from cnnscope.user_code import importable
 
 Settings = Mapping[str, Any]
@@ -33,7 +36,7 @@ Settings = Mapping[str, Any]
 def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
     """The model a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
     kind, _, rest = source.partition(":")
-    library = {"torchvision": libraries.torchvision, "timm": libraries.timm}.get(kind)
+    library = {"torchvision": torchvision, "timm": timm}.get(kind)
     if library is None:
         return _users(source, inputs, settings)
     name, arguments = _split(rest, settings)
@@ -113,3 +116,117 @@ def _own_size(module: nn.Module) -> tuple[InputSize, ...]:
     configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     size = configuration.get("input_size") if isinstance(configuration, dict) else None
     return (InputSize(tuple(size)),) if size else ()
+
+
+class Recipe(NamedTuple):
+    """How to make a model; the sizes of its inputs and what running it takes, for which it may have to be looked at."""
+
+    make: Callable[[], nn.Module]
+    sizes: Callable[[Any], tuple[InputSize, ...]]
+    extras: Callable[[Any], Extras]
+
+
+def _refuse_downloads(arguments: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if arguments.get(name):
+            raise CnnscopeError.of(
+                "E432", f"`{name}` would download weights, which an architecture does not need",
+                hint=f"leave `{name}` out",
+            )  # fmt: skip
+
+
+def _pick(name: str, names: Iterable[str], lister: str) -> None:
+    known = list(names)
+    if name not in known:
+        hint = did_you_mean(name, known, most=3) or f"`{lister}` lists them"
+        raise CnnscopeError.of("E431", f"{lister.partition('.')[0]} has no model `{name}`", hint=hint)
+
+
+# -- torchvision -------------------------------------------------------------------------------------------------------
+
+
+def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
+    """A model as its default weights want it."""
+    models = _library("torchvision").models
+    _pick(name, models.list_models(), "torchvision.models.list_models()")
+    _refuse_downloads(arguments, "weights", "weights_backbone", "pretrained", "pretrained_backbone")
+    builder = models.get_model_builder(name)
+    weights = models.get_model_weights(name).DEFAULT
+    given = {**arguments, "weights": None}
+    if "image_size" in inspect.signature(inspect.signature(builder, eval_str=True).return_annotation).parameters:
+        given.setdefault("image_size", weights.meta["min_size"][0])  # vision transformers are made for one size
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        given["weights_backbone"] = None
+    make = partial(builder, **given)
+    return Recipe(make, partial(_torchvision_sizes, weights), lambda module: _torchvision_extras(weights, make))
+
+
+def _torchvision_extras(weights: Any, make: Callable[[], nn.Module]) -> Extras:
+    """Preprocessing and class names as torchvision publishes them with its weights."""
+    transforms = weights.transforms()
+    preprocess = {
+        key: getattr(transforms, name)
+        for key, name in (("resize", "resize_size"), ("crop", "crop_size"), ("mean", "mean"), ("std", "std"))
+        if getattr(transforms, name, None) is not None
+    }
+    preprocess = {key: value[0] if key == "resize" and len(value) == 1 else value for key, value in preprocess.items()}
+    if getattr(transforms, "interpolation", None) is not None:
+        preprocess["interpolation"] = transforms.interpolation.value
+    return Extras(
+        make, labels=tuple(weights.meta.get("categories", ())), preprocess=preprocess,
+        pretrained=lambda: weights.get_state_dict(progress=True, check_hash=True),
+    )  # fmt: skip
+
+
+def _torchvision_sizes(weights: Any, module: Any) -> tuple[InputSize, ...]:
+    transforms = weights.transforms()
+    size = getattr(transforms, "crop_size", None) or getattr(transforms, "resize_size", None)
+    if type(transforms).__name__ == "VideoClassification":
+        return ()  # how many frames is not said
+    if isinstance(fixed := getattr(module, "image_size", None), int):
+        size = (fixed,)
+    elif size is None:  # detectors resize by themselves
+        size = getattr(getattr(module, "transform", None), "min_size", None)
+    return (InputSize((3, size[0], size[-1])),) if size else ()
+
+
+# -- timm --------------------------------------------------------------------------------------------------------------
+
+
+def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
+    """A model of timm, which has its input size in its configuration."""
+    library = _library("timm")
+    if not library.is_model(name):
+        _pick(name, library.list_models(), "timm.list_models()")
+    _refuse_downloads(arguments, "pretrained", "checkpoint_path")
+    make = partial(library.create_model, name, pretrained=False, **arguments)
+    pretrained = partial(library.create_model, name, pretrained=True, **arguments)
+    return Recipe(make, partial(_timm_sizes, name, arguments), partial(_timm_extras, make, pretrained))
+
+
+def _timm_extras(make: Callable[[], nn.Module], pretrained: Callable[[], nn.Module], module: Any) -> Extras:
+    """Preprocessing as timm's configuration says it: the image covers the input over ``crop_pct``."""
+    configuration = getattr(module, "pretrained_cfg", None) or {}
+    preprocess = {key: configuration[key] for key in ("mean", "std", "interpolation") if configuration.get(key)}
+    if size := configuration.get("input_size"):
+        preprocess["crop"] = size[1:]
+        preprocess["resize"] = int(size[1] / (configuration.get("crop_pct") or 1.0))  # as timm.data rounds it
+    return Extras(make, preprocess=preprocess, pretrained=lambda: pretrained().state_dict())
+
+
+def _timm_sizes(name: str, arguments: Mapping[str, Any], module: Any) -> tuple[InputSize, ...]:
+    configuration: Any = getattr(module, "pretrained_cfg", None)
+    if configuration is None:  # wrappers for features have none of their own
+        registered = _library("timm").get_pretrained_cfg(name)
+        configuration = registered.to_dict() if registered else {}
+    channels, height, width = configuration.get("input_size", (3, 224, 224))
+    size = arguments.get("img_size", (height, width))
+    height, width = (size, size) if isinstance(size, int) else size
+    return (InputSize((arguments.get("in_chans", channels), height, width)),)
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_with_operators(lambda: import_module(name))
+    except ImportError as error:
+        raise missing_for(error) or CnnscopeError.of("E430", f"{name} does not import: {error}") from error

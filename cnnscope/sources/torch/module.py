@@ -19,17 +19,8 @@ from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch.extents import watched
-from cnnscope.sources.torch.guard import untouched
-from cnnscope.sources.torch.inputs import Feed, make_inputs
-from cnnscope.sources.torch.rules import (  # noqa: F401  # each fills the table of rules
-    indexing,
-    maps,
-    movement,
-    pointwise,
-    products,
-    weights,
-)
+from cnnscope.sources.torch.build import Feed, make_inputs, untouched
+from cnnscope.sources.torch.shapes import watched
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.user_code import user_frames
 

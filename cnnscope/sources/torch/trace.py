@@ -2,7 +2,7 @@
 
 `Trace` sees every ATen call of a forward pass before it runs. Tensors are of three sorts. *Tracked* ones depend on the
 input or on a parameter: they live on the meta device, and each call on them becomes a node by the rules of
-`cnnscope.sources.torch.lowering`. *Parameters* and buffers are never computed with or written to; a call gets a meta
+`cnnscope.sources.torch.rules`. *Parameters* and buffers are never computed with or written to; a call gets a meta
 twin in their place. Whatever depends on neither is a *constant* (`cnnscope.sources.torch.constants`) and becomes a node
 only where a tracked call takes it.
 
@@ -29,10 +29,9 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
-from cnnscope.sources.torch.constants import META, Constants
-from cnnscope.sources.torch.lowering import Lowering, lowering, tensors, unsupported, written
+from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory
 from cnnscope.sources.torch.recording import Recording, dtype_name
-from cnnscope.sources.torch.views import inverse, share_memory
+from cnnscope.sources.torch.rules import Lowering, lowering, tensors, unsupported, written
 
 
 class DataDependentError(Exception):
@@ -141,6 +140,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def key(self, t: Tensor | None) -> str | None:
         """The key of a parameter or buffer, None for any other tensor and for one that the run has overwritten."""
         return None if t is None or id(t) in self._nodes else self._keys.get(id(t))
+
+    def constant(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        """A new constant, as a call of ``func`` makes it."""
+        return self.constants.add(self.constants.make(func, args, kwargs))
+
+    def constant_keys(self, t: Tensor) -> tuple[str, ...]:
+        """Keys of the buffers that a constant is, or was computed from."""
+        return self.constants.keys(t)
 
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
         """The parameter or buffer called ``name`` in the module that has ``t``."""

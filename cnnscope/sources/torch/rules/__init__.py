@@ -1,1 +1,156 @@
-"""How calls of ATen functions become ops, one file a topic."""
+"""From ATen functions to ops: the table of rules, and what a rule is given. Each topic is a file of this folder.
+
+A rule is named by the function's name in ATen without the overload, and without the underscore of in-place functions:
+
+    @records("relu")
+    def relu(trace: Tracer, out: Tensor, x: Tensor) -> None:
+        trace.emit(ReLU(), [x], out)
+
+It is called after the function ran, with its output and the very arguments of the call. Functions without a rule that
+torch can take apart are taken apart; the others are `Unsupported`. A plugin adds rules with the same decorators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Intent, Value
+from cnnscope.ir.graph import NO_INTENT
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Select, Unsupported
+from cnnscope.registry import Registry, load_files
+from cnnscope.sources.torch.shapes import SHORTCUTS
+
+Rule = Callable[..., Any]
+RECORDS: Registry[Rule] = Registry("cnnscope.torch_records", "rule after the function of torch")
+"""``rule(trace, out, *args, **kwargs)`` after the call. What it returns, if not None, is the call's output instead."""
+INSTEAD: Registry[Rule] = Registry("cnnscope.torch_instead", "rule in place of the function of torch")
+"""``rule(trace, func, *args, **kwargs)`` in place of the call, returning its output."""
+
+
+def records(*names: str) -> Callable[[Rule], Rule]:
+    """Adds a rule that runs after the functions of these names."""
+    return _adding(RECORDS, INSTEAD, names)
+
+
+def instead(*names: str) -> Callable[[Rule], Rule]:
+    """Adds a rule that runs in place of the functions of these names."""
+    return _adding(INSTEAD, RECORDS, names)
+
+
+def _adding(table: Registry[Rule], other: Registry[Rule], names: Iterable[str]) -> Callable[[Rule], Rule]:
+    def add(rule: Rule) -> Rule:
+        for name in names:
+            if name in other:
+                raise CnnscopeError.of("E412", f"torch's function `{name}` has a {other.noun} already")
+            table.add(name, rule)
+        _KNOWN.clear()
+        return rule
+
+    return add
+
+
+class Tracer(Protocol):
+    """What a rule sees of the run that is being recorded: `cnnscope.sources.torch.trace.Trace`."""
+
+    real: bool
+    """Whether tensors have values."""
+    sizes: Sequence[int]
+    """The sizes that ``view``, ``reshape`` or ``interpolate`` was called with, if that is under way."""
+
+    def emit(
+        self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
+        fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
+    ) -> None: ...  # fmt: skip
+    def same(self, out: Tensor, source: Tensor) -> None: ...
+    def value(self, t: Tensor) -> Value: ...
+    def tracked(self, t: Tensor) -> bool: ...
+    def key(self, t: Tensor | None) -> str | None: ...
+    def sibling(self, t: Tensor, name: str) -> Tensor | None: ...
+    def shares_memory(self, out: Tensor, x: Tensor) -> bool: ...
+    def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any: ...
+    def depends_on_data(self, function: str) -> Exception: ...
+    def constant(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor: ...
+    def constant_keys(self, t: Tensor) -> tuple[str, ...]: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, kind: Any, error: Any, place: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """What is known of one ATen function.
+
+    ``shortcut`` makes its output where that is easy. ``mutable``: it writes to an argument; ``dynamic``: its output's
+    shape or value depends on values; ``view``: it shares memory; ``composite``: it can be taken apart.
+    """
+
+    name: str
+    record: Rule | None
+    instead: Rule | None
+    shortcut: Callable[..., Tensor | None] | None
+    mutable: bool
+    dynamic: bool
+    view: bool
+    composite: bool
+
+
+_KNOWN: dict[Any, Lowering] = {}
+_DYNAMIC = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
+
+
+def lowering(func: Any) -> Lowering:
+    """The entry of an ATen function (an `OpOverload`)."""
+    known = _KNOWN.get(func)
+    if known is None:
+        known = _KNOWN[func] = _look_up(func)
+    return known
+
+
+def _look_up(func: Any) -> Lowering:
+    namespace, name = func._schema.name.split("::")
+    shortcut = SHORTCUTS.get(name) if namespace == "aten" else None
+    mutable = func._schema.is_mutable
+    if mutable and name.endswith("_"):
+        name = name[:-1]
+    if name == "where" and len(func._schema.arguments) == 1:
+        name = "nonzero"  # what it is
+    if namespace != "aten":
+        name = f"{namespace}::{name}"
+    dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
+    return Lowering(
+        name=name, record=RECORDS.get(name), instead=INSTEAD.get(name), shortcut=shortcut, mutable=mutable,
+        dynamic=dynamic, view=func.is_view, composite=func._can_decompose(),
+    )  # fmt: skip
+
+
+def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """All tensors among the arguments of a call, those in lists included."""
+    for a in (*args, *kwargs.values()):
+        if isinstance(a, Tensor):
+            yield a
+        elif isinstance(a, (list, tuple)):
+            yield from (item for item in a if isinstance(item, Tensor))
+
+
+def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The tensor a call writes to, if it does."""
+    target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
+    return target if isinstance(target, Tensor) else None
+
+
+def unsupported(trace: Tracer, out: Any, name: str, inputs: Iterable[Tensor]) -> None:
+    """Records a call that no rule covers: one op, and a select for each further output."""
+    first, *others = tensors((out,), {}) if not isinstance(out, Tensor) else (out,)
+    used = [t for t in inputs if trace.tracked(t)]
+    trace.emit(Unsupported(tuple(first.shape), fn=name), used, first, fn=name)
+    for index, other in enumerate(others, start=1):
+        trace.emit(Select(tuple(other.shape), index=index), [first], other, fn="output")
+
+
+load_files(__name__)

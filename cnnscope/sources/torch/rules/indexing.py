@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cnnscope.ir.steps import Mix, Permute, Reshape, Step, Taps
 from cnnscope.ops.generic import Gather, Movement
-from cnnscope.sources.torch.lowering import instead, records, tensors
+from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
 from cnnscope.sources.torch.rules.movement import move
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
 
 # -- indices -----------------------------------------------------------------------------------------------------------
 
 
 @records("repeat_interleave")
-def repeat_interleave(trace: Trace, out: Tensor, x: Tensor, times: Any, axis: int | None = None, **kwargs: Any) -> None:
+def repeat_interleave(
+    trace: Tracer, out: Tensor, x: Tensor, times: Any, axis: int | None = None, **kwargs: Any
+) -> None:
     if not isinstance(times, int):
         trace.emit(Gather(tuple(out.shape), fn="repeat_interleave"), [x], out)
         return
@@ -31,12 +30,12 @@ def repeat_interleave(trace: Trace, out: Tensor, x: Tensor, times: Any, axis: in
 
 
 @records("index_select")
-def index_select(trace: Trace, out: Tensor, x: Tensor, axis: int, index: Tensor) -> None:
+def index_select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor) -> None:
     _taken(trace, out, x, axis % x.dim(), index, index)
 
 
 @instead("index", "_unsafe_index")
-def index(trace: Trace, func: Any, x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+def index(trace: Tracer, func: Any, x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     given = [t for t in indices if t is not None]
     places = [axis for axis, t in enumerate(indices) if t is not None]
     if any(_is_mask(t) and t.is_meta for t in given):
@@ -47,7 +46,7 @@ def index(trace: Trace, func: Any, x: Tensor, indices: Sequence[Tensor | None]) 
     if len(unmasked) == len(indices) and len(given) == 1 and only is not None and only.dim() == 1:
         _taken(trace, out, x, places[0], only, given[0])
     else:
-        keys = [key for t in given if not trace.tracked(t) for key in trace.constants.keys(t)]
+        keys = [key for t in given if not trace.tracked(t) for key in trace.constant_keys(t)]
         inputs = [t for t in (x, *given) if trace.tracked(t)]
         trace.emit(Gather(tuple(out.shape), fn="index"), inputs, out, fn="index", keys=_numbered(keys))
     return out
@@ -57,10 +56,10 @@ def _is_mask(t: Tensor) -> bool:
     return t.dtype in (torch.bool, torch.uint8)
 
 
-def _taken(trace: Trace, out: Tensor, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
+def _taken(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
     """Elements at given places along an axis. Which ones is unknown of computed places, and of no use in a table."""
     if trace.tracked(source) or not trace.tracked(x) or trace.key(x):
-        keys = () if trace.tracked(source) else trace.constants.keys(source)
+        keys = () if trace.tracked(source) else trace.constant_keys(source)
         op, inputs = Gather(tuple(out.shape), fn="index"), [t for t in (x, source) if trace.tracked(t)]
         trace.emit(op, inputs, out, fn="index", keys=_numbered(keys))
         return
@@ -69,7 +68,7 @@ def _taken(trace: Trace, out: Tensor, x: Tensor, axis: int, index: Tensor, sourc
         step: Step = Mix(axis, count)
     else:
         step = Taps(axis, count, size, tuple((i % size,) for i in index.tolist()))
-    trace.emit(Movement("index", (step,)), [x], out, fn="index", keys=_numbered(trace.constants.keys(source)))
+    trace.emit(Movement("index", (step,)), [x], out, fn="index", keys=_numbered(trace.constant_keys(source)))
 
 
 def _numbered(keys: Sequence[str]) -> dict[str, str]:
@@ -80,7 +79,7 @@ def _numbered(keys: Sequence[str]) -> dict[str, str]:
     "gather", "take_along_dim", "take", "index_put", "index_add", "index_copy", "index_fill", "scatter", "scatter_add",
     "scatter_reduce", "masked_scatter", "topk", "kthvalue", "diagonal", "diag_embed", "one_hot", "searchsorted",
 )  # fmt: skip
-def gather(trace: Trace, out: Any, *args: Any, **kwargs: Any) -> None:
+def gather(trace: Tracer, out: Any, *args: Any, **kwargs: Any) -> None:
     inputs = [t for t in tensors(args, kwargs) if trace.tracked(t)]
     for result in tensors((out,), {}):
         trace.emit(Gather(tuple(result.shape), fn="gather"), inputs, result, fn="gather")
@@ -90,7 +89,7 @@ def gather(trace: Trace, out: Any, *args: Any, **kwargs: Any) -> None:
 
 
 @records("unfold")
-def unfold(trace: Trace, out: Tensor, x: Tensor, axis: int, size: int, step: int) -> None:
+def unfold(trace: Tracer, out: Tensor, x: Tensor, axis: int, size: int, step: int) -> None:
     """Windows along an axis, their elements as a new last axis."""
     axis %= x.dim()
     count = out.shape[axis]
@@ -102,7 +101,7 @@ def unfold(trace: Trace, out: Tensor, x: Tensor, axis: int, size: int, step: int
 
 @records("im2col")
 def im2col(
-    trace: Trace, out: Tensor, x: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: Sequence[int],
+    trace: Tracer, out: Tensor, x: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: Sequence[int],
     stride: Sequence[int],
 ) -> None:  # fmt: skip
     n, c, *size = (1, *x.shape) if x.dim() == 3 else x.shape
@@ -119,7 +118,7 @@ def im2col(
 
 @records("col2im")
 def col2im(
-    trace: Trace, out: Tensor, x: Tensor, size: Sequence[int], kernel: Sequence[int], dilation: Sequence[int],
+    trace: Tracer, out: Tensor, x: Tensor, size: Sequence[int], kernel: Sequence[int], dilation: Sequence[int],
     padding: Sequence[int], stride: Sequence[int],
 ) -> None:  # fmt: skip
     windows = [(m + 2 * p - d * (k - 1) - 1) // s + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -14,12 +14,9 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Gather, Movement, Select
 from cnnscope.ops.resize import Upsample
 from cnnscope.ops.window import BORDERS
-from cnnscope.sources.torch.extents import computed, like
-from cnnscope.sources.torch.lowering import records
+from cnnscope.sources.torch.rules import Tracer, records
 from cnnscope.sources.torch.rules.weights import Ints, each, with_batch
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.shapes import computed, like
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -32,7 +29,7 @@ def _window(kernel: Ints, stride: Ints, padding: Ints, count: int) -> dict[str, 
 
 def _max_pool(count: int) -> Any:
     def rule(
-        trace: Trace, out: Any, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1,
+        trace: Tracer, out: Any, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1,
         ceil: bool = False,
     ) -> None:  # fmt: skip
         value, *indices = [out] if isinstance(out, Tensor) else out
@@ -46,7 +43,7 @@ def _max_pool(count: int) -> Any:
 
 def _avg_pool(count: int) -> Any:
     def rule(
-        trace: Trace, out: Tensor, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, ceil: bool = False,
+        trace: Tracer, out: Tensor, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, ceil: bool = False,
         count_pad: bool = True, *divisor: Any,
     ) -> None:  # fmt: skip
         op = pool.AvgPool(**_window(kernel, stride, padding, count), ceil=ceil, count_pad=count_pad)
@@ -56,7 +53,7 @@ def _avg_pool(count: int) -> Any:
 
 
 def _adaptive(count: int, to: type[Op], whole: type[Op]) -> Any:
-    def rule(trace: Trace, out: Any, x: Tensor, size: Ints) -> None:
+    def rule(trace: Tracer, out: Any, x: Tensor, size: Ints) -> None:
         value, *indices = [out] if isinstance(out, Tensor) else out
         extents = tuple(value.shape[-count:])
         op = whole() if set(extents) == {1} else to(out=extents)  # type: ignore[call-arg]  # an op's fields
@@ -75,7 +72,7 @@ for _count in (1, 2, 3):
 
 
 def _resize(mode: str) -> Any:
-    def rule(trace: Trace, out: Tensor, x: Tensor, size: Any, *rest: Any) -> None:
+    def rule(trace: Tracer, out: Tensor, x: Tensor, size: Any, *rest: Any) -> None:
         before, after = tuple(x.shape[2:]), tuple(out.shape[2:])
         align = mode != "nearest" and bool(rest[0])
         if any(m % n for n, m in zip(before, after, strict=True)):
@@ -103,7 +100,7 @@ for _mode, _names in {
 
 @records("pad")
 def pad(
-    trace: Trace, out: Tensor, x: Tensor, sides: Sequence[int], mode: str = "constant", value: float | None = None
+    trace: Tracer, out: Tensor, x: Tensor, sides: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> None:
     pairs = tuple(zip(sides[::2], sides[1::2], strict=True))[::-1]
     first = x.dim() - len(pairs)
@@ -121,7 +118,7 @@ def pad(
 
 
 @records("constant_pad_nd")
-def constant_pad(trace: Trace, out: Tensor, x: Tensor, sides: Sequence[int], value: float = 0) -> None:
+def constant_pad(trace: Tracer, out: Tensor, x: Tensor, sides: Sequence[int], value: float = 0) -> None:
     pad(trace, out, x, sides, "constant", value)
 
 
@@ -135,17 +132,17 @@ for _border in ("reflection", "replication"):
 
 
 @records("pixel_shuffle")
-def pixel_shuffle(trace: Trace, out: Tensor, x: Tensor, factor: int) -> None:
+def pixel_shuffle(trace: Tracer, out: Tensor, x: Tensor, factor: int) -> None:
     trace.emit(rearrange.PixelShuffle(factor), [x], out)
 
 
 @records("pixel_unshuffle")
-def pixel_unshuffle(trace: Trace, out: Tensor, x: Tensor, factor: int) -> None:
+def pixel_unshuffle(trace: Tracer, out: Tensor, x: Tensor, factor: int) -> None:
     trace.emit(rearrange.PixelUnshuffle(factor), [x], out)
 
 
 @records("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(trace: Trace, out: Tensor, x: Tensor, groups: int) -> None:
+def channel_shuffle(trace: Tracer, out: Tensor, x: Tensor, groups: int) -> None:
     trace.emit(rearrange.Shuffle(groups), [x], out)
 
 
@@ -153,6 +150,6 @@ def channel_shuffle(trace: Trace, out: Tensor, x: Tensor, groups: int) -> None:
     "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "affine_grid_generator",
 )  # fmt: skip
-def sample(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+def sample(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     grids = [t for t in rest if isinstance(t, Tensor)]
     trace.emit(Gather(tuple(out.shape), fn="resample"), [x, *grids], out, fn="resample")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -12,16 +12,13 @@ from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
-from cnnscope.sources.torch.extents import computed
-from cnnscope.sources.torch.lowering import records
 from cnnscope.sources.torch.recording import dtype_name
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.rules import Tracer, records
+from cnnscope.sources.torch.shapes import computed
 
 
 def move(
-    trace: Trace, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = ()
+    trace: Tracer, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = ()
 ) -> None:
     """Records a rearrangement: a view where the result shares its memory. ``computed`` as in `Intent`."""
     if out is x:
@@ -40,7 +37,7 @@ def window(axis: int, picked: range) -> Taps:
 
 
 def _reshape(kind: str) -> Any:
-    def rule(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
         sizes: Sequence[int] = trace.sizes or next((a for a in rest if isinstance(a, (list, tuple))), ())
         asked = computed(sizes) if kind in ("view", "reshape") and len(sizes) == out.dim() else ()
         if kind in ("squeeze", "unsqueeze", "ravel"):
@@ -55,7 +52,7 @@ for _name in ("view", "reshape", "unsqueeze", "squeeze", "unflatten", "view_as",
 
 
 @records("flatten")
-def flatten(trace: Trace, out: Tensor, x: Tensor, start: int = 0, end: int = -1) -> None:
+def flatten(trace: Tracer, out: Tensor, x: Tensor, start: int = 0, end: int = -1) -> None:
     whole = (start, end % x.dim()) == (1, x.dim() - 1)
     if whole and trace.value(x).batch_axis == 0 and trace.shares_memory(out, x):
         trace.emit(Flatten(), [x], out)
@@ -63,30 +60,30 @@ def flatten(trace: Trace, out: Tensor, x: Tensor, start: int = 0, end: int = -1)
         move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),), tuple(range(out.dim())))
 
 
-def _permuted(trace: Trace, out: Tensor, kind: str, x: Tensor, order: Sequence[int]) -> None:
+def _permuted(trace: Tracer, out: Tensor, kind: str, x: Tensor, order: Sequence[int]) -> None:
     move(trace, out, kind, x, (Permute(tuple(axis % x.dim() for axis in order)),))
 
 
 @records("permute")
-def permute(trace: Trace, out: Tensor, x: Tensor, order: Sequence[int]) -> None:
+def permute(trace: Tracer, out: Tensor, x: Tensor, order: Sequence[int]) -> None:
     _permuted(trace, out, "permute", x, order)
 
 
 @records("transpose", "swapaxes", "swapdims")
-def transpose(trace: Trace, out: Tensor, x: Tensor, a: int, b: int) -> None:
+def transpose(trace: Tracer, out: Tensor, x: Tensor, a: int, b: int) -> None:
     order = list(range(x.dim()))
     order[a], order[b] = order[b], order[a]
     _permuted(trace, out, "transpose", x, order)
 
 
 @records("t", "numpy_T", "mT", "mH", "matrix_H", "adjoint")
-def transposed(trace: Trace, out: Tensor, x: Tensor) -> None:
+def transposed(trace: Tracer, out: Tensor, x: Tensor) -> None:
     order = list(range(x.dim()))
     _permuted(trace, out, "transpose", x, [*order[:-2], *order[:-3:-1]])
 
 
 @records("movedim", "moveaxis")
-def movedim(trace: Trace, out: Tensor, x: Tensor, source: Any, destination: Any) -> None:
+def movedim(trace: Tracer, out: Tensor, x: Tensor, source: Any, destination: Any) -> None:
     ones = ([source], [destination]) if isinstance(source, int) else (source, destination)
     places = {d % x.dim(): s % x.dim() for s, d in zip(*ones, strict=True)}
     rest = iter(axis for axis in range(x.dim()) if axis not in places.values())
@@ -94,13 +91,13 @@ def movedim(trace: Trace, out: Tensor, x: Tensor, source: Any, destination: Any)
 
 
 @records("expand", "expand_as", "broadcast_to")
-def expand(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+def expand(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     sizes = rest[0] if rest and isinstance(rest[0], (list, tuple)) else ()
     move(trace, out, "expand", x, (Expand(tuple(out.shape)),) if out.shape != x.shape else (), computed(sizes))
 
 
 @records("repeat", "tile")
-def repeat(trace: Trace, out: Tensor, x: Tensor, times: Sequence[int]) -> None:
+def repeat(trace: Tracer, out: Tensor, x: Tensor, times: Sequence[int]) -> None:
     shape = (1,) * (out.dim() - x.dim()) + tuple(x.shape)
     split = tuple(n for size in shape for n in (1, size))
     wide = tuple(n for size, whole in zip(shape, out.shape, strict=True) for n in (whole // max(size, 1), size))
@@ -111,12 +108,12 @@ def repeat(trace: Trace, out: Tensor, x: Tensor, times: Sequence[int]) -> None:
 
 
 @records("alias", "detach", "lift", "lift_fresh", "resolve_conj", "resolve_neg")
-def alias(trace: Trace, out: Tensor, x: Tensor) -> None:
+def alias(trace: Tracer, out: Tensor, x: Tensor) -> None:
     trace.same(out, x)
 
 
 @records("clone", "contiguous", "to", "_to_copy", "type_as", "float", "half", "cpu", "cuda")
-def clone(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+def clone(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     if out is x or trace.shares_memory(out, x):
         trace.same(out, x)
     else:
@@ -128,18 +125,24 @@ def clone(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> No
 
 @records("slice")
 def slice_(
-    trace: Trace, out: Tensor, x: Tensor, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    trace: Tracer,
+    out: Tensor,
+    x: Tensor,
+    axis: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> None:
     _part(trace, out, "slice", x, axis, range(x.shape[axis])[start:end:step])
 
 
 @records("narrow")
-def narrow(trace: Trace, out: Tensor, x: Tensor, axis: int, start: int, length: int) -> None:
+def narrow(trace: Tracer, out: Tensor, x: Tensor, axis: int, start: int, length: int) -> None:
     _part(trace, out, "slice", x, axis, range(start, start + length))
 
 
 @records("select")
-def select(trace: Trace, out: Tensor, x: Tensor, axis: int, index: int) -> None:
+def select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: int) -> None:
     axis %= x.dim()
     picked = window(axis, range(index % x.shape[axis], index % x.shape[axis] + 1))
     move(trace, out, "select", x, (picked, Reshape(tuple(out.shape))))
@@ -148,7 +151,7 @@ def select(trace: Trace, out: Tensor, x: Tensor, axis: int, index: int) -> None:
 @records(
     "split", "split_with_sizes", "chunk", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "tensor_split"
 )
-def split(trace: Trace, out: Sequence[Tensor], x: Tensor, sizes: Any, axis: int = 0) -> None:
+def split(trace: Tracer, out: Sequence[Tensor], x: Tensor, sizes: Any, axis: int = 0) -> None:
     first = 0
     for part in out:
         _part(trace, part, "slice", x, axis, range(first, first + part.shape[axis]))
@@ -156,12 +159,12 @@ def split(trace: Trace, out: Sequence[Tensor], x: Tensor, sizes: Any, axis: int 
 
 
 @records("unbind")
-def unbind(trace: Trace, out: Sequence[Tensor], x: Tensor, axis: int = 0) -> None:
+def unbind(trace: Tracer, out: Sequence[Tensor], x: Tensor, axis: int = 0) -> None:
     for index, part in enumerate(out):
         select(trace, part, x, axis, index)
 
 
-def _part(trace: Trace, out: Tensor, kind: str, x: Tensor, axis: int, picked: range) -> None:
+def _part(trace: Tracer, out: Tensor, kind: str, x: Tensor, axis: int, picked: range) -> None:
     everything = len(picked) == x.shape[axis] and picked.step == 1
     if everything and trace.shares_memory(out, x):
         trace.same(out, x)
@@ -173,7 +176,7 @@ def _part(trace: Trace, out: Tensor, kind: str, x: Tensor, axis: int, picked: ra
 
 
 @records("roll")
-def roll(trace: Trace, out: Tensor, x: Tensor, shifts: Any, axes: Any = ()) -> None:
+def roll(trace: Tracer, out: Tensor, x: Tensor, shifts: Any, axes: Any = ()) -> None:
     moves = [shifts] if isinstance(shifts, int) else list(shifts)
     along = [axes] if isinstance(axes, int) else [axis % x.dim() for axis in axes]
     if along:
@@ -185,13 +188,13 @@ def roll(trace: Trace, out: Tensor, x: Tensor, shifts: Any, axes: Any = ()) -> N
 
 
 @records("flip", "fliplr", "flipud")
-def flip(trace: Trace, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
+def flip(trace: Tracer, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
     steps = (Taps(axis % x.dim(), x.shape[axis], -1, ((x.shape[axis] - 1,),)) for axis in axes)
     move(trace, out, "flip", x, tuple(steps))
 
 
 @records("rot90")
-def rotate(trace: Trace, out: Tensor, x: Tensor, times: int = 1, axes: Sequence[int] = (0, 1)) -> None:
+def rotate(trace: Tracer, out: Tensor, x: Tensor, times: int = 1, axes: Sequence[int] = (0, 1)) -> None:
     """Quarter turns from the first axis to the second: (i, j) of one reads (j, n - 1 - i)."""
     first, second = (axis % x.dim() for axis in axes)
     order = list(range(x.dim()))
@@ -204,7 +207,7 @@ def rotate(trace: Trace, out: Tensor, x: Tensor, times: int = 1, axes: Sequence[
 
 
 @records("cat", "concat", "concatenate")
-def concatenate(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
+def concatenate(trace: Tracer, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
     axis %= out.dim()
     parts = [t for t in parts if t.dim() == out.dim()]  # torch skips empty tensors of one axis
     alike = {(trace.value(t).kind, trace.value(t).batch_axis) for t in parts}
@@ -213,7 +216,7 @@ def concatenate(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 
 
 
 @records("stack")
-def stack(trace: Trace, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
+def stack(trace: Tracer, out: Tensor, parts: Sequence[Tensor], axis: int = 0) -> None:
     axis %= out.dim()
     rows = [t.unsqueeze(axis) for t in parts]
     for row, part in zip(rows, parts, strict=True):

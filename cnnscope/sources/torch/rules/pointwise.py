@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,8 @@ from cnnscope.ops import merge, regularization
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Elementwise, Scan
 from cnnscope.ops.traced import broadcast
-from cnnscope.sources.torch.lowering import instead, records, tensors
 from cnnscope.sources.torch.recording import dtype_name
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
 
 # -- activations -------------------------------------------------------------------------------------------------------
 
@@ -29,7 +26,7 @@ _PLAIN: dict[str, Op] = {
 
 
 def _activation(op: Op) -> Any:
-    def rule(trace: Trace, out: Tensor, x: Tensor, *arguments: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Tensor, x: Tensor, *arguments: Any, **kwargs: Any) -> None:
         trace.emit(op, [x], out)
 
     return rule
@@ -40,27 +37,29 @@ for _name, _op in _PLAIN.items():
 
 
 @records("leaky_relu")
-def leaky_relu(trace: Trace, out: Tensor, x: Tensor, slope: float = 0.01) -> None:
+def leaky_relu(trace: Tracer, out: Tensor, x: Tensor, slope: float = 0.01) -> None:
     trace.emit(act.LeakyReLU(slope), [x], out)
 
 
 @records("elu")
-def elu(trace: Trace, out: Tensor, x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> None:
+def elu(
+    trace: Tracer, out: Tensor, x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
+) -> None:
     trace.emit(act.ELU(alpha) if scale == input_scale == 1 else Elementwise("elu"), [x], out)
 
 
 @records("gelu")
-def gelu(trace: Trace, out: Tensor, x: Tensor, *, approximate: str = "none") -> None:
+def gelu(trace: Tracer, out: Tensor, x: Tensor, *, approximate: str = "none") -> None:
     trace.emit(act.GELU(tanh=approximate == "tanh"), [x], out)
 
 
 @records("hardtanh")
-def hardtanh(trace: Trace, out: Tensor, x: Tensor, low: float = -1.0, high: float = 1.0) -> None:
+def hardtanh(trace: Tracer, out: Tensor, x: Tensor, low: float = -1.0, high: float = 1.0) -> None:
     trace.emit(act.ReLU6() if (low, high) == (0, 6) else act.Hardtanh(low, high), [x], out)
 
 
 @records("prelu")
-def prelu(trace: Trace, out: Tensor, x: Tensor, weight: Tensor) -> None:
+def prelu(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor) -> None:
     if trace.key(weight):
         trace.emit(act.PReLU(shared=weight.numel() == 1), [x], out, {"weight": weight})
     else:
@@ -68,17 +67,17 @@ def prelu(trace: Trace, out: Tensor, x: Tensor, weight: Tensor) -> None:
 
 
 @records("softmax", "_softmax")
-def softmax(trace: Trace, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
     trace.emit(act.Softmax(axis % max(x.dim(), 1)), [x], out)
 
 
 @records("log_softmax", "_log_softmax")
-def log_softmax(trace: Trace, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
     trace.emit(act.LogSoftmax(axis % max(x.dim(), 1)), [x], out)
 
 
 @records("glu")
-def glu(trace: Trace, out: Tensor, x: Tensor, axis: int = -1) -> None:
+def glu(trace: Tracer, out: Tensor, x: Tensor, axis: int = -1) -> None:
     trace.emit(act.GLU(axis % x.dim()), [x], out)
 
 
@@ -86,7 +85,7 @@ def glu(trace: Trace, out: Tensor, x: Tensor, axis: int = -1) -> None:
 
 
 def _dropout(kind: type[Op]) -> Any:
-    def rule(trace: Trace, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
+    def rule(trace: Tracer, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
         out = x.view_as(x)  # eval mode returns x itself, which is not a row of its own
         trace.emit(kind(p=p), [x], out)  # type: ignore[call-arg]  # an op's fields
         return out
@@ -116,11 +115,11 @@ _ELEMENTWISE = (
 )  # fmt: skip
 
 
-def elementwise(trace: Trace, out: Tensor, fn: str, operands: Sequence[Any]) -> None:
+def elementwise(trace: Tracer, out: Tensor, fn: str, operands: Sequence[Any]) -> None:
     """Records a function of single elements. Constants among its operands are no inputs: they are part of it."""
     inputs = [t for t in operands if isinstance(t, Tensor) and trace.tracked(t)]
     constants = [t for t in operands if isinstance(t, Tensor) and not trace.tracked(t)]
-    keys = [key for t in constants for key in trace.constants.keys(t)]
+    keys = [key for t in constants for key in trace.constant_keys(t)]
     shape, stretched = tuple(out.shape), broadcast([tuple(t.shape) for t in inputs])
     dtype = dtype_name(out) if out.dtype != inputs[0].dtype else None
     given = broadcast([(1,) * len(shape), *(tuple(t.shape) for t in constants)])
@@ -130,7 +129,7 @@ def elementwise(trace: Trace, out: Tensor, fn: str, operands: Sequence[Any]) -> 
 
 
 def _arithmetic(fn: str) -> Any:
-    def rule(trace: Trace, out: Tensor, *operands: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Tensor, *operands: Any, **kwargs: Any) -> None:
         elementwise(trace, out, fn, [*operands, *kwargs.values()])
 
     return rule
@@ -140,7 +139,7 @@ _JOINS: dict[str, Op] = {"add": merge.Add(), "sub": merge.Sub(), "mul": merge.Mu
 
 
 def _join(fn: str) -> Any:
-    def rule(trace: Trace, out: Tensor, x: Any, y: Any = None, *rest: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Tensor, x: Any, y: Any = None, *rest: Any, **kwargs: Any) -> None:
         operands = [x, y]
         if all(isinstance(t, Tensor) and trace.tracked(t) for t in operands):
             kinds = {trace.value(t).kind for t in operands}
@@ -157,7 +156,7 @@ for _name in _ELEMENTWISE:
 
 
 @records("copy")
-def copy(trace: Trace, out: Tensor, target: Tensor, source: Tensor, *rest: Any) -> None:
+def copy(trace: Tracer, out: Tensor, target: Tensor, source: Tensor, *rest: Any) -> None:
     if trace.tracked(source):
         elementwise(trace, out, "copy", [source, torch.empty(target.shape, device="meta")])
     else:
@@ -165,7 +164,7 @@ def copy(trace: Trace, out: Tensor, target: Tensor, source: Tensor, *rest: Any) 
 
 
 @records("fill", "zero", "fill_diagonal", "normal", "uniform", "bernoulli", "random", "exponential")
-def fill(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+def fill(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     trace.emit(Constant(tuple(out.shape), dtype_name(out)), [], out, fn="fill")
 
 
@@ -173,12 +172,12 @@ def fill(trace: Trace, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> Non
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros",
     "new_ones", "new_full", "new_empty", "new_empty_strided",
 )  # fmt: skip
-def constant_like(trace: Trace, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return trace.constants.add(trace.constants.make(func, (x, *args), kwargs))
+def constant_like(trace: Tracer, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return trace.constant(func, (x, *args), kwargs)
 
 
 def _cumulative(fn: str) -> Any:
-    def rule(trace: Trace, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
         axis = kwargs.get("dim", next((a for a in rest if isinstance(a, int) and not isinstance(a, bool)), -1))
         for result in tensors((out,), {}):
             dtype = dtype_name(result) if result.dtype != x.dtype else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,19 +11,16 @@ from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
 from cnnscope.ops.generic import Elementwise, Reduce, View
 from cnnscope.ops.product import MatMul, ScaledDotProduct
-from cnnscope.sources.torch.lowering import records, tensors, unsupported
 from cnnscope.sources.torch.recording import dtype_name
+from cnnscope.sources.torch.rules import Tracer, records, tensors, unsupported
 from cnnscope.sources.torch.rules.pointwise import elementwise
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
 
 # -- reductions --------------------------------------------------------------------------------------------------------
 
 _POOLS = {"mean": pool.GlobalAvgPool(), "amax": pool.GlobalMaxPool()}
 
 
-def reduce(trace: Trace, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -> None:
+def reduce(trace: Tracer, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -> None:
     """Records a reduction; a second output holds indices or a second statistic."""
     if axes is None or (isinstance(axes, (list, tuple)) and not axes):
         along = tuple(range(x.dim()))
@@ -41,7 +38,7 @@ def reduce(trace: Trace, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) ->
 def _reduction(fn: str, axis_at: int) -> Any:
     """A rule for functions with the axes in positional argument ``axis_at`` (``x`` is 0), then whether they stay."""
 
-    def rule(trace: Trace, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+    def rule(trace: Tracer, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
         arguments = [x, *rest]
         if len(rest) == 1 and isinstance(rest[0], Tensor):  # max(x, y)
             elementwise(trace, out, fn, arguments)
@@ -64,7 +61,7 @@ for _name in ("norm", "linalg_vector_norm", "linalg_norm", "quantile", "renorm")
 
 
 @records("_assert_async")
-def check(trace: Trace, out: Any, *args: Any) -> None:
+def check(trace: Tracer, out: Any, *args: Any) -> None:
     """An assertion about values computes nothing."""
 
 
@@ -72,7 +69,7 @@ def check(trace: Trace, out: Any, *args: Any) -> None:
 
 
 @records("matmul", "mm", "bmm", "mv", "dot", "vdot")
-def matmul(trace: Trace, out: Tensor, a: Tensor, b: Tensor, *rest: Any, **kwargs: Any) -> None:
+def matmul(trace: Tracer, out: Tensor, a: Tensor, b: Tensor, *rest: Any, **kwargs: Any) -> None:
     """A vector on the left is a row, one on the right a column; their axes leave the result."""
     left = a if a.dim() > 1 else _shaped(trace, a, (1, a.shape[0]))
     right = b if b.dim() > 1 else _shaped(trace, b, (b.shape[0], 1))
@@ -87,21 +84,21 @@ def matmul(trace: Trace, out: Tensor, a: Tensor, b: Tensor, *rest: Any, **kwargs
     trace.emit(View("squeeze", (Reshape(tuple(out.shape)),)), [result], out)
 
 
-def _shaped(trace: Trace, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _shaped(trace: Tracer, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     result = torch.empty(shape, dtype=x.dtype, device="meta")
     trace.emit(View("unsqueeze", (Reshape(shape),)), [x], result)
     return result
 
 
 @records("addmm", "baddbmm", "addmv")
-def add_matmul(trace: Trace, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+def add_matmul(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
     product = torch.empty(out.shape, dtype=out.dtype, device="meta")
     matmul(trace, product, a, b)
     elementwise(trace, out, "add", [product, bias])
 
 
 @records("outer", "ger")
-def outer(trace: Trace, out: Tensor, a: Tensor, b: Tensor) -> None:
+def outer(trace: Tracer, out: Tensor, a: Tensor, b: Tensor) -> None:
     column = _shaped(trace, a, (a.shape[0], 1))
     trace.emit(Elementwise("mul"), [column, b], out, fn="outer")
 
@@ -114,7 +111,7 @@ def outer(trace: Trace, out: Tensor, a: Tensor, b: Tensor) -> None:
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable",
 )  # fmt: skip
-def attention(trace: Trace, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kwargs: Any) -> None:
+def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kwargs: Any) -> None:
     first, *others = tensors((out,), {})
     mask = next((t for t in tensors(rest, kwargs)), None)
     causal = any(a is True for a in rest) or kwargs.get("is_causal", False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,7 @@ from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.generic import Elementwise, Embedding, Gather, Scan, Select, View
 from cnnscope.ops.linear import Linear
 from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Recurrent
-from cnnscope.sources.torch.lowering import instead, records, unsupported
-
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.rules import Tracer, instead, records, unsupported
 
 Ints = int | Sequence[int]
 Weights = Mapping[str, Tensor | None]
@@ -34,7 +31,7 @@ def each(n: Ints, count: int) -> tuple[int, ...]:
 
 
 def with_batch(
-    trace: Trace, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None, intent: Intent = NO_INTENT
+    trace: Tracer, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None, intent: Intent = NO_INTENT
 ) -> None:
     """Records a layer that wants ``rank`` axes; torch also takes its input without a batch."""
     if x.dim() >= rank:
@@ -51,7 +48,7 @@ def with_batch(
 
 @records("conv1d", "conv2d", "conv3d")
 def convolution(
-    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    trace: Tracer, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
     padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1,
 ) -> None:  # fmt: skip
     kernel = tuple(weight.shape[2:])
@@ -72,7 +69,7 @@ def convolution(
 
 @records("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def transposed_convolution(
-    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    trace: Tracer, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
     padding: Ints = 0, output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
 ) -> None:  # fmt: skip
     kernel = tuple(weight.shape[2:])
@@ -89,7 +86,7 @@ def transposed_convolution(
 
 @records("convolution", "_convolution")
 def any_convolution(
-    trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints,
+    trace: Tracer, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints,
     dilation: Ints, transposed: bool, output_padding: Ints, groups: int, *flags: bool,
 ) -> None:  # fmt: skip
     if transposed:
@@ -99,7 +96,7 @@ def any_convolution(
 
 
 @records("linear")
-def linear(trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+def linear(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
     if weight.dim() == 2:
         layer = {"out": weight.shape[0], "bias": bias is not None}
         _weighted(trace, Linear, ComputedLinear, layer, x, weight, bias, out)
@@ -108,7 +105,7 @@ def linear(trace: Trace, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | 
 
 
 def _weighted(
-    trace: Trace, layer: Callable[..., Op], computed: Callable[..., Op], arguments: Mapping[str, Any], x: Tensor,
+    trace: Tracer, layer: Callable[..., Op], computed: Callable[..., Op], arguments: Mapping[str, Any], x: Tensor,
     weight: Tensor, bias: Tensor | None, out: Tensor, intent: Intent = NO_INTENT,
 ) -> None:  # fmt: skip
     weights = {"weight": weight, "bias": bias}
@@ -124,7 +121,7 @@ def _weighted(
 
 @records("batch_norm", "native_batch_norm")
 def batch_norm(
-    trace: Trace, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    trace: Tracer, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, training: bool, momentum: float | None, eps: float, *flags: bool,
 ) -> None:  # fmt: skip
     track = not training
@@ -138,7 +135,7 @@ def batch_norm(
 
 @records("instance_norm")
 def instance_norm(
-    trace: Trace, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    trace: Tracer, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float, *flags: bool,
 ) -> None:  # fmt: skip
     if not use_input_stats:
@@ -149,7 +146,7 @@ def instance_norm(
 
 @records("group_norm")
 def group_norm(
-    trace: Trace, out: Tensor, x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+    trace: Tracer, out: Tensor, x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5, *flags: bool,
 ) -> None:  # fmt: skip
     _normalised(trace, lambda affine: norm.GroupNorm(groups, eps, affine), x, out, (1,), weight, bias)
@@ -157,7 +154,7 @@ def group_norm(
 
 @records("layer_norm", "native_layer_norm")
 def layer_norm(
-    trace: Trace, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    trace: Tracer, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
     bias: Tensor | None = None, eps: float = 1e-5, *flags: bool,
 ) -> None:  # fmt: skip
     count, value = len(normalized_shape), trace.value(x)
@@ -174,7 +171,7 @@ def layer_norm(
 
 
 @records("_weight_norm", "_weight_norm_interface")
-def weight_norm(trace: Trace, out: Any, direction: Tensor, length: Tensor, axis: int = 0) -> None:
+def weight_norm(trace: Tracer, out: Any, direction: Tensor, length: Tensor, axis: int = 0) -> None:
     """A weight as direction / |direction| * length (Salimans & Kingma 2016), the norm over all axes but one."""
     weight = _first(out)
     unit = torch.empty_like(weight)
@@ -185,7 +182,7 @@ def weight_norm(trace: Trace, out: Any, direction: Tensor, length: Tensor, axis:
 
 @records("rms_norm")
 def rms_norm(
-    trace: Trace, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    trace: Tracer, out: Tensor, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
     eps: float | None = None,
 ) -> None:  # fmt: skip
     axes = tuple(range(x.dim() - len(normalized_shape), x.dim()))
@@ -199,7 +196,7 @@ def rms_norm(
 
 
 def _normalised(
-    trace: Trace, make: Callable[[bool], Op], x: Tensor, out: Tensor, axes: tuple[int, ...], weight: Tensor | None,
+    trace: Tracer, make: Callable[[bool], Op], x: Tensor, out: Tensor, axes: tuple[int, ...], weight: Tensor | None,
     bias: Tensor | None, statistics: Weights | None = None,
 ) -> None:  # fmt: skip
     """A normalisation with ``make(affine)``; a computed scale and shift over ``axes`` are ops of their own."""
@@ -216,7 +213,7 @@ def _normalised(
         trace.emit(Elementwise(fn), [before, shaped], after)
 
 
-def _with_counter(trace: Trace, statistics: Weights) -> Weights:
+def _with_counter(trace: Tracer, statistics: Weights) -> Weights:
     """The counter of batches stands beside the running mean in the state dict; inference does not read it."""
     mean = statistics.get("running_mean")
     counter = trace.sibling(mean, "num_batches_tracked") if mean is not None else None
@@ -231,7 +228,7 @@ def _first(out: Any) -> Tensor:
 
 
 @instead("lstm", "gru", "rnn_tanh", "rnn_relu")
-def recurrent(trace: Trace, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
+def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
     states = [state] if isinstance(state, Tensor) else list(state)
     packed = not isinstance(rest[1], bool)
     kind = func._schema.name.removeprefix("aten::").partition("_")[0]
@@ -255,7 +252,7 @@ def recurrent(trace: Trace, func: Any, x: Tensor, state: Any, *rest: Any) -> Any
 
 
 @records("embedding")
-def embedding(trace: Trace, out: Tensor, weight: Tensor, indices: Tensor, *rest: Any) -> None:
+def embedding(trace: Tracer, out: Tensor, weight: Tensor, indices: Tensor, *rest: Any) -> None:
     if trace.key(weight):
         trace.emit(Embedding(weight.shape[0], weight.shape[1]), [indices], out, {"weight": weight})
     else:

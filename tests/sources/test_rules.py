@@ -1,0 +1,58 @@
+"""Rules that read other frameworks are tables that strangers can add to, by the same decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnscope import registry
+from cnnscope.errors import CnnscopeError
+from cnnscope.ops.generic import Elementwise
+from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.torch import rules as torch_rules
+from cnnscope.sources.torch.module import from_module
+
+
+class _Undo(Exception):  # noqa: N818  # no error
+    """Takes back what was added."""
+
+
+@pytest.fixture(autouse=True)
+def undone() -> Iterator[None]:
+    """Rules that a test adds are gone after it."""
+    with suppress(_Undo), registry.recording():
+        yield
+        raise _Undo
+
+
+def test_a_rule_for_a_function_of_torch() -> None:
+    with torch.library._scoped_library("strange", "DEF") as library:
+        library.define("double(Tensor x) -> Tensor")
+        library.impl("double", lambda x: x * 2, "CompositeExplicitAutograd")
+
+        class Net(nn.Module):
+            def forward(self, x: Tensor) -> Any:
+                return torch.ops.strange.double(x)
+
+        def tags() -> list[str]:
+            return [node.op.tag for node in from_module(Net(), parse_inputs(["3x4x4"])).nodes]
+
+        assert tags() == ["unsupported"]
+
+        @torch_rules.records("strange::double")
+        def double(trace: torch_rules.Tracer, out: Tensor, x: Tensor) -> None:
+            trace.emit(Elementwise("double"), [x], out)
+
+        assert tags() == ["elementwise"]
+
+
+@pytest.mark.parametrize("decorate", [torch_rules.records, torch_rules.instead])
+@pytest.mark.parametrize("name", ["relu", "dropout"])
+def test_a_function_of_torch_has_one_rule(decorate: Any, name: str) -> None:
+    with pytest.raises(CnnscopeError, match="E412"):
+        decorate(name)(lambda *args: None)
