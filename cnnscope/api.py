@@ -171,8 +171,11 @@ class Model:
     def check(self) -> CheckReport:
         """Parameters and MACs against ``reference``."""
         totals = self._summary.totals
-        found = {"params": totals.params, "macs": None if self._summary.unsupported else totals.macs}
-        comparands = tuple(Comparand(self.source, key, found[key], self.reference.get(key)) for key in found)
+        macs = None if self._summary.unsupported else totals.macs
+        comparands = (
+            Comparand(self.source, "params", totals.params, self.reference.get("params")),
+            Comparand(self.source, "macs", macs, self.reference.get("macs")),
+        )
         origin = self.reference.get("source")
         return CheckReport(comparands, {self.source: str(origin)} if origin else {})
 

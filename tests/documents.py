@@ -12,20 +12,25 @@ from jsonschema import Draft7Validator
 
 import cnnscope
 
+FIRST: dict[str, Any] = json.loads(Path(__file__).with_name("documents-1.0.json").read_text())
+"""The schema that was published as version 1.0, which later ones only add keys to."""
 SCHEMA: dict[str, Any] = json.loads(Path(cnnscope.__file__).with_name("schemas").joinpath("documents.json").read_text())
 
 
 @cache
-def validator(name: str | None = None) -> Draft7Validator:
-    """What checks a document of the format ``cnnscope.NAME``, or of any format."""
-    one = {"definitions": SCHEMA["definitions"], "$ref": f"#/definitions/{name}"}
-    return Draft7Validator(SCHEMA if name is None else one)
+def validator(name: str | None = None, *, first: bool = False) -> Draft7Validator:
+    """What checks a document of the format ``cnnscope.NAME``, or of any format; by the ``first`` schema or today's."""
+    schema = FIRST if first else SCHEMA
+    one = {"definitions": schema["definitions"], "$ref": f"#/definitions/{name}"}
+    return Draft7Validator(schema if name is None else one)
 
 
 def valid(document: Any) -> Any:
-    """The document, which keeps the schema of its own format and the one of all documents."""
-    validator(document["format"].removeprefix("cnnscope.")).validate(document)
-    validator().validate(document)
+    """The document, which keeps the schema of its own format and the one of all documents, today and in version 1.0."""
+    name = document["format"].removeprefix("cnnscope.")
+    for first in (False, True):
+        validator(name, first=first).validate(document)
+        validator(first=first).validate(document)
     return document
 
 

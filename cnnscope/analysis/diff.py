@@ -19,6 +19,8 @@ from cnnscope.analysis.summary import Summary, summarize
 from cnnscope.ir import Graph, Node, Value
 
 Mark = Literal["+", "-", "~", "="]
+Aspect = Literal["op", "input_shape", "output_shape", "dtype", "inputs", "params", "output"]
+"""What may differ between two paired layers."""
 
 EQUAL, SAME_OP, SAME_SHAPE, SAME_TYPE, SAME_SORT, OTHER = 40, 9, 7, 5, 2, -2
 """What a pair counts: equal units, one op on other shapes, one type with one shape, one type, one category, else."""
@@ -71,7 +73,7 @@ class Change:
 
     a: Part | None
     b: Part | None
-    changed: tuple[str, ...] = ()
+    changed: tuple[Aspect, ...] = ()
 
     @property
     def mark(self) -> Mark:
@@ -228,7 +230,7 @@ def _reads(found: Sequence[Part], pair: Mapping[int, int]) -> Reads:
     return reads
 
 
-def _changes(a: Part, b: Part, reads_a: Reads, reads_b: Reads) -> Iterator[str]:
+def _changes(a: Part, b: Part, reads_a: Reads, reads_b: Reads) -> Iterator[Aspect]:
     if a.operations != b.operations:
         yield "op"
     if [value.features for value in a.inputs] != [value.features for value in b.inputs]:

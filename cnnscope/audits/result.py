@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from cnnscope.audits.outcomes import Family, Outcomes
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason, write_bytes
+from cnnscope.render.documents.document import Count, Hash, Omitted, Ordinal
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
 DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
@@ -26,10 +27,10 @@ class ModelFacts:
     name: str
     source: str
     weights: str
-    weights_sha256: str
+    weights_sha256: Hash
     trained: bool
-    input_shape: tuple[int, ...] = ()
-    stride: tuple[int, int] | None = None
+    input_shape: tuple[Ordinal, ...] = ()
+    stride: tuple[Ordinal, Ordinal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class DataFacts:
     """The images: how many were found and used, which were not; ``sha256`` is over the keys of those used."""
 
     path: str
-    images: int
-    used: int
+    images: Count
+    used: Count
     skipped: tuple[Skipped, ...]
-    sha256: str
+    sha256: Hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Control:
 
     name: str
     passed: bool | None
+    """null where there is too little to tell"""
     value: float | None
     limit: float | None
     detail: str = ""
@@ -94,8 +96,8 @@ class LocalError:
 
     layer: str
     movement: str
-    unit: str
-    value: float
+    unit: Literal["px", "deg", "%"]
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +135,19 @@ class AuditFacts:
     seed: int
     device: str
     dtype: str
-    batch_size: int
+    batch_size: Ordinal
     preset: str
     protocol: Mapping[str, Any]
-    protocol_hash: str
+    """what was drawn"""
+    protocol_hash: Hash
     versions: Mapping[str, str]
-    shards: int = 1
-    shards_done: int = 1
+    shards: Count = 1
+    shards_done: Count = 1
     controls: tuple[Control, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     equivariance: tuple[EquivarianceError, ...] = ()
-    local_equivariance: tuple[LocalError, ...] = ()
+    local_equivariance: tuple[LocalError, ...] | Omitted = ()
+    """share of a layer's norm that one unit of an infinitesimal movement costs (Gruver et al. 2023)"""
     baseline: tuple[BaselinePoint, ...] = ()
     rates: Rates = Rates()
     retries: tuple[str, ...] = ()
@@ -153,13 +157,9 @@ class AuditFacts:
         """Whether every shard is there."""
         return self.shards_done == self.shards
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; figures that are no numbers are None."""
-        return {**_plain(asdict(self)), "complete": self.complete}
-
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> AuditFacts:
-        """From what `to_dict` gave, whatever else stands beside it; KeyError, TypeError where it is something else."""
+        """From a document, whatever else it has; KeyError, TypeError where it is something else."""
         known = {f.name: document[f.name] for f in fields(cls)}
         model, data = dict(known["model"]), dict(known["data"])
         model["input_shape"] = tuple(model["input_shape"])
@@ -242,14 +242,3 @@ def load(path: Path) -> AuditResult:
 
 def _refused(path: Path, reason: str, hint: str | None = None) -> CnnscopeError:
     return CnnscopeError.of("E475", f"`{path}` holds no result of an audit: {reason}", hint=hint)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN, no infinity and no tuples."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value

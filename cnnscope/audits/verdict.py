@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from cnnscope.audits.result import AuditFacts
 from cnnscope.audits.statistics.gates import GateResult
 
-PASS, FAILED, INVALID, INCOMPLETE = 0, 1, 4, 5
+PASS: Final = 0
+FAILED: Final = 1
+INVALID: Final = 4
+INCOMPLETE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``code`` is the exit code: 0 pass, 1 a gate failed, 4 a control failed, 5 incomplete; ``text`` says why."""
 
-    code: int
+    code: Literal[0, 1, 4, 5]
     word: Literal["pass", "fail", "invalid", "incomplete"]
     text: str
 

@@ -178,7 +178,7 @@ def _report(session: Session, image: str, place: Path | None, quiet: bool) -> At
         tiles.append(TileFigures(
             answer.method, network.weights, network.weights_sha256, answer.target, network.label(answer.target),
             one.probability, answer.signed, extreme, one.baseline, answer.completeness, answer.notes, array,
-            {finding.name: finding.to_dict() for finding in one.trust} or None,
+            {finding.name: finding.document() for finding in one.trust} or None,
         ))  # fmt: skip
     network = session.explained[0].network
     picture = None if place is None else place.name

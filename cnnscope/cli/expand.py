@@ -26,7 +26,8 @@ def expand(
     debug: o.Debug = False,
 ) -> None:
     """Print a spec with every block, repeat, default and expression worked out."""
-    from cnnscope.render.result import header
+    from cnnscope.render.documents.document import plain
+    from cnnscope.render.documents.ops import ExpandDocument
     from cnnscope.sources import spec_file
     from cnnscope.sources.inputs import parse_inputs
     from cnnscope.sources.resolve import resolve
@@ -38,6 +39,6 @@ def expand(
         raise CnnscopeError.of("E410", f"`{source}` is not a spec", hint="`expand` takes a spec or a model of the zoo")
     text = flat(spec_file.read(source, parse_inputs(input or ()), parse_settings(set or ())))
     if form == "json":
-        document = {**header("expand"), "spec": parse(text, source).plain()}
+        document = plain(ExpandDocument(spec=parse(text, source).plain()))
         text = json.dumps(document, indent=2, ensure_ascii=False)
     Output(Format.table, path, quiet=quiet).emit_text(text.rstrip("\n"))

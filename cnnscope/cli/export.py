@@ -85,10 +85,10 @@ def _text(graph: Graph, target: Target) -> str:
         from cnnscope.nn.export.spec.source import spec_source
 
         return spec_source(graph)
-    from cnnscope.nn.export.document import graph_document
-    from cnnscope.render.result import header
+    from cnnscope.render.documents.document import plain
+    from cnnscope.render.documents.graph import graph_document
 
-    return json.dumps({**header("graph"), **graph_document(graph)}, indent=2, ensure_ascii=False)
+    return json.dumps(plain(graph_document(graph)), indent=2, ensure_ascii=False)
 
 
 def _onnx(graph: Graph, path: Path, weights: Path | None, mapping: str | None) -> None:

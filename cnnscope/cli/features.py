@@ -142,7 +142,8 @@ def _picture(network: TrainedNetwork, image: Path | None) -> tuple[str, Any] | N
 
 def _maps(network: TrainedNetwork, names: Sequence[str], image: Path | None, quiet: bool) -> Answer:
     from cnnscope.learned.features.features import LayerMaps, choose, maps_of
-    from cnnscope.render.features import FeaturesReport, LayerRow
+    from cnnscope.render.documents.learned import LayerRow
+    from cnnscope.render.features import FeaturesReport
 
     layers = choose(network, names)
     found = _picture(network, image)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import authored
-from cnnscope.render.fields import field_record, size_text
-from cnnscope.render.layers import model_record
+from cnnscope.render.documents.document import Document
+from cnnscope.render.fields import size_text
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
+
+if TYPE_CHECKING:
+    from cnnscope.render.documents.variants import AblatedNetwork
 
 _COLUMNS = ("params", "macs", "receptive_field", "output_shape")
 
@@ -40,25 +43,25 @@ class AblationReport(Result):
     def intact(self) -> Variant:
         return self.variants[0]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **header("ablation"),
-            "conventions": conventions.document(),
-            "model": model_record(self.intact.graph, self.source),
-            "variants": [self._variant(variant) for variant in self.variants],
-        }
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.network import Conventions, Model
+        from cnnscope.render.documents.variants import AblationDocument
 
-    def _variant(self, variant: Variant) -> dict[str, Any]:
-        graph, totals, field = variant.graph, variant.summary.totals, variant.summary.receptive_field
-        before = self.intact.summary.totals
-        return {
-            "removed": list(variant.removed), "layers": len(variant.summary.rows), "params": totals.params,
-            "macs": totals.macs, "delta": {"params": totals.params - before.params,
-                                           "macs": (totals.macs or 0) - (before.macs or 0)},
-            "outputs": model_record(graph, self.source)["outputs"],
-            "receptive_field": None if field is None else field_record(field),
-            "unsupported": list(variant.summary.unsupported), "lower_bound": bool(variant.summary.unsupported),
-        }  # fmt: skip
+        model = Model.of(self.intact.graph, self.source)
+        variants = [self._variant(variant) for variant in self.variants]
+        return AblationDocument(conventions=Conventions(), model=model, variants=variants)
+
+    def _variant(self, variant: Variant) -> AblatedNetwork:
+        from cnnscope.render.documents.network import Totals, field_of, outputs
+        from cnnscope.render.documents.variants import AblatedNetwork, AblationDelta
+
+        totals, before = Totals.of(variant.summary), Totals.of(self.intact.summary)
+        return AblatedNetwork(
+            removed=variant.removed, layers=totals.layers, params=totals.params, macs=totals.macs,
+            delta=AblationDelta(params=totals.params - before.params, macs=totals.macs - before.macs),
+            outputs=outputs(variant.graph), receptive_field=field_of(variant.summary),
+            unsupported=variant.summary.unsupported, lower_bound=totals.lower_bound,
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cnnscope.render import numbers, trust
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.documents.document import OMITTED, Document
+from cnnscope.render.documents.learned import AttributionDocument, Completeness, Finding, NamedModel, Tile
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 
@@ -31,17 +32,17 @@ class TileFigures:
     completeness: float | None = None
     notes: tuple[str, ...] = ()
     array: str | None = None
-    trust: Mapping[str, Any] | None = None
+    trust: Mapping[str, Finding] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        figures = {
-            "method": self.method, "weights": self.weights, "weights_sha256": self.weights_sha256,
-            "target": self.target, "label": self.label, "probability": self.probability, "baseline": self.baseline,
-            "signed": self.signed, "extreme": self.extreme,
-            "completeness": None if self.completeness is None else {"relative_error": self.completeness},
-            "notes": list(self.notes), "array": self.array,
-        }  # fmt: skip
-        return figures if self.trust is None else {**figures, "trust": dict(self.trust)}
+    def document(self) -> Tile:
+        """The tile in the document."""
+        error = self.completeness
+        return Tile(
+            method=self.method, weights=self.weights, weights_sha256=self.weights_sha256, target=self.target,
+            label=self.label, probability=self.probability, baseline=self.baseline, signed=self.signed,
+            extreme=self.extreme, completeness=None if error is None else Completeness(relative_error=error),
+            notes=self.notes, array=self.array, trust=OMITTED if self.trust is None else self.trust,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class AttributionReport(Result):
     picture: str | None = None
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        return header("attribution") | {
-            "model": {"name": self.name, "source": self.source}, "image": self.image, "picture": self.picture,
-            "tiles": [tile.to_dict() for tile in self.tiles],
-        }  # fmt: skip
+    def as_document(self) -> Document:
+        return AttributionDocument(
+            model=NamedModel(name=self.name, source=self.source), image=self.image, picture=self.picture,
+            tiles=[tile.document() for tile in self.tiles],
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         return [

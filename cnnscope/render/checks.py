@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from cnnscope.render import numbers, style
+from cnnscope.render.documents.document import Document
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 
@@ -16,7 +17,7 @@ class Comparand:
     """One quantity of one network: what was computed, and what its reference says (None: it says nothing)."""
 
     source: str
-    quantity: str
+    quantity: Literal["params", "macs"]
     found: int | None
     expected: int | None
 
@@ -43,18 +44,17 @@ class CheckReport(Result):
         """Whether nothing contradicts its reference."""
         return not any(comparand.ok is False for comparand in self.comparands)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **header("check"),
-            "ok": self.ok,
-            "checks": [
-                {
-                    "model": c.source, "quantity": c.quantity, "found": c.found, "expected": c.expected, "ok": c.ok,
-                    "reference": self.references.get(c.source),
-                }
-                for c in self.comparands
-            ],
-        }  # fmt: skip
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.layers import CheckDocument, CheckedTotal
+
+        checks = [
+            CheckedTotal(
+                model=c.source, quantity=c.quantity, found=c.found, expected=c.expected, ok=c.ok,
+                reference=self.references.get(c.source),
+            )
+            for c in self.comparands
+        ]  # fmt: skip
+        return CheckDocument(ok=self.ok, checks=checks)
 
     def records(self) -> list[dict[str, Cell]]:
         return [

@@ -8,10 +8,11 @@ from typing import Any
 
 from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import authored, unknown_column
-from cnnscope.render.fields import field_record, size_text
-from cnnscope.render.layers import LayerReport, model_record, totals_record
+from cnnscope.render.documents.document import Document
+from cnnscope.render.fields import size_text
+from cnnscope.render.layers import LayerReport
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 
@@ -89,13 +90,20 @@ class Comparison(Result):
         """The columns shown."""
         return self.columns or PRESETS[self.reports[0].verb]
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.layers import ComparedModel, ComparisonDocument
+        from cnnscope.render.documents.network import Conventions, Totals, field_of, inputs, outputs
+
         first = self.reports[0]
-        return {
-            **header("comparison"),
-            "conventions": conventions.document(first.dtype, first.batch),
-            "models": [_record(report) for report in self.reports],
-        }
+        models = [
+            ComparedModel(
+                name=report.graph.name, source=report.source, inputs=inputs(report.graph),
+                outputs=outputs(report.graph), totals=Totals.of(report.summary),
+                receptive_field=field_of(report.summary), unsupported=report.summary.unsupported,
+            )
+            for report in self.reports
+        ]  # fmt: skip
+        return ComparisonDocument(conventions=Conventions(dtype=first.dtype, batch=first.batch), models=models)
 
     def records(self) -> list[dict[str, Cell]]:
         return [{key: TOTALS[key].of(report) for key in self.keys} for report in self.reports]
@@ -115,13 +123,3 @@ class Comparison(Result):
 def _cell(total: Total, report: LayerReport) -> str:
     lower = ">= " if total.bound and report.summary.unsupported else ""
     return lower + total.text(total.of(report))
-
-
-def _record(report: LayerReport) -> dict[str, Any]:
-    field = report.summary.receptive_field
-    return {
-        **model_record(report.graph, report.source),
-        "totals": totals_record(report.summary),
-        "receptive_field": None if field is None else field_record(field),
-        "unsupported": list(report.summary.unsupported),
-    }

@@ -13,12 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
 from cnnscope.render import style
+from cnnscope.render.documents.document import plain
 from cnnscope.render.numbers import printable
-from cnnscope.render.result import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from cnnscope.render.documents.files import Place
 
 Segment = tuple[str, str]
 """A piece of text and its style."""
@@ -112,24 +115,22 @@ def _window(line: str, column: int) -> tuple[int, str]:
 
 def document(error: CnnscopeError) -> dict[str, Any]:
     """All diagnostics of an error as a JSON document."""
-    return {
-        "format": "cnnscope.error",
-        "format_version": FORMAT_VERSION,
-        "errors": [_record(diagnostic) for diagnostic in error.diagnostics],
-    }
+    from cnnscope.render.documents.files import ErrorDocument, ErrorItem, ErrorNote
+
+    errors = [
+        ErrorItem(
+            code=d.code, message=d.message, place=_place_of(d.span),
+            notes=[ErrorNote(message=note.message, place=_place_of(note.span)) for note in d.notes], hint=d.hint,
+        )
+        for d in error.diagnostics
+    ]  # fmt: skip
+    found: dict[str, Any] = plain(ErrorDocument(errors=errors))
+    return found
 
 
-def _record(diagnostic: Diagnostic) -> dict[str, Any]:
-    return {
-        "code": diagnostic.code,
-        "message": diagnostic.message,
-        **_position(diagnostic.span),
-        "notes": [{"message": note.message, **_position(note.span)} for note in diagnostic.notes],
-        "hint": diagnostic.hint,
-    }
+def _place_of(span: Span | None) -> Place:
+    from cnnscope.render.documents.files import Place
 
-
-def _position(span: Span | None) -> dict[str, Any]:
     if span is None:
-        return {"file": None, "line": None, "column": None}
-    return {"file": span.file, "line": span.line, "column": span.column}
+        return Place(file=None, line=None, column=None)
+    return Place(file=span.file, line=span.line, column=span.column)

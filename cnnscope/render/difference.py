@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cnnscope.analysis.diff import Change, Difference, Part
-from cnnscope.analysis.receptive_field import Field
 from cnnscope.render import conventions, numbers, style
-from cnnscope.render.fields import field_record, size_text
-from cnnscope.render.layers import model_record, totals_record
+from cnnscope.render.documents.document import Document, plain
+from cnnscope.render.fields import size_text
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
+
+if TYPE_CHECKING:
+    from cnnscope.render.documents.variants import DiffLayer, DiffSide
 
 KEPT = 2
 """Equal rows in a row that are still shown; longer stretches are one line."""
@@ -41,25 +43,21 @@ class DifferenceReport(Result):
         """Whether the architectures are the same but for names."""
         return self.difference.equal
 
-    def to_dict(self) -> dict[str, Any]:
-        found = self.difference
-        return {
-            **header("diff"),
-            "conventions": conventions.document(),
-            "equal": found.equal,
-            "a": model_record(found.a, self.source_a),
-            "b": model_record(found.b, self.source_b),
-            "layers": [_row(row) for row in found.rows],
-            "totals": {
-                "a": totals_record(found.summary_a),
-                "b": totals_record(found.summary_b),
-                "delta": {key: after - before for key, before, after in self._totals()},
-            },
-        }
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.network import Conventions, Model, Totals
+        from cnnscope.render.documents.variants import DiffDocument, DiffTotals
 
-    def _totals(self) -> Iterator[tuple[str, int, int]]:
-        a, b = (totals_record(summary) for summary in (self.difference.summary_a, self.difference.summary_b))
-        return ((key, a[key], b[key]) for key in a if key != "lower_bound")
+        found = self.difference
+        a, b = Totals.of(found.summary_a), Totals.of(found.summary_b)
+        counted = [key for key in plain(a) if key != "lower_bound"]
+        return DiffDocument(
+            conventions=Conventions(),
+            equal=found.equal,
+            a=Model.of(found.a, self.source_a),
+            b=Model.of(found.b, self.source_b),
+            layers=[_row(row) for row in found.rows],
+            totals=DiffTotals(a=a, b=b, delta={key: getattr(b, key) - getattr(a, key) for key in counted}),
+        )
 
     def records(self) -> list[dict[str, Cell]]:
         return [_record(row) for row in self.difference.rows]
@@ -207,25 +205,29 @@ def _counted(before: int | None, after: int | None) -> str:
     return _from_to(numbers.count(before), numbers.count(after)) + (f" ({signed(change)})" if change else "")
 
 
-def _row(row: Change) -> dict[str, Any]:
+def _row(row: Change) -> DiffLayer:
+    from cnnscope.render.documents.variants import DiffDelta, DiffLayer
+
     params, macs = deltas(row)
-    return {
-        "change": row.mark, "a": row.a and _side(row.a), "b": row.b and _side(row.b), "changed": list(row.changed),
-        "delta": {"params": params, "macs": macs},
-    }  # fmt: skip
+    assert params is not None, "parameters are always known"
+    return DiffLayer(
+        change=row.mark, a=_side(row.a), b=_side(row.b), changed=row.changed,
+        delta=DiffDelta(params=params, macs=macs),
+    )  # fmt: skip
 
 
-def _side(part: Part) -> dict[str, Any]:
-    return {
-        "name": part.name, "op": part.tag, "category": part.category, "label": label(part),
-        "ops": [{"op": node.op.tag, "args": node.op.arguments()} for node in part.nodes],
-        "output_shape": list(part.value.features), "params": part.cost.params, "macs": part.cost.macs,
-        "receptive_field": _field(part.field),
-    }  # fmt: skip
+def _side(part: Part | None) -> DiffSide | None:
+    from cnnscope.render.documents.network import ReceptiveField
+    from cnnscope.render.documents.variants import DiffSide, OpCall
 
-
-def _field(field: Field | None) -> dict[str, Any] | None:
-    return None if field is None else field_record(field)
+    if part is None:
+        return None
+    return DiffSide(
+        name=part.name, op=part.tag, category=part.category, label=label(part),
+        ops=[OpCall(op=node.op.tag, args=node.op.arguments()) for node in part.nodes],
+        output_shape=part.value.features, params=part.cost.params, macs=part.cost.macs,
+        receptive_field=None if part.field is None else ReceptiveField.of(part.field),
+    )  # fmt: skip
 
 
 def _record(row: Change) -> dict[str, Cell]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.equivariance import (
     Along,
@@ -20,12 +20,15 @@ from cnnscope.analysis.equivariance import (
     worst,
 )
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers, style
-from cnnscope.render.layers import model_record
+from cnnscope.render import numbers, style
+from cnnscope.render.documents.document import Document
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 from cnnscope.render.unit import AXES
+
+if TYPE_CHECKING:
+    from cnnscope.render.documents.equivariance import EquivariantLayer
 
 _WORDS = {"exact": "exact", "geometry_only": "weights", "not_guaranteed": "no"}
 _LOOKS = {"exact": style.GOOD, "geometry_only": "", "not_guaranteed": style.MUTED}
@@ -103,34 +106,40 @@ class EquivarianceReport(Result):
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **header("equivariance"),
-            "conventions": conventions.document(),
-            "model": model_record(self.graph, self.source),
-            "image": list(self.found.image),
-            "invariant": self.invariant,
-            "predictions": [
-                {"transform": f.transform, **_verdict(f.verdict), "multiples_px": f.multiples_px}
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.equivariance import Claim, EquivarianceDocument, PredictedClaim
+        from cnnscope.render.documents.network import Conventions, Model
+
+        return EquivarianceDocument(
+            conventions=Conventions(),
+            model=Model.of(self.graph, self.source),
+            image=self.found.image,
+            invariant=self.invariant,
+            predictions=[
+                PredictedClaim(transform=f.transform, multiples_px=f.multiples_px, claim=Claim.of(f.verdict))
                 for f in self.findings()
             ],
-            "layers": [self._layer(motion) for motion in self.found.layers],
-            "unsupported": [motion.name for motion in self.found.layers if motion.unknown],
-        }  # fmt: skip
+            layers=[self._layer(motion) for motion in self.found.layers],
+            unsupported=[motion.name for motion in self.found.layers if motion.unknown],
+        )
 
-    def _layer(self, m: Motion) -> dict[str, Any]:
-        axes = zip(self.axes, m.along, strict=False)
-        return {
-            "name": m.name, "output_shape": list(m.shape), "invariant": m.invariant,
-            "shifts": [
-                {"axis": name, **_verdict(_wrapped(a)), "unit_px": a.unit, "positions": None if a.chosen else a.step}
+    def _layer(self, m: Motion) -> EquivariantLayer:
+        from cnnscope.render.documents.equivariance import Claim, EquivariantLayer, FlipClaim, ShiftClaim
+
+        axes: list[tuple[Any, Along]] = list(zip(self.axes, m.along, strict=False))
+        return EquivariantLayer(
+            name=m.name, output_shape=m.shape, invariant=m.invariant,
+            shifts=[
+                ShiftClaim(
+                    axis=name, claim=Claim.of(_wrapped(a)), unit_px=a.unit, positions=None if a.chosen else a.step
+                )
                 for name, a in axes
             ],
-            "interior": None if m.interior is None else [list(side) for side in m.interior],
-            "interior_fraction": None if m.unknown else float(m.fraction),
-            "flips": [{"axis": name, **_verdict(a.mirror)} for name, a in zip(self.axes, m.along, strict=False)],
-            "quarter_turns": _verdict(m.quarter),
-        }  # fmt: skip
+            interior=m.interior,
+            interior_fraction=None if m.unknown else float(m.fraction),
+            flips=[FlipClaim(axis=name, claim=Claim.of(a.mirror)) for name, a in axes],
+            quarter_turns=Claim.of(m.quarter),
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -187,11 +196,6 @@ def _wrapped(a: Along) -> Verdict:
 def _reason(m: Motion) -> str | None:
     cause: Cause | None = m.unknown or worst(map(_wrapped, m.along)).cause
     return None if cause is None else f"{cause.layer}: {cause.reason}"
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    cause = verdict.cause
-    return {"claim": verdict.claim, "layer": cause and cause.layer, "reason": cause and cause.reason}
 
 
 def _extents(report: EquivarianceReport) -> str:

@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.filters import FilterRow
-from cnnscope.render.layers import model_record
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.learned import (
+    ChannelFigures,
+    ChannelKernel,
+    DataRow,
+    FeaturesDocument,
+    FilterRow,
+    LayerRow,
+    MaximisedRow,
+    PatchRow,
+    WeightedModel,
+)
+from cnnscope.render.documents.network import inputs, outputs
 from cnnscope.render.numbers import ABSENT, UNKNOWN
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRow:
-    """A layer's answer to the image: ``shape`` is (channels, height, width), or (numbers,) of a vector.
-
-    ``still`` maps are the same all over the image; None where maps are single numbers.
-    """
-
-    name: str
-    op: str
-    shape: tuple[int, ...]
-    low: float
-    high: float
-    still: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PatchRow:
-    """Where an image raises the channel most: ``position`` in its map, and the pixels that unit sees, per axis."""
-
-    image: str
-    label: str | None
-    activation: float
-    position: tuple[int, ...]
-    field: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DataRow:
-    """A channel over images. ``above`` is the share of its activations that is more than 0."""
-
-    images: int
-    skipped: int
-    sha256: str
-    low: float
-    high: float
-    above: float
-    dead: bool
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class MaximisedRow:
-    """The unit at ``position`` from its ``start`` on noise to its ``activation`` after ``steps``."""
-
-    position: tuple[int, ...]
-    field: tuple[tuple[int, int], ...]
-    steps: int
-    seed: int
-    jitter: int
-    smoothness: float
-    start: float
-    activation: float
 
 
 @dataclass(frozen=True)
@@ -121,13 +78,14 @@ class FeaturesReport(Result):
     channel: ChannelRow | None = None
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        weights = {"weights": self.weights, "weights_sha256": self.weights_sha256, "trained": self.trained}
-        return header("features") | {
-            "model": model_record(self.graph, self.source) | weights, "image": self.image,
-            "layers": [_layer(row) for row in self.layers],
-            "channel": None if self.channel is None else _channel(self.channel),
-        }  # fmt: skip
+    def as_document(self) -> Document:
+        return FeaturesDocument(
+            model=WeightedModel(
+                name=self.graph.name, source=self.source, inputs=inputs(self.graph), outputs=outputs(self.graph),
+                weights=self.weights, weights_sha256=self.weights_sha256, trained=self.trained,
+            ),
+            image=self.image, layers=self.layers, channel=None if self.channel is None else _channel(self.channel),
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         if self.channel is None:
@@ -189,43 +147,24 @@ def _kernel_words(channel: ChannelRow) -> list[str]:
     return [f"kernel of {channel.kernel_layer}: {kernel_words(channel.kernel)}"]
 
 
-def _layer(row: LayerRow) -> dict[str, Any]:
-    return {"name": row.name, "op": row.op, "output_shape": list(row.shape), "min": row.low, "max": row.high,
-            "unvarying": row.still}  # fmt: skip
+def _channel(row: ChannelRow) -> ChannelFigures:
+    kernel = row.kernel
+    return ChannelFigures(
+        layer=row.layer, op=row.op, channel=row.number,
+        kernel=None if kernel is None or row.kernel_layer is None else ChannelKernel(
+            layer=row.kernel_layer, norm=kernel.norm, orientation_deg=kernel.orientation, coherence=kernel.coherence,
+            coherence_p=kernel.coherence_p, bandwidth_octaves=kernel.bandwidth, band=kernel.band,
+            nearest_kernel=kernel.nearest, similarity=kernel.similarity, similarity_p=kernel.similarity_p,
+            twin=kernel.twin, redundancy=kernel.redundancy, redundancy_p=kernel.redundancy_p,
+        ),
+        data=row.data, patches=row.patches, projections=row.projections, maximised=row.maximised, via=row.via,
+        notes=row.notes, missing=row.missing,
+    )  # fmt: skip
 
 
-def _channel(row: ChannelRow) -> dict[str, Any]:
-    kernel, data, best = row.kernel, row.data, row.maximised
-    return {
-        "layer": row.layer, "op": row.op, "channel": row.number,
-        "kernel": None if kernel is None else {
-            "layer": row.kernel_layer, "norm": kernel.norm, "orientation_deg": kernel.orientation,
-            "coherence": kernel.coherence, "coherence_p": kernel.coherence_p, "bandwidth_octaves": kernel.bandwidth,
-            "band": kernel.band, "nearest_kernel": kernel.nearest, "similarity": kernel.similarity,
-            "similarity_p": kernel.similarity_p, "twin": kernel.twin, "redundancy": kernel.redundancy,
-            "redundancy_p": kernel.redundancy_p,
-        },
-        "data": None if data is None else {
-            "images": data.images, "skipped": data.skipped, "sha256": data.sha256, "min": data.low, "max": data.high,
-            "above_zero": data.above, "dead": data.dead, "dead_rule": data.rule,
-        },
-        "patches": [
-            {"image": patch.image, "label": patch.label, "activation": patch.activation,
-             "position": list(patch.position), "exact": [list(side) for side in patch.field]} for patch in row.patches
-        ],
-        "projections": list(row.projections),
-        "maximised": None if best is None else {
-            "position": list(best.position), "exact": [list(side) for side in best.field], "steps": best.steps,
-            "seed": best.seed, "jitter": best.jitter, "smoothness": best.smoothness, "start": best.start,
-            "activation": best.activation,
-        },
-        "via": list(row.via), "notes": list(row.notes), "missing": list(row.missing),
-    }  # fmt: skip
-
-
-def _place(position: tuple[int, ...]) -> str:
+def _place(position: Sequence[int]) -> str:
     return ",".join(map(str, position))
 
 
-def _box(field: tuple[tuple[int, int], ...]) -> str:
+def _box(field: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in zip("yx", field, strict=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cnnscope.render import numbers
-from cnnscope.render.result import Result, header
+from cnnscope.render.documents.document import Document
+from cnnscope.render.result import Result
 from cnnscope.render.table import Column, Line, Table
 
 
@@ -29,8 +29,10 @@ class FilesReport(Result):
     def records(self) -> list[dict[str, str | int | None]]:
         return [{"path": str(file.path), "kind": file.kind, "bytes": file.bytes} for file in self.files]
 
-    def to_dict(self) -> dict[str, Any]:
-        return header("files") | {"files": self.records()}
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.files import FilesDocument, WrittenFile
+
+        return FilesDocument(files=[WrittenFile(path=str(f.path), kind=f.kind, bytes=f.bytes) for f in self.files])
 
     def table(self) -> Table:
         lines = (Line((str(f.path), f.kind, numbers.binary(f.bytes))) for f in self.files)

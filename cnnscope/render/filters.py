@@ -4,43 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.layers import model_record
+from cnnscope.render.documents.document import Document, plain
+from cnnscope.render.documents.learned import (
+    ChanceFigures,
+    FilterData,
+    FilteredLayer,
+    FilterRow,
+    FiltersDocument,
+    Percentiles,
+    WeightedModel,
+)
+from cnnscope.render.documents.network import inputs, outputs
 from cnnscope.render.numbers import ABSENT, UNKNOWN
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 CHANCE = 0.05
 """A p-value below which a figure counts as more than chance."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterRow:
-    """One filter. A figure is None where it does not exist: 1x1 kernels and filters of zeros have no orientation.
-
-    ``orientation`` in degrees of the stripes, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves; each ``..._p``
-    is how often a random filter of the same shape reaches the figure before it. ``dead`` is None where no images were
-    given.
-    """
-
-    index: int
-    norm: float
-    orientation: float | None
-    coherence: float | None
-    coherence_p: float | None
-    frequency: float | None
-    bandwidth: float | None
-    band: str | None
-    nearest: str | None
-    similarity: float | None
-    similarity_p: float | None
-    twin: int | None
-    redundancy: float | None
-    redundancy_p: float | None
-    dead: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +61,28 @@ class FiltersReport(Result):
     weights: str
     weights_sha256: str
     trained: bool
-    sort: str
+    sort: Literal["norm", "orientation", "redundancy"]
     layers: tuple[LayerFilters, ...]
     images: int | None = None
     skipped: int = 0
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        data = None if self.images is None else {"images": self.images, "skipped": self.skipped}
-        model = model_record(self.graph, self.source)
-        weights = {"weights": self.weights, "weights_sha256": self.weights_sha256, "trained": self.trained}
-        return header("filters") | {
-            "model": model | weights, "sort": self.sort, "data": data,
-            "layers": [_layer(layer) for layer in self.layers],
-        }  # fmt: skip
+    def as_document(self) -> Document:
+        return FiltersDocument(
+            model=WeightedModel(
+                name=self.graph.name, source=self.source, inputs=inputs(self.graph), outputs=outputs(self.graph),
+                weights=self.weights, weights_sha256=self.weights_sha256, trained=self.trained,
+            ),
+            sort=self.sort,
+            data=None if self.images is None else FilterData(images=self.images, skipped=self.skipped),
+            layers=[_layer(layer) for layer in self.layers],
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         found: list[dict[str, Cell]] = []
         for layer in self.layers:
             for row in layer.rows:
-                found.append({"layer": layer.name, **{key: _cell(value) for key, value in _filter(row).items()}})
+                found.append({"layer": layer.name, **{key: _cell(value) for key, value in plain(row).items()}})
         return found
 
     def table(self) -> Table:
@@ -174,24 +160,15 @@ def _findings(layer: LayerFilters, start: str) -> list[str]:
     return notes
 
 
-def _layer(layer: LayerFilters) -> dict[str, Any]:
-    chance = {
-        name: None if found is None else {"median": found[0], "p95": found[1]} for name, found in layer.chance.items()
+def _layer(layer: LayerFilters) -> FilteredLayer:
+    chance: dict[str, Any] = {
+        name: None if found is None else Percentiles(median=found[0], p95=found[1])
+        for name, found in layer.chance.items()
     }
-    return {
-        "name": layer.name, "op": layer.kind, "shape": list(layer.shape), "groups": layer.groups,
-        "largest_weight": layer.largest, "chance": chance, "dead": layer.dead, "dead_rule": layer.rule,
-        "filters": [_filter(row) for row in layer.rows],
-    }  # fmt: skip
-
-
-def _filter(row: FilterRow) -> dict[str, Any]:
-    return {
-        "filter": row.index, "norm": row.norm, "orientation_deg": row.orientation, "coherence": row.coherence,
-        "coherence_p": row.coherence_p, "frequency_cycles_per_pixel": row.frequency, "bandwidth_octaves": row.bandwidth,
-        "band": row.band, "nearest_kernel": row.nearest, "similarity": row.similarity, "similarity_p": row.similarity_p,
-        "twin": row.twin, "redundancy": row.redundancy, "redundancy_p": row.redundancy_p, "dead": row.dead,
-    }  # fmt: skip
+    return FilteredLayer(
+        name=layer.name, op=layer.kind, shape=layer.shape, groups=layer.groups, largest_weight=layer.largest,
+        chance=ChanceFigures(**chance), dead=layer.dead, dead_rule=layer.rule, filters=layer.rows,
+    )  # fmt: skip
 
 
 def _cell(value: Any) -> Cell:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import fsum
-from typing import Any
+from typing import Literal
 
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.learned import DesignedKernel, Extremes, KernelImage, KernelsDocument, Pass
 from cnnscope.render.numbers import ABSENT, printable
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.sliding import text
 from cnnscope.render.table import Column, Line, Table
 
@@ -27,13 +29,13 @@ class KernelRow:
 
     name: str
     weights: tuple[tuple[float, ...], ...]
-    family: str
+    family: Literal["smooth", "edge"]
     about: str
     orientation: float | None
     coherence: float | None
     frequency: float | None
     bandwidth: float | None
-    band: str | None
+    band: Pass | None
     low: float
     high: float
 
@@ -58,16 +60,17 @@ class KernelsReport(Result):
     image_size: tuple[int, int]
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
         kernels = [
-            {"name": row.name, "family": row.family, "about": row.about,
-             "weights": [list(line) for line in row.weights], "sum": row.total, "orientation_deg": row.orientation,
-             "coherence": row.coherence, "frequency_cycles_per_pixel": row.frequency,
-             "bandwidth_octaves": row.bandwidth, "band": row.band, "response": {"min": row.low, "max": row.high}}
+            DesignedKernel(
+                name=row.name, family=row.family, about=row.about, weights=row.weights, sum=row.total,
+                orientation_deg=row.orientation, coherence=row.coherence, frequency_cycles_per_pixel=row.frequency,
+                bandwidth_octaves=row.bandwidth, band=row.band, response=Extremes(min=row.low, max=row.high),
+            )
             for row in self.kernels
         ]  # fmt: skip
-        image = {"name": self.image, "height": self.image_size[0], "width": self.image_size[1]}
-        return header("kernels") | {"kernels": kernels, "image": image, "example": None}
+        image = KernelImage(name=self.image, height=self.image_size[0], width=self.image_size[1])
+        return KernelsDocument(kernels=kernels, image=image, example=None)
 
     def records(self) -> list[dict[str, Cell]]:
         return [

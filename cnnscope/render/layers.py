@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from cnnscope.analysis.summary import Level, Row, Summary
+from cnnscope.analysis.summary import Level, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
-from cnnscope.render.fields import Exact, extent_text, field_record
+from cnnscope.render.documents.document import Document
+from cnnscope.render.fields import Exact, extent_text
 from cnnscope.render.grouping import enclosing, table_lines
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 Verb = Literal["summary", "shapes", "params", "flops", "memory", "rf"]
@@ -50,17 +51,20 @@ class LayerReport(Result):
 
     # -- records ------------------------------------------------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **header(self.verb),
-            "conventions": conventions.document(self.dtype, self.batch),
-            "model": model_record(self.graph, self.source),
-            "level": self.level,
-            "layers": [self._record(row) for row in self.summary.rows],
-            "totals": totals_record(self.summary),
-            "unsupported": list(self.summary.unsupported),
-            "complete": self.complete,
-        }
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.layers import Layer, Layers
+        from cnnscope.render.documents.network import Conventions, Model, Totals
+
+        return Layers(
+            format=f"cnnscope.{self.verb}",
+            conventions=Conventions(dtype=self.dtype, batch=self.batch),
+            model=Model.of(self.graph, self.source),
+            level=self.level,
+            layers=[Layer.of(row, self.verb, self.exact.get(row.name)) for row in self.summary.rows],
+            totals=Totals.of(self.summary),
+            unsupported=self.summary.unsupported,
+            complete=self.complete,
+        )
 
     def records(self) -> list[dict[str, Cell]]:
         context = Context(self.graph, self.summary, self.exact)
@@ -69,15 +73,6 @@ class LayerReport(Result):
             {key: write(row, context) for key, write in writers.items() if write is not None}
             for row in self.summary.rows
         ]
-
-    def _record(self, row: Row) -> dict[str, Any]:
-        parts = [_identity, *_PARTS[self.verb]]
-        record = {key: value for part in parts for key, value in part(row).items()}
-        if row.name in self.exact and record.get("receptive_field") is not None:
-            record["receptive_field"]["exact"] = self.exact[row.name]
-        if row.span:
-            record["span"] = {"file": row.span.file, "line": row.span.line, "column": row.span.column}
-        return record
 
     # -- table --------------------------------------------------------------------------------------------------------
 
@@ -127,71 +122,3 @@ class LayerReport(Result):
             f"RF           {extent_text(field)}",
             "",
         ]
-
-
-def model_record(graph: Graph, source: str) -> dict[str, Any]:
-    """What a JSON document says about the network as a whole."""
-    return {
-        "name": graph.name,
-        "source": source,
-        "inputs": [{"name": name, "shape": list(value.features)} for name, value in graph.inputs.items()],
-        "outputs": [{"name": name, "shape": list(graph.value(name).features)} for name in graph.outputs],
-    }
-
-
-def totals_record(summary: Summary) -> dict[str, Any]:
-    """The totals; ``lower_bound`` says that MACs and FLOPs of unsupported ops are missing from them."""
-    costs = summary.totals
-    return {
-        "layers": len(summary.rows),
-        "params": costs.params, "trainable_params": costs.trainable, "frozen_params": costs.frozen,
-        "buffers": costs.buffers, "macs": costs.macs, "flops": costs.flops, "param_bytes": costs.param_bytes,
-        "buffer_bytes": costs.buffer_bytes, "activation_bytes": costs.activation_bytes,
-        "peak_activation_bytes": summary.peak_activation_bytes, "lower_bound": bool(summary.unsupported),
-    }  # fmt: skip
-
-
-def _identity(row: Row) -> dict[str, Any]:
-    flags = {key: True for key in ("shared", "unused", "training_only") if getattr(row, key)}
-    return {
-        "name": row.name, "path": row.name.split("."), "op": row.op, "category": row.category,
-        "inputs": list(row.inputs), "args": row.arguments, **flags,
-    }  # fmt: skip
-
-
-def _output(row: Row) -> dict[str, Any]:
-    return {"output_shape": None if row.output is None else list(row.output.features)}
-
-
-def _shapes(row: Row) -> dict[str, Any]:
-    return {"input_shapes": [list(value.features) for value in row.input_values], **_output(row)}
-
-
-def _params(row: Row) -> dict[str, Any]:
-    costs = row.cost
-    return {
-        "params": costs.params, "trainable_params": costs.trainable, "frozen_params": costs.frozen,
-        "buffers": costs.buffers, "param_bytes": costs.param_bytes, "buffer_bytes": costs.buffer_bytes,
-    }  # fmt: skip
-
-
-def _work(row: Row) -> dict[str, Any]:
-    return {"macs": row.cost.macs, "flops": row.cost.flops}
-
-
-def _memory(row: Row) -> dict[str, Any]:
-    return {"activation_bytes": row.cost.activation_bytes, "live_bytes": row.peak_bytes}
-
-
-def _rf(row: Row) -> dict[str, Any]:
-    return {"receptive_field": None if row.receptive_field is None else field_record(row.receptive_field)}
-
-
-_PARTS = {
-    "summary": (_shapes, _params, _work, _memory, _rf),
-    "shapes": (_shapes,),
-    "params": (_params,),
-    "flops": (_output, _work),
-    "memory": (_output, _params, _memory),
-    "rf": (_output, _rf),
-}

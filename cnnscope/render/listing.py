@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from cnnscope.analysis.receptive_field import Field
 from cnnscope.ir import Shape
 from cnnscope.render import conventions, numbers
-from cnnscope.render.fields import field_record, size_text
+from cnnscope.render.documents.document import Document
+from cnnscope.render.fields import size_text
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 
@@ -43,8 +43,19 @@ class ZooReport(Result):
     entries: tuple[Entry, ...]
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**header("zoo"), "conventions": conventions.document(), "models": [_record(e) for e in self.entries]}
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.layers import ZooDocument, ZooModel
+        from cnnscope.render.documents.network import Conventions, ReceptiveField
+
+        models = [
+            ZooModel(
+                name=e.name, title=e.title, input=e.inputs, params=e.params, macs=e.macs,
+                receptive_field=None if e.receptive_field is None else ReceptiveField.of(e.receptive_field),
+                year=e.year, source=e.source,
+            )
+            for e in self.entries
+        ]  # fmt: skip
+        return ZooDocument(conventions=Conventions(), models=models)
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -60,15 +71,6 @@ class ZooReport(Result):
                     Column("RF", True), Column("year", True), Column("source"))  # fmt: skip
         note = conventions.line(("macs", "input", "receptive_field"))
         return Table("", headings, tuple(map(_line, self.entries)), notes=() if self.bare else (note,))
-
-
-def _record(entry: Entry) -> dict[str, Any]:
-    field = entry.receptive_field
-    return {
-        "name": entry.name, "title": entry.title, "input": [list(shape) for shape in entry.inputs],
-        "params": entry.params, "macs": entry.macs, "receptive_field": None if field is None else field_record(field),
-        "year": entry.year, "source": entry.source,
-    }  # fmt: skip
 
 
 def _line(entry: Entry) -> Line:

@@ -6,12 +6,16 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.ops import CATEGORIES, REGISTRY, Case, Op
 from cnnscope.ops.base import shape_text
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.documents.document import Document
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
+
+if TYPE_CHECKING:
+    from cnnscope.render.documents.ops import OpFacts
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class OpList(Result):
         order = {category: i for i, category in enumerate(CATEGORIES)}
         return cls(tuple(sorted(REGISTRY.values(), key=lambda op: (order[op.category], op.tag))), bare)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**header("ops"), "ops": [op_record(op) for op in self.ops]}
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.ops import OpsDocument
+
+        return OpsDocument(ops=[_facts(op) for op in self.ops])
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -48,8 +54,10 @@ class OpReference(Result):
 
     op: type[Op]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**header("op"), **op_record(self.op)}
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.ops import OpDocument
+
+        return OpDocument(facts=_facts(self.op))
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -138,16 +146,18 @@ def example(op: type[Op], case: Case) -> str:
     return f"{layer}  on {inputs} gives {', '.join((shape_text(case.shape), *costs))}"
 
 
-def op_record(op: type[Op]) -> dict[str, Any]:
-    """A layer type as plain values."""
-    return {
-        "tag": op.tag, "category": op.category, "about": documentation(op), "accepts": list(op.accepts),
-        "short": op.short, "decorates": op.decorates,
-        "arguments": [
-            {"name": name, "required": default == _REQUIRED,
-             "default": None if default in (_REQUIRED, _UNSET) else default,
-             "takes": kind.describe(), "schema": kind.schema()}
+def _facts(op: type[Op]) -> OpFacts:
+    from cnnscope.render.documents.ops import OpArgument, OpFacts
+
+    return OpFacts(
+        tag=op.tag, category=op.category, about=documentation(op), accepts=op.accepts, short=op.short,
+        decorates=op.decorates,
+        arguments=[
+            OpArgument(
+                name=name, required=default == _REQUIRED, default=None if default in (_REQUIRED, _UNSET) else default,
+                takes=kind.describe(), schema=kind.schema(),
+            )
             for name, default, kind in _arguments(op)
         ],
-        "examples": [example(op, case) for case in op.cases],
-    }  # fmt: skip
+        examples=[example(op, case) for case in op.cases],
+    )  # fmt: skip

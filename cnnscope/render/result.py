@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnscope._version import __version__
 from cnnscope.render import table as tables
+from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.table import Table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-FORMAT_VERSION = "1.0"
 
 Cell = str | int | None
 """A value in a flat record; None is unknown."""
@@ -25,11 +23,16 @@ Cell = str | int | None
 
 @dataclass(frozen=True)
 class Result(ABC):
-    """A frozen answer. Subclasses say what it is (`to_dict`, `records`) and how it reads (`table`)."""
+    """A frozen answer. Subclasses say what it is (`as_document`, `records`) and how it reads (`table`)."""
 
     @abstractmethod
+    def as_document(self) -> Document | Mapping[str, Any]:
+        """The JSON document: a dataclass, or the values of one that was read from a file."""
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document: plain values, ``format`` and ``format_version`` first."""
+        """The JSON document as plain values, ``format`` and ``format_version`` first."""
+        found: dict[str, Any] = plain(self.as_document())
+        return found
 
     @abstractmethod
     def records(self) -> list[dict[str, Cell]]:
@@ -63,11 +66,6 @@ class Result(ABC):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return tables.mimebundle(self.table())
-
-
-def header(document: str) -> dict[str, Any]:
-    """What every JSON document starts with."""
-    return {"format": f"cnnscope.{document}", "format_version": FORMAT_VERSION, "tool_version": __version__}
 
 
 def separated(records: Sequence[Mapping[str, Cell]], delimiter: str) -> str:

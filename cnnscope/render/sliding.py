@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.learned import ExampleStep, KernelExample, KernelsDocument
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 Rows = tuple[tuple[Fraction, ...], ...]
@@ -63,18 +64,20 @@ class SlideReport(Result):
         """Whether there is one axis only."""
         return len(self.kernel) == len(self.input) == 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
         steps = [
-            {"position": self._position(step), "window": _numbers(step.window), "products": _numbers(step.products),
-             "sum": _number(step.total)}
+            ExampleStep(
+                position=self._position(step), window=_numbers(step.window), products=_numbers(step.products),
+                sum=_number(step.total),
+            )
             for step in self.steps
         ]  # fmt: skip
-        example = {
-            "kernel": _grid(self.kernel), "input": _grid(self.input), "stride": self.stride, "pad": self.pad,
-            "dilation": self.dilation, "steps": steps, "output": _grid(self.output),
-            "flipped_output": _grid(self.flipped), "matrix": [_numbers(step.row) for step in self.steps],
-        }  # fmt: skip
-        return header("kernels") | {"kernels": [], "image": None, "example": example}
+        example = KernelExample(
+            kernel=_grid(self.kernel), input=_grid(self.input), stride=self.stride, pad=self.pad,
+            dilation=self.dilation, steps=steps, output=_grid(self.output), flipped_output=_grid(self.flipped),
+            matrix=[_numbers(step.row) for step in self.steps],
+        )  # fmt: skip
+        return KernelsDocument(kernels=[], image=None, example=example)
 
     def records(self) -> list[dict[str, Cell]]:
         return [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers
-from cnnscope.render.layers import model_record
+from cnnscope.ir.steps import Via
+from cnnscope.render import numbers
+from cnnscope.render.documents.document import Document
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 Box = tuple[tuple[int, int], ...]
@@ -34,7 +34,7 @@ class UnitReport(Result):
     theoretical: Box | None
     exact: Box | None
     full: Box | None
-    via: tuple[str, ...] = ()
+    via: tuple[Via, ...] = ()
     bare: bool = False
 
     @property
@@ -42,17 +42,15 @@ class UnitReport(Result):
         """Centre of the theoretical field, from the centre of pixel 0."""
         return None if self.theoretical is None else tuple(Fraction(sum(side), 2) for side in self.theoretical)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **header("rf_unit"),
-            "conventions": conventions.document(),
-            "model": model_record(self.graph, self.source),
-            "unit": {
-                "layer": self.layer, "position": list(self.position), "theoretical": _record(self.theoretical),
-                "exact": _record(self.exact), "full": _record(self.full), "via": list(self.via),
-                "centre": None if self.centre is None else [str(c) for c in self.centre],
-            },
-        }  # fmt: skip
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.layers import Unit, UnitDocument
+        from cnnscope.render.documents.network import Conventions, Model
+
+        unit = Unit(
+            layer=self.layer, position=self.position, theoretical=self.theoretical, exact=self.exact, full=self.full,
+            via=self.via, centre=self.centre,
+        )  # fmt: skip
+        return UnitDocument(conventions=Conventions(), model=Model.of(self.graph, self.source), unit=unit)
 
     def records(self) -> list[dict[str, Cell]]:
         return [dict(zip(("axis", *_HEADINGS), row, strict=True)) for row in self._rows()]
@@ -85,7 +83,3 @@ class UnitReport(Result):
 
 
 _HEADINGS = ("theoretical", "centre", "exact", "full")
-
-
-def _record(box: Box | None) -> list[list[int]] | None:
-    return None if box is None else [list(side) for side in box]

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from cnnscope.ir import Graph, Param
 from cnnscope.nn.checkpoint import Checkpoint
 from cnnscope.nn.mapping import Proposal
 from cnnscope.nn.weights import Comparison
 from cnnscope.render import numbers, style
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.files import (
+    AmbiguousLayers,
+    LoneTensor,
+    Misfit,
+    Tensor,
+    WeightsCheckDocument,
+    WeightsMapDocument,
+)
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 _HEADINGS = (Column("tensor"), Column("network"), Column("file"), Column("verdict"), Column("nearest"))
@@ -28,24 +36,22 @@ class WeightsCheck(Result):
     verbose: bool = False
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
         found, read = self.comparison, self.checkpoint
-        return {
-            **header("weights_check"),
-            "network": self.source, "file": str(read.path), "fits": found.fits, "matched": len(found.matched),
-            "stripped": found.stripped, "wrapper": list(read.wrapper), "ignored": list(read.ignored),
-            "counters": list(found.counters),
-            "missing": [self._single(key, param) for key, param in found.missing.items()],
-            "extra": [self._single(key, param) for key, param in found.extra.items()],
-            "misfits": [
-                {"key": key, "wanted": _tensor(wanted), "found": _tensor(is_)}
+        return WeightsCheckDocument(
+            network=self.source, file=str(read.path), fits=found.fits, matched=len(found.matched),
+            stripped=found.stripped, wrapper=read.wrapper, ignored=read.ignored, counters=found.counters,
+            missing=[self._single(key, param) for key, param in found.missing.items()],
+            extra=[self._single(key, param) for key, param in found.extra.items()],
+            misfits=[
+                Misfit(key=key, wanted=_tensor(wanted), found=_tensor(is_))
                 for key, (wanted, is_) in found.misfits.items()
             ],
-            "hint": found.hint,
-        }  # fmt: skip
+            hint=found.hint,
+        )  # fmt: skip
 
-    def _single(self, key: str, param: Param) -> dict[str, Any]:
-        return {"key": key, **_tensor(param), "nearest": self.comparison.nearest(key)}
+    def _single(self, key: str, param: Param) -> LoneTensor:
+        return LoneTensor(key=key, tensor=_tensor(param), nearest=self.comparison.nearest(key))
 
     def records(self) -> list[dict[str, Cell]]:
         found, params, tensors = self.comparison, self.graph.params, self.checkpoint.tensors
@@ -85,15 +91,13 @@ class WeightsMap(Result):
     proposal: Proposal
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
         found = self.proposal
-        return {
-            **header("weights_map"),
-            "network": self.source, "file": str(self.checkpoint.path), "by": found.by, "complete": found.complete,
-            "pairs": dict(found.pairs), "ignore": [],
-            "unmapped": list(found.unmapped), "unused": list(found.unused),
-            "ambiguous": [{"network": list(ours), "file": list(theirs)} for ours, theirs in found.ambiguous],
-        }  # fmt: skip
+        return WeightsMapDocument(
+            network=self.source, file=str(self.checkpoint.path), by=found.by, complete=found.complete,
+            pairs=found.pairs, unmapped=found.unmapped, unused=found.unused,
+            ambiguous=[AmbiguousLayers(network=ours, file=theirs) for ours, theirs in found.ambiguous],
+        )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         found, params, tensors = self.proposal, self.graph.params, self.checkpoint.tensors
@@ -125,8 +129,8 @@ def _line(record: dict[str, Cell]) -> Line:
     return Line(cells, style=look, name_style=look)
 
 
-def _tensor(param: Param) -> dict[str, Any]:
-    return {"shape": list(param.shape), "dtype": param.dtype}
+def _tensor(param: Param) -> Tensor:
+    return Tensor(shape=param.shape, dtype=param.dtype)
 
 
 def _text(param: Param, beside: Param | None = None) -> str:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers
-from cnnscope.render.layers import model_record
+from cnnscope.render import numbers
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.network import Conventions, Model
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
+from cnnscope.training.document import (
+    Accuracy,
+    NewHead,
+    TrainedLayer,
+    TrainingRun,
+    TransferCost,
+    TransferDocument,
+    TransferStrategy,
+)
 from cnnscope.training.plan import Part, Plan, Strategy
 
 
@@ -44,17 +53,16 @@ class Training:
     chance: float
     weights: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "strategy": self.strategy, "data": self.data, "data_sha256": self.data_sha256,
-            "trained_on": self.trained_on, "held_out": self.held_out, "split": self.split, "skipped": self.skipped,
-            "optimizer": "adamw", "epochs": self.epochs, "learning_rate": self.learning_rate,
-            "batch_size": self.batch_size, "seed": self.seed, "device": self.device, "features_cached": self.cached,
-            "losses": list(self.losses), "correct": self.correct,
-            "accuracy": {"value": self.correct / self.held_out, "low": self.low, "high": self.high},
-            "chance": self.chance, "weights": self.weights,
-        }  # fmt: skip
+    def document(self) -> TrainingRun:
+        """The run in the document."""
+        return TrainingRun(
+            strategy=self.strategy, data=self.data, data_sha256=self.data_sha256, trained_on=self.trained_on,
+            held_out=self.held_out, split=self.split, skipped=self.skipped, epochs=self.epochs,
+            learning_rate=self.learning_rate, batch_size=self.batch_size, seed=self.seed, device=self.device,
+            features_cached=self.cached, losses=self.losses, correct=self.correct,
+            accuracy=Accuracy(value=self.correct / self.held_out, low=self.low, high=self.high),
+            chance=self.chance, weights=self.weights,
+        )  # fmt: skip
 
     def lines(self) -> list[str]:
         """For people."""
@@ -84,19 +92,19 @@ class TransferReport(Result):
     verbose: bool = False
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_document(self) -> Document:
         plan = self.plan
-        return {
-            **header("transfer"),
-            "conventions": conventions.document(batch=plan.batch),
-            "model": model_record(self.graph, self.source),
-            "head": {
-                "layer": plan.head, "op": plan.new.op.tag, "classes_before": _out(plan.old.op), "classes": plan.classes,
-                "params": self._head_params,
-            },
-            "strategies": [_strategy(strategy) for strategy in plan.strategies],
-            "training": None if self.training is None else self.training.to_dict(),
-        }  # fmt: skip
+        head = NewHead(
+            layer=plan.head, op=plan.new.op.tag, classes_before=_out(plan.old.op), classes=plan.classes,
+            params=self._head_params,
+        )  # fmt: skip
+        return TransferDocument(
+            conventions=Conventions(batch=plan.batch),
+            model=Model.of(self.graph, self.source),
+            head=head,
+            strategies=[_strategy(strategy) for strategy in plan.strategies],
+            training=None if self.training is None else self.training.document(),
+        )
 
     @property
     def _head_params(self) -> int:
@@ -200,16 +208,16 @@ def _layers(strategy: Strategy, part: Part) -> str:
     return f"{len(names):,} layers" if names else ABSENT
 
 
-def _strategy(strategy: Strategy) -> dict[str, Any]:
-    return {
-        "name": strategy.name,
-        "layers": [{"name": layer, "part": part} for layer, part in strategy.layers.items()],
-        **{key: figure.of(strategy) for key, figure in FIGURES.items()},
-        "buffers": strategy.cost.buffers,
-        "estimated": list(strategy.memory.estimated),
-        "unsupported": list(strategy.work.unknown),
-        "lower_bound": bool(strategy.work.unknown),
-    }
+def _strategy(strategy: Strategy) -> TransferStrategy:
+    return TransferStrategy(
+        name=strategy.name,
+        layers=[TrainedLayer(name=layer, part=part) for layer, part in strategy.layers.items()],
+        cost=TransferCost(**{key: figure.of(strategy) for key, figure in FIGURES.items()}),
+        buffers=strategy.cost.buffers,
+        estimated=strategy.memory.estimated,
+        unsupported=strategy.work.unknown,
+        lower_bound=bool(strategy.work.unknown),
+    )
 
 
 def _out(op: object) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cnnscope.render.documents import learned as documents
+
 Better = Literal["high", "low"]
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -37,10 +39,9 @@ class Finding:
         good = self.value > self.limit if self.better == "high" else self.value < self.limit
         return "pass" if good else "fail"
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, for the JSON document."""
-        return {
-            "title": self.title, "value": self.value, "limit": self.limit, "better": self.better,
-            "verdict": self.verdict, "controls": dict(self.controls), "rule": self.rule, "why": self.why or None,
-            "settings": dict(self.settings),
-        }  # fmt: skip
+    def document(self) -> documents.Finding:
+        """The finding in the document of attributions."""
+        return documents.Finding(
+            title=self.title, value=self.value, limit=self.limit, better=self.better, verdict=self.verdict,
+            controls=self.controls, rule=self.rule, why=self.why or None, settings=self.settings,
+        )  # fmt: skip

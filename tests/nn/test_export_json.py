@@ -10,8 +10,8 @@ from documents import validator
 from cnnscope import spec
 from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
-from cnnscope.nn.export.document import graph_document
-from cnnscope.render.result import header
+from cnnscope.render.documents.document import plain
+from cnnscope.render.documents.graph import graph_document
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 
@@ -19,7 +19,7 @@ from cnnscope.sources.inputs import InputSize
 @pytest.mark.parametrize("name", ["lenet5", "inception_v3", "vit_tiny", "siamese", "retinanet_resnet50_fpn"])
 def test_documents_are_valid_and_complete(name: str) -> None:
     graph = spec.load(zoo.path(name)).graph
-    document = json.loads(json.dumps({**header("graph"), **graph_document(graph)}))
+    document = json.loads(json.dumps(plain(graph_document(graph))))
     validator("graph").validate(document)
     totals = summarize(graph).totals
     assert sum(node["macs"] for node in document["nodes"] if not node["training_only"]) == totals.macs
@@ -45,8 +45,8 @@ def test_unknown_is_null_and_unused_is_said() -> None:
             return torch.linalg.svdvals(self.a(x))
 
     graph: Graph = from_module(Net(), [InputSize((3, 4, 4))])
-    document = graph_document(graph)
-    validator("graph").validate({**header("graph"), **document})
+    document = plain(graph_document(graph))
+    validator("graph").validate(document)
     assert [param["key"] for param in document["params"] if param["unused"]] == ["never.weight", "never.bias"]
     unknown = [node for node in document["nodes"] if node["op"] == "unsupported"]
     assert unknown
@@ -54,6 +54,6 @@ def test_unknown_is_null_and_unused_is_said() -> None:
 
 
 def test_a_wrong_document_is_noticed() -> None:
-    document = {**header("graph"), **graph_document(spec.load(zoo.path("lenet5")).graph)}
+    document = plain(graph_document(spec.load(zoo.path("lenet5")).graph))
     del document["nodes"][0]["args"]
     assert not validator("graph").is_valid(document)

@@ -19,7 +19,7 @@ from cnnscope.analysis.receptive_field.layout import Action, Global, Unclear, Wi
 from cnnscope.analysis.receptive_field.quasi_affine import IDENTITY, Interval, QuasiAffine
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
 from cnnscope.ir import Graph, Value
-from cnnscope.ir.steps import Whole
+from cnnscope.ir.steps import Via, Whole
 
 Maps = tuple[QuasiAffine | None, ...]
 
@@ -35,7 +35,7 @@ class Field:
 
     maps: Maps = ()
     shortest_maps: Maps = field(default=(), repr=False)
-    via: tuple[str, ...] = ()
+    via: tuple[Via, ...] = ()
     layout: Layout = field(default=(), repr=False, compare=False)
     axes: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
@@ -115,7 +115,7 @@ class _Reach(NamedTuple):
 
     maps: Maps
     shortest: Maps
-    via: frozenset[str] = frozenset()
+    via: frozenset[Via] = frozenset()
 
 
 def _fields(graph: Graph, rank: int, sources: tuple[str, ...]) -> Iterator[tuple[str, Field | None]]:

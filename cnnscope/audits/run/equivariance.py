@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def map_errors(
 
 
 STEP = 0.1
-MOVEMENTS = (
+MOVEMENTS: tuple[tuple[str, Literal["px", "deg", "%"], Any, Any], ...] = (
     ("down", "px", shift(STEP, 0), shift(-STEP, 0)), ("right", "px", shift(0, STEP), shift(0, -STEP)),
     ("turn", "deg", rotate(STEP), rotate(-STEP)), ("zoom", "%", zoom(1 + STEP / 100), zoom(1 / (1 + STEP / 100))),
 )  # fmt: skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from math import log, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, clean_accuracy, kappa, kappa_columns, kappas
+from cnnscope.render.documents.document import INLINE, Count, Hash, plain
+
+Compared = Literal["clean", "translation", "scale", "rotation", "flip"]
+Measure = Literal["agreement", "accuracy", "kappa"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,18 @@ class Difference:
     ``p_value`` is that of McNemar's exact test, None where images have more than one outcome or are not the same.
     """
 
-    family: str
+    family: Compared
     label: str | None
+    """null for the mean over magnitudes"""
     title: str
     on_grid: bool
-    metric: str
+    metric: Measure
     a: Estimate
     b: Estimate
     difference: Estimate
+    """b - a"""
     p_value: float | None = None
+    """McNemar's exact test; null where it does not apply"""
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,32 @@ class Comparison:
     """Audit ``b`` beside audit ``a``. ``shared`` is how many images they have in common."""
 
     paired: bool
-    images: tuple[int, int]
-    shared: int
+    images: tuple[Count, Count]
+    shared: Count
     warnings: tuple[str, ...]
     differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSide:
+    """One of the audits in a comparison."""
+
+    source: str
+    model: str
+    weights: str
+    images: Count
+    preset: str
+    protocol_hash: Hash
+    result_hash: Hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditComparison:
+    """A comparison in a document."""
+
+    a: AuditSide
+    b: AuditSide
+    found: Comparison = field(metadata=INLINE)
 
 
 def compare(a: AuditResult, b: AuditResult) -> Comparison:
@@ -105,7 +134,8 @@ def _differences(a: Outcomes, b: Outcomes, pairs: Sequence[tuple[Group, Group]],
     if known:
         values = clean_accuracy(a), clean_accuracy(b)
         found.append(_row("clean", None, "clean", True, "accuracy", *values, paired))
-    metrics = {"agreement": agreement} | ({"accuracy": accuracy} if known else {})
+    metrics: dict[Measure, Callable[[Outcomes, Group], Floats]] = {"agreement": agreement}
+    metrics |= {"accuracy": accuracy} if known else {}
     of_a, of_b = [g for g, _ in pairs], [g for _, g in pairs]
     for family in families(of_a):
         both = main_groups(of_a, family), main_groups(of_b, family)
@@ -122,7 +152,7 @@ def _differences(a: Outcomes, b: Outcomes, pairs: Sequence[tuple[Group, Group]],
 
 
 def _row(
-    family: str, label: str | None, title: str, on_grid: bool, metric: str, a: Floats, b: Floats, paired: bool
+    family: Compared, label: str | None, title: str, on_grid: bool, metric: Measure, a: Floats, b: Floats, paired: bool
 ) -> Difference:
     change = paired_difference(b - a) if paired else independent_difference(share(a), share(b))
     p_value = mcnemar(b - a) if paired else None
@@ -207,22 +237,19 @@ def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
     return tuple(found)
 
 
-def side(result: AuditResult, source: str) -> dict[str, Any]:
+def side(result: AuditResult, source: str) -> AuditSide:
     """What a comparison says of one audit; ``source`` is where it was read from."""
     facts = result.facts
-    return {
-        "source": source, "model": facts.model.name, "weights": facts.model.weights, "images": len(result.outcomes),
-        "preset": facts.preset, "protocol_hash": facts.protocol_hash, "result_hash": result.outcomes.result_hash(),
-    }  # fmt: skip
+    return AuditSide(
+        source=source, model=facts.model.name, weights=facts.model.weights, images=len(result.outcomes),
+        preset=facts.preset, protocol_hash=facts.protocol_hash, result_hash=result.outcomes.result_hash(),
+    )  # fmt: skip
 
 
-def record(comparison: Comparison, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+def record(comparison: Comparison, a: AuditSide, b: AuditSide) -> dict[str, Any]:
     """A comparison as plain values: an entry of the ``cnnscope.compare`` document, with both its `side`s."""
-    rows = [
-        {**asdict(d), **{name: getattr(d, name).to_dict() for name in ("a", "b", "difference")}}
-        for d in comparison.differences
+    rounded = [
+        replace(d, a=d.a.rounded(), b=d.b.rounded(), difference=d.difference.rounded()) for d in comparison.differences
     ]
-    return {
-        "a": a, "b": b, "paired": comparison.paired, "images": list(comparison.images), "shared": comparison.shared,
-        "warnings": list(comparison.warnings), "differences": rows,
-    }  # fmt: skip
+    found: dict[str, Any] = plain(AuditComparison(a=a, b=b, found=replace(comparison, differences=tuple(rounded))))
+    return found

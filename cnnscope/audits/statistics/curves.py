@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -22,11 +23,15 @@ def distance(group: Group) -> float:
     return abs(float(np.log2(group.magnitude))) if group.family == "scale" else group.magnitude
 
 
-def _sides(groups: Sequence[Group]) -> dict[str, list[Group]]:
+Side = Literal["", "smaller", "larger"]
+"""Of 1, for scales; other families have one side."""
+
+
+def _sides(groups: Sequence[Group]) -> dict[Side, list[Group]]:
     """Curves that begin at the image as it is: two for scales, outward from 1."""
-    sides: dict[str, list[Group]] = {}
+    sides: dict[Side, list[Group]] = {}
     for g in sorted(groups, key=lambda g: (g.family == "scale" and g.magnitude >= 1, distance(g))):
-        side = ("smaller" if g.magnitude < 1 else "larger") if g.family == "scale" else ""
+        side: Side = ("smaller" if g.magnitude < 1 else "larger") if g.family == "scale" else ""
         sides.setdefault(side, []).append(g)
     return sides
 
@@ -65,10 +70,12 @@ class Radius:
     ``at_least`` where it is the largest that was measured. ``side`` is ``smaller`` or ``larger`` for scales.
     """
 
-    side: str
+    side: Side
     alpha: float
     magnitude: float | None
+    """null where already the smallest fails"""
     at_least: bool
+    """whether nothing larger was measured"""
 
 
 def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float = ALPHA) -> tuple[Radius, ...]:

@@ -96,6 +96,7 @@ class GateResult:
     bound: float
     detail: str = ""
     difference: bool = False
+    """whether the figures are of a difference to an earlier audit"""
 
 
 def parse(expression: str) -> Gate:

@@ -29,10 +29,9 @@ class Estimate:
     low: float | None
     high: float | None
 
-    def to_dict(self) -> dict[str, float | None]:
-        """For JSON, to six decimals: more is noise of the resampling, which differs from machine to machine."""
-        ends = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if end is None else round(end, 6) for name, end in ends.items()}
+    def rounded(self) -> Estimate:
+        """To six decimals: more is noise of the resampling, which differs from machine to machine."""
+        return Estimate(*(None if end is None else round(end, 6) for end in (self.value, self.low, self.high)))
 
 
 UNKNOWN = Estimate(None, None, None)

@@ -22,6 +22,7 @@ class WorstTransform:
 
     name: str
     agreement: Estimate
+    """its interval holds for all transforms at once"""
 
 
 def worst_transform(outcomes: Outcomes, members: Sequence[int]) -> WorstTransform | None:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
-from cnnscope.render.filters import CHANCE, FilterRow, LayerFilters, sizes
+from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render.filters import CHANCE, LayerFilters, sizes
 from cnnscope.render.formats import check_format
 from cnnscope.render.plots import style
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import comb, cos, pi, radians, sin
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Kernel:
     name: str
     weights: Grid
     about: str
-    family: str
+    family: Literal["smooth", "edge"]
 
 
 @cache

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.render.filters import FilterRow, LayerFilters
+from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render.filters import LayerFilters
 
 Weights = NDArray[np.floating[Any]]
 Mosaic = NDArray[np.float32]

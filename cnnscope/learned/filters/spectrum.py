@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.render.documents.learned import Pass
+
 Filters = NDArray[np.floating[Any]]
 """(filters, channels, height, width)."""
 Figures = NDArray[np.float64]
@@ -37,7 +39,7 @@ class Band:
 
     frequency: Figures
     octaves: Figures
-    kind: tuple[str | None, ...]
+    kind: tuple[Pass | None, ...]
 
 
 def orientation(filters: Filters) -> tuple[Figures, Figures]:
@@ -79,7 +81,7 @@ def band(filters: Filters) -> Band:
     return Band(np.array([b[0] for b in bands]), np.array([b[1] for b in bands]), tuple(b[2] for b in bands))
 
 
-def _band(power: NDArray[np.float64], radii: NDArray[np.float64]) -> tuple[float, float, str | None]:
+def _band(power: NDArray[np.float64], radii: NDArray[np.float64]) -> tuple[float, float, Pass | None]:
     peak = int(power.argmax())
     if power[peak] <= 0:
         return np.nan, np.nan, None

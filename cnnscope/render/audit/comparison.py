@@ -8,8 +8,9 @@ from typing import Any
 
 from cnnscope.render import style
 from cnnscope.render.audit import words
+from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.numbers import printable
-from cnnscope.render.result import Cell, Result, header
+from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 Json = Mapping[str, Any]
@@ -23,8 +24,8 @@ class CompareReport(Result):
     bare: bool = False
     verbose: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        return header("compare") | {"comparisons": [dict(comparison) for comparison in self.comparisons]}
+    def as_document(self) -> Mapping[str, Any]:
+        return {**plain(Document(format="cnnscope.compare")), "comparisons": self.comparisons}
 
     def records(self) -> list[dict[str, Cell]]:
         rows: list[dict[str, Cell]] = []

@@ -23,8 +23,8 @@ class AuditReport(Result):
     document: Mapping[str, Any]
     bare: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self.document)
+    def as_document(self) -> Mapping[str, Any]:
+        return self.document
 
     def records(self) -> list[dict[str, Cell]]:
         """One a magnitude, flat."""

@@ -10,13 +10,13 @@ from cnnscope.render import numbers
 from cnnscope.render.diagram.dot import Options, details
 from cnnscope.render.diagram.model import Box, Diagram
 from cnnscope.render.diagram.style import THEMES, heat_colour, kind_colour, share_of, text_on
-from cnnscope.render.result import header
+from cnnscope.render.documents.document import Document, plain
 
 
 def to_json(figure: Diagram, options: Options) -> str:
     """The ``cnnscope.diagram`` document: boxes, clusters and edges, whatever view they would be drawn in."""
     del options  # a picture's look is not part of what it says
-    document = header("diagram") | {
+    document = plain(Document(format="cnnscope.diagram")) | {
         "model": {"name": figure.name},
         "level": figure.level,
         "boxes": [_box(box) for box in figure.boxes],

@@ -1,0 +1,242 @@
+"""Documents of layers: those of the six verbs that list them, of several networks, one unit, the zoo, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cnnscope.analysis.summary import Level, Row
+from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Range, Shape, keywords
+from cnnscope.render.documents.network import (
+    Conventions,
+    ExactField,
+    Model,
+    Paths,
+    Rational,
+    ReceptiveField,
+    Span,
+    Totals,
+)
+
+_PARAMS = ("params", "trainable_params", "frozen_params", "buffers", "param_bytes", "buffer_bytes")
+FIGURES: dict[str, tuple[str, ...]] = {
+    "summary": ("input_shapes", "output_shape", *_PARAMS, "macs", "flops", "activation_bytes", "live_bytes",
+                "receptive_field"),
+    "shapes": ("input_shapes", "output_shape"),
+    "params": _PARAMS,
+    "flops": ("output_shape", "macs", "flops"),
+    "memory": ("output_shape", *_PARAMS, "activation_bytes", "live_bytes"),
+    "rf": ("output_shape", "receptive_field"),
+}  # fmt: skip
+"""What each verb says of a layer, beside what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A row: what the layer is, then the figures of the verb."""
+
+    name: str
+    path: Annotated[Sequence[str], keywords(minItems=1)]
+    op: str
+    category: str
+    inputs: Sequence[str]
+    args: Mapping[str, Any]
+    shared: Literal[True] | Omitted = OMITTED
+    """its weights were counted further up"""
+    unused: Literal[True] | Omitted = OMITTED
+    """weights that nothing reads"""
+    training_only: Literal[True] | Omitted = OMITTED
+    """has parameters, and does not run at inference"""
+    input_shapes: Sequence[Shape] | Omitted = OMITTED
+    output_shape: Shape | Omitted | None = OMITTED
+    params: Count | Omitted = OMITTED
+    trainable_params: Count | Omitted = OMITTED
+    frozen_params: Count | Omitted = OMITTED
+    buffers: Count | Omitted = OMITTED
+    param_bytes: Count | Omitted = OMITTED
+    buffer_bytes: Count | Omitted = OMITTED
+    macs: Count | Omitted | None = OMITTED
+    flops: Count | Omitted | None = OMITTED
+    activation_bytes: Count | Omitted = OMITTED
+    live_bytes: Count | Omitted | None = OMITTED
+    receptive_field: ReceptiveField | Omitted | None = OMITTED
+    span: Span | Omitted = OMITTED
+
+    @classmethod
+    def of(cls, row: Row, verb: str, exact: Mapping[str, Sequence[int]] | None = None) -> Layer:
+        """A row with the figures of ``verb``; ``exact`` has the extremes of its clipped field."""
+        costs, field, span = row.cost, row.receptive_field, row.span
+        clipped = OMITTED if exact is None else ExactField(min=exact["min"], max=exact["max"])
+        figures = {
+            "input_shapes": [value.features for value in row.input_values],
+            "output_shape": None if row.output is None else row.output.features,
+            "params": costs.params, "trainable_params": costs.trainable, "frozen_params": costs.frozen,
+            "buffers": costs.buffers, "param_bytes": costs.param_bytes, "buffer_bytes": costs.buffer_bytes,
+            "macs": costs.macs, "flops": costs.flops, "activation_bytes": costs.activation_bytes,
+            "live_bytes": row.peak_bytes,
+            "receptive_field": None if field is None else ReceptiveField.of(field, clipped),
+        }  # fmt: skip
+        marks = {name: True for name in ("shared", "unused", "training_only") if getattr(row, name)}
+        place = {} if span is None else {"span": Span(file=span.file, line=span.line, column=span.column)}
+        chosen: dict[str, Any] = {**marks, **{name: figures[name] for name in FIGURES[verb]}, **place}
+        return cls(
+            name=row.name, path=row.name.split("."), op=row.op, category=row.category, inputs=row.inputs,
+            args=row.arguments, **chosen,
+        )  # fmt: skip
+
+
+def _rows(verb: str) -> tuple[tuple[str, Any], ...]:
+    """The keyword for rows that have all figures of a verb."""
+    return keywords(items={"allOf": [{"$ref": "#/definitions/layer"}, {"required": list(FIGURES[verb])}]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers(Document):
+    """All layers in execution order, and their totals."""
+
+    conventions: Conventions
+    model: Model
+    level: Level
+    layers: Sequence[Layer]
+    totals: Totals
+    unsupported: Sequence[str]
+    complete: bool
+    """false where a later layer is wrong; the exit code is 2 then"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryDocument(Layers):
+    """All figures of every layer: ``cnnscope summary``."""
+
+    format: Literal["cnnscope.summary"]
+    layers: Annotated[Sequence[Layer], _rows("summary")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapesDocument(Layers):
+    """The shapes of every layer: ``cnnscope shapes``."""
+
+    format: Literal["cnnscope.shapes"]
+    layers: Annotated[Sequence[Layer], _rows("shapes")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamsDocument(Layers):
+    """The parameters of every layer: ``cnnscope params``."""
+
+    format: Literal["cnnscope.params"]
+    layers: Annotated[Sequence[Layer], _rows("params")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlopsDocument(Layers):
+    """The arithmetic of every layer: ``cnnscope flops``."""
+
+    format: Literal["cnnscope.flops"]
+    layers: Annotated[Sequence[Layer], _rows("flops")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryDocument(Layers):
+    """The bytes of every layer: ``cnnscope memory``."""
+
+    format: Literal["cnnscope.memory"]
+    layers: Annotated[Sequence[Layer], _rows("memory")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RfDocument(Layers):
+    """The receptive field of every layer: ``cnnscope rf``."""
+
+    format: Literal["cnnscope.rf"]
+    layers: Annotated[Sequence[Layer], _rows("rf")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel(Model):
+    """A network of several, with its totals."""
+
+    totals: Totals
+    receptive_field: ReceptiveField | None
+    unsupported: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonDocument(Document):
+    """Several networks side by side, by any of the verbs about layers."""
+
+    format: Literal["cnnscope.comparison"] = "cnnscope.comparison"
+    conventions: Conventions
+    models: Annotated[Sequence[ComparedModel], keywords(minItems=2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What one unit sees, per axis."""
+
+    layer: str
+    position: Sequence[Count]
+    theoretical: Sequence[Range] | None
+    """first and last pixel per axis along local paths, padding counted; null without a local path"""
+    exact: Sequence[Range] | None
+    """the same inside the image"""
+    full: Sequence[Range] | None
+    """everything the unit depends on, through global reductions as well; null if nothing"""
+    via: Paths
+    centre: Sequence[Rational] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitDocument(Document):
+    """The receptive field of one unit: ``cnnscope rf --unit``."""
+
+    format: Literal["cnnscope.rf_unit"] = "cnnscope.rf_unit"
+    conventions: Conventions
+    model: Model
+    unit: Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooModel:
+    """A model of the zoo."""
+
+    name: str
+    title: str
+    input: Sequence[Shape]
+    params: Count
+    macs: Count | None
+    receptive_field: ReceptiveField | None
+    year: int | None
+    source: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooDocument(Document):
+    """The models of the zoo: ``cnnscope zoo``."""
+
+    format: Literal["cnnscope.zoo"] = "cnnscope.zoo"
+    conventions: Conventions
+    models: Sequence[ZooModel]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedTotal:
+    """A total of a network beside what its spec states."""
+
+    model: str
+    quantity: Literal["params", "macs"]
+    found: Count | None
+    expected: Count | None
+    ok: bool | None
+    """null: the spec states no reference"""
+    reference: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckDocument(Document):
+    """Totals beside those that specs state: ``cnnscope check``."""
+
+    format: Literal["cnnscope.check"] = "cnnscope.check"
+    ok: bool
+    checks: Sequence[CheckedTotal]

@@ -1,0 +1,146 @@
+"""What most documents say of a network: its inputs and outputs, conventions, totals, receptive fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from cnnscope.analysis.receptive_field import Field
+from cnnscope.analysis.summary import Summary
+from cnnscope.ir import Graph
+from cnnscope.ir.steps import Via
+from cnnscope.render.conventions import FLOPS, MAC, PIXEL_ORIGIN
+from cnnscope.render.documents.document import OMITTED, Count, Omitted, Ordinal, Shape, keywords
+
+Rational = Annotated[Fraction, keywords(pattern="^-?[0-9]+(/[0-9]+)?$")]
+PerAxis = Annotated[Sequence[int], keywords(maxItems=3)]
+Paths = Sequence[Via]
+"""What lets a unit see the whole image beside its local field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conventions:
+    """What the figures mean."""
+
+    mac: str = MAC
+    flops: str = FLOPS
+    layout: Literal["CHW"] = "CHW"
+    dtype: str = "float32"
+    batch: Ordinal = 1
+    pixel_origin: str = PIXEL_ORIGIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """An input or output of the network."""
+
+    name: str
+    shape: Shape
+    """without the batch, channel-first"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The network as a whole."""
+
+    name: str
+    source: str
+    inputs: Annotated[Sequence[Value], keywords(minItems=1)]
+    outputs: Sequence[Value]
+
+    @classmethod
+    def of(cls, graph: Graph, source: str) -> Model:
+        """Of a graph that was read from ``source``."""
+        return cls(name=graph.name, source=source, inputs=inputs(graph), outputs=outputs(graph))
+
+
+def inputs(graph: Graph) -> list[Value]:
+    """The inputs of the network in their order."""
+    return [Value(name=name, shape=value.features) for name, value in graph.inputs.items()]
+
+
+def outputs(graph: Graph) -> list[Value]:
+    """The outputs of the network in their order."""
+    return [Value(name=name, shape=graph.value(name).features) for name in graph.outputs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A place in a file."""
+
+    file: str
+    line: Ordinal
+    column: Ordinal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactField:
+    """The smallest and the largest field over all positions of a layer, clipped to the image."""
+
+    min: PerAxis
+    max: PerAxis
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceptiveField:
+    """A theoretical receptive field in input pixels, padding counted."""
+
+    size: PerAxis | None
+    """null where no local path remains; `via` says why"""
+    size_min: PerAxis | None
+    stride: Sequence[Rational | None] | None
+    padding: Sequence[int | None] | None
+    centre0: Sequence[Rational | None] | None
+    jitter: Sequence[Rational | None] | None
+    via: Paths
+    position_dependent: bool
+    exact: ExactField | Omitted = OMITTED
+    """rf only: clipped to the image, over all positions"""
+
+    @classmethod
+    def of(cls, field: Field, exact: ExactField | Omitted = OMITTED) -> ReceptiveField:
+        """Of a field of `cnnscope.analysis.receptive_field`."""
+        return cls(
+            size=field.size, size_min=field.size_min, stride=field.stride, padding=field.padding,
+            centre0=field.centre0, jitter=field.jitter, via=field.via, position_dependent=field.position_dependent,
+            exact=exact,
+        )  # fmt: skip
+
+
+def field_of(summary: Summary) -> ReceptiveField | None:
+    """The largest local field of the network; None where nothing sees the image."""
+    return None if summary.receptive_field is None else ReceptiveField.of(summary.receptive_field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """The figures of all layers together."""
+
+    layers: Count
+    params: Count
+    trainable_params: Count
+    frozen_params: Count
+    buffers: Count
+    macs: Count
+    flops: Count
+    param_bytes: Count
+    buffer_bytes: Count
+    activation_bytes: Count
+    peak_activation_bytes: Count
+    lower_bound: bool
+    """MACs and FLOPs of what `unsupported` names are missing from the totals"""
+
+    @classmethod
+    def of(cls, summary: Summary) -> Totals:
+        """Of a summary; its totals are sums of what is known."""
+        costs = summary.totals
+        assert costs.macs is not None, "a sum of what is known is known"
+        assert costs.flops is not None, "a sum of what is known is known"
+        return cls(
+            layers=len(summary.rows), params=costs.params, trainable_params=costs.trainable,
+            frozen_params=costs.frozen, buffers=costs.buffers, macs=costs.macs, flops=costs.flops,
+            param_bytes=costs.param_bytes, buffer_bytes=costs.buffer_bytes, activation_bytes=costs.activation_bytes,
+            peak_activation_bytes=summary.peak_activation_bytes, lower_bound=bool(summary.unsupported),
+        )  # fmt: skip
