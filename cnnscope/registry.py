@@ -80,6 +80,7 @@ class Registry(Generic[T]):
         self.group, self.noun, self.form, self.code = group, noun, form, code
         self._own = {name: _built_in(entry) for name, entry in (built_in or {}).items()}
         self._scanned = False
+        self._left_out: dict[str, CnnscopeError] = {}
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
@@ -95,6 +96,8 @@ class Registry(Generic[T]):
         another version of cnnscope.
         """
         self.check(name)
+        if name in self._left_out:
+            _report(self._left_out[name])
         entry = self._own[name]
         if entry.value is None:
             entry = replace(entry, value=self._load(name, entry))
@@ -163,12 +166,16 @@ class Registry(Generic[T]):
         fault = self._fault(value)
         if fault:
             raise CnnscopeError.of("E413", f"the {self.noun} `{name}` {fault}", hint=self._wanted())
-        before, place = self._entries().get(name), _place(value, _caller())
-        if before is not None and not _announces(before, place):
+        place = _place(value, _caller())
+        own = place.split(".")[0] == "cnnscope"
+        before = (self._own if own else self._entries()).get(name)
+        if own and before is not None and before.package is not None:
+            self._left_out[name] = _taken(self.noun, name, f"`{place}`", str(before))
+        elif before is not None and not _announces(before, place):
             raise _taken(self.noun, name, str(before), f"`{place}`")
-        if place.split(".")[0] != "cnnscope":
+        if not own:
             _additions.append(Addition(self, name, before))
-        self._own[name] = replace(before or Entry(place), value=value)
+        self._own[name] = Entry(place, value) if own or before is None else replace(before, value=value)
         return value
 
     # -- how --------------------------------------------------------------------------------------------------------
@@ -187,7 +194,7 @@ class Registry(Generic[T]):
         if before is None or _announces(entry, before.place):
             self._own[name] = entry if before is None else replace(entry, value=before.value)
         elif before.package is None:
-            _report(_taken(self.noun, name, str(before), str(entry)))
+            self._left_out[name] = _taken(self.noun, name, str(before), str(entry))
         elif before.place != entry.place:
             self._own[name] = replace(before, rivals=(*before.rivals, str(entry)))
 

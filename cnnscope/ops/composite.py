@@ -8,9 +8,13 @@ from typing import Annotated, Any, Self
 from cnnscope.ir.graph import Value
 from cnnscope.ops import activation
 from cnnscope.ops.arguments import ArgumentError, Bool, Choice, Integer, Maybe, Pads, Pos, Size
-from cnnscope.ops.base import REGISTRY, Case, Op
+from cnnscope.ops.base import Case, Op
 
-ACTIVATIONS = tuple(tag for tag, op in REGISTRY.items() if op.__module__ == activation.__name__)
+ACTIVATIONS = tuple(
+    op.tag
+    for op in vars(activation).values()
+    if isinstance(op, type) and issubclass(op, Op) and op.__module__ == activation.__name__ and op.tag
+)
 PlainLayer = Mapping[str, Any]
 
 

@@ -132,6 +132,13 @@ def role_words(role: str) -> dict[str, type[Op]]:
     return {tag.removesuffix("norm"): op for tag, op in ops.items()} if role == "norm" else ops
 
 
+def _role_op(role: str, word: str) -> type[Op] | None:
+    """The layer type that `role_words` has for a word, without importing any other layer type."""
+    tags = [word] if role == "act" else [] if word.endswith("norm") else [f"{word}norm", word]
+    found = (REGISTRY.find(tag) for tag in tags if tag in REGISTRY)
+    return next((op for op in found if op.category == {"norm": "norm", "act": "activation"}[role]), None)
+
+
 def read_follower(role: str, value: Marked) -> Follower | None:
     """What ``act: relu`` or ``norm: {batch: {eps: 1e-3}}`` stands for, None for ``none``; no expressions inside."""
     word, arguments = value, Marked({}, value.span)
@@ -143,19 +150,19 @@ def read_follower(role: str, value: Marked) -> Follower | None:
         word = Marked(key, value.keys.get(key, value.span))
     if word.value == "none" and word is value:
         return None
-    words = role_words(role)
     if not isinstance(word.value, str):
         example = "batch" if role == "norm" else "relu"
         message = f"`{role}` is a word such as `{example}`, not {kind_of(word)}"
         raise CnnscopeError.of("E203", message, span=word.span)
-    if word.value not in words:
+    op = _role_op(role, word.value)
+    if op is None:
+        words = role_words(role)
         choices = [*words, "none"]
         full = REGISTRY.get(word.value)
-        near = next((short for short, op in words.items() if op is full), None)
+        near = next((short for short, known in words.items() if known is full), None)
         diagnostic = unknown(f"unknown {role}", word.value, choices, word.span, code="E203")
         hint = f"did you mean `{near}`?" if near else diagnostic.hint
         raise CnnscopeError(Diagnostic("E203", diagnostic.message, diagnostic.span, hint=hint))
-    op = words[word.value]
     with reported() as problems:
         args = read_args(Context(problems, (), {}, {}), op, arguments, ())
     return Follower(op, args)
