@@ -65,8 +65,9 @@ def randomise(model: nn.Module) -> None:
 
 
 def assert_equal_logits(torchvision: ModuleType, tmp_path: Path, name: str, size: int) -> None:
-    model = model_of(torchvision, name).double().eval()
-    randomise(model)
+    with torch.device("meta"):  # whose initialisation costs nothing; all of it is drawn below
+        model = model_of(torchvision, name).eval()
+    randomise(model.double().to_empty(device="cpu"))
     torch.save(model.state_dict(), tmp_path / "w.pt")
     graph = graph_of(name, size)
     network = build(graph).double().eval()

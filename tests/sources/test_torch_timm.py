@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from sweeps import sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnscope.analysis.cost import known, node_costs
@@ -38,8 +39,17 @@ MODELS = (
     "volo_d1_224", "xception41", "xcit_nano_12_p16_224",
 )  # fmt: skip
 
+# By coverage, these run every line of cnnscope that all families above run; the others are a sweep.
+FEW = {
+    "convmixer_1024_20_ks9_p14", "convnext_atto", "cpubone_nano", "csatv2", "darknet17", "deepseek_vit_412m",
+    "deit_tiny_patch16_224", "efficientnet_cc_b0_4e", "fastvit_t8", "gcvit_xxtiny", "ghostnet_050", "halonet26t",
+    "hiera_tiny_224", "hieradet_small", "mobilenetv1_100", "mvitv2_tiny", "naflexvit_base_patch16_siglip",
+    "nf_resnet26", "regnetx_002", "resnest14d", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224",
+    "tnt_s_patch16_224", "vit_relpos_small_patch16_224", "volo_d1_224", "xcit_nano_12_p16_224",
+}  # fmt: skip
 
-@pytest.mark.parametrize("name", [*MODELS, pytest.param("sequencer2d_s", marks=pytest.mark.slow)])
+
+@pytest.mark.parametrize("name", sweep([*MODELS, "sequencer2d_s"], FEW))
 @pytest.mark.usefixtures("torchvision")
 def test_models(name: str) -> None:
     with warnings.catch_warnings():

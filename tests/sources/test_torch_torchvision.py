@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from sweeps import sweep
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision_published import MODELS
@@ -32,7 +33,16 @@ OTHERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Every family, at its smallest where sizes differ in numbers alone.
+FAMILIES = {
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
+    "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18",
+    "resnet50", "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_t", "swin_v2_b", "vgg11", "vgg11_bn",
+    "vit_b_16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sweep(MODELS, FAMILIES))
 @pytest.mark.usefixtures("torchvision")
 def test_classification_models(name: str) -> None:
     params, macs, published, size = MODELS[name]
