@@ -1,6 +1,6 @@
 """Registries: what can be chosen by name, whether it is built in, in an installed package or in a plugin.
 
-    CHECKS: Registry[Check] = Registry("cnnscope.checks", "check", built_in, form="cnnscope.trust.contract:Check")
+    CHECKS: Registry[Check] = Registry("cnnscope.checks", "check", built_in, form="cnnscope.trust.scene:Check")
 
 An entry is written as ``module:attribute`` and imported when it is asked for. Other packages add entries as entry
 points of the group that the registry is named after; `add` adds one directly, and is how a plugin does it.

@@ -1,1 +1,1 @@
-"""How far an attribution can be trusted: a check a file in `checks/`, each a figure beside its controls."""
+"""Checks of attributions: each is a figure beside its controls; `session.examined` runs them all."""

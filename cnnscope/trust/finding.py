@@ -1,4 +1,4 @@
-"""What a check found: a figure, the controls beside it, and what follows by which rule."""
+"""The result of a check: a figure, the controls beside it, the verdict and its rule."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """``value`` None is unknown, and ``why`` says why; else ``limit``, drawn from ``controls``, decides.
+    """A ``value`` of None is unknown for the reason ``why``; otherwise it is compared with ``limit``.
 
-    ``controls`` maps what else was measured in the same way to its figure. ``better`` says on which side of the limit
-    a value passes, ``rule`` in words how the limit comes about; on the limit is not better. ``scale`` is how it is
-    drawn: from 0 to 1, or powers of ten up to 1. ``settings`` is how it was measured, in plain values.
+    ``controls`` are figures measured in the same way on something else, by its name. ``better`` is the side of the
+    limit on which a value passes (a value equal to the limit does not), ``rule`` explains the limit. ``scale`` is that
+    of the picture: from 0 to 1, or powers of ten up to 1. ``settings`` say how it was measured, in plain values.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Rank correlation of maps, and how much of it chance gives maps as smooth as these."""
+"""Rank correlation of maps, and the correlation that unrelated maps of the same smoothness reach by chance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CERTAIN = 0.95
 
 
 def ranks(values: NDArray[np.floating]) -> Floats:
-    """Ranks from 0, of the shape of ``values``; equal values share the mean of theirs."""
+    """Ranks from 0, in the shape of ``values``; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     shared: Floats = (last - (counts + 1) / 2)[place].reshape(values.shape)
@@ -26,10 +26,10 @@ def spearman(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
 
 
 def chance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
-    """The magnitude that Spearman's correlation of (H, W) maps keeps under in `CERTAIN` of all shifts against each
-    other, on a torus: what maps that have nothing to do with each other but are just as smooth come to.
+    """The `CERTAIN` quantile of the magnitudes of Spearman's correlation over all shifts of one (H, W) map against the
+    other, on a torus. Shifted maps are as smooth as these but unrelated.
 
-    All H W correlations at once, by the Fourier transform. None where a map is the same everywhere.
+    The Fourier transform computes all H W correlations at once. None where a map is the same everywhere.
     """
     p, q = _standard(a), _standard(b)
     if p is None or q is None:
@@ -39,13 +39,13 @@ def chance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Of what is known; None where nothing is."""
+    """The mean of the values that are not None; None without any."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
 def _standard(values: NDArray[np.floating]) -> Floats | None:
-    """Ranks about 0 of length 1; None where all are equal, or there are none."""
+    """Ranks with mean 0 and Euclidean length 1; None where all values are equal or there are none."""
     if values.size == 0:
         return None
     found = ranks(values)

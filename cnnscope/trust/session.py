@@ -1,7 +1,8 @@
-"""The attributions of a session under examination."""
+"""Checks of the attributions of a session."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from cnnscope.attribution.session import Session
 from cnnscope.audits.protocol import transforms
 from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.loading import randomised
-from cnnscope.trust.checks.equivariance import margin
-from cnnscope.trust.run import examine
-from cnnscope.trust.scene import Scene, Subject
+from cnnscope.trust.checks import CHECKS
+from cnnscope.trust.finding import Finding
+from cnnscope.trust.scene import Scene, Subject, margin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,11 +27,22 @@ if TYPE_CHECKING:
     from cnnscope.trained.network import TrainedNetwork
 
 
+def examine(subject: Subject, tick: Callable[[float], None] = lambda done: None) -> tuple[Finding, ...]:
+    """The findings of every check, in their order. ``tick`` is called with the share that is done."""
+    found: list[Finding] = []
+    every = sorted(CHECKS.values(), key=lambda check: check.order)
+    for i, check in enumerate(every):
+        part = replace(subject, tick=lambda done, i=i: tick((i + done) / len(every)))  # type: ignore[misc]
+        found.extend(check.run(part))
+        tick((i + 1) / len(every))
+    return tuple(found)
+
+
 def examined(
     session: Session, picture: Image, *, baseline: str = "zero", tick: Progress = SILENT, seed: int = 0,
     batch: int = 16, **options: Any,
 ) -> Session:  # fmt: skip
-    """The session with findings for each attribution. The options are those it was made with."""
+    """The session with findings for each attribution. The options have to be those that the session was made with."""
     scenes: dict[int, Scene] = {}
     found = []
     for one in session.explained:
@@ -50,12 +62,15 @@ def examined(
 
 
 def scene(network: TrainedNetwork, picture: Image, target: int, seed: int = 0, batch: int = 16) -> Scene:
-    """The picture as a network reads it, with as much around it as the moves need: what the picture has, then what
-    the network's preprocessing says lies beyond, the mirrored picture by default."""
+    """The picture as a network reads it, with the surroundings that the moves need.
+
+    These come from the picture as far as it reaches, then from the border that the network's preprocessing names, by
+    default the mirrored picture.
+    """
     preprocess = network.preprocess
     size = preprocess.size[1], preprocess.size[2]
     wide, resized = margin(size), preprocess.resized(picture)
-    room = min(preprocess.room(resized), wide) // 2 * 2  # halves are rounded to even: so the middle stays where it is
+    room = min(preprocess.room(resized), wide) // 2 * 2  # even, so that the middle does not move
     pixels = torch.tensor(preprocess.cropped(resized, room))[None]
     black = network.input(torch.zeros_like(pixels[:, :, :1, :1]))[0, :, 0, 0]
     canvas = transforms.canvas(network.input(pixels), size, wide, preprocess.border or "reflect", black, room)  # type: ignore[arg-type]

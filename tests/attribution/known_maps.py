@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from cnnscope.attribution.contract import Attribution
 from cnnscope.attribution.run import attribute
 from cnnscope.audits.protocol import transforms
-from cnnscope.trust.checks.equivariance import margin
 from cnnscope.trust.finding import Finding
-from cnnscope.trust.run import examine
-from cnnscope.trust.scene import Explain, Scene, Subject
+from cnnscope.trust.scene import Explain, Scene, Subject, margin
+from cnnscope.trust.session import examine
 
 
 def scene(

@@ -13,8 +13,8 @@ from known_maps import findings, scene, subject
 from torch import nn
 
 from cnnscope.attribution.baselines import baseline
-from cnnscope.trust import perturbation
-from cnnscope.trust.perturbation import area, descending, shares
+from cnnscope.trust.checks import faithfulness
+from cnnscope.trust.checks.faithfulness import area, descending, shares
 
 
 def tiny() -> nn.Module:
@@ -74,10 +74,10 @@ def test_controls_are_measured_once_for_all_maps() -> None:
     module, calls = counted(module)
     x = image(1, 8, 8).abs()
     of = scene(module, x, 0, lambda seed: module)
-    first = perturbation.finding(subject(of, lambda network, x: x[0, 0].numpy()), "insertion", ("zero",), "high")
+    first = faithfulness.finding(subject(of, lambda network, x: x[0, 0].numpy()), "insertion", ("zero",), "high")
     images = sum(calls)
     assert images >= 21 * 21
-    second = perturbation.finding(subject(of, lambda network, x: -x[0, 0].numpy()), "insertion", ("zero",), "high")
+    second = faithfulness.finding(subject(of, lambda network, x: -x[0, 0].numpy()), "insertion", ("zero",), "high")
     assert sum(calls) - images == 21
     assert first.controls == second.controls
     assert first.limit == max(first.controls["best random"], first.controls["edges"])

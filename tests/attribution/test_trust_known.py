@@ -18,10 +18,10 @@ import cnnscope
 from cnnscope.attribution.run import attribute
 from cnnscope.audits.protocol.protocol import shift
 from cnnscope.trained.images import open_images
-from cnnscope.trust import edges
+from cnnscope.trust import scene as scenes
 from cnnscope.trust.checks import randomisation
-from cnnscope.trust.checks.equivariance import GROUPS, alike, moved
-from cnnscope.trust.scene import Scene
+from cnnscope.trust.checks.equivariance import alike, moved
+from cnnscope.trust.scene import Scene, edges
 from cnnscope.trust.session import scene as opened
 
 MOVES = ("shift", "scale", "rotation")
@@ -54,7 +54,7 @@ def test_noise_drawn_anew_depends_on_the_weights_but_says_nothing() -> None:
 
 
 def test_edges_move_with_the_image_but_know_no_weights() -> None:
-    found = findings(subject(digit(), lambda network, x: edges.edges(x)))
+    found = findings(subject(digit(), lambda network, x: edges(x)))
     for name in RANDOM:
         assert found[name].value == pytest.approx(1)
         assert found[name].verdict == "fail"
@@ -73,7 +73,7 @@ def test_edges_are_the_magnitude_of_sobels_gradient() -> None:
         [np.hypot((grey[i : i + 3, j : j + 3] * kernel).sum(), (grey[i : i + 3, j : j + 3] * kernel.T).sum())
          for j in range(7)] for i in range(6)
     ]  # fmt: skip
-    ratio = edges.edges(x) / np.array(expected)
+    ratio = edges(x) / np.array(expected)
     assert ratio == pytest.approx(ratio[0, 0], rel=1e-12)
 
 
@@ -190,9 +190,9 @@ def test_moves_that_change_the_prediction_are_left_out() -> None:
 
 def test_moves_on_the_grid_are_those_of_numpy() -> None:
     before = np.random.default_rng(0).normal(size=(6, 6))
-    (turn,) = GROUPS["quarter_turn"][1]
+    (turn,) = scenes.MOVES["quarter_turn"]
     assert alike(np.rot90(before), before, turn) == pytest.approx(1, abs=1e-12)
-    right, down, *_ = GROUPS["shift"][1]
+    right, down, *_ = scenes.MOVES["shift"]
     assert alike(np.roll(before, 1, 1), before, right) == pytest.approx(1, abs=1e-12)
     assert alike(np.roll(before, 1, 0), before, down) == pytest.approx(1, abs=1e-12)
     assert alike(np.roll(before, -1, 1), before, right) < 0.9

@@ -19,8 +19,8 @@ from cnnscope.attribution.montage import Tile, montage
 from cnnscope.progress import Progress
 from cnnscope.trust import strip
 from cnnscope.trust.finding import Finding
-from cnnscope.trust.run import examine
 from cnnscope.trust.scene import Subject
+from cnnscope.trust.session import examine
 
 WORDS = ("attribute", "lenet5-digits", "-m", "saliency", "-m", "input-x-gradient")
 CHECKS = ["completeness", "randomisation_signed", "randomisation_absolute", "insertion", "deletion", "shift", "scale",

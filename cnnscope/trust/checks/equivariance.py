@@ -1,9 +1,9 @@
 """Equivariance: does the map move with the picture, where the prediction stays?
 
 The attribution of the moved image is compared with the moved attribution, over the pixels that come from inside the
-image, by Spearman's correlation. A map that stays where it was while the picture moves is the control: by smoothness
-alone it may correlate well. Moves are the audit's (`cnnscope.audits.protocol.transforms`); moves that change the
-prediction are left out, since another answer may have another reason.
+image, by Spearman's correlation. The control is a map that does not move with the picture: a smooth map may correlate
+well with itself after a small move. The moves are transforms of audits (`cnnscope.audits.protocol.transforms`). Moves
+that change the prediction are left out, since another prediction may have other reasons.
 """
 
 from __future__ import annotations
@@ -14,42 +14,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cnnscope.audits.protocol import protocol, transforms
+from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Transform
 from cnnscope.errors import CnnscopeError
-from cnnscope.trust.contract import Check
-from cnnscope.trust.edges import edges
 from cnnscope.trust.finding import Finding
 from cnnscope.trust.ranks import chance, mean, spearman
-from cnnscope.trust.scene import Subject
+from cnnscope.trust.scene import MOVES, Check, Subject, edges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-GROUPS: dict[str, tuple[str, tuple[Transform, ...]]] = {
-    "shift": ("shift 1 px", tuple(protocol.shift(*step) for step in ((0, 1), (1, 0), (0, -1), (-1, 0)))),
-    "scale": ("scale 10 %", (protocol.zoom(0.9), protocol.zoom(1.1))),
-    "rotation": ("turn 5°", (protocol.rotate(5), protocol.rotate(-5))),
-    "quarter_turn": ("turn 90°, on grid", (protocol.rotate(90),)),
-}
-"""Name of a finding, its title, and the moves it is the mean of."""
+TITLES = {"shift": "shift 1 px", "scale": "scale 10 %", "rotation": "turn 5°", "quarter_turn": "turn 90°, on grid"}
+"""Titles of the findings, each the mean over the `MOVES` of its name."""
 INSIDE = 1 - 1e-9
-"""Pixels count as from inside the image from this share on, which leaves room for rounding."""
+"""A pixel counts as coming from inside the image from this share on, which allows for rounding."""
 SMOOTH = 0.99
-"""Where both the map and one that stays correlate more than this, the move is too small to tell."""
-
-
-def all_moves() -> tuple[Transform, ...]:
-    return tuple(move for _, moves in GROUPS.values() for move in moves)
+"""Where the map and one that does not move both correlate more than this, the move is too small for the map."""
 
 
 def run(subject: Subject) -> tuple[Finding, ...]:
-    return tuple(_finding(subject, name, *GROUPS[name], i) for i, name in enumerate(GROUPS))
+    return tuple(_finding(subject, name, moves, i) for i, (name, moves) in enumerate(MOVES.items()))
 
 
-def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform], done: int) -> Finding:
-    scene = subject.scene
+def _finding(subject: Subject, name: str, moves: Sequence[Transform], done: int) -> Finding:
+    scene, title = subject.scene, TITLES[name]
     images = moved(scene.canvas, moves, scene.size)
     answers = scene.probabilities(torch.cat([scene.x, *images])).argmax(1)
     same = [i for i in range(len(moves)) if answers[i + 1] == answers[0]]
@@ -60,7 +49,7 @@ def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform]
     rule = "above what a map that stays where it was comes to, and above chance (95 % of shifted maps)"
     if not same:
         why = f"the prediction changes under {'each of these moves' if len(moves) > 1 else 'this move'}"
-        return Finding(name, title, None, None, "high", rule, {}, settings, why)
+        return Finding(name, title, None, None, "high", rule, settings=settings, why=why)
     before, found, why = subject.attribution.values, [], ""
     for n, i in enumerate(same):
         try:
@@ -68,7 +57,7 @@ def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform]
         except CnnscopeError as error:
             why = error.diagnostics[0].message
             continue
-        subject.tick((done + (n + 1) / len(same)) / len(GROUPS))
+        subject.tick((done + (n + 1) / len(same)) / len(MOVES))
         with_edges = alike(edges(images[i]), scene.edges, moves[i])
         found.append(
             (alike(after, before, moves[i]), alike(before, before, moves[i]), chance(after, before), with_edges)
@@ -78,12 +67,12 @@ def _finding(subject: Subject, name: str, title: str, moves: Sequence[Transform]
     controls = {key: figure for key, figure in known.items() if figure is not None}
     if value is None or stays is None or by_chance is None:
         why = why or "a map is the same everywhere"
-        return Finding(name, title, None, None, "high", rule, controls, settings, why)
+        return Finding(name, title, None, None, "high", rule, controls=controls, settings=settings, why=why)
     limit = max(stays, by_chance)
     if min(value, limit) > SMOOTH:
         why = f"{value:.4f}, but the map is so smooth that one that stays would come to {stays:.4f}"
-        return Finding(name, title, None, limit, "high", rule, controls, settings, why)
-    return Finding(name, title, value, limit, "high", rule, controls, settings)
+        return Finding(name, title, None, limit, "high", rule, controls=controls, settings=settings, why=why)
+    return Finding(name, title, value, limit, "high", rule, controls=controls, settings=settings)
 
 
 def moved(canvas: Tensor, moves: Sequence[Transform], size: tuple[int, int]) -> list[Tensor]:
@@ -94,19 +83,13 @@ def moved(canvas: Tensor, moves: Sequence[Transform], size: tuple[int, int]) -> 
 
 
 def alike(after: NDArray[np.float64], before: NDArray[np.float64], move: Transform) -> float | None:
-    """Spearman's correlation of one (H, W) map with another that is moved, over pixels that come from inside it."""
+    """Spearman's correlation of the map ``after`` (H, W) with the moved map ``before``, over pixels from inside it."""
     size = (before.shape[0], before.shape[1])
     stack = torch.as_tensor(np.stack([before, np.ones_like(before)]))[None]
-    margin = transforms.reach([move], size)
-    padded = torch.nn.functional.pad(stack, (margin,) * 4)
+    padded = torch.nn.functional.pad(stack, (transforms.reach([move], size),) * 4)
     values, inside = moved(padded, [move], size)[0][0].numpy()
     kept = inside >= INSIDE
     return spearman(after[kept], values[kept])
-
-
-def margin(size: tuple[int, int]) -> int:
-    """Pixels around an image that its moves need."""
-    return transforms.reach(all_moves(), size)
 
 
 CHECK = Check(4, run)

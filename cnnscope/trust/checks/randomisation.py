@@ -1,8 +1,8 @@
-"""Model randomisation (Adebayo et al. 2018, section 3): is the map another one where the weights are random?
+"""Model randomisation (Adebayo et al. 2018, section 3): does the map change where the weights are random?
 
 A map that hardly changes shows the image or the architecture, not what was learned. All weights are drawn anew, several
-times, and the maps compared by Spearman's correlation, signed and of magnitudes. The value is the magnitude of the
-draws' mean: a map that always comes out reversed does not depend on the weights either.
+times, and the maps are compared by Spearman's correlation, signed and by magnitude. The value is the magnitude of the
+mean over the draws: a map that is always reversed does not depend on the weights either.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.trust.contract import Check
 from cnnscope.trust.finding import Finding
 from cnnscope.trust.ranks import chance, mean, spearman
-from cnnscope.trust.scene import Subject
+from cnnscope.trust.scene import Check, Subject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DRAWS = 5
 SHARE = 0.2
-"""How far from chance to a map that ignores the weights is still independent: a convention. On networks of 2 to 6
-convolutions with ReLU trained on digits, signed guided backpropagation goes 0.17 to 0.42 of the way, gradients and
-integrated gradients at most 0.17.
+"""Share of the way from chance to a map that ignores the weights, up to which a map counts as independent of them.
+
+This is a convention. On networks of 2 to 6 convolutions with ReLU, trained on digits, signed guided backpropagation
+reaches 0.17 to 0.42 of the way, gradients and integrated gradients at most 0.17.
 """
 FIRST_SEED = 1000
-"""Seeds of the draws are far from those that a network without weights is drawn from."""
+"""Seeds of the draws start here, far from the seeds of networks without trained weights."""
 
 
 def run(subject: Subject) -> tuple[Finding, ...]:
@@ -63,8 +63,8 @@ def _finding(
         why = why or "the map, or each with random weights, is the same everywhere"
     rule = f"less than {SHARE:g} of the way from chance (95 % of shifted maps are below) to a map blind to weights (1)"
     value = None if found is None else abs(found)
-    return Finding(f"randomisation_{kind}", title, value, limit, "low", rule, controls,
-                   {"draws": len(maps), "each": each}, "" if value is not None else why)  # fmt: skip
+    return Finding(f"randomisation_{kind}", title, value, limit, "low", rule, controls=controls,
+                   settings={"draws": len(maps), "each": each}, why="" if value is not None else why)  # fmt: skip
 
 
 CHECK = Check(1, run)

@@ -1,12 +1,15 @@
-"""Insertion and deletion (Petsiuk et al. 2018, section 4.2): the class's probability as pixels come and go in order.
+"""Does a map agree with the score? Completeness, insertion and deletion.
 
-The area under the curve over the share of pixels, by the trapezoidal rule: 1 where the probability is 1 throughout.
+Completeness compares the sum of the values with what the method promises (Sundararajan et al. 2017, section 3).
+Insertion and deletion (Petsiuk et al. 2018, section 4.2) follow the class's probability while the pixels of the image
+are inserted into a substrate or deleted from the image, in the order of their values. The area under the curve over the
+share of pixels, by the trapezoidal rule, is 1 where the probability is 1 throughout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,39 +18,42 @@ from torch import Tensor
 
 from cnnscope.attribution.baselines import baseline
 from cnnscope.trust.finding import Better, Finding
-from cnnscope.trust.scene import Scene, Subject
+from cnnscope.trust.scene import Areas, Check, Scene, Subject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LIMIT = 0.01
+"""Error of the sum, relative to what is promised, below which an attribution is complete."""
 STEPS = 20
 ORDERS = 19
-"""Random orders: to be better than all of them has a chance of 1 in 20 by luck alone."""
+"""Random orders: a random order is better than all of them with probability 1 in 20."""
 HALF = 0.5
-"""What replaces the image has to take this share of the class's probability, for a curve to say something."""
+"""A substrate is used where the class's probability falls to at most this share of that of the image."""
 
 
-@dataclass(frozen=True)
-class Areas:
-    """What the controls of one kind of curve come to, from ``start`` to ``end`` (1, C, H, W).
+def completeness(subject: Subject) -> tuple[Finding, ...]:
+    """The error of the sum; unknown where nothing is promised."""
+    error = subject.attribution.completeness
+    why = "" if error is not None else "the method promises no sum, or a sum of 0"
+    rule = f"off by less than {LIMIT * 100:g} % of the promised sum"
+    return (Finding("completeness", "completeness", error, LIMIT, "low", rule, why=why, scale="powers"),)
 
-    ``image`` and ``without`` are the class's probability for the image and for the substrate. Controls are not
-    measured where these differ by too little.
-    """
 
-    start: Tensor
-    end: Tensor
-    substrate: str
-    image: float
-    without: float
-    random: tuple[float, ...] = ()
-    edges: float = 0.0
+def insertion(subject: Subject) -> tuple[Finding, ...]:
+    """How early the probability rises as pixels are inserted into the blurred image, largest values first."""
+    return (finding(subject, "insertion", ("blur", "mean", "zero"), "high"),)
+
+
+def deletion(subject: Subject) -> tuple[Finding, ...]:
+    """How early the probability falls as pixels become the image's mean colour, largest values first."""
+    return (finding(subject, "deletion", ("mean", "zero", "blur"), "low"),)
 
 
 def finding(subject: Subject, name: str, substrates: Sequence[str], better: Better) -> Finding:
-    """``insertion`` of the image's pixels into a substrate, or ``deletion`` of them.
+    """The area under the curve of ``insertion`` or ``deletion``, beside those of the controls.
 
-    ``substrates`` are names of baselines: the first counts under which the probability is at most half the image's.
+    ``substrates`` are names of baselines: the first is used for which the probability is at most half the image's.
     """
     scene = subject.scene
     if name not in scene.areas:
@@ -58,13 +64,13 @@ def finding(subject: Subject, name: str, substrates: Sequence[str], better: Bett
     if not controls.random:
         why = (f"the class has probability {controls.image:.3g} with the image and {controls.without:.3g} without it "
                f"(replaced by: {', '.join(substrates)}), so there is nothing to gain or lose")  # fmt: skip
-        return Finding(name, name, None, None, better, rule, {}, settings, why)
+        return Finding(name, name, None, None, better, rule, settings=settings, why=why)
     best = max(controls.random) if better == "high" else min(controls.random)
     figures = {"random": float(np.mean(controls.random)), "best random": best, "edges": controls.edges}
     limit = max(best, controls.edges) if better == "high" else min(best, controls.edges)
     order = descending(subject.attribution.values, np.random.default_rng(scene.seed))
     value = area(scene, order, controls.start, controls.end, STEPS)
-    return Finding(name, name, value, limit, better, rule, figures, settings)
+    return Finding(name, name, value, limit, better, rule, controls=figures, settings=settings)
 
 
 def descending(values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.intp]:
@@ -115,3 +121,8 @@ def _controls(scene: Scene, inserted: bool, substrates: Sequence[str], tick: Cal
         random.append(area(scene, generator.permutation(pixels), *ends, STEPS))
         tick((i + 1) / (ORDERS + 1))
     return replace(found, random=tuple(random), edges=area(scene, descending(scene.edges, generator), *ends, STEPS))
+
+
+COMPLETENESS = Check(0, completeness)
+INSERTION = Check(2, insertion)
+DELETION = Check(3, deletion)
