@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cnnscope.analysis.cost import nbytes
 from cnnscope.ir import Graph
-from cnnscope.ops import attention, product
+from cnnscope.ops import product, tokens
 from cnnscope.ops.saved import TrainStep
 from cnnscope.training.gradients import keeps, steps
 
@@ -103,7 +103,7 @@ def backward_macs(step: TrainStep, macs: int) -> int:
             return macs * sum(step.reads)
         case product.ScaledDotProduct():
             return 2 * macs if step.differentiated else 0
-        case attention.Attention():
+        case tokens.Attention():
             _, t, c = step.x[0].shape
             mixing = 2 * t * t * c
             return (2 * mixing if step.differentiated else 0) + (macs - mixing) * (step.trains + any(step.reads))

@@ -8,8 +8,7 @@ from cnnscope.analysis.rebind import reinfer
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.ops.conv import Conv
-from cnnscope.ops.linear import Linear
-from cnnscope.ops.product import ComputedConv, ComputedLinear
+from cnnscope.ops.product import ComputedConv, ComputedLinear, Linear
 
 
 def find_head(graph: Graph, name: str | None = None) -> Node:

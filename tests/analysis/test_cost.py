@@ -15,7 +15,7 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph, Node, Param, Shape, Value
 from cnnscope.ops import Op
 from cnnscope.ops.conv import Conv
-from cnnscope.ops.linear import Linear
+from cnnscope.ops.product import Linear
 
 
 class Grow(Op):

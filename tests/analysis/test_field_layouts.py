@@ -10,8 +10,8 @@ from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Value
 from cnnscope.ir.steps import Expand, Permute, Reshape, Taps, Whole
-from cnnscope.ops.attention import Attention
 from cnnscope.ops.generic import Unsupported
+from cnnscope.ops.tokens import Attention
 
 
 def agree(net: Net, layer: str, *positions: tuple[int, ...]) -> Field:

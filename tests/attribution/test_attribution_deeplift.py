@@ -15,7 +15,8 @@ import cnnscope
 from cnnscope.attribution.engine.canonicalize import canonicalize
 from cnnscope.attribution.methods.deeplift import multipliers
 from cnnscope.attribution.run import attribute
-from cnnscope.nn.ops.pool import PaddedMaxPool
+from cnnscope.nn.ops.base import Call
+from cnnscope.nn.ops.pool import max_pool
 from cnnscope.ops.pool import MaxPool
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
@@ -58,7 +59,7 @@ def test_it_is_captums_where_captum_is_right() -> None:
 POOLS: list[Callable[[], nn.Module]] = [
     lambda: nn.MaxPool2d(3, 2), lambda: nn.MaxPool2d(3, 1, 1), lambda: nn.MaxPool2d(2, 1, dilation=2),
     lambda: nn.AdaptiveMaxPool2d(3),
-    lambda: PaddedMaxPool(MaxPool((3, 3), (2, 2), ((0, 1), (1, 0)), True, dilation=(1, 1))),
+    lambda: Call(max_pool, MaxPool((3, 3), (2, 2), ((0, 1), (1, 0)), True, dilation=(1, 1))),
 ]  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from cnnscope.nn.checkpoint import Checkpoint
 from cnnscope.nn.weights import NameMap, compare, load_weights
 from cnnscope.ops.base import Op
 from cnnscope.ops.conv import Conv
-from cnnscope.ops.linear import Linear
 from cnnscope.ops.movement import Flatten
 from cnnscope.ops.norm import BatchNorm
+from cnnscope.ops.product import Linear
 
 
 def chain(*layers: tuple[str, Op], size: tuple[int, ...] = (3, 4, 4), name: str = "net") -> Graph:

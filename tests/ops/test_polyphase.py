@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from cnnscope.nn.ops.polyphase import adaptive_polyphase
+from cnnscope.nn.ops.resize import adaptive_polyphase
 
 
 def circular_shifts(y: torch.Tensor) -> list[torch.Tensor]:

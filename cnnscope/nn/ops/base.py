@@ -137,12 +137,8 @@ class Function:
     @property
     def written(self) -> Code | None:
         """How source writes it; None where nothing says so."""
-        write = self.write
-        if write is None:
-            if not self.defines:
-                return None
-            write = self._call
-        return Code(None, apply, write, plain=False, defines=self.defines)
+        write = self.write or (self._call if self.defines else None)
+        return None if write is None else inline(write, *self.defines)
 
     def _call(self, inputs: Inputs) -> Expr:
         return CallExpr(self.name, (*inputs, *map(Lit, self.args)))
@@ -172,6 +168,11 @@ def apply(module: Expr, inputs: Inputs) -> Expr:
     if isinstance(module, Raw):
         return CallExpr(module.text, tuple(inputs))
     return CallExpr("", tuple(inputs), target=module)
+
+
+def inline(write: Writer, *defines: Definition) -> Code:
+    """An expression, with nothing to register."""
+    return Code(None, lambda _, inputs: write(inputs), write, plain=False, defines=defines)
 
 
 def construct(name: str, kind: Callable[..., Any], args: Mapping[str, Any]) -> CallExpr:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.nn.code import Expr
-from cnnscope.nn.ops.base import (
-    PAD_MODES,
-    Code,
-    Inputs,
-    Module,
-    TorchOp,
-    X,
-    apply,
-    construct,
-    even_pads,
-    of_rank,
-    of_role,
-    plain,
-    ranks,
-    torch_pads,
-    write_pad,
-)
+from cnnscope.nn.ops import base
+from cnnscope.nn.ops.base import Inputs, Module, TorchOp, X
 from cnnscope.ops import conv
 
 
@@ -60,25 +46,26 @@ _PADDED = (PaddedConv1d, PaddedConv2d, PaddedConv3d)
 
 
 def _conv(op: conv.Conv, x: X) -> Module:
-    family, even, mode = of_rank("Conv", x), even_pads(op.pad), PAD_MODES[op.pad_mode]
+    """torch's convolution; where the padding is uneven, one that pads first, which source writes in two steps."""
+    even, mode = base.even_pads(op.pad), base.PAD_MODES[op.pad_mode]
     args = {
         "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,
         "dilation": op.dilation, "groups": op.groups, "bias": op.bias,
     }  # fmt: skip
     if even is not None:
-        return Module(family, {**args, "padding": even, "padding_mode": op.pad_mode})
-    pads = torch_pads(op.pad)
+        return Module(base.of_rank("Conv", x), {**args, "padding": even, "padding_mode": op.pad_mode})
+    pads, code = base.torch_pads(op.pad), Module(base.of_rank("Conv", x), args).written
+    assert code is not None
 
     def call(module: Expr, inputs: Inputs) -> Expr:
-        return apply(module, [write_pad(inputs[0], pads, mode)])
+        return base.apply(module, [base.write_pad(inputs[0], pads, mode)])
 
-    made = construct(f"nn.{family.__name__}", family, {name: plain(value) for name, value in args.items()})
-    code = Code(made, call, plain=False)
-    return Module(_PADDED[len(op.kernel) - 1], {**args, "pads": pads, "pad_mode": mode}, code=code)
+    own = {**args, "pads": pads, "pad_mode": mode}
+    return Module(_PADDED[len(op.kernel) - 1], own, code=replace(code, call=call, plain=False))
 
 
 def _upconv(op: conv.TransposedConv, x: X) -> Module:
-    return Module(of_rank("ConvTranspose", x), {
+    return Module(base.of_rank("ConvTranspose", x), {
         "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,
         "padding": op.pad, "output_padding": op.out_pad, "groups": op.groups, "bias": op.bias,
         "dilation": op.dilation,
@@ -87,11 +74,11 @@ def _upconv(op: conv.TransposedConv, x: X) -> Module:
 
 TORCH_OPS = (
     TorchOp(
-        op=conv.Conv, make=_conv, roles=of_role("conv", *ranks("Conv")),
+        op=conv.Conv, make=_conv, roles=base.of_role("conv", *base.ranks("Conv")),
         aten=("conv1d", "conv2d", "conv3d"), onnx=("Conv",),
     ),
     TorchOp(
-        op=conv.TransposedConv, make=_upconv, roles=of_role("conv", *ranks("ConvTranspose")),
+        op=conv.TransposedConv, make=_upconv, roles=base.of_role("conv", *base.ranks("ConvTranspose")),
         aten=("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), onnx=("ConvTranspose",),
     ),
 )  # fmt: skip

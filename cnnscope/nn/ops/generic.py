@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.nn.code import Call, Expr, Lit
-from cnnscope.nn.ops.base import Code, Function, Inputs, Lacks, Module, TorchOp, X, of_role
+from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role
 from cnnscope.nn.ops.merge import add, concatenated, infix, mul
 from cnnscope.nn.ops.movement import window
 from cnnscope.ops import generic
@@ -47,7 +47,7 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
     if op.dtype is not None:
         return None
     if not op.steps:
-        return Module(nn.Identity, code=_inline(lambda x: x[0])) if op.kind in _COPIES else None
+        return Module(nn.Identity, code=inline(lambda x: x[0])) if op.kind in _COPIES else None
     if x[0].batch_axis != 0 or op.output(x[:1]).batch_axis != 0:
         return None
     found = [_move(step) for step in op.steps]
@@ -61,10 +61,6 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
 
     whole = len(moves) == len(op.steps)
     return Function(chain, (tuple(move for move, _ in moves),), write=write) if whole else None
-
-
-def _inline(write: Callable[[Inputs], Expr]) -> Code:
-    return Code(None, lambda _, inputs: write(inputs), write, plain=False)
 
 
 def _move(step: Step) -> tuple[Move, Callable[[Expr], Expr]] | None:

@@ -5,29 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from math import comb
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
+from cnnscope.ir.steps import Shape
 from cnnscope.nn.code import Call, Expr, Lit
-from cnnscope.nn.ops.base import (
-    PAD_MODES,
-    Code,
-    Inputs,
-    Lacks,
-    Module,
-    TorchOp,
-    X,
-    apply,
-    even_pads,
-    of_rank,
-    of_role,
-    plain,
-    ranks,
-    torch_pads,
-    write_pad,
-)
+from cnnscope.nn.ops import base
+from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X
 from cnnscope.ops import pool
 from cnnscope.ops.base import Op
 from cnnscope.ops.window import extent, span
@@ -43,39 +30,26 @@ def covered(op: pool.MaxPool | pool.AvgPool, size: Sequence[int]) -> list[int]:
     for n, k, s, pair, d in zip(size, op.kernel, op.step, op.pad, op.gaps, strict=True):
         windows = extent(n, k, s, pair, d, ceil=op.ceil)
         pads.append((pair[0], (windows - 1) * s + span(k, d) - n - pair[0]))
-    return torch_pads(pads)
+    return base.torch_pads(pads)
 
 
-class PaddedMaxPool(nn.Module):
+def max_pool(x: Tensor, op: pool.MaxPool) -> Tensor:
     """Max pooling with uneven padding, which never wins."""
-
-    def __init__(self, op: pool.MaxPool) -> None:
-        super().__init__()
-        self.op = op
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, covered(self.op, x.shape[2:]), value=-torch.inf)
-        pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(self.op.kernel) - 1]
-        pooled: Tensor = pool(padded, self.op.kernel, self.op.step, 0, self.op.gaps)
-        return pooled
-
-    def extra_repr(self) -> str:
-        return self.op.label()
+    padded = F.pad(x, covered(op, x.shape[2:]), value=-torch.inf)
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(op.kernel) - 1]
+    pooled: Tensor = pool(padded, op.kernel, op.step, 0, op.gaps)
+    return pooled
 
 
-class PaddedAvgPool(nn.Module):
+def avg_pool(x: Tensor, op: pool.AvgPool) -> Tensor:
     """Average pooling with uneven padding, counted in the divisor or not."""
+    return padded_avg_pool(x, *_uneven(op, x.shape[2:]))
 
-    def __init__(self, op: pool.AvgPool) -> None:
-        super().__init__()
-        self.op = op
 
-    def forward(self, x: Tensor) -> Tensor:
-        pads = covered(self.op, x.shape[2:])
-        return padded_avg_pool(x, self.op.kernel, self.op.step, pads, _counted(self.op, pads))
-
-    def extra_repr(self) -> str:
-        return self.op.label()
+def _uneven(op: pool.AvgPool, size: Sequence[int]) -> tuple[Shape, Shape, Shape, Shape]:
+    """The arguments of `padded_avg_pool` for an input of ``size``."""
+    pads = tuple(covered(op, size))
+    return op.kernel, op.step, pads, tuple(base.torch_pads(op.pad)) if op.count_pad else (0,) * len(pads)
 
 
 def padded_avg_pool(
@@ -90,11 +64,6 @@ def padded_avg_pool(
     pixels = F.pad(x.new_ones(1, 1, *x.shape[2:]), list(counted), value=1.0)
     pixels = F.pad(pixels, [p - c for p, c in zip(padding, counted, strict=True)])
     return pool(F.pad(x, list(padding)), kernel_size, stride) / pool(pixels, kernel_size, stride)
-
-
-def _counted(op: pool.AvgPool, pads: Sequence[int]) -> list[int]:
-    """The padding that an average counts in its divisor."""
-    return torch_pads(op.pad) if op.count_pad else [0] * len(pads)
 
 
 class BlurPool(nn.Module):
@@ -122,50 +91,45 @@ class BlurPool(nn.Module):
         return conv(padded, weight, stride=self.stride, groups=x.shape[1])
 
 
-def _window_args(op: pool.MaxPool | pool.AvgPool, even: tuple[int, ...]) -> dict[str, object]:
-    return {"kernel_size": op.kernel, "stride": op.step, "padding": even, "ceil_mode": op.ceil}
+def _windows(op: pool.MaxPool | pool.AvgPool, family: str, x: X, **own: Any) -> Module | None:
+    """torch's own class of a pool; None where the padding is uneven."""
+    even = base.even_pads(op.pad)
+    args = {"kernel_size": op.kernel, "stride": op.step, "padding": even, "ceil_mode": op.ceil, **own}
+    name = f"F.{'max' if family == 'MaxPool' else 'avg'}_pool{len(op.kernel)}d"
+    return None if even is None else Module(base.of_rank(family, x), args, name)
 
 
-def _maxpool(op: pool.MaxPool, x: X) -> Module:
-    even, axes = even_pads(op.pad), len(op.kernel)
-    if even is not None:
-        args = {**_window_args(op, even), "dilation": op.dilation}
-        return Module(of_rank("MaxPool", x), args, f"F.max_pool{axes}d")
-
+def _maxpool(op: pool.MaxPool, x: X) -> Module | Function:
     def write(inputs: Inputs) -> Expr:
-        padded = write_pad(inputs[0], covered(op, x[0].spatial), "constant", -torch.inf)
-        named = (("stride", Lit(plain(op.step), "stride")), ("dilation", Lit(plain(op.gaps), "dilation", 1)))
-        return Call(f"F.max_pool{axes}d", (padded, Lit(plain(op.kernel), "kernel_size")), named)
+        padded = base.write_pad(inputs[0], covered(op, x[0].spatial), "constant", -torch.inf)
+        kernel, step, gaps = map(base.plain, (op.kernel, op.step, op.gaps))
+        named = (("stride", Lit(step, "stride")), ("dilation", Lit(gaps, "dilation", 1)))
+        return Call(f"F.max_pool{len(op.kernel)}d", (padded, Lit(kernel, "kernel_size")), named)
 
-    return Module(PaddedMaxPool, {"op": op}, code=Code(None, apply, write, plain=False))
+    even = _windows(op, "MaxPool", x, dilation=op.dilation)
+    return even or Function(max_pool, (op,), write=write)
 
 
-def _avgpool(op: pool.AvgPool, x: X) -> Module:
-    even, axes = even_pads(op.pad), len(op.kernel)
-    refused = axes == 3 and any(n < k for n, k in zip(x[0].spatial, op.kernel, strict=True))
-    if even is not None and not refused:  # AvgPool3d alone wants an input no smaller than the kernel, padding apart
-        args = {**_window_args(op, even), "count_include_pad": op.count_pad}
-        return Module(of_rank("AvgPool", x), args, f"F.avg_pool{axes}d")
-    pads = covered(op, x[0].spatial)
-    given = tuple(map(Lit, (op.kernel, op.step, tuple(pads), tuple(_counted(op, pads)))))
-
+def _avgpool(op: pool.AvgPool, x: X) -> Module | Function:
     def write(inputs: Inputs) -> Expr:
-        return Call("padded_avg_pool", (*inputs, *given))
+        return Call("padded_avg_pool", (*inputs, *map(Lit, _uneven(op, x[0].spatial))))
 
-    code = Code(None, apply, write, plain=False, defines=(padded_avg_pool,))
-    return Module(PaddedAvgPool, {"op": op}, code=code)
+    # AvgPool3d alone wants an input no smaller than the kernel, padding apart
+    refused = len(op.kernel) == 3 and any(n < k for n, k in zip(x[0].spatial, op.kernel, strict=True))
+    even = None if refused else _windows(op, "AvgPool", x, count_include_pad=op.count_pad)
+    return even or Function(avg_pool, (op,), write=write, defines=(padded_avg_pool,))
 
 
 def _lppool(op: pool.LpPool, x: X) -> Module:
     alone = len(op.kernel) == 1  # LPPool1d alone wants numbers
     kernel, stride = (op.kernel[0], op.step[0]) if alone else (op.kernel, op.step)
     args = {"norm_type": op.p, "kernel_size": kernel, "stride": stride, "ceil_mode": op.ceil}
-    return Module(of_rank("LPPool", x), args)
+    return Module(base.of_rank("LPPool", x), args)
 
 
 def _blurpool(op: pool.BlurPool, x: X) -> Module:
-    mode = PAD_MODES[op.pad_mode]
-    args = {"kernel_size": op.kernel, "stride": op.step, "padding": tuple(torch_pads(op.pad)), "padding_mode": mode}
+    pads, mode = tuple(base.torch_pads(op.pad)), base.PAD_MODES[op.pad_mode]
+    args = {"kernel_size": op.kernel, "stride": op.step, "padding": pads, "padding_mode": mode}
     return Module(BlurPool, args, defines=(BlurPool,))
 
 
@@ -175,9 +139,9 @@ def _adaptive(op: type[Op], family: str, aten: tuple[str, ...] | Lacks, onnx: tu
 
     def make(op: Op, x: X) -> Module:
         function = f"F.adaptive_{'avg' if average else 'max'}_pool{len(x[0].spatial)}d"
-        return Module(of_rank(family, x), {"output_size": getattr(op, "out", 1)}, function)
+        return Module(base.of_rank(family, x), {"output_size": getattr(op, "out", 1)}, function)
 
-    roles = of_role("average" if average else "max", *ranks(family))
+    roles = base.of_role("average" if average else "max", *base.ranks(family))
     return TorchOp(op=op, make=make, roles=roles, aten=aten, onnx=onnx)
 
 
@@ -189,15 +153,15 @@ _TO_ONE = Lacks("ATen has the adaptive pool to one cell")
 _NONE = Lacks("ONNX has windows and whole maps only")
 TORCH_OPS = (
     TorchOp(
-        op=pool.MaxPool, make=_maxpool, roles=of_role("max", *ranks("MaxPool"), PaddedMaxPool),
+        op=pool.MaxPool, make=_maxpool, roles=base.of_role("max", *base.ranks("MaxPool"), max_pool),
         aten=_aten("max_pool"), onnx=("MaxPool",),
     ),
     TorchOp(
-        op=pool.AvgPool, make=_avgpool, roles=of_role("average", *ranks("AvgPool"), PaddedAvgPool),
+        op=pool.AvgPool, make=_avgpool, roles=base.of_role("average", *base.ranks("AvgPool"), avg_pool),
         aten=_aten("avg_pool"), onnx=("AveragePool",),
     ),
     TorchOp(
-        op=pool.LpPool, make=_lppool, roles=of_role("other", *ranks("LPPool")),
+        op=pool.LpPool, make=_lppool, roles=base.of_role("other", *base.ranks("LPPool")),
         aten=Lacks("ATen has the average pool of powers, and the root"), onnx=("LpPool",),
     ),
     TorchOp(

@@ -1,11 +1,21 @@
-"""Interpolation in torch."""
+"""Interpolation in torch, and subsampling whose grid follows the content."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from cnnscope.nn.ops.base import Lacks, Module, TorchOp, X
+from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
 from cnnscope.ops import resize
+
+
+def adaptive_polyphase(x: Tensor, stride: tuple[int, ...], p: float) -> Tensor:
+    """Each image on the one of its grids of every ``stride``-th pixel that has the largest norm."""
+    places = torch.cartesian_prod(*map(torch.arange, stride)).reshape(-1, len(stride)).tolist()
+    windows = [[slice(i, None, s) for i, s in zip(place, stride, strict=True)] for place in places]
+    grids = [x[(slice(None), slice(None), *window)] for window in windows]
+    norms = torch.stack([grid.abs().pow(p).flatten(1).sum(1) for grid in grids])
+    return torch.stack(grids)[norms.argmax(0), torch.arange(len(x), device=x.device)]
 
 
 def _upsample(op: resize.Upsample, x: X) -> Module:
@@ -16,10 +26,16 @@ def _upsample(op: resize.Upsample, x: X) -> Module:
     return Module(nn.Upsample, args, "F.interpolate")
 
 
-_MODES = tuple(f"upsample_{mode}" for mode in (
-    "nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d",
-))  # fmt: skip
+_KINDS = ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")
+_PARTS = Lacks("traced networks have slices, norms and an index")
 TORCH_OPS = (
-    TorchOp(op=resize.Upsample, make=_upsample, roles={nn.Upsample: "average"}, aten=_MODES,
-            onnx=Lacks("`Resize` has coordinate rules that the op lacks")),
+    TorchOp(
+        op=resize.Upsample, make=_upsample, roles={nn.Upsample: "average"},
+        aten=tuple(f"upsample_{kind}" for kind in _KINDS),
+        onnx=Lacks("`Resize` has rules for coordinates that the op lacks"),
+    ),
+    TorchOp(
+        op=resize.PolyphasePool, roles={adaptive_polyphase: "other"}, aten=_PARTS, onnx=_PARTS,
+        make=lambda op, x: Function(adaptive_polyphase, (op.stride, op.p), defines=(adaptive_polyphase,)),
+    ),
 )  # fmt: skip

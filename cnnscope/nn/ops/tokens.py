@@ -1,4 +1,4 @@
-"""Tokens in torch, and the modules torch lacks: a class token, positions, layer scale."""
+"""Tokens in torch, and the modules torch lacks: class token, positions, layer scale, self-attention of one input."""
 
 from __future__ import annotations
 
@@ -46,6 +46,17 @@ class LayerScale(nn.Module):
         return x * self.weight.view(-1, *(1,) * (x.dim() - 1 - self.axis))
 
 
+class SelfAttention(nn.MultiheadAttention):
+    """torch.nn.MultiheadAttention with one input as query, key and value."""
+
+    def __init__(self, channels: int, heads: int, *, bias: bool) -> None:
+        super().__init__(channels, heads, bias=bias, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # one input is the point of this class
+        attended: Tensor = super().forward(x, x, x, need_weights=False)[0]
+        return attended
+
+
 def to_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
@@ -61,6 +72,11 @@ def _position(op: tokens.Position, x: X) -> Module:
 def _layerscale(op: tokens.LayerScale, x: X) -> Module:
     axis = channel_axis(x[0])
     return Module(LayerScale, {"channels": x[0].shape[axis], "init": op.init, "axis": axis}, defines=(LayerScale,))
+
+
+def _attention(op: tokens.Attention, x: X) -> Module:
+    args = {"channels": x[0].shape[2], "heads": op.heads, "bias": op.bias}
+    return Module(SelfAttention, args, defines=(SelfAttention,))
 
 
 _TOKENS = Function(
@@ -81,4 +97,5 @@ TORCH_OPS = (
     TorchOp(op=tokens.TokenMean, make=lambda op, x: Function(torch.mean, named={"dim": 1}, write=method("mean", 1)),
             roles={torch.mean: "average"}, aten=_PARTS, onnx=_PARTS),
     TorchOp(op=tokens.LayerScale, make=_layerscale, roles={LayerScale: "scale"}, aten=_PARTS, onnx=_PARTS),
+    TorchOp(op=tokens.Attention, make=_attention, roles={SelfAttention: "other"}, aten=_PARTS, onnx=_PARTS),
 )  # fmt: skip

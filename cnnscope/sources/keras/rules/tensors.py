@@ -10,10 +10,9 @@ from cnnscope.ir import Kind
 from cnnscope.ir.steps import Expand
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Embedding, Movement
-from cnnscope.ops.linear import Linear
 from cnnscope.ops.merge import Add, Concat, Mul, Sub, different_sizes
 from cnnscope.ops.movement import Flatten, PermuteOp, ReshapeOp
-from cnnscope.ops.product import ScaledDotProduct
+from cnnscope.ops.product import Linear, ScaledDotProduct
 from cnnscope.sources.keras.row import Row, Tensor
 from cnnscope.sources.keras.rules.activations import activate
 from cnnscope.sources.keras.table import Arguments, Settings, calls, layer

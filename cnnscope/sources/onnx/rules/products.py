@@ -7,8 +7,7 @@ from math import prod
 
 from cnnscope.ir.steps import Permute, Reshape
 from cnnscope.ops.generic import Elementwise, View
-from cnnscope.ops.linear import Linear
-from cnnscope.ops.product import MatMul
+from cnnscope.ops.product import Linear, MatMul
 from cnnscope.sources.onnx.table import Call, UnreadableError, rule
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 

@@ -15,8 +15,7 @@ from cnnscope.ops import norm
 from cnnscope.ops.base import Op, channel_axis
 from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.generic import Elementwise, Embedding, Gather, Scan, Select, View
-from cnnscope.ops.linear import Linear
-from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Recurrent
+from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Linear, Recurrent
 from cnnscope.sources.torch.rules import Tracer, instead, records, unsupported
 
 Ints = int | Sequence[int]
