@@ -34,6 +34,15 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     varies: tuple[int, ...] = ()
     arity = (1, None)
 
+    @classmethod
+    def of(
+        cls, fn: str, shape: Shape, inputs: Sequence[Shape], constants: Sequence[Shape], dtype: str | None = None
+    ) -> Elementwise:
+        """The function of inputs and constants of these shapes whose result has ``shape``."""
+        given = broadcast([(1,) * len(shape), *constants])
+        varies = tuple(axis for axis, n in enumerate(given) if n > 1)
+        return cls(fn, shape if broadcast(inputs) != shape else (), dtype, varies)
+
     def output(self, x: Sequence[Value]) -> Value:
         shape = broadcast((*(value.shape for value in x), self.shape))
         batch = batch_of_all(x, len(shape))

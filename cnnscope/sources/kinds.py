@@ -56,7 +56,7 @@ _BUILT_IN = (
     Kind("torchvision", "torchvision:resnet50", r"torchvision:.*", _TORCH),
     Kind("timm", "timm:convnext_tiny", r"timm:.*", _TORCH),
     Kind("keras", "model.keras, model.json or model.h5", r".*\.(keras|json|h5|hdf5)", f"{_SOURCES}.keras.source:load"),
-    Kind("onnx", "model.onnx", r".*\.onnx", f"{_SOURCES}.onnx.source:load"),
+    Kind("onnx", "model.onnx", r".*\.onnx", f"{_SOURCES}.onnx:load"),
     Kind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", _TORCH, general=True),
     Kind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", _TORCH, general=True),
 )

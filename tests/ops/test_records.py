@@ -20,9 +20,8 @@ from cnnscope.ops.conv import Depthwise
 from cnnscope.ops.saved import TrainStep
 from cnnscope.ops.traced import TRACED
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.onnx import build as _onnx_rules  # noqa: F401  # importing it fills the table
+from cnnscope.sources.onnx.rules import RULES as ONNX
 from cnnscope.sources.onnx.rules.pointwise import _PLAIN as PLAIN_ONNX
-from cnnscope.sources.onnx.table import RULES as ONNX
 from cnnscope.sources.torch.module import from_module
 from cnnscope.sources.torch.rules import INSTEAD, RECORDS
 from cnnscope.sources.torch.rules.pointwise import _PLAIN as PLAIN_ATEN
@@ -117,7 +116,7 @@ def named(question: str) -> dict[str, type[Op]]:
 def test_a_name_has_a_rule_that_makes_the_op() -> None:
     aten, onnx = named("aten"), named("onnx")
     assert aten.keys() <= {*RECORDS, *INSTEAD}
-    assert onnx.keys() <= ONNX.keys()
+    assert onnx.keys() <= {*ONNX}
     assert {name: aten[name] for name in PLAIN_ATEN} == {name: type(op) for name, op in PLAIN_ATEN.items()}
     assert {name: onnx[name] for name in PLAIN_ONNX} == {name: type(op) for name, op in PLAIN_ONNX.items()}
 

@@ -19,15 +19,15 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.onnx import MAX_NODES, read_graph
 from cnnscope.sources.onnx.build import build
-from cnnscope.sources.onnx.read import MAX_NODES, load
 
 EXPORT = Path(__file__).parent / "data" / "exports" / "mobilenet_v2_script.onnx.gz"
 
 
 def refused(path: Path, **options: Any) -> tuple[str, str, str | None]:
     with pytest.raises(CnnscopeError) as caught:
-        load(path, **options)
+        read_graph(path, **options)
     (diagnostic,) = caught.value.diagnostics
     assert caught.value.exit_code == 2
     return diagnostic.code, diagnostic.message, diagnostic.hint
@@ -95,7 +95,7 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_nodes_in_any_order(tmp_path: Path) -> None:
-    graph = load(saved(tmp_path, model(relu("b"), relu("a", "b"), relu("x", "a"))))
+    graph = read_graph(saved(tmp_path, model(relu("b"), relu("a", "b"), relu("x", "a"))))
     assert [node.name for node in graph.nodes] == ["a", "b", "y"]
 
 
@@ -143,7 +143,7 @@ def mystery(**more: Any) -> onnx.ModelProto:
 
 
 def test_an_unknown_operator_is_a_row_whose_cost_is_unknown(tmp_path: Path) -> None:
-    summary = summarize(load(saved(tmp_path, mystery(value_info=[tensor("b", 1, 7, 4, 4)]))))
+    summary = summarize(read_graph(saved(tmp_path, mystery(value_info=[tensor("b", 1, 7, 4, 4)]))))
     row = next(row for row in summary.rows if row.name == "mystery")
     assert (row.op, row.label, row.cost.macs, row.cost.flops) == ("unsupported", "mine::Mystery", None, None)
     assert row.cost.params == 5
@@ -161,7 +161,7 @@ def test_an_unknown_operator_of_unknown_shape(tmp_path: Path) -> None:
 
 def test_what_a_rule_does_not_cover_takes_its_shape_from_onnx(tmp_path: Path) -> None:
     nodes = [helper.make_node("Abs", ["x"], ["s"]), helper.make_node("Max", ["x", "s", "x"], ["y"], "most")]
-    summary = summarize(load(saved(tmp_path, model(*nodes))))
+    summary = summarize(read_graph(saved(tmp_path, model(*nodes))))
     assert summary.unsupported == ("most",)
     assert summary.rows[-1].output is not None
     assert summary.rows[-1].output.shape == (1, 3, 8, 8)
@@ -178,7 +178,7 @@ def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:
 def test_local_functions_are_inlined(tmp_path: Path) -> None:
     twice = function("Twice", relu("a", "m"), helper.make_node("Sigmoid", ["m"], ["b"]))
     proto = model(helper.make_node("Twice", ["x"], ["y"], domain="mine"), functions=[twice])
-    assert [node.op.tag for node in load(saved(tmp_path, proto)).nodes] == ["relu", "sigmoid"]
+    assert [node.op.tag for node in read_graph(saved(tmp_path, proto)).nodes] == ["relu", "sigmoid"]
 
 
 def test_functions_that_call_each_other_without_end(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_constants_that_would_fill_the_memory(tmp_path: Path) -> None:
     nodes = [helper.make_node("ConstantOfShape", ["s"], ["big"]), helper.make_node("ReduceMax", ["big"], ["top"]),
              helper.make_node("Add", ["x", "top"], ["y"])]  # fmt: skip
     known = [tensor("big", 2**20, 2**20)]
-    summary = summarize(load(saved(tmp_path, model(*nodes, weights=[size], value_info=known))))
+    summary = summarize(read_graph(saved(tmp_path, model(*nodes, weights=[size], value_info=known))))
     assert summary.rows[-1].name == "y"
 
 
@@ -211,7 +211,7 @@ def test_constants_that_would_fill_the_memory(tmp_path: Path) -> None:
 
 
 def test_a_free_batch_is_one(tmp_path: Path) -> None:
-    graph = load(saved(tmp_path, model(relu(), inputs=[tensor("x", "N", 3, 8, 8)])))
+    graph = read_graph(saved(tmp_path, model(relu(), inputs=[tensor("x", "N", 3, 8, 8)])))
     assert graph.inputs["x"].shape == (1, 3, 8, 8)
 
 
@@ -219,7 +219,7 @@ def test_other_free_axes_are_asked_for(tmp_path: Path) -> None:
     path = saved(tmp_path, model(relu(), inputs=[tensor("x", "N", 3, "height", "width")]))
     message = "the input `x` is Nx3xheightxwidth in the file, with `height`, `width` left open"
     assert refused(path) == ("E403", message, "say its size: `--input 3x224x224`")
-    assert load(path, input=[InputSize((3, 32, 16))]).inputs["x"].shape == (1, 3, 32, 16)
+    assert read_graph(path, input=[InputSize((3, 32, 16))]).inputs["x"].shape == (1, 3, 32, 16)
 
 
 def test_a_fixed_batch_is_not_passed_off_as_one_image(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_which_input(tmp_path: Path) -> None:
     message = "the model has the inputs `left`, `right`: say which one `--input` is for"
     assert refused(path, input=[InputSize((3, 8, 8))]) == ("E403", message, None)
     assert refused(path, input=[InputSize((3, 8, 8), "lft")])[2] == "did you mean `left`?"
-    assert load(path, input=[InputSize((3, 8, 8), "left")]).value("y").shape == (1, 3, 8, 8)
+    assert read_graph(path, input=[InputSize((3, 8, 8), "left")]).value("y").shape == (1, 3, 8, 8)
 
 
 def test_an_image_with_its_channels_last(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_an_image_with_its_channels_last(tmp_path: Path) -> None:
     nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
              helper.make_node("Conv", ["t", "w"], ["y"], "conv")]  # fmt: skip
     kernel = [numpy_helper.from_array(weights(2, 3, 3, 3), "w")]
-    graph = load(saved(tmp_path, model(*nodes, inputs=[tensor("x", "N", 8, 10, 3)], weights=kernel)))
+    graph = read_graph(saved(tmp_path, model(*nodes, inputs=[tensor("x", "N", 8, 10, 3)], weights=kernel)))
     assert graph.inputs["x"].shape == (1, 3, 8, 10)
     assert [node.name for node in graph.nodes] == ["conv"]
 

@@ -18,9 +18,9 @@ import pytest
 from cnnscope.analysis.summary import Row, summarize
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.onnx import read_graph
 from cnnscope.sources.onnx.build import read
-from cnnscope.sources.onnx.read import load
-from cnnscope.sources.onnx.shapes import Shapes
+from cnnscope.sources.onnx.inputs import Shapes
 from cnnscope.sources.torch.module import from_module
 
 EXPORTS = Path(__file__).parent / "data" / "exports"
@@ -37,7 +37,7 @@ def path_of(name: str, folder: Path) -> Path:
 def test_totals_are_those_torch_counts(name: str, tmp_path: Path) -> None:
     """With the weights in a file that is not there; batch norms folded into convolutions leave their bias."""
     expected = COUNTS[name]
-    summary = summarize(load(path_of(name, tmp_path)))
+    summary = summarize(read_graph(path_of(name, tmp_path)))
     plain = expected["norms"] == "plain"
     assert summary.totals.params == expected["params" if plain else "folded"]
     assert summary.totals.buffers == (expected["statistics"] if plain else 0)
@@ -70,7 +70,7 @@ def test_rows_have_the_names_and_fields_of_the_modules(name: str, tmp_path: Path
     """Convolutions and linear layers under their modules' names, with the receptive fields of the torch source."""
     import torch
 
-    exported = rows(load(path_of(name, tmp_path)))
+    exported = rows(read_graph(path_of(name, tmp_path)))
     with torch.device("meta"):
         module = getattr(torchvision.models, name.rpartition("_")[0])(weights=None).eval()
     traced = rows(from_module(module, [InputSize((3, 224, 224))]))
@@ -130,7 +130,7 @@ def test_a_module_exported_and_read_back(dynamo: bool, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     options: dict[str, Any] = {"dynamo": True, "verbose": False} if dynamo else {"dynamo": False}
     torch.onnx.export(module, (torch.zeros(1, 3, 10, 12),), path, **options)
-    summary = summarize(load(path))
+    summary = summarize(read_graph(path))
     traced = summarize(from_module(module, [InputSize((3, 10, 12))]))
     assert summary.totals.macs == traced.totals.macs
     assert summary.totals.params == traced.totals.params - 6  # the batch norm is folded: its bias is the convolution's

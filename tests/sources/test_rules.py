@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from cnnscope import registry
 from cnnscope.errors import CnnscopeError
 from cnnscope.ops.generic import Elementwise
 from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.onnx import rules as onnx_rules
+from cnnscope.sources.onnx.build import build as build_onnx
 from cnnscope.sources.torch import rules as torch_rules
 from cnnscope.sources.torch.module import from_module
 
@@ -56,3 +59,19 @@ def test_a_rule_for_a_function_of_torch() -> None:
 def test_a_function_of_torch_has_one_rule(decorate: Any, name: str) -> None:
     with pytest.raises(CnnscopeError, match="E412"):
         decorate(name)(lambda *args: None)
+
+
+def test_a_rule_for_an_operator_of_onnx() -> None:
+    node = helper.make_node("Double", ["x"], ["y"], domain="strange")
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, 4, 4)) for name in "xy"]
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("strange", 1)]
+    model = helper.make_model(helper.make_graph([node], "g", info[:1], info[1:]), opset_imports=opsets)
+    assert [n.op.tag for n in build_onnx(model).nodes] == ["unsupported"]
+
+    @onnx_rules.rule("strange::Double")
+    def _double(call: onnx_rules.OperatorCall) -> list[Any]:
+        return [call.emit(Elementwise("double"), call.tensor(0))]
+
+    assert [n.op.tag for n in build_onnx(model).nodes] == ["elementwise"]
+    with pytest.raises(CnnscopeError, match="E412: the rule for the ONNX operator `Relu` exists twice"):
+        onnx_rules.rule("Relu")(lambda call: [])

@@ -17,15 +17,10 @@ from cnnscope.ops.movement import Identity
 from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.fold import fold
-from cnnscope.sources.onnx.inputs import read_inputs
+from cnnscope.sources.onnx.inputs import Shapes, read_inputs
 from cnnscope.sources.onnx.rows import rows, scope_classes
-from cnnscope.sources.onnx.rules import borders, layers, movement, pointwise, products, resize, windows
-from cnnscope.sources.onnx.shapes import Shapes
-from cnnscope.sources.onnx.table import RULES, Call, UnreadableError
+from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError
 from cnnscope.sources.onnx.values import Const, Operand, invalid
-
-TABLES = (borders, layers, movement, pointwise, products, resize, windows)
-"""Importing them fills `RULES`."""
 
 
 def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
@@ -93,7 +88,7 @@ class Reader:
     def _node(self, node: NodeProto, row: str, base: str) -> None:
         inputs = [self._operand(name, node) if name else None for name in node.input]
         domain = node.domain or "ai.onnx"
-        call = Call(
+        call = OperatorCall(
             builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
             base=base, layer=row, inputs=inputs, outputs=list(node.output), attributes=_attributes(node),
             opset=self.opsets.get(domain, 1), stated=self.shapes.stated, placed=self.placed,
@@ -105,7 +100,7 @@ class Reader:
         except CnnscopeError as error:
             raise at_layer(error, row) from None
 
-    def _lowered(self, call: Call) -> Sequence[Operand]:
+    def _lowered(self, call: OperatorCall) -> Sequence[Operand]:
         if call.type == "If":
             return self._branch(call)
         folded = fold(call)
@@ -119,7 +114,7 @@ class Reader:
         except UnreadableError as error:
             return call.unsupported(str(error))
 
-    def _branch(self, call: Call) -> Sequence[Operand]:
+    def _branch(self, call: OperatorCall) -> Sequence[Operand]:
         """The branch that is taken, in place of an ``If``, where the condition is a constant."""
         condition = call.constant(0)
         if condition is None or condition.value is None:
@@ -146,8 +141,10 @@ class Reader:
     def output(self, name: str) -> str:
         """The node of an output of the graph; a constant, or an input handed on, gets one."""
         operand = self._operand(name, None)
-        call = Call(self.builder, "Identity", clean(name), clean(name), [operand], [name], {}, 1, self.shapes.stated,
-                    self.placed)  # fmt: skip
+        call = OperatorCall(
+            builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
+            outputs=[name], attributes={}, opset=1, stated=self.shapes.stated, placed=self.placed,
+        )  # fmt: skip
         held = call.tensor(0)
         return call.emit(Identity(), held) if held in self.builder.inputs else held
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
+from cnnscope.sources.onnx.rules import OperatorCall
 from cnnscope.sources.onnx.rules.movement import order_of, reshaped, squeezed, unsqueezed
-from cnnscope.sources.onnx.table import Call
 from cnnscope.sources.onnx.values import MAX_ELEMENTS, Array, Const
 
 Arrays = Sequence[Array]
 
 
-def fold(call: Call) -> list[Const] | None:
+def fold(call: OperatorCall) -> list[Const] | None:
     """The outputs of a node of constants, or of one that asks for a shape; None where they are not worked out."""
     if call.type in ("Shape", "Size"):
         extents = _shape(call)
@@ -52,7 +52,7 @@ def fold(call: Call) -> list[Const] | None:
     return [Const.folded(name, result, _from_shape(call, result, arrays)) for name, result in named]
 
 
-def _from_shape(call: Call, result: Array, arrays: Sequence[Any]) -> Array | None:
+def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Array | None:
     """Which elements of a result were worked out from shapes: where a function only moves elements, those that were."""
     marks = [constant.from_shape if (constant := call.constant(i)) else None for i in range(len(arrays))]
     if all(mark is None for mark in marks):
@@ -71,7 +71,7 @@ OPTIONAL = frozenset({"Slice", "Squeeze", "Split", "ReduceProd", "ReduceSum", "R
 """Functions whose inputs after the first may be left out."""
 
 
-def _shape(call: Call) -> Array:
+def _shape(call: OperatorCall) -> Array:
     shape = call.shape(0)
     if call.type == "Size":
         return np.array(prod(shape), np.int64)
@@ -79,7 +79,7 @@ def _shape(call: Call) -> Array:
     return np.array(shape[slice(start, end)], np.int64)
 
 
-def _moved_weight(call: Call, weight: Const) -> list[Const] | None:
+def _moved_weight(call: OperatorCall, weight: Const) -> list[Const] | None:
     """A weight stays the weight it is under another shape; None where it is computed with."""
     shape, sizes = weight.shape, call.constant(1)
     target = None if sizes is None else sizes.integers()
@@ -102,12 +102,12 @@ def _moved_weight(call: Call, weight: Const) -> list[Const] | None:
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
-def _axes(call: Call, arrays: Arrays, index: int = 1) -> list[int]:
+def _axes(call: OperatorCall, arrays: Arrays, index: int = 1) -> list[int]:
     given = arrays[index] if index < len(arrays) else None
     return call.integers("axes", []) or [] if given is None else [int(n) for n in given.reshape(-1)]
 
 
-def _constant_of_shape(call: Call, x: Arrays) -> Array | None:
+def _constant_of_shape(call: OperatorCall, x: Arrays) -> Array | None:
     shape = [int(n) for n in x[0].reshape(-1)]
     if prod(shape) > MAX_ELEMENTS or min(shape, default=0) < 0:
         return None
@@ -116,43 +116,43 @@ def _constant_of_shape(call: Call, x: Arrays) -> Array | None:
     return np.full(shape, fill[0])
 
 
-def _each(function: Callable[..., Array]) -> Callable[[Call, Arrays], Array | None]:
+def _each(function: Callable[..., Array]) -> Callable[[OperatorCall, Arrays], Array | None]:
     """A function of single elements, its operands broadcast."""
 
-    def run(call: Call, x: Arrays) -> Array | None:
+    def run(call: OperatorCall, x: Arrays) -> Array | None:
         shape = np.broadcast_shapes(*(array.shape for array in x))
         return None if prod(shape) > MAX_ELEMENTS else function(*x)
 
     return run
 
 
-def _gather(call: Call, x: Arrays) -> Array | None:
+def _gather(call: OperatorCall, x: Arrays) -> Array | None:
     axis = call.integer("axis", 0)
     if x[0].size // max(x[0].shape[axis], 1) * x[1].size > MAX_ELEMENTS:
         return None
     return np.take(x[0], x[1].astype(np.int64), axis)
 
 
-def _concat(call: Call, x: Arrays) -> Array | None:
+def _concat(call: OperatorCall, x: Arrays) -> Array | None:
     return None if sum(array.size for array in x) > MAX_ELEMENTS else np.concatenate(x, call.integer("axis"))
 
 
-def _range(call: Call, x: Arrays) -> Array | None:
+def _range(call: OperatorCall, x: Arrays) -> Array | None:
     start, stop, step = (array.reshape(-1)[0] for array in x)
     return None if abs(stop - start) > MAX_ELEMENTS * abs(step) else np.arange(start, stop, step)
 
 
-def _expand(call: Call, x: Arrays) -> Array | None:
+def _expand(call: OperatorCall, x: Arrays) -> Array | None:
     target = [int(n) for n in x[1].reshape(-1)]
     shape = np.broadcast_shapes(x[0].shape, tuple(target))
     return None if prod(shape) > MAX_ELEMENTS else np.broadcast_to(x[0], shape)
 
 
-def _tile(call: Call, x: Arrays) -> Array | None:
+def _tile(call: OperatorCall, x: Arrays) -> Array | None:
     return None if prod(map(int, x[1])) * x[0].size > MAX_ELEMENTS else np.tile(x[0], [int(n) for n in x[1]])
 
 
-def _slice(call: Call, x: Arrays) -> Array:
+def _slice(call: OperatorCall, x: Arrays) -> Array:
     if len(x) > 1:
         if any(array is None for array in x[1:3]):
             raise ValueError("no bounds")
@@ -168,26 +168,26 @@ def _slice(call: Call, x: Arrays) -> Array:
     return x[0][tuple(picked)]
 
 
-def _reshape(call: Call, x: Arrays) -> Array:
+def _reshape(call: OperatorCall, x: Arrays) -> Array:
     return x[0].reshape(reshaped(call, x[0].shape, [int(n) for n in x[1].reshape(-1)]))
 
 
-def _squeeze(call: Call, x: Arrays) -> Array:
+def _squeeze(call: OperatorCall, x: Arrays) -> Array:
     return np.squeeze(x[0], tuple(_axes(call, x)) or None)
 
 
-def _unsqueeze(call: Call, x: Arrays) -> Array:
+def _unsqueeze(call: OperatorCall, x: Arrays) -> Array:
     return np.expand_dims(x[0], tuple(_axes(call, x)))
 
 
-def _split(call: Call, x: Arrays) -> list[Array]:
+def _split(call: OperatorCall, x: Arrays) -> list[Array]:
     count = len(call.outputs)
     sizes = _axes(call, x) if len(x) > 1 else call.integers("split", []) or []
     cuts: Any = np.cumsum(sizes)[:-1] if sizes else count
     return list(np.split(x[0], cuts, call.integer("axis", 0)))
 
 
-def _cast(call: Call, x: Arrays) -> Array:
+def _cast(call: OperatorCall, x: Arrays) -> Array:
     return x[0].astype(helper.tensor_dtype_to_np_dtype(call.integer("to")))
 
 
@@ -198,7 +198,7 @@ def _divide(a: Array, b: Array) -> Array:
     return np.divide(a, b)
 
 
-def _scatter(call: Call, x: Arrays) -> Array:
+def _scatter(call: OperatorCall, x: Arrays) -> Array:
     result = x[0].copy()
     index = x[1]
     for place in np.ndindex(index.shape[:-1]):
@@ -206,15 +206,15 @@ def _scatter(call: Call, x: Arrays) -> Array:
     return result
 
 
-def _reduce(function: Callable[..., Any]) -> Callable[[Call, Arrays], Array]:
-    def run(call: Call, x: Arrays) -> Array:
+def _reduce(function: Callable[..., Any]) -> Callable[[OperatorCall, Arrays], Array]:
+    def run(call: OperatorCall, x: Arrays) -> Array:
         axes = tuple(_axes(call, x)) or None
         return np.asarray(function(x[0], axis=axes, keepdims=bool(call.integer("keepdims", 1))))
 
     return run
 
 
-FUNCTIONS: Mapping[str, Callable[[Call, Any], Any]] = {
+FUNCTIONS: Mapping[str, Callable[[OperatorCall, Any], Any]] = {
     "Identity": lambda call, x: x[0],
     "Cast": _cast,
     "Gather": _gather,

@@ -1,16 +1,22 @@
-"""Inputs of an ONNX graph: the sizes the file declares, and what ``--input`` says."""
+"""Shapes that an ONNX file states: of its inputs, which ``--input`` may replace, and of other values.
+
+Shapes of other values are asked for only where no rule knows better.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from math import prod
 
-from onnx import GraphProto, ValueInfoProto
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Kind, Shape, Value
 from cnnscope.sources.files import clean
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.onnx.values import dtype_of, invalid
+from cnnscope.sources.onnx.values import DTYPES, MAX_ELEMENTS, dtype_of, invalid
 
 SPATIAL = frozenset({
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool",
@@ -81,30 +87,41 @@ def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Valu
 
 
 def _shape(info: ValueInfoProto, given: InputSize | None, several: bool) -> Shape:
-    tensor = info.type.tensor_type
-    if not tensor.HasField("shape"):
-        if given is None:
-            raise _ask(info.name, "has no shape in the file", "3x224x224", several)
-        return (1, *given.shape)
-    dims: list[Dim] = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
-    if any(isinstance(d, int) and d < 1 for d in dims):
-        raise invalid(f"the input `{info.name}` has the shape {_text(dims)}")
+    """The shape at batch 1: the one given, or the one in the file if no axis but the batch is left open."""
+    dims = _declared(info)
     if given is not None:
-        if len(given.shape) not in (len(dims), len(dims) - 1):
-            raise CnnscopeError.of(
-                "E403", f"the input `{info.name}` is {_text(dims)} in the file but `--input` is {_text(given.shape)}",
-                hint="sizes are without the batch, in the file's order of axes",
-            )  # fmt: skip
-        return given.shape if len(given.shape) == len(dims) else (1, *given.shape)
-    sizes = dims[1:] if dims and isinstance(dims[0], str) else dims
+        return _replaced(info.name, dims, given.shape)
+    if dims is None:
+        raise _ask(info.name, "has no shape in the file", "3x224x224", several)
     example = "x".join(str(224 if isinstance(d, str) else d) for d in dims[1:])
-    free = [str(d) for d in sizes if isinstance(d, str)]
+    free = [d for d in dims[1:] if isinstance(d, str)]  # a free first axis is the batch
     if free:
         named = ", ".join(f"`{name}`" for name in free)
         raise _ask(info.name, f"is {_text(dims)} in the file, with {named} left open", example, several)
     if len(dims) > 3 and dims[0] != 1 and isinstance(dims[0], int):
         raise _ask(info.name, f"is fixed to a batch of {dims[0]} in the file", example, several)
     return tuple(1 if isinstance(d, str) else d for d in dims)
+
+
+def _declared(info: ValueInfoProto) -> list[Dim] | None:
+    """The extents in the file, those left open by name; None where it has no shape at all."""
+    tensor = info.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    dims: list[Dim] = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
+    if any(isinstance(d, int) and d < 1 for d in dims):
+        raise invalid(f"the input `{info.name}` has the shape {_text(dims)}")
+    return dims
+
+
+def _replaced(name: str, dims: list[Dim] | None, given: Shape) -> Shape:
+    """The shape given for an input, the batch put before it where it is without."""
+    if dims is not None and len(given) not in (len(dims), len(dims) - 1):
+        raise CnnscopeError.of(
+            "E403", f"the input `{name}` is {_text(dims)} in the file but `--input` is {_text(given)}",
+            hint="sizes are without the batch, in the file's order of axes",
+        )  # fmt: skip
+    return given if dims is not None and len(given) == len(dims) else (1, *given)
 
 
 def _ask(name: str, what: str, example: str, several: bool) -> CnnscopeError:
@@ -114,3 +131,60 @@ def _ask(name: str, what: str, example: str, several: bool) -> CnnscopeError:
 
 def _text(dims: Sequence[Dim]) -> str:
     return "x".join(map(str, dims))
+
+
+class Shapes:
+    """``stated(name)`` is the shape and dtype of a value at the inputs' sizes, None where nothing tells."""
+
+    def __init__(self, model: ModelProto, inputs: Mapping[str, Value], channels_last: Collection[str]) -> None:
+        self.model, self.inputs, self.channels_last = model, inputs, channels_last
+
+    def stated(self, name: str) -> tuple[Shape, str] | None:
+        return self._written.get(name) or self._inferred.get(name)
+
+    @cached_property
+    def _written(self) -> dict[str, tuple[Shape, str]]:
+        firsts = (info.type.tensor_type.shape.dim[:1] for info in self.model.graph.input)
+        return _known(self.model.graph, {dim.dim_param for dims in firsts for dim in dims if dim.dim_param})
+
+    @cached_property
+    def _inferred(self) -> dict[str, tuple[Shape, str]]:
+        """By `onnx.shape_inference`, of a copy without weights."""
+        try:
+            return _known(onnx.shape_inference.infer_shapes(self._lean(), data_prop=True).graph, ())
+        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+            return {}
+
+    def _lean(self) -> ModelProto:
+        """The model at these input sizes; a large constant is an input of its shape."""
+        source = self.model.graph
+        lean = ModelProto(ir_version=self.model.ir_version, opset_import=self.model.opset_import)
+        lean.graph.name = source.name or "graph"
+        lean.graph.node.extend(source.node)
+        lean.graph.output.extend(source.output)
+        for name, value in self.inputs.items():
+            n, c, *size = value.shape if len(value.shape) > 1 else (*value.shape, 1)
+            shape = (n, *size, c) if name in self.channels_last else value.shape
+            number = next(key for key, word in DTYPES.items() if word == value.dtype)
+            lean.graph.input.append(onnx.helper.make_tensor_value_info(name, number, shape))
+        for tensor in source.initializer:
+            if prod(tensor.dims) > min(MAX_ELEMENTS, 1024) or tensor.data_location == TensorProto.EXTERNAL:
+                info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                lean.graph.input.append(info)
+            else:
+                lean.graph.initializer.append(tensor)
+        return lean
+
+
+def _known(graph: GraphProto, batch: Collection[str]) -> dict[str, tuple[Shape, str]]:
+    infos = ((info.name, _read(info, batch)) for info in (*graph.value_info, *graph.output))
+    return {name: known for name, known in infos if known is not None}
+
+
+def _read(info: ValueInfoProto, batch: Collection[str]) -> tuple[Shape, str] | None:
+    """The shape at batch 1 (``batch`` has the names of that axis), None if another axis is left open."""
+    tensor = info.type.tensor_type
+    if not tensor.HasField("shape") or tensor.elem_type not in DTYPES:
+        return None
+    known = tuple(1 if dim.dim_param in batch else dim.dim_value for dim in tensor.shape.dim)
+    return (known, DTYPES[tensor.elem_type]) if min(known, default=1) > 0 else None

@@ -1,1 +1,230 @@
-"""How ONNX operators become ops, one file a topic."""
+"""Which rule lowers which ONNX operator. Teaching cnnscope an operator is one function under ``@rule("ItsType")``.
+
+    @rule("Relu")
+    def _relu(call: OperatorCall) -> list[Operand]:
+        return [call.emit(ReLU(), call.tensor(0))]
+
+Each topic is a file of this folder; a plugin adds rules with the same decorator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+from cnnscope.ir import Intent, Kind, Node, Param, Shape, Value
+from cnnscope.ir.builder import Builder, bind, settled
+from cnnscope.ir.graph import NO_INTENT
+from cnnscope.ops.arguments import Argument, ArgumentError, Integer, Integers, Number
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
+from cnnscope.registry import Registry, load_files
+from cnnscope.sources.files import clean
+from cnnscope.sources.onnx.values import Const, Operand, invalid
+
+Stated = tuple[Shape, str]
+
+
+@dataclass
+class OperatorCall:
+    """One ONNX node while it is lowered: its inputs, attributes and names.
+
+    ``base`` is what its op is called, ``layer`` its row; ``stated`` gives the shape and dtype the file states for a
+    value, where it does.
+    """
+
+    builder: Builder
+    type: str
+    base: str
+    layer: str
+    inputs: Sequence[Operand | None]
+    outputs: Sequence[str]
+    attributes: Mapping[str, Any]
+    opset: int
+    stated: Callable[[str], Stated | None]
+    placed: dict[str, str] = field(default_factory=dict)
+    """Nodes that hold constants, by the constants' names: shared by all calls."""
+
+    # -- arguments --------------------------------------------------------------------------------------------------
+
+    def has(self, index: int) -> bool:
+        """Whether an optional input is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def operand(self, index: int) -> Operand:
+        """An input that must be there."""
+        operand = self.inputs[index] if index < len(self.inputs) else None
+        if operand is None:
+            raise invalid(f"`{self.type}` has no input {index + 1}")
+        return operand
+
+    def constant(self, index: int) -> Const | None:
+        """An input if it is a constant."""
+        operand = self.inputs[index] if index < len(self.inputs) else None
+        return operand if isinstance(operand, Const) else None
+
+    def attribute(self, name: str, kind: Argument, default: Any = None) -> Any:
+        """An attribute as ``kind`` reads it; E447 where it is of another kind."""
+        raw = self.attributes.get(name, default)
+        try:
+            return kind.read(raw, None)
+        except ArgumentError as error:
+            raise invalid(f"`{name}` of `{self.type}`: {error.message}", error.hint) from None
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        return int(self.attribute(name, Integer(), default))
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A real attribute as it was written: the file has 32 bits of it, 1e-5 as 9.99999974e-06."""
+        return float(f"{self.attribute(name, Number(), default):.7g}")
+
+    def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
+        """A list attribute; ``default`` where there is none."""
+        if name not in self.attributes:
+            return None if default is None else list(default)
+        raw = self.attributes[name]
+        return [] if isinstance(raw, list) and not raw else list(self.attribute(name, Integers()))
+
+    def given_integers(self, index: int, name: str) -> list[int] | None:
+        """Whole numbers that are an input in newer opsets and an attribute in older ones; None if not given.
+
+        E447 where they are computed from the image: no shape follows from them.
+        """
+        if not self.has(index):
+            return self.integers(name)
+        constant = self.constant(index)
+        values = None if constant is None else constant.integers()
+        if values is None:
+            raise UnreadableError(f"`{self.type}` takes `{name}` from the network itself")
+        return values
+
+    def computed(self, index: int) -> tuple[int, ...]:
+        """Which numbers of a constant input were worked out from shapes, or are left to be worked out (-1)."""
+        constant = self.constant(index)
+        if constant is None or constant.value is None:
+            return ()
+        free = constant.value < 1
+        marks = free if constant.from_shape is None else free | constant.from_shape
+        return tuple(int(i) for i in marks.reshape(-1).nonzero()[0])
+
+    def text(self, name: str, default: str) -> str:
+        value = self.attributes.get(name, default)
+        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+    def positions(self, least: int = 1) -> Shape:
+        """The positions' extents of a map, its first input; E447 where it has fewer axes of them than ``least``."""
+        shape = self.shape(0)
+        if len(shape) < 2 + least:
+            raise invalid(f"`{self.type}` needs {least + 2} axes or more, but its input is {list(shape)}")
+        return shape[2:]
+
+    def axis(self, axis: int, rank: int) -> int:
+        """An axis counted from the front; E447 if there is none."""
+        if not -rank <= axis < rank:
+            raise invalid(f"`{self.type}` along axis {axis} of {rank} axes")
+        return axis % rank
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def value(self, name: str) -> Value:
+        return self.builder.values[name]
+
+    def shape(self, index: int) -> Shape:
+        operand = self.operand(index)
+        return operand.shape if isinstance(operand, Const) else self.value(operand).shape
+
+    def tensor(self, index: int) -> str:
+        """An input as a node of the graph; a constant becomes one."""
+        operand = self.operand(index)
+        return self.held(operand) if isinstance(operand, Const) else operand
+
+    def held(self, constant: Const) -> str:
+        """The node that holds a constant, in a row of its own, once for all who read it."""
+        if constant.name not in self.placed:
+            kind = Parameter if constant.is_weight else Constant
+            op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
+            params = {"value": self._enter(constant, constant.shape)} if constant.is_weight else {}
+            self.builder.add(Node(name, op, (), op.output(()), params))
+            self.placed[constant.name] = name
+        return self.placed[constant.name]
+
+    # -- result -----------------------------------------------------------------------------------------------------
+
+    def emit(
+        self, op: Op, *inputs: str, part: str = "", as_kind: Kind | None = None,
+        params: Mapping[str, Const | None] | None = None, constants: Sequence[Const] = (), apart: bool = False,
+        intent: Intent = NO_INTENT,
+    ) -> str:  # fmt: skip
+        """Appends an op and returns its name. The last op of a node has no ``part``.
+
+        ``params`` are its weights by role, ``constants`` further operands, which count as parameters if they are.
+        ``apart``: a further output of the node, in a row of its own.
+        """
+        x = [self._seen(op, self.value(name), as_kind) for name in inputs]
+        bound = bind(op, x)
+        shapes = {**bound.weights, **bound.buffers}
+        keys = {role: self._enter(c, shapes[role], role in bound.buffers) for role, c in (params or {}).items() if c}
+        keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
+        name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
+        layer = name if apart else self.layer
+        return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer, intent=intent))
+
+    @staticmethod
+    def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:
+        if as_kind is None and value.kind in (*op.accepts, "tensor"):
+            return value
+        return replace(value, kind=as_kind or "tensor")
+
+    def _enter(self, constant: Const, shape: Shape, buffer: bool = False) -> str:
+        if prod(shape) != prod(constant.shape):
+            raise invalid(f"`{self.type}` needs a weight of shape {list(shape)}, but `{constant.name}` has "
+                          f"{list(constant.shape)}")  # fmt: skip
+        if constant.name not in self.builder.params:  # another reader may have it as many elements of another shape
+            self.builder.param(constant.name, Param(shape, constant.dtype, not buffer, buffer))
+        return constant.name
+
+    def unsupported(self, why: str = "") -> list[str]:
+        """A row for a node that no rule covers, in the shape that is stated for it; E447 where none is."""
+        constants = [c for c in self.inputs if isinstance(c, Const)]
+        inputs = [name for name in self.inputs if isinstance(name, str)]
+        results: list[str] = []
+        for index, output in enumerate(self.outputs):
+            known = self.stated(output)
+            if known is None:
+                raise invalid(
+                    f"{why or f'`{self.type}` is unknown'}, and nothing states the shape of its output `{output}`",
+                    "infer shapes with `onnx.shape_inference`, or export the model with them",
+                )  # fmt: skip
+            shape, dtype = known
+            batch = 0 if shape and shape[0] == 1 else None
+            if index == 0:
+                op: Op = Unsupported(shape, dtype, batch, self.type)
+                results.append(self.emit(op, *inputs, constants=constants))
+            else:
+                select = Select(shape, dtype, batch, index)
+                results.append(self.emit(select, results[0], part=f"output{index}", apart=True))
+        return results
+
+
+class UnreadableError(Exception):
+    """A rule does not cover this use of its operator; says why."""
+
+
+Rule = Callable[[OperatorCall], Sequence[Operand]]
+RULES: Registry[Rule] = Registry("cnnscope.onnx_rules", "rule for the ONNX operator")
+
+
+def rule(*types: str) -> Callable[[Rule], Rule]:
+    """Adds a rule for operator types; those of other domains than ONNX's are written ``domain::Type``."""
+
+    def add(function: Rule) -> Rule:
+        for name in types:
+            RULES.add(name, function)
+        return function
+
+    return add
+
+
+load_files(__name__)

@@ -1,7 +1,8 @@
-"""ONNX operators for whole layers: normalisation, `PRelu`, recurrence, attention."""
+"""ONNX operators for whole layers: matrix products, normalisation, `PRelu`, recurrence, attention."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -11,19 +12,113 @@ from cnnscope.ops import norm
 from cnnscope.ops.activation import PReLU
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Scan, Select, View
-from cnnscope.ops.product import Recurrent, ScaledDotProduct
-from cnnscope.sources.onnx.table import Call, UnreadableError, rule
-from cnnscope.sources.onnx.values import Operand
+from cnnscope.ops.product import Linear, MatMul, Recurrent, ScaledDotProduct
+from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
+from cnnscope.sources.onnx.values import Const, Operand, invalid
+
+
+@rule("MatMul")
+def _matmul(call: OperatorCall) -> list[Operand]:
+    """A stored matrix on the right is a linear layer."""
+    weight = call.constant(1)
+    if weight is not None and len(weight.shape) == 2 and isinstance(call.operand(0), str):
+        if call.shape(0)[-1:] != weight.shape[:1]:
+            raise invalid(f"`MatMul` of {list(call.shape(0))} and {list(weight.shape)} does not fit")
+        return [call.emit(Linear(weight.shape[1], bias=False), call.tensor(0), params={"weight": weight})]
+    a, b = call.tensor(0), call.tensor(1)
+    left, right = call.value(a).shape, call.value(b).shape
+    if min(len(left), len(right)) < 2:
+        raise UnreadableError("`MatMul` with a vector")
+    if left[-1] != right[-2]:
+        raise invalid(f"`MatMul` of {list(left)} and {list(right)} does not fit")
+    return [call.emit(MatMul(), a, b, as_kind="tensor")]
+
+
+@rule("Gemm")
+def _gemm(call: OperatorCall) -> list[Operand]:
+    """alpha A B + beta C: a linear layer where B and C are stored."""
+    weight, bias = call.constant(1), call.constant(2)
+    shape = call.shape(1)
+    if len(shape) != 2 or len(call.shape(0)) != 2:
+        raise invalid("`Gemm` needs two matrices")
+    into, out = shape[::-1] if call.integer("transB", 0) else shape
+    a = call.tensor(0)
+    if call.integer("transA", 0):
+        a = call.emit(View("transpose", (Permute((1, 0)),)), a, part="transpose")
+    if call.value(a).shape[1] != into:
+        raise invalid(f"`Gemm` of {list(call.value(a).shape)} and {list(shape)} does not fit")
+    scaled = call.number("alpha", 1.0) != 1 or (call.has(2) and call.number("beta", 1.0) != 1)
+    own = bias is not None and prod(bias.shape) == out
+    last = not call.has(2) or (own and not scaled)
+    if weight is not None:
+        op = Linear(out, bias=own)
+        y = call.emit(op, a, part="" if last else "linear", params={"weight": weight, "bias": bias if own else None})
+    else:
+        b = call.tensor(1)
+        if call.integer("transB", 0):
+            b = call.emit(View("transpose", (Permute((1, 0)),)), b, part="transposed")
+        y, own, last = call.emit(MatMul(), a, b, part="product", as_kind="tensor"), False, False
+    if scaled:
+        y = call.emit(Elementwise("mul"), y, part="scale" if call.has(2) and not own else "")
+    if call.has(2) and not own:
+        given = call.operand(2)
+        inputs, constants = ([y], [given]) if isinstance(given, Const) else ([y, given], [])
+        return [call.emit(Elementwise("add"), *inputs, constants=constants)]
+    return [y]
+
+
+@rule("Einsum")
+def _einsum(call: OperatorCall) -> list[Operand]:
+    """Two operands: the letters of both and the result are a batch, those of both alone are summed over."""
+    a, b, result = _equation(call)
+    sizes: dict[str, int] = {}
+    for index, term in enumerate((a, b)):
+        for letter, n in zip(term, call.shape(index), strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise invalid(f"the letter `{letter}` of `Einsum` stands for {sizes[letter]} and {n}")
+    shared = [c for c in a if c in b]
+    both, summed = [c for c in shared if c in result], [c for c in shared if c not in result]
+    rows, columns = [c for c in a if c not in b], [c for c in b if c not in a]
+    letters = both + rows + columns
+    if set(letters) != set(result):
+        raise UnreadableError("an `Einsum` that sums over a letter of one operand")
+    x = _matrix(call, 0, a, (both, rows, summed), sizes, "left")
+    y = _matrix(call, 1, b, (both, summed, columns), sizes, "right")
+    product = call.emit(MatMul(), x, y, part="product", as_kind="tensor")
+    steps = (Reshape(tuple(sizes[c] for c in letters)), Permute(tuple(letters.index(c) for c in result)))
+    return [call.emit(View("permute", steps), product)]
+
+
+def _equation(call: OperatorCall) -> tuple[str, str, str]:
+    """The letters of both operands and of the result."""
+    left, arrow, result = call.text("equation", "").replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow or len(terms) != 2 or len(call.inputs) != 2 or not (left.replace(",", "") + result).isalpha():
+        raise UnreadableError("an `Einsum` of other than two operands, or with `...`")
+    ranks = [len(set(term)) for term in terms]
+    if ranks != [len(call.shape(0)), len(call.shape(1))] or ranks != list(map(len, terms)) or set(result) - set(left):
+        raise UnreadableError("an `Einsum` that repeats a letter")
+    return terms[0], terms[1], result
+
+
+def _matrix(
+    call: OperatorCall, index: int, term: str, groups: Sequence[Sequence[str]], sizes: dict[str, int], part: str
+) -> str:
+    """An operand as matrices: three axes, each of several letters."""
+    order = tuple(term.index(c) for group in groups for c in group)
+    shape = tuple(prod(sizes[c] for c in group) for group in groups)
+    return call.emit(View("permute", (Permute(order), Reshape(shape))), call.tensor(index), part=part)
+
 
 # -- normalisation ---------------------------------------------------------------------------------------------------
 
 
-def _eps(call: Call) -> dict[str, Any]:
+def _eps(call: OperatorCall) -> dict[str, Any]:
     return {"eps": call.number("epsilon", 1e-5)}
 
 
 @rule("BatchNormalization")
-def _batchnorm(call: Call) -> list[Operand]:
+def _batchnorm(call: OperatorCall) -> list[Operand]:
     call.positions(0)
     roles = ("weight", "bias", "running_mean", "running_var")
     params = {role: call.constant(i) for i, role in enumerate(roles, start=1)}
@@ -34,7 +129,7 @@ def _batchnorm(call: Call) -> list[Operand]:
 
 
 @rule("LayerNormalization", "RMSNormalization")
-def _layernorm(call: Call) -> list[Operand]:
+def _layernorm(call: OperatorCall) -> list[Operand]:
     """Over the last axes, from ``axis`` on."""
     rank, rms = len(call.shape(0)), call.type == "RMSNormalization"
     axis, scale, bias = call.integer("axis", -1), call.constant(1), call.constant(2)
@@ -49,7 +144,7 @@ def _layernorm(call: Call) -> list[Operand]:
 
 
 @rule("InstanceNormalization")
-def _instancenorm(call: Call) -> list[Operand]:
+def _instancenorm(call: OperatorCall) -> list[Operand]:
     params = {"weight": call.constant(1), "bias": call.constant(2)}
     if None in params.values():
         raise UnreadableError("`InstanceNormalization` with computed weights")
@@ -59,7 +154,7 @@ def _instancenorm(call: Call) -> list[Operand]:
     return [call.emit(op, call.tensor(0), as_kind="map", params=params if own else {})]
 
 
-def _is_group_norm(call: Call) -> bool:
+def _is_group_norm(call: OperatorCall) -> bool:
     """Whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus zeros."""
     x, ones, zeros = call.operand(0), call.constant(1), call.constant(2)
     made = call.builder.nodes.get(x) if isinstance(x, str) else None
@@ -71,7 +166,7 @@ def _is_group_norm(call: Call) -> bool:
 
 
 @rule("GroupNormalization")
-def _groupnorm(call: Call) -> list[Operand]:
+def _groupnorm(call: OperatorCall) -> list[Operand]:
     """Opset 18 has a weight a group, 21 one a channel."""
     weight, bias = call.constant(1), call.constant(2)
     if weight is None or bias is None:
@@ -87,7 +182,7 @@ def _groupnorm(call: Call) -> list[Operand]:
 
 
 @rule("LRN")
-def _lrn(call: Call) -> list[Operand]:
+def _lrn(call: OperatorCall) -> list[Operand]:
     call.positions()
     args = {"size": call.integer("size"), "alpha": call.number("alpha", 1e-4), "beta": call.number("beta", 0.75),
             "k": call.number("bias", 1.0)}  # fmt: skip
@@ -95,7 +190,7 @@ def _lrn(call: Call) -> list[Operand]:
 
 
 @rule("LpNormalization", "MeanVarianceNormalization")
-def _scan(call: Call) -> list[Operand]:
+def _scan(call: OperatorCall) -> list[Operand]:
     rank = len(call.shape(0))
     several = [0, 2, 3] if call.type == "MeanVarianceNormalization" else [call.integer("axis", -1)]
     axes = tuple(sorted(axis % rank for axis in call.integers("axes", several) or several if -rank <= axis < rank))
@@ -103,7 +198,7 @@ def _scan(call: Call) -> list[Operand]:
 
 
 @rule("PRelu")
-def _prelu(call: Call) -> list[Operand]:
+def _prelu(call: OperatorCall) -> list[Operand]:
     slope, shape = call.constant(1), call.shape(0)
     channels = (shape[1], *(1,) * (len(shape) - 2)) if len(shape) > 1 else ()
     if slope is None:
@@ -118,7 +213,7 @@ def _prelu(call: Call) -> list[Operand]:
 
 
 @rule("LSTM", "GRU", "RNN")
-def _recurrent(call: Call) -> list[Operand]:
+def _recurrent(call: OperatorCall) -> list[Operand]:
     """Y is (T, directions, N, hidden); the last states are read off it."""
     weights = [call.constant(i) for i in (1, 2, 3)]
     x, hidden = call.value(call.tensor(0)), call.integer("hidden_size")
@@ -141,7 +236,7 @@ def _recurrent(call: Call) -> list[Operand]:
 
 
 @rule("Attention")
-def _attention(call: Call) -> list[Operand]:
+def _attention(call: OperatorCall) -> list[Operand]:
     """Opset 23, heads already apart: (N, heads, tokens, features)."""
     if any(len(call.shape(i)) != 4 for i in range(3)) or any(map(call.has, (4, 5))) or any(call.outputs[1:]):
         raise UnreadableError("`Attention` with joined heads or a cache")

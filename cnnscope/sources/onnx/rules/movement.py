@@ -11,35 +11,34 @@ from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
 from cnnscope.ops.movement import Flatten
-from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Operand, invalid
 
 
 def move(
-    call: Call, kind: str, x: str, *steps: Step, view: bool = True, part: str = "", computed: tuple[int, ...] = ()
+    call: OperatorCall,
+    kind: str,
+    x: str,
+    *steps: Step,
+    view: bool = True,
+    part: str = "",
+    computed: tuple[int, ...] = (),
 ) -> str:
     """A rearrangement; a view where the elements can stay where they are. ``computed`` as in `Intent`."""
     return call.emit((View if view else Movement)(kind, steps), x, part=part, intent=Intent(computed=computed))
-
-
-def axis_in(call: Call, axis: int, rank: int) -> int:
-    """An axis counted from the front; E447 if there is none."""
-    if not -rank <= axis < rank:
-        raise invalid(f"`{call.type}` along axis {axis} of {rank} axes")
-    return axis % rank
 
 
 # -- shape -----------------------------------------------------------------------------------------------------------
 
 
 @rule("Reshape")
-def _reshape(call: Call) -> list[Operand]:
+def _reshape(call: OperatorCall) -> list[Operand]:
     x, target = call.tensor(0), call.given_integers(1, "shape")
     step = Reshape(reshaped(call, call.value(x).shape, target or []))
     return [move(call, "reshape", x, step, computed=call.computed(1))]
 
 
-def reshaped(call: Call, shape: Shape, target: Sequence[int]) -> Shape:
+def reshaped(call: OperatorCall, shape: Shape, target: Sequence[int]) -> Shape:
     """The shape a ``Reshape`` makes: 0 keeps an axis, one -1 is worked out."""
     whole = bool(call.integer("allowzero", 0))
     if any(n == 0 and i >= len(shape) for i, n in enumerate(target)) and not whole:
@@ -56,42 +55,42 @@ def reshaped(call: Call, shape: Shape, target: Sequence[int]) -> Shape:
 
 
 @rule("Flatten")
-def _flatten(call: Call) -> list[Operand]:
+def _flatten(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     value, rank = call.value(x), len(call.shape(0))
     axis = call.integer("axis", 1)
     if axis == 1 and value.batch_axis == 0 and rank > 1:
         return [call.emit(Flatten(), x)]
-    place = axis if axis == rank else axis_in(call, axis, rank)
+    place = axis if axis == rank else call.axis(axis, rank)
     shape = (prod(value.shape[:place]), prod(value.shape[place:]))
     return [move(call, "flatten", x, Reshape(shape))]
 
 
 @rule("Squeeze")
-def _squeeze(call: Call) -> list[Operand]:
+def _squeeze(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     return [move(call, "squeeze", x, Reshape(squeezed(call, call.value(x).shape)))]
 
 
-def squeezed(call: Call, shape: Shape) -> Shape:
+def squeezed(call: OperatorCall, shape: Shape) -> Shape:
     """``shape`` without the axes of size 1 that a ``Squeeze`` names, or without any."""
     axes = call.given_integers(1, "axes")
-    gone = {axis_in(call, axis, len(shape)) for axis in axes} if axes else {i for i, n in enumerate(shape) if n == 1}
+    gone = {call.axis(axis, len(shape)) for axis in axes} if axes else {i for i, n in enumerate(shape) if n == 1}
     if any(shape[axis] != 1 for axis in gone):
         raise invalid(f"`Squeeze` of axes {sorted(gone)} of {list(shape)}, which are larger than 1")
     return tuple(n for i, n in enumerate(shape) if i not in gone)
 
 
 @rule("Unsqueeze")
-def _unsqueeze(call: Call) -> list[Operand]:
+def _unsqueeze(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     return [move(call, "unsqueeze", x, Reshape(unsqueezed(call, call.value(x).shape)))]
 
 
-def unsqueezed(call: Call, shape: Shape) -> Shape:
+def unsqueezed(call: OperatorCall, shape: Shape) -> Shape:
     """``shape`` with axes of size 1 where an ``Unsqueeze`` names them."""
     axes = call.given_integers(1, "axes") or []
-    new = {axis_in(call, axis, len(shape) + len(axes)) for axis in axes}
+    new = {call.axis(axis, len(shape) + len(axes)) for axis in axes}
     if len(new) < len(axes):
         raise invalid(f"`Unsqueeze` names an axis twice: {axes}")
     rest = iter(shape)
@@ -99,12 +98,12 @@ def unsqueezed(call: Call, shape: Shape) -> Shape:
 
 
 @rule("Transpose")
-def _transpose(call: Call) -> list[Operand]:
+def _transpose(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     return [move(call, "permute", x, Permute(order_of(call, len(call.value(x).shape))))]
 
 
-def order_of(call: Call, rank: int) -> tuple[int, ...]:
+def order_of(call: OperatorCall, rank: int) -> tuple[int, ...]:
     """The order a ``Transpose`` puts axes in: all turned round unless said otherwise."""
     order = call.integers("perm", range(rank - 1, -1, -1)) or []
     if sorted(order) != list(range(rank)):
@@ -113,7 +112,7 @@ def order_of(call: Call, rank: int) -> tuple[int, ...]:
 
 
 @rule("Expand")
-def _expand(call: Call) -> list[Operand]:
+def _expand(call: OperatorCall) -> list[Operand]:
     x, target = call.tensor(0), call.given_integers(1, "shape") or []
     shape = call.value(x).shape
     rank = max(len(shape), len(target))
@@ -126,7 +125,7 @@ def _expand(call: Call) -> list[Operand]:
 
 
 @rule("Tile")
-def _tile(call: Call) -> list[Operand]:
+def _tile(call: OperatorCall) -> list[Operand]:
     x, times = call.tensor(0), call.given_integers(1, "repeats") or []
     shape = call.value(x).shape
     if len(times) != len(shape) or min(times, default=1) < 1:
@@ -146,7 +145,7 @@ def window(axis: int, picked: range) -> Taps:
 
 
 @rule("Slice")
-def _slice(call: Call) -> list[Operand]:
+def _slice(call: OperatorCall) -> list[Operand]:
     """Bounds are attributes up to opset 9, inputs after."""
     x = call.tensor(0)
     shape = call.value(x).shape
@@ -157,7 +156,7 @@ def _slice(call: Call) -> list[Operand]:
         raise invalid("`Slice` has bounds of different lengths, or a step of 0")
     taps: list[Step] = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        place = axis_in(call, axis, len(shape))
+        place = call.axis(axis, len(shape))
         stop = None if step < 0 and end < -shape[place] else end
         picked = range(*slice(start, stop, step).indices(shape[place]))
         if not picked:
@@ -168,10 +167,10 @@ def _slice(call: Call) -> list[Operand]:
 
 
 @rule("Split")
-def _split(call: Call) -> list[Operand]:
+def _split(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     shape = call.value(x).shape
-    axis, count = axis_in(call, call.integer("axis", 0), len(shape)), len(call.outputs)
+    axis, count = call.axis(call.integer("axis", 0), len(shape)), len(call.outputs)
     each = -(-shape[axis] // count)
     equal = [min(each, shape[axis] - i * each) for i in range(count)]
     sizes = call.given_integers(1, "split") or equal
@@ -183,11 +182,11 @@ def _split(call: Call) -> list[Operand]:
 
 
 @rule("Gather")
-def _gather(call: Call) -> list[Operand]:
+def _gather(call: OperatorCall) -> list[Operand]:
     """Known places of a tensor are a movement; rows of a stored table, picked by the network, an embedding."""
     table, places = call.constant(0), call.constant(1)
     shape, chosen = call.shape(0), call.shape(1)
-    axis = axis_in(call, call.integer("axis", 0), len(shape))
+    axis = call.axis(call.integer("axis", 0), len(shape))
     if table is not None and table.is_weight and axis == 0 and len(shape) == 2:
         op = Embedding(shape[0], shape[1], table.dtype)
         return [call.emit(op, call.tensor(1), params={"weight": table})]
@@ -208,7 +207,7 @@ def _gather(call: Call) -> list[Operand]:
 
 
 @rule("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "GridSample", "RoiAlign")
-def _picked(call: Call) -> list[Operand]:
+def _picked(call: OperatorCall) -> list[Operand]:
     """What is read depends on values, so only the shape is known."""
     inputs = [x for x in call.inputs if isinstance(x, str)]
     results: list[Operand] = []
@@ -229,12 +228,12 @@ def _picked(call: Call) -> list[Operand]:
 
 
 @rule("Concat")
-def _concat(call: Call) -> list[Operand]:
+def _concat(call: OperatorCall) -> list[Operand]:
     names = [call.tensor(i) for i in range(len(call.inputs)) if call.has(i)]
     values = [call.value(name) for name in names]
     if not values:
         raise invalid("`Concat` of nothing")
-    axis = axis_in(call, call.integer("axis", 1), len(values[0].shape))
+    axis = call.axis(call.integer("axis", 1), len(values[0].shape))
     rests = {value.shape[:axis] + value.shape[axis + 1 :] for value in values}
     if len(rests) > 1 or len({len(value.shape) for value in values}) > 1:
         raise invalid("`Concat` of " + " and ".join(str(list(value.shape)) for value in values) + " does not fit")
@@ -243,5 +242,5 @@ def _concat(call: Call) -> list[Operand]:
 
 
 @rule("Identity")
-def _identity(call: Call) -> list[Operand]:
+def _identity(call: OperatorCall) -> list[Operand]:
     return [call.operand(0)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf, isclose
 
+from cnnscope.ir import Shape
 from cnnscope.ops import activation as act
 from cnnscope.ops import merge, pool
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Movement, Reduce, Scan
 from cnnscope.ops.regularization import Dropout
 from cnnscope.ops.traced import broadcast
-from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Const, Operand, dtype_of, invalid
 
 # -- activations -----------------------------------------------------------------------------------------------------
@@ -24,12 +25,12 @@ _PLAIN: Mapping[str, Op] = {
 
 
 @rule(*_PLAIN)
-def _plain(call: Call) -> list[Operand]:
+def _plain(call: OperatorCall) -> list[Operand]:
     return [call.emit(_PLAIN[call.type], call.tensor(0))]
 
 
 @rule("LeakyRelu", "Elu", "Selu", "Gelu", "HardSigmoid")
-def _with_numbers(call: Call) -> list[Operand]:
+def _with_numbers(call: OperatorCall) -> list[Operand]:
     match call.type:
         case "LeakyRelu":
             op: Op = act.LeakyReLU(call.number("alpha", 0.01))
@@ -46,7 +47,7 @@ def _with_numbers(call: Call) -> list[Operand]:
 
 
 @rule("Clip")
-def _clip(call: Call) -> list[Operand]:
+def _clip(call: OperatorCall) -> list[Operand]:
     """Bounds are attributes up to opset 10, inputs after."""
     low, high = (_bound(call, i, name, bound) for i, name, bound in ((1, "min", -inf), (2, "max", inf)))
     op: Op = Elementwise("clip")
@@ -59,7 +60,7 @@ def _clip(call: Call) -> list[Operand]:
     return [call.emit(op, call.tensor(0))]
 
 
-def _bound(call: Call, index: int, name: str, default: float) -> float | None:
+def _bound(call: OperatorCall, index: int, name: str, default: float) -> float | None:
     """A bound of `Clip`; None where it is not known."""
     if not call.has(index):
         bound = call.number(name, 0.0) if name in call.attributes else default
@@ -70,21 +71,19 @@ def _bound(call: Call, index: int, name: str, default: float) -> float | None:
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")
-def _softmax(call: Call) -> list[Operand]:
+def _softmax(call: OperatorCall) -> list[Operand]:
     """Along one axis since opset 13, over all from ``axis`` on before."""
     rank = len(call.shape(0))
-    axis = call.integer("axis", -1 if call.opset >= 13 else 1)
-    if not -rank <= axis < max(rank, 1):
-        raise invalid(f"`{call.type}` along axis {axis} of {list(call.shape(0))}")
-    axes = (axis % rank,) if call.opset >= 13 else tuple(range(axis % rank, rank))
+    axis = call.axis(call.integer("axis", -1 if call.opset >= 13 else 1), rank)
+    axes = tuple(range(axis, axis + 1 if call.opset >= 13 else rank))
     if len(axes) > 1 or call.type == "Hardmax":
         return [call.emit(Scan(call.type.lower(), axes), call.tensor(0))]
-    op = act.Softmax(*axes) if call.type == "Softmax" else act.LogSoftmax(*axes)
+    op = act.Softmax(axis) if call.type == "Softmax" else act.LogSoftmax(axis)
     return [call.emit(op, call.tensor(0))]
 
 
 @rule("Dropout")
-def _dropout(call: Call) -> list[Operand]:
+def _dropout(call: OperatorCall) -> list[Operand]:
     """The ratio is an attribute up to opset 11, an input after."""
     ratio = call.constant(1)
     given = ratio.value if ratio is not None else None
@@ -106,39 +105,35 @@ _BOOLEAN = frozenset({
     "Add", "Sub", "Mul", "Sum", "Div", "Pow", "Mod", "Max", "Min", "BitShift", "BitwiseAnd", "BitwiseOr",
     "BitwiseXor", "Where", *_BOOLEAN,
 )  # fmt: skip
-def _arithmetic(call: Call) -> list[Operand]:
+def _arithmetic(call: OperatorCall) -> list[Operand]:
     """Operands broadcast. Constants are part of the function; they are parameters if they are weights."""
     operands = [operand for operand in call.inputs if operand is not None]
-    inputs = [x for x in operands if isinstance(x, str)]
-    constants = [x for x in operands if isinstance(x, Const)]
     if len(operands) > 2 and call.type in ("Max", "Min"):
         raise UnreadableError(f"`{call.type}` of more than two")
-    if not inputs:
-        inputs, constants = [call.tensor(0)], constants[1:]
+    if not any(isinstance(x, str) for x in operands):
+        operands = [call.tensor(0), *operands[1:]]
+    inputs = [x for x in operands if isinstance(x, str)]
+    constants = [x for x in operands if isinstance(x, Const)]
     values = [call.value(x) for x in inputs]
-    shapes = [value.shape for value in values] + [constant.shape for constant in constants]
-    whole = _broadcast(call, shapes)
-    alike = len({value.kind for value in values}) == 1 and len({value.shape for value in values}) == 1
-    scaled = call.type == "Mul" and len({(value.kind, len(value.shape)) for value in values}) == 1
-    if call.type in _JOINS and not constants and len(inputs) > 1 and (alike or scaled):
+    alike = {(value.kind, len(value.shape) if call.type == "Mul" else value.shape) for value in values}
+    given = [constant.shape for constant in constants]
+    shapes = [value.shape for value in values]
+    whole = _broadcast(call, [*shapes, *given])
+    if call.type in _JOINS and len(inputs) > 1 and len(alike) == 1 and not constants:
         return [call.emit(_JOINS[call.type], *inputs)]
-    stretched = broadcast([value.shape for value in values]) != whole
     dtype = "bool" if call.type in _BOOLEAN else None
-    if call.type == "Where" and len(values) > 1 and operands[0] is inputs[0]:
+    if call.type == "Where" and len(values) > 1 and isinstance(operands[0], str):
         dtype = values[1].dtype
-    given = broadcast([(1,) * len(whole), *(constant.shape for constant in constants)])
-    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
-    op = Elementwise(call.type.lower(), whole if stretched else (), dtype, varies)
+    op = Elementwise.of(call.type.lower(), whole, shapes, given, dtype)
     return [call.emit(op, *inputs, constants=constants)]
 
 
-def _broadcast(call: Call, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    rank = max(map(len, shapes))
-    for sizes in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
-        if len({n for n in sizes if n != 1}) > 1:
-            texts = " and ".join(str(list(shape)) for shape in shapes)
-            raise invalid(f"`{call.type}` of {texts}: the shapes do not fit")
-    return broadcast(shapes)
+def _broadcast(call: OperatorCall, shapes: list[Shape]) -> Shape:
+    whole = broadcast(shapes)
+    if any(n not in (1, m) for shape in shapes for n, m in zip(shape[::-1], whole[::-1], strict=False)):
+        texts = " and ".join(str(list(shape)) for shape in shapes)
+        raise invalid(f"`{call.type}` of {texts}: the shapes do not fit")
+    return whole
 
 
 @rule(
@@ -146,14 +141,14 @@ def _broadcast(call: Call, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
     "Cosh", "Asinh", "Acosh", "Atanh", "Floor", "Ceil", "Round", "Celu", "ThresholdedRelu", "Shrink", "BitwiseNot",
     "Bernoulli", "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
-def _unary(call: Call) -> list[Operand]:
+def _unary(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     dtypes = {"QuantizeLinear": "uint8", "DequantizeLinear": "float32"}
     return [call.emit(Elementwise(call.type.lower(), dtype=dtypes.get(call.type)), x)]
 
 
 @rule("Cast", "CastLike")
-def _cast(call: Call) -> list[Operand]:
+def _cast(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     dtype = dtype_of(call.integer("to", 0), "`Cast`") if call.type == "Cast" else call.value(call.tensor(1)).dtype
     return [x] if dtype == call.value(x).dtype else [call.emit(Movement("cast", dtype=dtype), x)]
@@ -169,7 +164,7 @@ _REDUCTIONS = {
 
 
 @rule(*_REDUCTIONS)
-def _reduce(call: Call) -> list[Operand]:
+def _reduce(call: OperatorCall) -> list[Operand]:
     """The axes are an attribute up to opset 12 (sum) or 17 (others), an input after."""
     x = call.tensor(0)
     value, axes = call.value(x), call.given_integers(1, "axes")
@@ -177,9 +172,7 @@ def _reduce(call: Call) -> list[Operand]:
     if not axes and call.integer("noop_with_empty_axes", 0):
         return [x]
     axes = axes or list(range(rank))
-    if any(not -rank <= axis < rank for axis in axes):
-        raise invalid(f"`{call.type}` along axes {axes} of {list(value.shape)}")
-    along = tuple(sorted({axis % rank for axis in axes}))
+    along = tuple(sorted({call.axis(axis, rank) for axis in axes}))
     pools: dict[str, Op] = {"ReduceMean": pool.GlobalAvgPool(), "ReduceMax": pool.GlobalMaxPool()}
     if keep and value.kind == "map" and along == tuple(range(2, rank)) and call.type in pools:
         return [call.emit(pools[call.type], x)]
@@ -187,18 +180,14 @@ def _reduce(call: Call) -> list[Operand]:
 
 
 @rule("ArgMax", "ArgMin")
-def _argmax(call: Call) -> list[Operand]:
-    x, axis = call.tensor(0), call.integer("axis", 0)
-    rank = len(call.value(x).shape)
-    if not -rank <= axis < rank:
-        raise invalid(f"`{call.type}` along axis {axis} of {list(call.value(x).shape)}")
-    return [call.emit(Reduce(call.type.lower(), (axis % rank,), bool(call.integer("keepdims", 1)), "int64"), x)]
+def _argmax(call: OperatorCall) -> list[Operand]:
+    axis = call.axis(call.integer("axis", 0), len(call.shape(0)))
+    return [call.emit(Reduce(call.type.lower(), (axis,), bool(call.integer("keepdims", 1)), "int64"), call.tensor(0))]
 
 
 @rule("CumSum", "CumProd")
-def _cumulative(call: Call) -> list[Operand]:
-    axes = call.given_integers(1, "axis")
-    rank = len(call.shape(0))
-    if not axes or len(axes) != 1 or not -rank <= axes[0] < rank:
+def _cumulative(call: OperatorCall) -> list[Operand]:
+    axes = call.given_integers(1, "axis") or []
+    if len(axes) != 1:
         raise invalid(f"`{call.type}` along axes {axes} of {list(call.shape(0))}")
-    return [call.emit(Scan(call.type.lower(), (axes[0] % rank,)), call.tensor(0))]
+    return [call.emit(Scan(call.type.lower(), (call.axis(axes[0], len(call.shape(0))),)), call.tensor(0))]

@@ -15,13 +15,13 @@ from cnnscope.ops.generic import Reduce, Select
 from cnnscope.ops.product import ComputedConv
 from cnnscope.ops.rearrange import Crop, Pad
 from cnnscope.ops.window import span
-from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Operand, invalid
 
 Sides = list[Pair]
 
 
-def _per_axis(call: Call, name: str, count: int, default: int = 1) -> list[int]:
+def _per_axis(call: OperatorCall, name: str, count: int, default: int = 1) -> list[int]:
     """A list attribute with one number an axis, none below ``default``."""
     values = call.integers(name, [default] * count)
     assert values is not None
@@ -32,7 +32,7 @@ def _per_axis(call: Call, name: str, count: int, default: int = 1) -> list[int]:
     return values
 
 
-def _pads(call: Call, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Sides:
+def _pads(call: OperatorCall, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Sides:
     """(low, high) per axis, from ``pads`` or ``auto_pad``."""
     count, auto = len(kernel), call.text("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -50,13 +50,13 @@ def _pads(call: Call, kernel: Sequence[int], stride: Sequence[int], dilation: Se
 # -- convolution -----------------------------------------------------------------------------------------------------
 
 
-def _intent(call: Call) -> Intent:
+def _intent(call: OperatorCall) -> Intent:
     words: dict[str, PadWord] = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
     return Intent(pad=words.get(call.text("auto_pad", "NOTSET")))
 
 
 @rule("Conv")
-def _conv(call: Call) -> list[Operand]:
+def _conv(call: OperatorCall) -> list[Operand]:
     weight, count = call.shape(1), len(call.positions())
     if len(weight) != count + 2:
         raise invalid(f"the weight of `Conv` has {len(weight)} axes for {count} axes of positions")
@@ -74,7 +74,7 @@ def _conv(call: Call) -> list[Operand]:
 
 
 @rule("ConvTranspose")
-def _conv_transpose(call: Call) -> list[Operand]:
+def _conv_transpose(call: OperatorCall) -> list[Operand]:
     """The operator cuts each side of the full result by its padding; the op cuts evenly, a crop does the rest."""
     size, weight = call.positions(), call.constant(1)
     count, bias = len(size), call.constant(2)
@@ -104,7 +104,7 @@ def _conv_transpose(call: Call) -> list[Operand]:
     return [call.emit(Crop.read({"size": left, "offset": [lo for lo, _ in uneven]}, count), y)]
 
 
-def _cuts(call: Call, size: Sequence[int], stride: Sequence[int], full: Sequence[int]) -> Sides:
+def _cuts(call: OperatorCall, size: Sequence[int], stride: Sequence[int], full: Sequence[int]) -> Sides:
     """What falls off the full result, (low, high) per axis. Source: the operator's specification."""
     count, auto = len(size), call.text("auto_pad", "NOTSET")
     wanted = call.integers("output_shape")
@@ -122,7 +122,7 @@ def _cuts(call: Call, size: Sequence[int], stride: Sequence[int], full: Sequence
 
 
 @rule("MaxPool", "AveragePool", "LpPool")
-def _pool(call: Call) -> list[Operand]:
+def _pool(call: OperatorCall) -> list[Operand]:
     count = len(call.positions())
     if "kernel_shape" not in call.attributes:
         raise invalid(f"`{call.type}` has no `kernel_shape`")
@@ -151,13 +151,13 @@ def _pool(call: Call) -> list[Operand]:
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")
-def _global(call: Call) -> list[Operand]:
+def _global(call: OperatorCall) -> list[Operand]:
     call.positions()
     op = pool.GlobalMaxPool() if "Max" in call.type else pool.GlobalAvgPool()
     return [call.emit(op, call.tensor(0), as_kind="map")]
 
 
 @rule("GlobalLpPool")
-def _global_lp(call: Call) -> list[Operand]:
+def _global_lp(call: OperatorCall) -> list[Operand]:
     axes = range(2, 2 + len(call.positions()))
     return [call.emit(Reduce("norm", tuple(axes), keep=True), call.tensor(0))]

@@ -12,7 +12,6 @@ from cnnscope.ops import activation as act
 from cnnscope.ops import merge, regularization
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Elementwise, Scan
-from cnnscope.ops.traced import broadcast
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
 
@@ -120,11 +119,9 @@ def elementwise(trace: Tracer, out: Tensor, fn: str, operands: Sequence[Any]) ->
     inputs = [t for t in operands if isinstance(t, Tensor) and trace.tracked(t)]
     constants = [t for t in operands if isinstance(t, Tensor) and not trace.tracked(t)]
     keys = [key for t in constants for key in trace.constant_keys(t)]
-    shape, stretched = tuple(out.shape), broadcast([tuple(t.shape) for t in inputs])
     dtype = dtype_name(out) if out.dtype != inputs[0].dtype else None
-    given = broadcast([(1,) * len(shape), *(tuple(t.shape) for t in constants)])
-    varies = tuple(axis for axis, n in enumerate(given) if n > 1)
-    op = Elementwise(fn, shape if stretched != shape else (), dtype, varies)
+    shapes, given = ([tuple(t.shape) for t in some] for some in (inputs, constants))
+    op = Elementwise.of(fn, tuple(out.shape), shapes, given, dtype)
     trace.emit(op, inputs, out, fn=fn, keys={f"constant{i}": key for i, key in enumerate(keys)})
 
 

@@ -1,4 +1,4 @@
-"""ONNX `Resize` and the older `Upsample`: interpolation by scales or to sizes, with a choice of coordinates."""
+"""ONNX operators that change the size of maps: `Resize` (once `Upsample`), `Pad`, `DepthToSpace`, `SpaceToDepth`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
-from cnnscope.ir import Intent
+from cnnscope.ir import Intent, Shape
 from cnnscope.ir.graph import NO_INTENT
-from cnnscope.ir.steps import Taps
+from cnnscope.ir.steps import Border, Permute, Reshape, Taps
 from cnnscope.ops.generic import Movement, Unsupported
+from cnnscope.ops.rearrange import Pad, PixelShuffle
 from cnnscope.ops.resize import Upsample
-from cnnscope.sources.onnx.table import Call, UnreadableError, rule
+from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
+from cnnscope.sources.onnx.rules.movement import move
 from cnnscope.sources.onnx.values import Operand, invalid
 
 ROUNDINGS: Mapping[str, Callable[[Fraction], int]] = {
@@ -26,7 +28,7 @@ MODES = {"linear": "bilinear", "cubic": "bicubic", "bilinear": "bilinear"}
 
 
 @rule("Resize", "Upsample")
-def _resize(call: Call) -> list[Operand]:
+def _resize(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     value = call.value(x)
     rank = len(value.shape)
@@ -50,7 +52,7 @@ def _resize(call: Call) -> list[Operand]:
     return [call.emit(unknown, x)]
 
 
-def _intent(call: Call, axes: Sequence[int]) -> Intent:
+def _intent(call: OperatorCall, axes: Sequence[int]) -> Intent:
     """Whether the size was worked out from shapes, or given as numbers, where the operator has sizes."""
     if _old(call) or not call.has(3):
         return NO_INTENT
@@ -62,12 +64,12 @@ def _intent(call: Call, axes: Sequence[int]) -> Intent:
     )
 
 
-def _old(call: Call) -> bool:
+def _old(call: OperatorCall) -> bool:
     """Before opset 11 there was no choice of coordinates: pixel corners are aligned at the origin."""
     return call.type == "Upsample" or call.opset < 11
 
 
-def _sizes(call: Call, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[int, ...], bool]:
+def _sizes(call: OperatorCall, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[int, ...], bool]:
     """The size after, and whether it is exactly the scale times the size before."""
     if not _old(call) and call.has(3):
         sizes = call.given_integers(3, "sizes") or []
@@ -87,7 +89,7 @@ def _sizes(call: Call, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple
     )
 
 
-def _scales(call: Call) -> list[Fraction]:
+def _scales(call: OperatorCall) -> list[Fraction]:
     if "scales" in call.attributes:  # Upsample 7
         raw = call.attributes["scales"]
         values = raw if isinstance(raw, list) else []
@@ -110,7 +112,7 @@ _NEAREST: Mapping[str, Callable[[int, Fraction, int, int], Fraction]] = {
 
 
 def _nearest(
-    call: Call, shape: Sequence[int], size: Sequence[int], changed: Sequence[int], coordinates: str
+    call: OperatorCall, shape: Sequence[int], size: Sequence[int], changed: Sequence[int], coordinates: str
 ) -> Upsample | Movement:
     rounding = ROUNDINGS.get(call.text("nearest_mode", "floor" if _old(call) else "round_prefer_floor"))
     if rounding is None:
@@ -123,3 +125,65 @@ def _nearest(
         plain = plain and picked == [floor(o * ratio) for o in range(ratio.denominator)]
         taps.append(Taps(axis, m, ratio.numerator, tuple((i,) for i in picked), "clamp"))
     return Upsample(size=tuple(size[2:])) if plain else Movement("resize", tuple(taps))
+
+
+BORDERS: dict[str, tuple[Border, str]] = {"constant": ("drop", "zeros"), "reflect": ("reflect", "reflect"),
+                                          "edge": ("clamp", "replicate"), "wrap": ("wrap", "circular")}  # fmt: skip
+
+
+@rule("Pad")
+def _pad(call: OperatorCall) -> list[Operand]:
+    """The sizes are an attribute up to opset 10, an input after; negative ones cut."""
+    x, flat = call.tensor(0), call.given_integers(1, "pads") or call.integers("paddings") or []
+    value, mode = call.value(x), call.text("mode", "constant")
+    axes = call.given_integers(3, "axes") or list(range(len(value.shape)))
+    if len(flat) != 2 * len(axes) or mode not in BORDERS:
+        raise invalid(f"`Pad` has {len(flat)} sizes for {len(axes)} axes, or the unknown mode `{mode}`")
+    sides = {call.axis(axis, len(value.shape)): (low, high)
+             for axis, low, high in zip(axes, flat[: len(axes)], flat[len(axes) :], strict=True)}  # fmt: skip
+    moved = {axis: pair for axis, pair in sides.items() if any(pair)}
+    if not moved:
+        return [x]
+    if value.kind == "map" and min(moved) > 1 and min(min(pair) for pair in moved.values()) >= 0:
+        pads = [sides.get(axis, (0, 0)) for axis in range(2, len(value.shape))]
+        return [call.emit(Pad.read({"pad": pads, "pad_mode": BORDERS[mode][1]}, len(pads)), x)]
+    taps = []
+    for axis, (low, high) in moved.items():
+        if value.shape[axis] + low + high < 1:
+            raise invalid(f"`Pad` leaves nothing of axis {axis} of {list(value.shape)}")
+        taps.append(Taps(axis, value.shape[axis] + low + high, 1, ((-low,),), BORDERS[mode][0]))
+    return [move(call, "pad", x, *taps, view=False)]
+
+
+# -- blocks ----------------------------------------------------------------------------------------------------------
+
+
+@rule("DepthToSpace")
+def _depth_to_space(call: OperatorCall) -> list[Operand]:
+    """CRD is pixel shuffle; DCR has the block's position slowest."""
+    x, b = call.tensor(0), call.integer("blocksize")
+    n, c, h, w = _image(call, x)
+    if b < 1 or c % (b * b):
+        raise invalid(f"`DepthToSpace` of {c} channels into blocks of {b}x{b}")
+    if call.text("mode", "DCR") == "CRD":
+        return [call.emit(PixelShuffle(b), x, as_kind="map")]
+    steps = (Reshape((n, b, b, c // b**2, h, w)), Permute((0, 3, 4, 1, 5, 2)), Reshape((n, c // b**2, h * b, w * b)))
+    return [move(call, "depth to space", x, *steps, view=False)]
+
+
+@rule("SpaceToDepth")
+def _space_to_depth(call: OperatorCall) -> list[Operand]:
+    x, b = call.tensor(0), call.integer("blocksize")
+    n, c, h, w = _image(call, x)
+    if b < 1 or h % b or w % b:
+        raise invalid(f"`SpaceToDepth` of {h}x{w} into blocks of {b}x{b}")
+    whole = (n, c * b * b, h // b, w // b)
+    steps = (Reshape((n, c, h // b, b, w // b, b)), Permute((0, 3, 5, 1, 2, 4)), Reshape(whole))
+    return [move(call, "space to depth", x, *steps, view=False)]
+
+
+def _image(call: OperatorCall, x: str) -> Shape:
+    shape = call.value(x).shape
+    if len(shape) != 4:
+        raise invalid(f"`{call.type}` of {list(shape)}, which is no image")
+    return shape
