@@ -14,7 +14,7 @@ from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.intervals import CONFIDENCE, RESAMPLES, Estimate
 from cnnscope.audits.statistics.worst import WorstTransform
 from cnnscope.audits.verdict import Verdict
-from cnnscope.render.documents.document import INLINE, Count, Document, Hash, Ordinal, keywords
+from cnnscope.render.documents.document import INLINE, OMITTED, Count, Document, Hash, Omitted, Ordinal, keywords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,16 @@ class ProbeSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherMetric:
+    """A metric of a package or plugin."""
+
+    each: Sequence[Estimate]
+    """one entry a magnitude"""
+    mean: Estimate
+    """over the magnitudes that count in the summary"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditProbe:
     """One family: lists with one entry a magnitude, and the figures of the family as a whole."""
 
@@ -77,6 +87,8 @@ class AuditProbe:
     divergence: Sequence[Estimate]
     probability_change: Sequence[Estimate]
     summary: ProbeSummary
+    others: Mapping[str, OtherMetric] | Omitted = OMITTED
+    """metrics of packages and plugins by name"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from cnnscope.audits.document import (
     AuditLayer,
     AuditProbe,
     AuditTransform,
+    OtherMetric,
     ProbeSummary,
     SmallStep,
 )
@@ -22,10 +23,11 @@ from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics import curves, worst
 from cnnscope.audits.statistics import metrics as statistics
+from cnnscope.audits.statistics.gates import METRICS, STATED
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.verdict import verdict
-from cnnscope.render.documents.document import plain
+from cnnscope.render.documents.document import OMITTED, Omitted, plain
 
 Json = dict[str, Any]
 _MEANS = {
@@ -73,8 +75,23 @@ def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains:
         agreement=[share(statistics.agreement(outcomes, g)).rounded() for g in groups],
         kappa=[estimate.rounded() for estimate in statistics.kappa_each(outcomes, groups, boot)],
         accuracy=[share(statistics.accuracy(outcomes, g)).rounded() for g in groups],
-        **means, summary=_summary(outcomes, averaged, boot, chains),
+        **means, summary=_summary(outcomes, averaged, boot, chains), others=_others(outcomes, groups, averaged, boot),
     )  # fmt: skip
+
+
+def _others(
+    outcomes: Outcomes, groups: Sequence[Group], averaged: Sequence[Group], boot: Bootstrap
+) -> dict[str, OtherMetric] | Omitted:
+    """The metrics of packages and plugins; no key at all where there are none."""
+    found = {
+        name: OtherMetric(
+            each=[metric.of(outcomes, [g], boot).rounded() for g in groups],
+            mean=metric.of(outcomes, averaged, boot).rounded(),
+        )
+        for name, metric in METRICS.items()
+        if name not in STATED
+    }
+    return found or OMITTED
 
 
 def _summary(

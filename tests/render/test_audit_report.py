@@ -271,3 +271,27 @@ def test_local_errors_have_a_row_a_layer_and_a_column_a_movement(made: AuditResu
     assert "| conv1 | 0.02 | 0.003 |" in text
     assert "| fc | ? | 0.0125 |" in text
     assert '<tr><td>fc</td><td class="r">–</td><td class="r">0.0125</td></tr>' in written
+
+
+def test_metrics_of_plugins_have_a_column_of_their_own(made: AuditResult) -> None:
+    """Here one that says what agreement says, so its column is that of agreement."""
+    from cnnscope.audits.statistics.gates import METRICS, of_images
+    from cnnscope.audits.statistics.metrics import agreement
+    from cnnscope.registry import recording
+
+    with recording() as added:
+        METRICS.add("un<usual>", of_images(lambda outcomes, group: agreement(outcomes, group)))
+    try:
+        found = document(made)
+        written, flat, marked = page(made), AuditReport(found).records(), markdown(found)
+    finally:
+        added[0].undo()
+    for probe in found["probes"].values():
+        assert probe["others"] == {"un<usual>": {"each": probe["agreement"], "mean": probe["summary"]["agreement"]}}
+    assert all(row["un<usual>"] == row["agreement"] for row in flat)
+    assert "others" not in document(made)["probes"]["translation"]
+    assert written.count('<th class="r">un&lt;usual&gt;</th>') == len(found["probes"]) == marked.count(r"un\<usual> |")
+    table = str(AuditReport(found))
+    assert re.search(r"divergence +un<usual>\n", table)
+    mean = next(line for line in table.splitlines() if " mean " in line).split("  ")
+    assert mean[-1].strip() in [cell.strip() for cell in mean[:-1]]

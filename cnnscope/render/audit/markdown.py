@@ -95,14 +95,17 @@ def _predictions(d: Json) -> Iterator[str]:
 def _probes(d: Json) -> Iterator[str]:
     figures = ("agreement", "kappa", "accuracy")
     for name, found in d["probes"].items():
-        summary = found["summary"]
+        summary, others = found["summary"], found.get("others", {})
         yield f"## {words.PROBES[name]}"
         rows = [
             (title if found["averaged"][i] else f"{title} ({'on' if found['on_grid'][i] else 'off'} the grid)",
-             *(words.interval(found[figure][i]) for figure in figures)) for i, title in enumerate(found["titles"])
+             *(words.interval(found[figure][i]) for figure in figures),
+             *(words.interval(metric["each"][i]) for metric in others.values()))
+            for i, title in enumerate(found["titles"])
         ]  # fmt: skip
-        rows.append(("mean", *(words.interval(summary[figure]) for figure in figures)))
-        yield _table(("at", *figures), rows)
+        means = [*(summary[figure] for figure in figures), *(metric["mean"] for metric in others.values())]
+        rows.append(("mean", *map(words.interval, means)))
+        yield _table(("at", *figures, *map(printable, others)), rows)
         facts = [
             ("pair consistency", words.interval(summary["consistency"])),
             (f"unchanged under all {summary['transforms']}", words.interval(summary["worst"])),

@@ -39,12 +39,17 @@ class AuditReport(Result):
                     for end in ("value", "low", "high"):
                         value = found[name][i][end]
                         row[name if end == "value" else f"{name}_{end}"] = None if value is None else f"{value:.6g}"
+                for name, metric in found.get("others", {}).items():
+                    value = metric["each"][i]["value"]
+                    row[name] = None if value is None else f"{value:.6g}"
                 rows.append(row)
         return rows
 
     def table(self) -> Table:
-        columns = (Column("probe"), Column("at"), *(Column(name, right=True) for name in (*_FIGURES, "divergence")))
         d = self.document
+        others = [name for found in list(d["probes"].values())[:1] for name in found.get("others", {})]
+        figures = (*_FIGURES, "divergence", *map(printable, others))
+        columns = (Column("probe"), Column("at"), *(Column(name, right=True) for name in figures))
         model = d["model"]
         title = f"{printable(model['name'])} ({printable(model['source'])}), invariance"
         verdict = f"{words.VERDICTS[d['verdict']['word']]}: {printable(d['verdict']['text'])}"
@@ -59,10 +64,12 @@ class AuditReport(Result):
                 apart = not found["averaged"][i]
                 at = f"{title} {'on the grid' if found['on_grid'][i] else 'off the grid'}" if apart else title
                 figures = [words.interval(found[name][i]) for name in _FIGURES]
-                cells = (probe if i == 0 else "", at, *figures, words.share(found["divergence"][i]["value"]))
-                yield Line(cells, style=style.MUTED if apart else "")
+                figures += [words.share(found["divergence"][i]["value"])]
+                figures += [words.interval(metric["each"][i]) for metric in found.get("others", {}).values()]
+                yield Line((probe if i == 0 else "", at, *figures), style=style.MUTED if apart else "")
             figures = [words.interval(found["summary"][name]) for name in _FIGURES]
-            yield Line(("", "mean", *figures, ""), style=style.TOTAL)
+            others = [words.interval(metric["mean"]) for metric in found.get("others", {}).values()]
+            yield Line(("", "mean", *figures, "", *others), style=style.TOTAL)
 
     def _notes(self) -> Iterator[str]:
         d = self.document
