@@ -14,7 +14,7 @@ demo: $(VENV)/.user
 	@mkdir -p reports
 	$(BIN)/cnnscope summary lenet5
 	$(BIN)/cnnscope diagram resnet152 -o reports/resnet152.svg
-	$(BIN)/cnnscope audit lenet5-digits --out reports/audit
+	$(BIN)/cnnscope audit lenet5-digits -o reports/audit
 	$(BIN)/cnnscope page lenet5-digits -o reports/lenet5-digits.html
 	@echo "Open reports/audit/report.html, reports/lenet5-digits.html and reports/resnet152.svg in a browser;"
 	@echo "$(BIN)/cnnscope --help has the rest."

@@ -88,7 +88,7 @@ def ranks() -> None:
 
 def start(folder: Path, rank: int, world: int) -> subprocess.Popen[bytes]:
     environment = {"RANK": str(rank), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*AUDIT, "--out", str(folder)], env=os.environ | environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen([*AUDIT, "-o", str(folder)], env=os.environ | environment, stdout=subprocess.DEVNULL)
 
 
 def finish(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -18,52 +18,58 @@ if TYPE_CHECKING:
     from cnnscope.ir import Graph
     from cnnscope.plugins import plugin
     from cnnscope.questions import (
+        ablate,
+        attribute,
         audit,
         check,
+        check_weights,
+        compare,
+        diagram,
         diff,
         equivariance,
+        expand,
+        export,
+        features,
+        filters,
         flops,
+        growth,
+        kernels,
+        layer_types,
+        map_weights,
         memory,
+        page,
         params,
         receptive_field,
+        report,
         shapes,
         summary,
+        transfer,
+        unit,
+        zoo,
     )
 
-_HOMES = {
-    **dict.fromkeys(
-        (
-            "audit",
-            "check",
-            "diff",
-            "equivariance",
-            "flops",
-            "memory",
-            "params",
-            "receptive_field",
-            "shapes",
-            "summary",
-        ),
-        "cnnscope.questions",
-    ),
+__all__ = [
+    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "ablate", "attribute", "audit", "check",
+    "check_weights", "compare", "diagram", "diff", "equivariance", "expand", "export", "features", "filters", "flops",
+    "growth", "kernels", "layer_types", "load", "map_weights", "memory", "page", "params", "plugin",
+    "receptive_field", "report", "shapes", "summary", "transfer", "unit", "zoo",
+]  # fmt: skip
+
+_ELSEWHERE = {
     **dict.fromkeys(("Model", "load"), "cnnscope.api"),
     **dict.fromkeys(("CnnscopeError", "Diagnostic", "Span"), "cnnscope.errors"),
     "Graph": "cnnscope.ir",
     "plugin": "cnnscope.plugins",
     "__version__": "cnnscope._version",
 }
-
-__all__ = [
-    "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "audit", "check", "diff", "equivariance",
-    "flops", "load", "memory", "params", "plugin", "receptive_field", "shapes", "summary",
-]  # fmt: skip
+"""Where public names are that are not in `cnnscope.questions`."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "cnnscope.questions")), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

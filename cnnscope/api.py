@@ -4,6 +4,7 @@
     model = cnnscope.load("resnet50", input=(3, 256, 256))
     model.summary()                  # a table in a notebook, `print` it elsewhere
     model.flops().to_dict()["totals"]["macs"]
+    model.diagram(view="volumes").write("resnet50.svg")
 
 Every question is also a function that takes whatever `load` takes: ``cnnscope.summary("lenet5")``.
 """
@@ -11,7 +12,7 @@ Every question is also a function that takes whatever `load` takes: ``cnnscope.s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,54 +20,74 @@ from typing import TYPE_CHECKING, Any, cast
 from cnnscope.analysis.summary import Level, Summary, summarize
 from cnnscope.errors import explained, explained_methods
 from cnnscope.ir import Graph
-from cnnscope.options.group import takes
-from cnnscope.options.network import LayerOptions
+from cnnscope.options.group import part, takes
+from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, LayerOptions, PageOptions, ThemeName
+from cnnscope.options.trained import (
+    AttributionOptions,
+    AuditOptions,
+    FeatureOptions,
+    FilterOptions,
+    Running,
+    TransferOptions,
+)
 from cnnscope.render.checks import CheckReport, Comparand
 from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
-from cnnscope.render.unit import UnitReport
+from cnnscope.render.numbers import count, printable
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.resolve import Extras
+from cnnscope.sources.resolve import Loaded
 from cnnscope.sources.resolve import load as load_source
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from cnnscope.audits.answer import Audit
+    from cnnscope.learned.features.answer import Features
     from cnnscope.render.ablation import AblationReport
-    from cnnscope.render.difference import DifferenceReport
+    from cnnscope.render.diagram.answer import Difference
     from cnnscope.render.equivariance import EquivarianceReport
+    from cnnscope.render.export import OnnxExport
+    from cnnscope.render.illustrated import Drawing, Illustrated, Page, Text
+    from cnnscope.render.plots.answer import Unit
+    from cnnscope.render.weights import WeightsCheck, WeightsMap
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
     from cnnscope.training.report import TransferReport
+    from cnnscope.trust.answer import Attributions
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
 
 
 @explained_methods
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Loaded):
     """A network and what can be asked of it.
 
-    ``reference`` has known totals, ``about`` year and origin, ``notes`` what to know about how it was loaded,
-    ``extras`` what it takes to run it.
+    Every method that computes something returns a result: `print` shows its table, a notebook shows it or its picture,
+    ``to_dict()`` is its JSON document, ``write(path)`` writes it in the format that the suffix names.
     """
-
-    graph: Graph
-    source: str
-    reference: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    extras: Extras = field(default_factory=Extras)
 
     @property
     def name(self) -> str:
         """The title its author gave it."""
         return self.graph.name
 
+    def __repr__(self) -> str:
+        totals = self._summary.totals
+        costs = "some ops unknown" if self._summary.unsupported else f"{count(totals.macs)} MACs"
+        layers = f"{len(self._summary.rows)} layers, {count(totals.params)} parameters, {costs}"
+        return f"<Model {printable(self.name)} ({printable(self.source)}): {layers}>"
+
+    def _repr_html_(self) -> str:
+        html: str = self.summary()._repr_mimebundle_()["text/html"]
+        return html
+
     @cached_property
     def _summary(self) -> Summary:
         return summarize(self.graph)
+
+    # -- from the architecture ---------------------------------------------------------------------------------------
 
     @takes(LayerOptions)
     def summary(self, options: LayerOptions) -> LayerReport:
@@ -97,38 +118,63 @@ class Model:
         """Theoretical receptive fields, and with ``exact`` their clipped extremes at this input size (needs numpy)."""
         return self.layers("rf", LayerOptions(level=level), exact=exact)
 
-    def unit(self, layer: str, position: Sequence[int]) -> UnitReport:
+    def layers(self, verb: Verb, options: LayerOptions | None = None, *, exact: bool = False) -> LayerReport:
+        """The table of the verb of that name; with ``exact`` it has clipped receptive fields (needs numpy)."""
+        options = options or LayerOptions()
+        level, batch, dtype = options.level, options.batch_size, options.dtype
+        plain = options == LayerOptions()
+        summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
+        ranges = _exact_ranges(self.graph, summary) if exact else {}
+        return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
+
+    def unit(self, layer: str, position: Sequence[int], image: str | Path | None = None) -> Unit:
         """What the unit at ``position`` (an index per spatial axis, from 0) of ``layer`` sees (needs numpy).
+
+        ``write("unit.png")`` draws it, over ``image`` if there is one.
 
         `CnnscopeError` for an unknown layer (E205), no position of it (E203), or one behind an unsupported op (E306).
         """
-        from cnnscope.analysis.receptive_field import theoretical
-        from cnnscope.analysis.receptive_field.exact import exact
-        from cnnscope.analysis.receptive_field.places import find
+        from cnnscope.render.plots.answer import unit
 
-        answers = exact(self.graph, [layer])
-        full, local = answers.box(layer, position), answers.box(layer, position, local=True)
-        field = theoretical(self.graph)[find(self.graph, layer)]
-        return UnitReport(self.graph, self.source, layer, tuple(position), field.box(position), local, full, field.via)
+        return unit(self.graph, self.source, layer, tuple(position), None if image is None else Path(image))
 
-    def page(self, image: str | Path | None = None) -> str:
-        """The network as an interactive page: HTML that needs nothing else. ``image`` lies under receptive fields.
+    def growth(self, *, level: Level = "layer") -> Drawing:
+        """A plot of receptive fields against depth. Drawing it raises E607 for a network without an image."""
+        from cnnscope.render.plots.answer import growth
+
+        return growth(self.graph, self.layers("rf", LayerOptions(level=level)).summary)
+
+    @takes(DiagramOptions)
+    def diagram(self, options: DiagramOptions) -> Drawing:
+        """The architecture as a picture: svg, png, pdf, tex, dot, json or mmd."""
+        from cnnscope.render.diagram.answer import diagram
+
+        return diagram(self.graph, options)
+
+    @takes(PageOptions)
+    def page(self, options: PageOptions) -> Page:
+        """The network as an interactive page: HTML that needs no other file.
 
         `CnnscopeError` where the image cannot be read (E606) or fits no input (E607), or Graphviz fails.
         """
+        from cnnscope.render.illustrated import Page, file_name
         from cnnscope.render.page.document import html
         from cnnscope.render.page.image import data_uri
 
-        picture = None if image is None else data_uri(Path(image), self.graph)
-        return html(self.graph, self.source, self._summary, about=self.about, image=picture)
+        picture = None if options.image is None else data_uri(Path(options.image), self.graph)
+        text = html(self.graph, self.source, self._summary, about=self.about, image=picture)
+        return Page(text, "html", file_name(self.name))
 
-    def diff(self, other: Source) -> DifferenceReport:
-        """What changes layer by layer from this network to ``other``, which is whatever `load` takes."""
+    def diff(self, other: Source, *, theme: ThemeName = "light") -> Difference:
+        """What changes layer by layer from this network to ``other``, which is whatever `load` takes.
+
+        ``write("diff.svg")`` draws both, on a background of ``theme``.
+        """
         from cnnscope.analysis.diff import diff as compare
-        from cnnscope.render.difference import DifferenceReport
+        from cnnscope.render.diagram.answer import Difference
 
         b = load(other)
-        return DifferenceReport(compare(self.graph, b.graph), self.source, b.source)
+        return Difference(compare(self.graph, b.graph), self.source, b.source, theme=theme)
 
     def ablate(self, *removals: str | Sequence[str]) -> AblationReport:
         """What is left without the layers of each removal: ``model.ablate("fc7", ["conv3", "conv4"])``, intact first.
@@ -144,19 +190,6 @@ class Model:
             rest = ablate(self.graph, names)
             variants.append(Variant(names, rest, summarize(rest)))
         return AblationReport(self.source, tuple(variants))
-
-    def transfer(
-        self, classes: int, *, freeze: Sequence[str] = (), head: str | None = None, batch: int = 32
-    ) -> TransferReport:
-        """Another head for ``classes`` classes: ways of training it side by side; ``plan.graph`` is the new network.
-
-        ``freeze`` names layers, groups or patterns. `CnnscopeError`: E493 without a head, E494 for a pattern that
-        freezes nothing, E495 for fewer than 2 classes.
-        """
-        from cnnscope.training.plan import plan
-        from cnnscope.training.report import TransferReport
-
-        return TransferReport(self.graph, self.source, plan(self.graph, classes, freeze=freeze, head=head, batch=batch))
 
     def equivariance(self) -> EquivarianceReport:
         """Which shifts, flips and quarter turns of the image change nothing or move the maps along, and why not.
@@ -179,6 +212,8 @@ class Model:
         origin = self.reference.get("source")
         return CheckReport(comparands, {self.source: str(origin)} if origin else {})
 
+    # -- with weights ------------------------------------------------------------------------------------------------
+
     def module(self, *, seed: int = 0, weights: str | Path | None = None) -> nn.Module:
         """A torch module of the same graph, its weights from a file or drawn from ``seed``, under the graph's names.
 
@@ -193,38 +228,100 @@ class Model:
         return network
 
     def weighted(self, *, weights: str | Path | None = None, seed: int = 0) -> Weighted:
-        """Any network with weights, whatever it reads and answers; see `cnnscope.trained.weighted.open_weighted`."""
+        """The network with weights, whatever its inputs and outputs; see `cnnscope.trained.weighted.open_weighted`."""
         from cnnscope.trained.weighted import open_weighted
 
-        return open_weighted(self.graph, self.source, self.extras, weights=weights, seed=seed)
+        return open_weighted(self, weights=weights, seed=seed)
 
-    def trained(
-        self,
-        *,
-        weights: str | Path | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        dtype: str = "float32",
-        preprocess: Mapping[str, Any] | None = None,
-        labels: str | Path | None = None,
-        data: str | Path | None = None,
-    ) -> TrainedNetwork:
+    @takes(Running)
+    def trained(self, options: Running) -> TrainedNetwork:
         """The network with weights and what running it on images takes; see `cnnscope.trained.loading.open_network`."""
         from cnnscope.trained.loading import open_network
 
-        return open_network(
-            self.graph, self.source, self.extras, weights=weights, seed=seed, device=device, dtype=dtype,
-            preprocess=preprocess, labels=labels, data=data,
-        )  # fmt: skip
+        return open_network(self, options)
 
-    def layers(self, verb: Verb, options: LayerOptions | None = None, *, exact: bool = False) -> LayerReport:
-        """The table of the verb of that name; with ``exact`` it has clipped receptive fields (needs numpy)."""
-        options = options or LayerOptions()
-        plain = options == LayerOptions()
-        level, batch, dtype = options.level, options.batch_size, options.dtype
-        summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
-        ranges = _exact_ranges(self.graph, summary) if exact else {}
-        return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
+    def check_weights(self, file: str | Path, *, map: str | None = None) -> WeightsCheck:
+        """Names and shapes in a file of weights beside the network's; only the file's header is read.
+
+        `CnnscopeError`: E420 to E423 no file of weights, E424 and E425 a mapping that cannot be used.
+        """
+        from cnnscope.nn.checkpoint import read_header
+        from cnnscope.nn.mapping import name_map
+        from cnnscope.nn.weights import compare
+        from cnnscope.render.weights import WeightsCheck
+
+        checkpoint = read_header(file)
+        comparison = compare(self.graph, checkpoint, name_map(self.graph, checkpoint, map))
+        return WeightsCheck(self.graph, self.source, checkpoint, comparison)
+
+    def map_weights(self, file: str | Path) -> WeightsMap:
+        """Which tensor of a file is which weight of the network, by shape and order; E420 to E423 for no such file."""
+        from cnnscope.nn.checkpoint import read_header
+        from cnnscope.nn.mapping import propose
+        from cnnscope.render.weights import WeightsMap
+
+        checkpoint = read_header(file)
+        return WeightsMap(self.graph, self.source, checkpoint, propose(self.graph, checkpoint))
+
+    def export(
+        self, to: ExportFormat, *, weights: str | Path | None = None, map: str | None = None
+    ) -> Text | OnnxExport:
+        """The network as ``pytorch`` code, ``onnx``, a ``spec`` or ``json``; ``weights`` are for ONNX alone.
+
+        `CnnscopeError`: E400 weights for another format, E420 to E425 weights that do not fit, E43x what cannot be
+        written in that format.
+        """
+        from cnnscope.render.export import export
+
+        return export(self.graph, to, ExportOptions(weights=weights, map=map))
+
+    @takes(TransferOptions)
+    def transfer(self, options: TransferOptions) -> TransferReport:
+        """Another head for ``classes`` classes: ways of training it side by side; ``plan.graph`` is the new network.
+
+        With ``train`` one of them is run, and ``write("net.safetensors")`` writes the weights. `CnnscopeError`: E493
+        without a head, E494 for a pattern that freezes nothing, E495 for fewer than 2 classes, E496 to E498 for images,
+        training and options that do not go together.
+        """
+        from cnnscope.training.answer import transfer
+
+        return transfer(self, options)
+
+    @takes(FilterOptions)
+    def filters(self, options: FilterOptions) -> Illustrated:
+        """The filters of layers beside what chance gives: norm, orientation, bandwidth, twins, dead ones."""
+        from cnnscope.learned.filters.answer import filters
+
+        return filters(self, options)
+
+    @takes(FeatureOptions)
+    def features(self, options: FeatureOptions) -> Features:
+        """Feature maps on an image; with ``channel`` a page about that channel."""
+        from cnnscope.learned.features.answer import features
+
+        return features(self, options)
+
+    @takes(AttributionOptions)
+    def attribute(self, options: AttributionOptions) -> Attributions:
+        """Which pixels of an image the score of a class is due to, by several methods and checkpoints."""
+        from cnnscope.trust.answer import attributions
+
+        return attributions(self, options)
+
+    @takes(AuditOptions)
+    def audit(self, options: AuditOptions) -> Audit:
+        """How much predictions and features change when images move, with controls.
+
+        ``output`` is the folder for shards, result and report, which an interrupted audit continues from; without it
+        nothing is kept but what is returned. `CnnscopeError` where the network cannot run (E45x), images cannot be used
+        (E46x) or the audit cannot be made (E40x, E47x).
+        """
+        from cnnscope.trained.loading import open_network
+
+        network = open_network(self, part(options, Running))
+        from cnnscope.audits.answer import audit  # only now, so that a missing torch is missed first
+
+        return audit(network, options)
 
 
 Source = str | Path | Graph | Model | Callable[..., Any]
@@ -235,7 +332,7 @@ Settings = Mapping[str, Any] | None
 
 @explained
 def load(source: Source, *, input: Sizes | None = None, set: Settings = None) -> Model:
-    """The network ``source`` names, or `CnnscopeError`.
+    """The network that ``source`` names; `CnnscopeError` where there is none.
 
     ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"timm:vit_tiny_patch16_224"``), a path,
     a graph, a torch module (which stays as it is), or a function that makes one.
@@ -248,11 +345,11 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None) ->
     if isinstance(source, Graph):
         return Model(source, source.name)
     if isinstance(source, (str, Path)):
-        loaded = load_source(str(source), inputs=_sizes(input), settings=set)
+        loaded = load_source(str(source), inputs=sizes(input), settings=set)
     else:
         from cnnscope.sources.torch.models import load_live
 
-        loaded = load_live(source, _sizes(input), set or {})
+        loaded = load_live(source, sizes(input), set or {})
     return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)
 
 
@@ -266,7 +363,8 @@ def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:
     return {name: {"min": list(found.min), "max": list(found.max)} for name, found in ranges if found}
 
 
-def _sizes(sizes: Sizes | None) -> tuple[InputSize, ...]:
+def sizes(sizes: Sizes | None) -> tuple[InputSize, ...]:
+    """Sizes in any form as one for each input."""
     if not sizes:
         return ()
     if isinstance(sizes, Mapping):

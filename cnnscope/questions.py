@@ -1,4 +1,4 @@
-"""Every question a network can be asked, as a function of whatever `cnnscope.load` takes.
+"""Every question a network can be asked, as a function of whatever `cnnscope.load` takes; and questions without one.
 
 import cnnscope
 cnnscope.summary("lenet5")
@@ -6,20 +6,28 @@ cnnscope.summary("lenet5")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
+from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cnnscope.api import Model, Settings, Sizes, Source, load
-from cnnscope.errors import explained
+from cnnscope.api import Model, Settings, Sizes, Source, load, sizes
+from cnnscope.errors import CnnscopeError, did_you_mean, explained
+from cnnscope.options.group import takes, takes_alone
+from cnnscope.options.trained import Gates, KernelOptions
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer", covariant=True)
 
 if TYPE_CHECKING:
-    from cnnscope.audits.result import AuditResult
-    from cnnscope.render.difference import DifferenceReport
+    from cnnscope.audits.answer import Audit
+    from cnnscope.render.ablation import AblationReport
+    from cnnscope.render.audit.comparison import CompareReport
+    from cnnscope.render.diagram.answer import Difference
+    from cnnscope.render.illustrated import Illustrated, Text
+    from cnnscope.render.listing import ZooReport
+    from cnnscope.render.reference import OpList, OpReference
+    from cnnscope.render.sliding import SlideReport
 
 
 class Question(Protocol[P, Answer]):
@@ -39,7 +47,7 @@ def question(method: Callable[Concatenate[Model, P], Answer]) -> Question[P, Ans
         return method(load(source, input=input, set=set), *args, **kwargs)
 
     own = [parameter for name, parameter in signature(call).parameters.items() if name in ("source", "input", "set")]
-    _, *options = signature(method).parameters.values()
+    _, *options = (p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(method).parameters.values())
     call.__signature__ = signature(method).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # for `help`
     call.__doc__, call.__name__, call.__qualname__ = method.__doc__, method.__name__, method.__name__
     return call
@@ -51,36 +59,107 @@ params = question(Model.params)
 flops = question(Model.flops)
 memory = question(Model.memory)
 receptive_field = question(Model.receptive_field)
+unit = question(Model.unit)
+growth = question(Model.growth)
+diagram = question(Model.diagram)
+page = question(Model.page)
 equivariance = question(Model.equivariance)
 check = question(Model.check)
+check_weights = question(Model.check_weights)
+map_weights = question(Model.map_weights)
+export = question(Model.export)
+transfer = question(Model.transfer)
+filters = question(Model.filters)
+features = question(Model.features)
+attribute = question(Model.attribute)
+audit = question(Model.audit)
 
 
-def diff(a: Source, b: Source, *, input: Sizes | None = None) -> DifferenceReport:
-    """`Model.diff` of whatever `load` takes."""
-    return load(a, input=input).diff(load(b, input=input))
+def diff(a: Source, b: Source, *, input: Sizes | None = None, set: Settings = None) -> Difference:
+    """What changes layer by layer from ``a`` to ``b``; ``input`` and ``set`` are for both."""
+    return load(a, input=input, set=set).diff(load(b, input=input, set=set))
+
+
+def ablate(
+    source: Source, *removals: str | Sequence[str], input: Sizes | None = None, set: Settings = None
+) -> AblationReport:
+    """`Model.ablate` of whatever `load` takes: ``ablate("alexnet", "fc7", ["conv3", "conv4"])``."""
+    return load(source, input=input, set=set).ablate(*removals)
 
 
 @explained
-def audit(
-    source: Source, *, out: str | Path | None = None, input: Sizes | None = None, set: Settings = None,
-    weights: str | Path | None = None, data: str | Path | None = None, labels: str | Path | None = None,
-    preprocess: Mapping[str, Any] | None = None, device: str = "auto", dtype: str = "float32", seed: int = 0,
-    fail_under: Sequence[str] = (), baseline: str | Path | None = None, max_regression: float | None = None,
-    **options: Any,
-) -> AuditResult:  # fmt: skip
-    """How much a network's answers and features change when its images move, as ``cnnscope audit`` measures it.
+def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = None) -> Text:
+    """A spec with every block, repeat, default and expression worked out; E410 for a source that is not a spec."""
+    from cnnscope.render.illustrated import Text
+    from cnnscope.sources import spec_file
+    from cnnscope.sources.resolve import resolve
+    from cnnscope.spec.emit import expand as flat
 
-    ``out`` is the folder for shards, result and report, which an interrupted audit goes on from; without it nothing is
-    kept but what is returned. ``options`` are those of `cnnscope.audits.run.job.open_job`: ``preset``, ``limit``,
-    ``border``, ``batch``, ``layers``, ``strict``, ``size``.
+    if resolve(str(source)).name not in ("zoo", "spec"):
+        raise CnnscopeError.of("E410", f"`{source}` is not a spec", hint="`expand` takes a spec or a model of the zoo")
+    text = flat(spec_file.read(str(source), sizes(input), set))
+    return Text(text.rstrip("\n"), "spec", Path(source).stem)
 
-    `CnnscopeError` where the network cannot run (E45x), images cannot be used (E46x) or the audit not be made (E47x).
+
+def zoo() -> ZooReport:
+    """The models that come with cnnscope, with parameters, MACs, receptive field and origin."""
+    from cnnscope.render.listing import Entry, ZooReport
+    from cnnscope.sources import zoo as models
+
+    def entry(name: str) -> Entry:
+        model = load(name)
+        found = model.summary().summary
+        return Entry(
+            name=name,
+            title=model.name,
+            inputs=tuple(value.features for value in model.graph.inputs.values()),
+            params=found.totals.params,
+            macs=None if found.unsupported else found.totals.macs,
+            receptive_field=found.receptive_field,
+            year=model.about.get("year"),
+            source=model.about.get("source"),
+        )
+
+    return ZooReport(tuple(map(entry, models.names())))
+
+
+def layer_types(name: str | None = None) -> OpList | OpReference:
+    """The reference of layer types, or of one: arguments, defaults, worked examples. E201 for an unknown name."""
+    from cnnscope.ops import REGISTRY
+    from cnnscope.render.reference import OpList, OpReference
+
+    if name is None:
+        return OpList.of_registry()
+    if name not in REGISTRY:
+        hint = did_you_mean(name.lower(), REGISTRY) or "`cnnscope ops` lists them"
+        raise CnnscopeError.of("E201", f"unknown layer type `{name}`", hint=hint)
+    return OpReference(REGISTRY[name])
+
+
+@explained
+@takes_alone(KernelOptions)
+def kernels(options: KernelOptions) -> SlideReport | Illustrated:
+    """Designed kernels on an image; with ``kernel`` and ``input`` every step of one over numbers."""
+    from cnnscope.learned.filters.kernels_answer import kernels
+
+    return kernels(options)
+
+
+@explained
+@takes(Gates)
+def report(result: str | Path, options: Gates) -> Audit:
+    """A finished audit from its folder or ``audit.json``, checked against gates; nothing runs again.
+
+    `CnnscopeError`: E475 no result, E476 and E477 gates that cannot be read or decided, E409 a bound without baseline.
     """
-    from cnnscope.audits.run.audit import Asked, run_alone
-    from cnnscope.audits.run.job import open_job
+    from cnnscope.audits.answer import report
 
-    asked = Asked.of(fail_under, None if baseline is None else Path(baseline), max_regression)
-    network = load(source, input=input, set=set).trained(
-        weights=weights, seed=seed, device=device, dtype=dtype, preprocess=preprocess, labels=labels, data=data
-    )
-    return run_alone(open_job(network, seed=seed, **options), None if out is None else Path(out), asked)
+    return report(result, options)
+
+
+@explained
+def compare(first: str | Path, *others: str | Path) -> CompareReport:
+    """Finished audits beside the first; on the same images, image by image. E475 and E477 where that cannot be."""
+    from cnnscope.audits.answer import compare
+
+    return compare(first, *others)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cnnscope import progress
-from cnnscope.cli import page
+from cnnscope.cli import output
 from cnnscope.render.diagram import layout
 
 # Before torch is imported. The networks here are small: more threads cost more time than they save, and the suite
@@ -56,7 +56,7 @@ def _a_torch_of_its_own() -> Iterator[None]:
 def _all_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, no command announces that it takes long, and no drawing takes too long."""
     monkeypatch.setattr(progress, "EVERY", float("inf"))
-    monkeypatch.setattr(page, "PATIENCE", 3600.0)
+    monkeypatch.setattr(output, "PATIENCE", 3600.0)
     monkeypatch.setattr(layout, "LIMIT_SECONDS", 3600.0)
 
 

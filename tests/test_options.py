@@ -122,7 +122,7 @@ def test_functions_have_the_options_of_methods(function: str) -> None:
 
 
 def test_former_keywords_still_work_and_warn() -> None:
-    with pytest.warns(DeprecationWarning, match=r"`batch` of memory\(\) is now `batch_size`"):
+    with pytest.warns(FutureWarning, match=r"`batch` of memory\(\) is now `batch_size`"):
         old = cnnscope.load("lenet5").memory(batch=4)  # type: ignore[call-arg]  # that is the point
     assert old.to_dict() == cnnscope.memory("lenet5", batch_size=4).to_dict()
 

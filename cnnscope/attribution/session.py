@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from cnnscope.attribution.contract import Attribution, Method
+from cnnscope.attribution.contract import Attribution, Classifier, Method
 from cnnscope.attribution.methods import METHODS
 from cnnscope.attribution.montage import Tile
 from cnnscope.attribution.run import attribute, check_image, check_target
 from cnnscope.errors import CnnscopeError
+from cnnscope.options.trained import AttributionOptions, names
 from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.network import TrainedNetwork, probabilities
 
@@ -31,13 +32,17 @@ DEFAULT_METHODS = (
 
 @dataclass(frozen=True)
 class Explained:
-    """One network, one method: the attribution, the probability it gives the class, and what checks found of it."""
+    """One network, one method: the attribution, the probability of the class, and findings of checks.
+
+    ``baseline`` is what absence looks like and ``layer`` the layer that was named, None where the method has none.
+    """
 
     network: TrainedNetwork
     method: Method
     attribution: Attribution
     probability: float
     baseline: str | None
+    layer: str | None = None
     trust: tuple[Finding, ...] = ()
 
 
@@ -54,22 +59,20 @@ class Session:
 def explain(
     networks: Sequence[TrainedNetwork],
     picture: Image,
-    methods: Sequence[str],
+    options: AttributionOptions,
     target: int | None = None,
-    *,
-    baseline: str = "zero",
-    strict: bool = True,
-    tick: Progress = SILENT,
-    **options: Any,
+    progress: Progress = SILENT,
 ) -> Session:
-    """Every method on every network, in that order. ``target`` is a class, by default the first network's answer.
+    """The methods that the options name on every network, in that order; a method of layers once for each of them.
 
-    The networks read images of one size. A method that one of them cannot have raises E480, unless not ``strict``. The
-    other options and errors are those of `attribute`.
+    ``target`` is a class, by default the prediction of the first network. The networks read images of one size. A
+    method that a network cannot have raises E480 where it was named, and is skipped where it was not. Other errors
+    are those of `attribute`.
     """
     found: list[Explained] = []
     skipped: dict[str, str] = {}
-    first = networks[0]
+    first, layers = networks[0], names(options.layer)
+    methods, strict = chosen_methods(options)
     for network in networks:
         x = network.input(torch.tensor(network.preprocess.pixels(picture))[None])
         check_image(x)
@@ -80,15 +83,17 @@ def explain(
         for name in methods:
             method = METHODS.find(name)
             try:
-                answer = attribute(network, x, name, target, baseline=baseline,
-                                   tick=lambda done, name=name: tick(name, done, 1.0), **options)  # type: ignore[misc]  # fmt: skip
+                for layer in (layers if "layer" in method.takes else ()) or (None,):
+                    answer = attribute(network, x, name, target, layer=layer, **_settings(options),
+                                       tick=lambda done, name=name: progress(name, done, 1.0))  # type: ignore[misc]  # fmt: skip
+                    if layer is not None and len(layers) > 1:
+                        answer = replace(answer, notes=(f"layer {layer}", *answer.notes))
+                    chosen = options.baseline if "baseline" in method.takes else None
+                    found.append(Explained(network, method, answer, probability(scores, target), chosen, layer))
             except CnnscopeError as error:
                 if strict or error.diagnostics[0].code != "E480":
                     raise
                 skipped[name] = error.diagnostics[0].message
-                continue
-            chosen = baseline if "baseline" in method.takes else None
-            found.append(Explained(network, method, answer, probability(scores, target), chosen))
     assert target is not None
     if not found:
         name, reason = next(iter(skipped.items()))
@@ -97,6 +102,30 @@ def explain(
     image = shown.double().cpu().numpy()
     image = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     return Session(image, target, tuple(found), tuple(skipped.items()))
+
+
+def chosen_methods(options: AttributionOptions) -> tuple[Sequence[str], bool]:
+    """Names of methods, and whether the user named each of them. E481 for an unknown name."""
+    asked = names(options.method)
+    if not asked:
+        return DEFAULT_METHODS, False
+    if asked == ("all",):
+        return METHODS.names(), False
+    for name in asked:
+        METHODS.check(name)
+    return asked, True
+
+
+def explain_again(one: Explained, other: Classifier, x: Tensor, options: AttributionOptions) -> Attribution:
+    """The attribution of another network or image, made as ``one`` was."""
+    answer = one.attribution
+    return attribute(other, x, answer.method, answer.target, layer=one.layer, **_settings(options))
+
+
+def _settings(options: AttributionOptions) -> dict[str, Any]:
+    """What `attribute` takes of the options, but for the layer."""
+    return {"baseline": options.baseline, "steps": options.steps, "window": options.window, "seed": options.seed,
+            "batch": options.batch_size}  # fmt: skip
 
 
 def probability(scores: Tensor, target: int) -> float:

@@ -212,7 +212,7 @@ def load(path: Path) -> AuditResult:
     try:
         document = json.loads(file.read_bytes())
     except FileNotFoundError:
-        hint = None if path.is_dir() else "name the folder that an audit wrote with --out"
+        hint = None if path.is_dir() else "name the folder that an audit wrote to"
         reason = f"there is no `{DOCUMENT}` in it" if path.is_dir() else "there is no such file"
         raise _refused(path, reason, hint) from None
     except OSError as error:
@@ -228,7 +228,7 @@ def load(path: Path) -> AuditResult:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refused(path, f"`{file.name}` lacks what is known of the audit ({error})") from None
     if not file.with_name(OUTCOMES).exists():
-        hint = "a report is not enough: name the folder that the audit wrote with --out"
+        hint = "a report is not enough: name the folder that the audit wrote to"
         raise _refused(path, f"there is no `{OUTCOMES}` beside `{file.name}`", hint)
     outcomes, gallery = Outcomes.load(file.with_name(OUTCOMES)), Gallery.load(file.with_name(GALLERY))
     result = AuditResult(facts, outcomes, gallery, gates, against)

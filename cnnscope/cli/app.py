@@ -59,11 +59,12 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code; no exception leaves it."""
     given, files = plugins.named(sys.argv[1:] if arguments is None else arguments)
-    words = renamed(given)
+    words = given
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal of another encoding still gets its table
             stream.reconfigure(errors="backslashreplace")
     try:
+        words = renamed(given)
         with plugins.plugins(files if _COMPLETION in os.environ else [*plugins.configured(Path()), *files]):
             code = app(words, prog_name="cnnscope", standalone_mode=False)
     except CnnscopeError as error:

@@ -59,6 +59,7 @@ def _parameter(one: Field, help: str | None) -> Parameter:
         min=option.min,
         max=option.max,
         autocompletion=option.complete,
+        readable=not option.written,
     )
     kind, default = (one.type, one.default) if option.kind is None else (option.kind, None)
     if one.default is dataclasses.MISSING:

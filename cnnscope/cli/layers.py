@@ -1,18 +1,18 @@
-"""``summary shapes params flops memory``: the layers of a network, each verb with columns of its own."""
+"""``summary shapes params flops memory rf``: the layers of a network, each verb with columns of its own."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
-from cnnscope.cli.output import Output
+from cnnscope.cli.output import Pictured, Writing
 from cnnscope.errors import CnnscopeError, Diagnostic, PartialError, UnsupportedError
 from cnnscope.options.group import Option, group
-from cnnscope.options.network import LayerOptions
+from cnnscope.options.network import LayerOptions, LevelOptions
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
@@ -28,54 +28,38 @@ class Looking:
     verbose: Annotated[bool, Option("Show all columns.", flags=("--verbose", "-v"))] = False
     strict: Annotated[bool, Option("Exit with 3 if an op is not supported.")] = False
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that were named."""
+        return () if self.columns is None else tuple(key.strip() for key in self.columns.split(","))
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The verb, and what its options say: which networks to load, and what to show of them."""
+    """The verb, and what its options say: which networks to load, what to show of them, where to write it."""
 
     verb: Verb
     sources: Sequence[str]
     loading: o.Loading
     layers: LayerOptions
     looking: Looking
+    writing: Writing
     exact: bool = False
 
 
-def answer(question: Question, output: Output) -> None:
+def answer(question: Question) -> None:
     """Prints the layers of one network, or the totals of several."""
     if len(question.sources) > 1:
-        _compare(question, output)
+        _compare(question)
         return
     (source,) = question.sources
     try:
         report = _report(question.loading.load(source), question)
-    except CnnscopeError as error:
-        if output.path is None:
-            _show_what_works(error, source, question, output)
+    except PartialError as error:
+        if question.writing.output is None:
+            _show_what_works(error, source, question)
         raise
-    output.emit(_view(report, question, output))
-
-
-def load(source: str, inputs: Sequence[str], settings: Sequence[str]) -> Model:
-    """The network with the options that concern it."""
-    from cnnscope import api
-    from cnnscope.sources.inputs import parse_inputs
-
-    model = api.load(source, input=parse_inputs(inputs), set=parse_settings(settings))
-    for note in model.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return model
-
-
-def parse_settings(settings: Sequence[str]) -> dict[str, str]:
-    """``["width=32"]`` as texts by name; E406 where there is no ``=``."""
-    values = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name:
-            raise CnnscopeError.of("E406", f"`--set {setting}` sets nothing", hint="write `--set width=32`")
-        values[name] = value
-    return values
+    question.writing.emit(_view(report, question.looking))
 
 
 def _report(model: Model, question: Question) -> LayerReport:
@@ -91,30 +75,23 @@ def _report(model: Model, question: Question) -> LayerReport:
     return report
 
 
-def _view(report: LayerReport, question: Question, output: Output) -> LayerReport:
+def _view(report: LayerReport, looking: Looking) -> LayerReport:
     from cnnscope.render.columns import FIGURES
 
     every = tuple(key for key in FIGURES if key != "rf_exact" or report.exact)
-    keys = _split(question.looking.columns) or (every if question.looking.verbose else ())
-    return report.view(columns=keys, depth=question.looking.depth, bare=output.quiet)
+    return report.view(columns=looking.keys or (every if looking.verbose else ()), depth=looking.depth)
 
 
-def _split(columns: str | None) -> tuple[str, ...]:
-    return () if columns is None else tuple(key.strip() for key in columns.split(","))
-
-
-def _show_what_works(error: CnnscopeError, source: str, question: Question, output: Output) -> None:
+def _show_what_works(error: PartialError, source: str, question: Question) -> None:
     """The layers up to the one that is wrong, where the error knows them."""
-    from dataclasses import replace
-
     from cnnscope.api import Model
 
-    if isinstance(error, PartialError) and error.graph is not None and error.graph.nodes:
+    if error.graph is not None and error.graph.nodes:
         report = _report(Model(error.graph, source), question)
-        output.emit(replace(_view(report, question, output), complete=False))
+        question.writing.emit(replace(_view(report, question.looking), complete=False))
 
 
-def _compare(question: Question, output: Output) -> None:
+def _compare(question: Question) -> None:
     from cnnscope.render.comparison import Comparison
 
     reports, wrong = [], []
@@ -127,19 +104,67 @@ def _compare(question: Question, output: Output) -> None:
         merged = CnnscopeError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
         merged.exit_code = max(error.exit_code for error in wrong)
         raise merged
-    output.emit(Comparison(tuple(reports), _split(question.looking.columns), output.quiet))
+    question.writing.emit(Comparison(tuple(reports), question.looking.keys))
 
 
 def _verb(verb: Verb, about: str) -> Callable[..., None]:
-    def run(sources: o.Sources, loading: o.Loading, layers: LayerOptions, looking: Looking, writing: o.Writing) -> None:
-        answer(Question(verb, sources, loading, layers, looking), writing.out())
+    def run(sources: o.Sources, loading: o.Loading, layers: LayerOptions, looking: Looking, writing: Writing) -> None:
+        answer(Question(verb, sources, loading, layers, looking, writing))
 
     run.__doc__, run.__name__ = about, verb
     return flat(run)
 
 
 summary = _verb("summary", "Layers with output shape, parameters, MACs and receptive field.")
-shapes = _verb("shapes", "What every layer reads and makes.")
-params = _verb("params", "Parameters: trainable, frozen, buffers, and which layers hold them.")
-flops = _verb("flops", "MACs and FLOPs an image, and which layers cost them.")
+shapes = _verb("shapes", "The shapes that every layer reads and makes.")
+params = _verb("params", "Parameters: trainable, frozen, buffers, and which layers have them.")
+flops = _verb("flops", "MACs and FLOPs of one image, and which layers cost them.")
 memory = _verb("memory", "Bytes of parameters and activations, and the peak of what is alive at inference.")
+
+
+@group("Picture")
+class UnitOptions:
+    """What is drawn."""
+
+    unit: Annotated[str | None, Option("The pixels that one unit sees.", metavar="LAYER:Y,X")] = None
+    image: Annotated[
+        Path | None, Option("A picture to draw under the field of --unit, with -o out.png.", metavar="FILE")
+    ] = None
+
+
+@flat(output="Write to a file: .svg .png .pdf draw growth against depth, or the field of --unit; "
+      ".json .csv .tsv .md .txt have the table.")  # fmt: skip
+def rf(
+    sources: o.Sources, loading: o.Loading, level: LevelOptions, drawn: UnitOptions, looking: Looking,
+    writing: Pictured,
+) -> None:  # fmt: skip
+    """Receptive fields: theoretical, and clipped to this input's pixels."""
+    _refuse(sources, drawn, writing)
+    layers = LayerOptions(level=level.level)
+    if drawn.unit is not None:
+        layer, position = parse_unit(drawn.unit)
+        writing.deliver(loading.load(sources[0]).unit(layer, position, drawn.image))
+    elif writing.picture is not None:
+        writing.deliver(loading.load(sources[0]).growth(level=level.level))
+    else:
+        answer(Question("rf", sources, loading, layers, looking, writing, exact=len(sources) == 1))
+
+
+def _refuse(sources: Sequence[str], drawn: UnitOptions, writing: Pictured) -> None:
+    """E409 for options that do not go together."""
+    if drawn.unit is not None and len(sources) > 1:
+        raise CnnscopeError.of("E409", "`--unit` looks at one SOURCE")
+    if writing.picture is not None and len(sources) > 1:
+        raise CnnscopeError.of("E409", f"`-o {writing.picture.name}` draws one SOURCE")
+    if drawn.image is not None and (drawn.unit is None or writing.picture is None):
+        raise CnnscopeError.of("E409", "`--image` lies under one unit's field",
+                               hint="write `--unit conv3:5,7 --image cat.png -o out.png`")  # fmt: skip
+
+
+def parse_unit(text: str) -> tuple[str, tuple[int, ...]]:
+    """``conv3:5,7`` as layer and position, ``fc`` as a layer without positions; E409 where it is neither."""
+    layer, colon, position = text.partition(":")
+    indices = position.split(",") if colon else []
+    if not layer or not all(index.strip().isdecimal() and len(index) < 19 for index in indices):
+        raise CnnscopeError.of("E409", f"`{text}` names no unit", hint="write LAYER:y,x, as `--unit conv3:5,7`")
+    return layer, tuple(map(int, indices))

@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, TextIO
+from threading import Timer
+from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
 import typer
 
-from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.files import write_bytes, write_text
+from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_text
+from cnnscope.options.group import Option, group
+from cnnscope.render.formats import PICTURES
+from cnnscope.render.numbers import printable
 
 if TYPE_CHECKING:
-    from cnnscope.render.result import Result
+    from cnnscope.render.illustrated import Drawing, Page
+    from cnnscope.render.result import File, Result
 
 BROKEN_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended."""
 
+PATIENCE = 1.0
+"""Seconds without a word before a slow step is announced."""
 
 UNBOUNDED = 1_000
 """Characters a line may have where no terminal limits it."""
@@ -52,54 +59,85 @@ class Color(StrEnum):
         return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-SUFFIXES = {
-    ".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.markdown, ".txt": Format.table,
-}  # fmt: skip
+@group("Output")
+class Quiet:
+    """What is said beside a result."""
 
+    quiet: Annotated[bool, Option("The result alone, without notes around it.", flags=("--quiet", "-q"))] = False
+    debug: Annotated[bool, Option("Show the traceback of an error.")] = False
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where one result goes, and how it is written there."""
-
-    format: Format
-    path: Path | None = None
-    color: Color = Color.auto
-    quiet: bool = False
-
-    @classmethod
-    def of(cls, form: Format | None, path: Path | None, color: Color, quiet: bool = False) -> Output:
-        """From the options; the suffix of ``-o`` picks the format where ``-f`` does not. E404 for an unknown suffix."""
-        if form is None and path is not None:
-            form = SUFFIXES.get(path.suffix.lower())
-            if form is None:
-                known = ", ".join(SUFFIXES)
-                hint = did_you_mean(path.suffix.lower(), SUFFIXES) or f"use {known}, or say -f"
-                raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
-        return cls(form or Format.table, path, color, quiet)
-
-    def emit(self, result: Result) -> None:
-        """Writes the result to where it belongs."""
-        if self.path is None and self.format is Format.table and (sys.stdout.isatty() or self.color is Color.always):
-            self.write(lambda: self._draw(result))
-        else:
-            self.emit_text(_WRITERS[self.format](result))
-
-    def emit_text(self, text: str) -> None:
-        """Writes text that is complete but for its last newline."""
-        if self.path is None:
-            self.write(lambda: print(text))
-            return
-        write_text(self.path, text + "\n")
+    def say(self, *lines: str) -> None:
+        """Prints lines on stderr, unless ``--quiet``."""
         if not self.quiet:
-            print(f"wrote {self.path}", file=sys.stderr)
+            for line in lines:
+                print(line, file=sys.stderr)
 
-    def emit_file(self, path: Path, kind: str, content: str | bytes) -> None:
-        """Writes a file of a format of its own, and says so as the ``cnnscope.files`` document."""
-        from cnnscope.render.files import File, FilesReport
+    def put(self, text: str, path: Path | None = None) -> None:
+        """Writes text that is complete but for its last newline to a file or, without one, to stdout."""
+        if path is None:
+            _to_stdout(lambda: print(text))
+            return
+        write_text(path, text + "\n")
+        self.say(f"wrote {path}")
 
-        data = content.encode() if isinstance(content, str) else content
-        write_bytes(path, data)
-        self.emit(FilesReport((File(path, kind, len(data)),)))
+    @contextmanager
+    def announced(self, what: str, after: float | None = None) -> Iterator[None]:
+        """Says on stderr what takes so long, once it has taken ``after`` seconds, or `PATIENCE`."""
+        timer = Timer(
+            PATIENCE if after is None else after, lambda: print(f"{printable(what)} ...", file=sys.stderr, flush=True)
+        )
+        timer.daemon = True
+        if not self.quiet:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+@group("Output")
+class Destination:
+    """Where a result goes."""
+
+    output: Annotated[
+        Path | None,
+        Option(
+            "Write to a file; its suffix picks the format: .json .csv .tsv .md .txt.",
+            flags=("--output", "-o"),
+            metavar="FILE",
+            written=True,
+        ),
+    ] = None
+
+
+@group("Output")
+class Texting(Quiet, Destination):
+    """Where a text goes that has one form."""
+
+
+@group("Output")
+class Showing(Quiet):
+    """How a result is printed."""
+
+    form: Annotated[Format | None, Option("How to write the result.", flags=("--format", "-f"))] = None
+    color: Annotated[Color, Option("When to use colours; NO_COLOR is respected.")] = Color.auto
+
+    def show(self, result: Result, form: str | None = None, path: Path | None = None) -> None:
+        """Writes a result to a file or, without one, to stdout."""
+        from cnnscope.render.result import FORMS
+
+        shown = result.without_notes() if self.quiet else result
+        form = form or self.form or Format.table
+        if path is None and form == Format.table and (sys.stdout.isatty() or self.color is Color.always):
+            _to_stdout(lambda: self._draw(shown))
+        else:
+            self.put(FORMS[form](shown), path)
+
+    def files(self, files: Sequence[File]) -> None:
+        """Says which files were written, as the ``cnnscope.files`` document."""
+        from cnnscope.render.files import FilesReport
+
+        self.show(FilesReport(tuple(files)))
 
     def _draw(self, result: Result) -> None:
         from rich.console import Console
@@ -109,42 +147,68 @@ class Output:
         console = Console(force_terminal=colored, color_system="standard" if colored else None, width=width)
         console.print(result, highlight=False)
 
-    def write(self, action: Callable[[], None]) -> None:
-        """Writes to stdout; a reader that has gone away ends the program without a word."""
-        try:
-            action()
-            sys.stdout.flush()
-        except BrokenPipeError:
-            with contextlib.suppress(OSError, ValueError):  # so that nothing is flushed into the pipe at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
 
+@group("Output")
+class Writing(Showing, Destination):
+    """How a result is written, and where to.
 
-_WRITERS: dict[Format, Callable[[Result], str]] = {
-    Format.table: str,
-    Format.json: lambda result: result.to_json(),
-    Format.csv: lambda result: result.to_csv(),
-    Format.tsv: lambda result: result.to_tsv(),
-    Format.markdown: lambda result: result.to_markdown(),
-}
-
-
-def picture_kind(path: Path | None, form: Format | None, kinds: Sequence[str]) -> str | None:
-    """The picture format that ``-o`` asks for; None where it asks for text.
-
-    E404 where its suffix is of neither, E405 where its folder does not exist: before any work.
+    ``KINDS`` are formats of pictures that a verb writes beside text. E404 for a file whose suffix names no format and
+    E405 for a picture in a folder that does not exist, before anything is computed.
     """
-    if path is None:
-        return None
-    kind = path.suffix.lower().removeprefix(".")
-    if kind in kinds:
-        check_folder(path)
-        return kind
-    if form is None and path.suffix.lower() not in SUFFIXES:
-        known = (*(f".{kind}" for kind in kinds), *SUFFIXES)
-        hint = did_you_mean(path.suffix.lower(), known) or f"use {', '.join(known)}, or say -f"
-        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
-    return None
+
+    KINDS: ClassVar[Sequence[str]] = ()
+
+    def __post_init__(self) -> None:
+        if self.output is None:
+            return
+        if self.picture:
+            check_folder(self.output)
+        elif self.form is None:
+            from cnnscope.render.result import form_of
+
+            form_of(self.output, self.KINDS)
+
+    @property
+    def picture(self) -> Path | None:
+        """The file to draw a picture into; None where text is asked for."""
+        drawn = self.output is not None and self.output.suffix.lower().removeprefix(".") in self.KINDS
+        return self.output if drawn else None
+
+    def emit(self, result: Result) -> None:
+        """Writes the result to where it belongs: a file with ``-o``, else stdout."""
+        from cnnscope.render.result import SUFFIXES
+
+        form = None if self.form or self.output is None else SUFFIXES[self.output.suffix.lower()]
+        self.show(result, form, self.output)
+
+    def deliver(self, result: Result | Drawing | Page, default: Path | None = None) -> None:
+        """Writes a picture with what belongs beside it, and says which files those are; else the result as text.
+
+        ``default`` is the file to draw into without ``-o``.
+        """
+        place = self.picture or (default if self.output is None else None)
+        if place is None:
+            self.emit(result)  # type: ignore[arg-type]  # what cannot be text has a default
+            return
+        self.files(result.write(place))
+
+
+@group("Output")
+class Pictured(Writing):
+    """How a result is written that can be a picture."""
+
+    KINDS: ClassVar[Sequence[str]] = PICTURES
+
+
+def _to_stdout(action: Callable[[], None]) -> None:
+    """Writes to stdout; a reader that has gone away ends the program without a word."""
+    try:
+        action()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # so that nothing is flushed into the pipe at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
 
 
 def check_folder(path: Path) -> None:

@@ -1,123 +1,151 @@
-"""What verbs that run a network share: options about weights, device and images, and opening the network with them."""
+"""``filters features kernels attribute transfer``: what a network has learned, and what it can learn."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import ClassVar
 
-import typer
-
-from cnnscope.cli.layers import load
-from cnnscope.cli.options import SOURCE_HELP, complete_source
+from cnnscope.attribution.methods import METHODS
+from cnnscope.cli import options as o
+from cnnscope.cli.flat import flat
+from cnnscope.cli.output import Pictured, Writing
 from cnnscope.errors import CnnscopeError
+from cnnscope.options.group import group
+from cnnscope.options.trained import AttributionOptions, FeatureOptions, FilterOptions, KernelOptions, TransferOptions
+from cnnscope.progress import on_stderr
+from cnnscope.training.report import TransferReport
 
-if TYPE_CHECKING:
-    from cnnscope.api import Model
-    from cnnscope.trained.network import TrainedNetwork
-
-DEFAULT = "lenet5-digits"
-"""What is looked at where no SOURCE is named: it has weights, and images, beside it."""
-
-_RUN = "Weights and device"
-_IMAGES = "Images"
-
-Source = Annotated[str, typer.Argument(metavar="[SOURCE]", autocompletion=complete_source, help=SOURCE_HELP)]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights", metavar="FILE", rich_help_panel=_RUN,
-        help="A .safetensors, .pt or .pth file, or `pretrained`, which downloads what torchvision or timm publish. "
-        "Without it: the weights the source has or names, else random ones.",
-    ),
-]  # fmt: skip
-Device = Annotated[
-    str, typer.Option("--device", metavar="NAME", rich_help_panel=_RUN, help="auto, cpu, cuda, cuda:N or mps.")
-]
-Dtype = Annotated[
-    Literal["float32", "float64", "bfloat16", "float16"],
-    typer.Option("--dtype", rich_help_panel=_RUN, help="Precision that the network runs in."),
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, rich_help_panel=_RUN, help="Of everything drawn at random.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", metavar="PATH", rich_help_panel=_IMAGES,
-        help="A folder of images or of one folder a class, .npz, WebDataset tars, parquet files.",
-    ),
-]  # fmt: skip
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", metavar="FILE", rich_help_panel=_IMAGES, help="Names of classes, one a line, or JSON."),
-]
-Preprocess = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--preprocess", metavar="KEY=VALUE", rich_help_panel=_IMAGES,
-        help="resize=256, mean=0.5 or mean=0.485,0.456,0.406, std=..., interpolation=bilinear, border=zero: instead of "
-        "what the source says.",
-    ),
-]  # fmt: skip
+_WITH_ARRAYS = (
+    "Write to a file: .svg .png .pdf with the arrays and a manifest beside it; .json .csv .tsv .md .txt have the "
+    "figures alone."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """The options above, as given."""
+@flat(output=_WITH_ARRAYS)
+def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT) -> None:
+    """Filters of a layer: norm, orientation, bandwidth, nearest designed kernel, twins; with -o out.png the atlas.
 
-    inputs: Sequence[str] = ()
-    settings: Sequence[str] = ()
-    weights: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    seed: int = 0
-    preprocess: Sequence[str] = ()
-    labels: Path | None = None
-    data: Path | None = None
+    Images, of --data or the network's own, tell which filters are dead.
+    """
+    from cnnscope.learned.filters.answer import filters
 
-
-def open_trained(source: str, options: Opening, quiet: bool = False) -> TrainedNetwork:
-    """The network with its weights; what to know of it goes to stderr."""
-    return trained(load(source, options.inputs, options.settings), options, quiet)
+    model = loading.load(source)
+    with on_stderr(writing.quiet) as progress, writing.announced("comparing filters with random ones"):
+        found = filters(model, options, progress)
+    writing.deliver(found)
 
 
-def trained(model: Model, options: Opening, quiet: bool = False) -> TrainedNetwork:
-    """A network that is loaded already, so that code of the user's own runs once."""
-    network = model.trained(
-        weights=options.weights, seed=options.seed, device=options.device, dtype=options.dtype,
-        preprocess=parse_preprocess(options.preprocess), labels=options.labels, data=options.data,
-    )  # fmt: skip
-    say(network.notes, quiet)
-    return network
+@flat(output=f"{_WITH_ARRAYS} NAME-features.png in this folder without it.")
+def features(
+    loading: o.Loading, options: FeatureOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
+) -> None:
+    """Feature maps on an image; with --channel a page about one channel, from images of --data or the network's own.
+
+    The page has the kernel and its spectrum, how activations are distributed, the nine images that activate it most,
+    cut out by what the unit sees, their deconvolution and guided backpropagation, and the image that maximises it.
+    """
+    from cnnscope.learned.features.answer import features
+
+    model = loading.load(source)
+    with on_stderr(writing.quiet) as progress:
+        found = features(model, options, progress)
+    with writing.announced("drawing"):
+        writing.deliver(found, Path(f"{found.name}.png"))
+    if writing.output is None or writing.picture:
+        writing.say(*(f"note: {line}" for line in found.remarks))
 
 
-def say(notes: Sequence[str], quiet: bool) -> None:
-    """What a reader should know, on stderr."""
-    if not quiet:
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+@flat(output=_WITH_ARRAYS)
+def kernels(options: KernelOptions, writing: Pictured) -> None:
+    """Designed kernels and what they do to an image; with --kernel and --input, every step of one.
+
+    `cnnscope kernels --kernel "-1 1" --input "0 1 0 1 1"` shows windows, products, sums and the Toeplitz matrix.
+    """
+    from cnnscope.learned.filters.kernels_answer import kernels
+
+    writing.deliver(kernels(options))
 
 
-def parse_preprocess(settings: Sequence[str]) -> dict[str, Any]:
-    """``["mean=0.5,0.4,0.3"]`` as values by key; E406 where that is none."""
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not text:
-            hint = "write `--preprocess resize=256`"
-            raise CnnscopeError.of("E406", f"`--preprocess {setting}` sets nothing", hint=hint)
-        values[key] = _value(key, text)
-    return values
+@flat(method=f"Names of methods, or `all`; may be repeated, or name several as A,B: {', '.join(METHODS.names())}.",
+      output=_WITH_ARRAYS)  # fmt: skip
+def attribute(
+    loading: o.Loading, options: AttributionOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
+) -> None:
+    """Attributions: which pixels a class score is due to, as a picture, raw arrays and figures.
+
+    Writes NAME-attribution.png here unless -o says otherwise, with a .npy for each tile and a JSON manifest beside it.
+    """
+    from cnnscope.attribution.session import chosen_methods
+    from cnnscope.trust.answer import attributions
+
+    chosen_methods(options)  # a wrong name is an error before the network is loaded
+    model = loading.load(source)
+    with on_stderr(writing.quiet) as progress:
+        found = attributions(model, options, progress)
+    place = writing.picture or (Path(f"{found.name}.png") if writing.output is None else None)
+    if place is None:
+        writing.emit(found)
+        return
+    files = found.write(place)
+    arrays = len(files) - 2
+    writing.say(f"wrote {place}, {arrays} array{'s' if arrays > 1 else ''} and {place.with_suffix('.json').name}")
+    writing.show(found.at(place))
 
 
-def _value(key: str, text: str) -> Any:
-    if key in ("interpolation", "border"):
-        return text
-    convert = int if key in ("resize", "crop") else float
-    try:
-        numbers = [convert(part) for part in text.replace("x", ",").split(",")]
-    except ValueError:
-        kind = "whole numbers" if convert is int else "numbers"
-        raise CnnscopeError.of("E406", f"`{key}` is {kind}, not `{text}`", hint="write `mean=0.5,0.4,0.3`") from None
-    return numbers[0] if len(numbers) == 1 else numbers
+@group("Output")
+class TransferWriting(Writing):
+    """Where trained weights or the report of a transfer go."""
+
+    KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
+
+
+@flat(
+    output="Write the trained weights (.safetensors .pt .pth), or the report (.json .csv .tsv .md .txt).",
+    verbose="List the plan layer by layer.",
+)
+def transfer(
+    options: TransferOptions, loading: o.Loading, writing: TransferWriting, verbose: o.Verbose,
+    source: o.DefaultSource = o.DEFAULT,
+) -> None:  # fmt: skip
+    """Give a network another head for other classes: what is kept, frozen and trained, and what training costs."""
+    from cnnscope.training.answer import transfer
+
+    target = writing.picture
+    if target is not None and options.train is None:
+        raise CnnscopeError.of("E498", f"there are no weights to write to `{target}`", hint="train with `--train PATH`")
+    model = loading.load(source)
+    with on_stderr(writing.quiet) as progress:
+        report = replace(transfer(model, options, progress), verbose=verbose.verbose)
+    if target is None:
+        writing.emit(report)
+        return
+    report.write(target)
+    writing.show(report)
+    writing.say(f"wrote {target}; {how_to_load(report, source, target, loading, options.head)}")
+
+
+def how_to_load(report: TransferReport, source: str, path: Path, loading: o.Loading, head: str | None) -> str:
+    """How the weights are loaded again: by the source, where it can have that many classes, else in Python."""
+    from cnnscope import api
+    from cnnscope.ops.traced import Traced
+    from cnnscope.sources.inputs import parse_inputs
+
+    graph, classes, inputs, given = report.plan.graph, report.plan.classes, loading.input or (), loading.settings
+    wanted = {key: param.shape for key, param in graph.params.items()}
+    for name in (None, "classes", "num_classes"):
+        changed: Mapping[str, str] = given if name is None else {**given, name: str(classes)}
+        try:
+            found = api.load(source, input=parse_inputs(inputs), set=changed).graph
+        except CnnscopeError:  # it has no such parameter
+            continue
+        if {key: param.shape for key, param in found.params.items()} == wanted:
+            words = [*(f" --input {size}" for size in inputs), *(f" --set {k}={v}" for k, v in changed.items())]
+            return f"load it with `{source}{''.join(words)} --weights {path}`"
+    if any(isinstance(node.op, Traced) for node in graph.nodes):
+        return f"load it with `load_state_dict` into a module of {classes} classes"
+    size = f", input={inputs[0]!r}" if len(inputs) == 1 and "=" not in inputs[0] else ""
+    named = f", head={head!r}" if head else ""
+    made = f"cnnscope.load({source!r}{size}{f', set={given!r}' if given else ''}).transfer({classes}{named}).plan.graph"
+    return f"load it in Python with `cnnscope.load({made}).module(weights={str(path)!r})`"

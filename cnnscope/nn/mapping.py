@@ -238,3 +238,23 @@ def read_name_map(path: Path | str) -> NameMap:
         if not isinstance(name, str):
             raise CnnscopeError.of("E426", f"`{path.name}`: {json.dumps(name)[:40]} is no name of a tensor")
     return NameMap(pairs, ignore)
+
+
+AUTO = "auto"
+"""The name of the mapping that `propose` finds."""
+
+
+def name_map(graph: Graph, checkpoint: Checkpoint, mapping: str | None) -> NameMap | None:
+    """The names that a file of a mapping has, or those of the proposal for `AUTO`; E425 where that is incomplete."""
+    if mapping is None:
+        return None
+    if mapping != AUTO:
+        return read_name_map(mapping)
+    proposal = propose(graph, checkpoint)
+    if not proposal.complete:
+        raise CnnscopeError.of(
+            "E425",
+            f"no mapping of `{checkpoint.path.name}` onto `{graph.name}` is complete",
+            hint="`cnnscope weights map` shows what is left; edit what it writes and name it with `--map`",
+        )
+    return NameMap(proposal.pairs)

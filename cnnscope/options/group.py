@@ -46,7 +46,7 @@ RENAMED = {
     "size": "shard_size",
     "strict": "strict_data",
 }
-"""Keyword arguments that still work under their former names, with a DeprecationWarning."""
+"""Keyword arguments that still work under their former names, with a FutureWarning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Option:
     """How the command line spells and explains a field.
 
     ``flags`` are ``--name-of-the-field`` unless given. ``kind`` is the type on the command line where it is not the
-    field's own. ``complete`` gives the shell the completions of a word.
+    field's own. ``complete`` gives the shell the completions of a word. ``written`` is True for a file that is written.
     """
 
     help: str
@@ -64,6 +64,7 @@ class Option:
     max: float | None = None
     kind: Any = None
     complete: Callable[[str], list[str]] | None = None
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,11 @@ def fields(cls: type) -> tuple[Field, ...]:
     return found
 
 
+def part(options: Any, cls: type[T]) -> T:
+    """The fields of another group that these options have; the others have their defaults."""
+    return cls(**{one.name: getattr(options, one.name) for one in fields(cls) if hasattr(options, one.name)})
+
+
 def combine(found: dict[str, Field], more: Iterable[Field], where: str) -> None:
     """Adds options by name. TypeError where one has the name or a flag of another."""
     taken = {flag: other.name for other in found.values() for flag in other.flags}
@@ -140,15 +146,34 @@ def takes(options: Callable[P, G]) -> Callable[[Callable[[M, G], R]], Callable[C
         def call(owner: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return method(owner, options(*args, **renamed(method.__name__, kwargs, options)))
 
-        own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-        signature = inspect.signature(method)
-        call.__signature__ = signature.replace(parameters=[own, *parameters(options)])  # type: ignore[attr-defined]  # read by `help`
-        call.__doc__ = f"{(method.__doc__ or '').rstrip()}\n\n{_explained(options)}"
-        for name in ("__name__", "__qualname__", "__module__"):
-            setattr(call, name, getattr(method, name))
+        _describe(call, method, options)
         return call
 
     return decorate
+
+
+def takes_alone(options: Callable[P, G]) -> Callable[[Callable[[G], R]], Callable[P, R]]:
+    """As `takes`, for a function of nothing but a group."""
+
+    def decorate(function: Callable[[G], R]) -> Callable[P, R]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(options(*args, **renamed(function.__name__, kwargs, options)))
+
+        _describe(call, function, options)
+        return call
+
+    return decorate
+
+
+def _describe(call: Any, function: Callable[..., Any], options: Any) -> None:
+    """Name, signature and documentation of a function whose last parameter became keyword arguments."""
+    signature = inspect.signature(function)
+    *own, _ = signature.parameters.values()
+    call.__signature__ = signature.replace(parameters=[*own, *parameters(options)])
+    explained = "\n".join(f"    {one.name}: {one.option.help}" for one in fields(options))
+    call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n{explained}\n    "
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(call, name, getattr(function, name))
 
 
 def parameters(options: Any) -> list[Parameter]:
@@ -158,10 +183,6 @@ def parameters(options: Any) -> list[Parameter]:
         kind = next(one.type for one in fields(options) if one.name == name)
         found.append(parameter.replace(annotation=kind))
     return found
-
-
-def _explained(options: Any) -> str:
-    return "\n".join(f"    {one.name}: {one.option.help}" for one in fields(options)) + "\n    "
 
 
 def renamed(function: str, given: K, options: Any) -> K:
@@ -174,6 +195,6 @@ def renamed(function: str, given: K, options: Any) -> K:
             near = did_you_mean(name, known) or f"options: {', '.join(known)}"
             raise TypeError(f"{function}() has no option `{name}`; {near}")
         if today != name:
-            warnings.warn(f"`{name}` of {function}() is now `{today}`", DeprecationWarning, stacklevel=3)
+            warnings.warn(f"`{name}` of {function}() is now `{today}`", FutureWarning, stacklevel=3)
         found[today] = value
     return cast("K", found)

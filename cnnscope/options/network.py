@@ -1,11 +1,13 @@
-"""Options of what is computed from the architecture alone."""
+"""Options of what is computed and drawn from the architecture alone."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cnnscope.options.group import Option, group
 
 LevelName = Literal["layer", "op"]
 Precision = Literal["float32", "float16", "bfloat16", "float64"]
+ThemeName = Literal["light", "dark"]
 
 
 @group("Network")
@@ -23,3 +25,69 @@ class LayerOptions(LevelOptions):
 
     batch_size: Annotated[int, Option("Images in a batch; scales the bytes of activations only.", min=1)] = 1
     dtype: Annotated[Precision, Option("Precision that bytes are counted in.")] = "float32"
+
+
+@group("Picture")
+class Theme:
+    """The colours of a picture."""
+
+    theme: Annotated[ThemeName, Option("Background of the picture.")] = "light"
+
+
+@group("Picture")
+class DiagramOptions(Theme):
+    """How the architecture is drawn."""
+
+    view: Annotated[
+        Literal["graph", "volumes", "paper"],
+        Option("Boxes and arrows, feature maps to scale, or the overview with the anatomy of every distinct block."),
+    ] = "graph"
+    level: Annotated[
+        Literal["overview", "block", "layer", "op"],
+        Option("How much detail: folded blocks, all blocks, layers, or ops."),
+    ] = "overview"
+    heat: Annotated[Literal["macs", "params", "none"], Option("What the fill of a box shows.")] = "macs"
+    rf: Annotated[bool, Option("Whether boxes state receptive fields.")] = True
+    direction: Annotated[Literal["TB", "LR"], Option("From top to bottom, or from left to right.")] = "TB"
+    fit: Annotated[Literal["a4", "slide", "none"], Option("Wrap into columns and shrink to a page or a slide.")] = (
+        "none"
+    )
+    engine: Annotated[
+        Literal["wheel", "dot"] | None, Option("Graphviz from pygraphviz's wheel, or the `dot` on the PATH.")
+    ] = None
+
+
+@group("Page")
+class PageOptions:
+    """What lies on the page."""
+
+    image: Annotated[
+        str | Path | None,
+        Option("A picture to lay under the receptive fields.", metavar="FILE", kind=Path | None),
+    ] = None
+
+
+ExportFormat = Literal["pytorch", "onnx", "spec", "json"]
+
+
+@group("Network")
+class Mapping:
+    """Which name of a file stands for which weight."""
+
+    map: Annotated[
+        str | None,
+        Option(
+            "A mapping of names that `cnnscope weights map` wrote, or `auto` for the mapping that it proposes.",
+            metavar="MAP",
+        ),
+    ] = None
+
+
+@group("Network")
+class ExportOptions(Mapping):
+    """The weights of an ONNX file."""
+
+    weights: Annotated[
+        str | Path | None,
+        Option("File of weights to write into an ONNX file; random ones without it.", metavar="FILE", kind=Path | None),
+    ] = None

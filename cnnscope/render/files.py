@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document
-from cnnscope.render.result import Result
+from cnnscope.render.result import File, Result
 from cnnscope.render.table import Column, Line, Table
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that was written: where, what kind of content, how large."""
-
-    path: Path
-    kind: str
-    bytes: int
 
 
 @dataclass(frozen=True)

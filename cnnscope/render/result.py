@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.files import write_bytes
 from cnnscope.render import table as tables
 from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.table import Table
@@ -58,6 +61,15 @@ class Result(ABC):
         """A Markdown table."""
         return tables.markdown(self.table())
 
+    def write(self, path: str | Path) -> tuple[File, ...]:
+        """Writes the form that the file's suffix names: .json .csv .tsv .md .txt. E404 for another, E405 on failure."""
+        form = form_of(Path(path))
+        return (written(path, form, FORMS[form](self) + "\n"),)
+
+    def without_notes(self) -> Self:
+        """The same result; its table has no title and no notes around it."""
+        return replace(self, bare=True) if any(f.name == "bare" for f in fields(self)) else self  # type: ignore[call-arg]
+
     def __str__(self) -> str:
         return tables.plain(self.table())
 
@@ -66,6 +78,45 @@ class Result(ABC):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return tables.mimebundle(self.table())
+
+
+FORMS: Mapping[str, Callable[[Result], str]] = {
+    "table": str,
+    "json": lambda result: result.to_json(),
+    "csv": lambda result: result.to_csv(),
+    "tsv": lambda result: result.to_tsv(),
+    "markdown": lambda result: result.to_markdown(),
+}
+"""The forms of text, by the names that ``--format`` takes."""
+
+SUFFIXES = {".json": "json", ".csv": "csv", ".tsv": "tsv", ".md": "markdown", ".txt": "table"}
+"""The form of text that a suffix stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was written: where, what kind of content, how large."""
+
+    path: Path
+    kind: str
+    bytes: int
+
+
+def form_of(path: Path, kinds: Sequence[str] = ()) -> str:
+    """What to write to a file: one of ``kinds`` of its own suffix, or one of `FORMS`; E404 where it is neither."""
+    suffix = path.suffix.lower()
+    known = {f".{kind}": kind for kind in kinds} | {key: form for key, form in SUFFIXES.items() if form not in kinds}
+    if suffix not in known:
+        hint = did_you_mean(suffix, known) or f"use {', '.join(known)}, or say -f"
+        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+    return known[suffix]
+
+
+def written(path: str | Path, kind: str, content: str | bytes) -> File:
+    """Writes a file; E405 where it cannot be written."""
+    data = content.encode() if isinstance(content, str) else content
+    write_bytes(Path(path), data)
+    return File(Path(path), kind, len(data))
 
 
 def separated(records: Sequence[Mapping[str, Cell]], delimiter: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cnnscope.ir import Graph, Param
 from cnnscope.nn.checkpoint import Checkpoint
-from cnnscope.nn.mapping import Proposal
-from cnnscope.nn.weights import Comparison
+from cnnscope.nn.mapping import AUTO, Proposal, name_map
+from cnnscope.nn.weights import Comparison, compare, state_dict
 from cnnscope.render import numbers, style
 from cnnscope.render.documents.document import Document
 from cnnscope.render.documents.files import (
@@ -19,10 +20,13 @@ from cnnscope.render.documents.files import (
     WeightsMapDocument,
 )
 from cnnscope.render.numbers import ABSENT
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.result import Cell, File, Result
 from cnnscope.render.table import Column, Line, Table
 
 _HEADINGS = (Column("tensor"), Column("network"), Column("file"), Column("verdict"), Column("nearest"))
+
+WEIGHTS = (".safetensors", ".pt", ".pth")
+"""Suffixes of files of weights."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,20 @@ class WeightsMap(Result):
             pairs=found.pairs, unmapped=found.unmapped, unused=found.unused,
             ambiguous=[AmbiguousLayers(network=ours, file=theirs) for ours, theirs in found.ambiguous],
         )  # fmt: skip
+
+    def write(self, path: str | Path) -> tuple[File, ...]:
+        """Writes the mapping as text, or the weights under the network's names (.safetensors .pt .pth).
+
+        E425 where the mapping is incomplete, E404 for another suffix, E405 where the file cannot be written.
+        """
+        from cnnscope.nn.checkpoint import write_weights
+
+        path = Path(path)
+        if path.suffix not in WEIGHTS:
+            return super().write(path)
+        comparison = compare(self.graph, self.checkpoint, name_map(self.graph, self.checkpoint, AUTO))
+        write_weights(state_dict(self.graph, self.checkpoint.path, comparison), path)
+        return (File(path, "weights", path.stat().st_size),)
 
     def records(self) -> list[dict[str, Cell]]:
         found, params, tensors = self.proposal, self.graph.params, self.checkpoint.tensors

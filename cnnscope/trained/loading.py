@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +12,8 @@ from torch import nn
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
 from cnnscope.nn.build import build
-from cnnscope.sources.resolve import Extras
+from cnnscope.options.trained import Running, settings
+from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.device import find_device, find_dtype
 from cnnscope.trained.labels import read_labels
 from cnnscope.trained.network import TrainedNetwork
@@ -22,38 +21,26 @@ from cnnscope.trained.preprocess import Preprocess
 from cnnscope.trained.weighted import digest, open_weighted
 
 
-def open_network(
-    graph: Graph,
-    source: str,
-    extras: Extras,
-    *,
-    weights: str | Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    preprocess: Mapping[str, Any] | None = None,
-    labels: str | Path | None = None,
-    data: str | Path | None = None,
-) -> TrainedNetwork:
-    """The network of a graph with weights.
-
-    ``weights`` is a file, or ``pretrained``; without it they are those its source names or has, else random ones drawn
-    from ``seed``. The other options replace what the source says.
+def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwork:
+    """The network with weights, on its device, and what running it on images takes.
 
     `CnnscopeError`: E450 no pretrained weights or no way to have weights, E451 device and precision, E452 no network of
-    one image, E453 no class scores, E454 preprocessing, E455 labels, E420 to E428 weight files and building.
+    one image, E453 no class scores, E406 and E454 preprocessing, E455 labels, E420 to E428 weight files and building.
     """
-    place = find_device(device)
-    precision = find_dtype(dtype, place)
+    options = options or Running()
+    graph, extras = model.graph, model.extras
+    place = find_device(options.device)
+    precision = find_dtype(options.dtype, place)
     shape = _image_shape(graph)
     _check_scores(graph)
-    settings = Preprocess.of(shape, {**extras.preprocess, **(preprocess or {})})
-    with_weights = open_weighted(graph, source, extras, weights=weights, seed=seed)
-    names = read_labels(labels if labels is not None else extras.labels, graph.value(graph.outputs[0]).numel)
+    preprocess = Preprocess.of(shape, {**extras.preprocess, **settings(options.preprocess)})
+    weighted = open_weighted(model, weights=options.weights, seed=options.seed)
+    labels = read_labels(options.labels if options.labels is not None else extras.labels,
+                         graph.value(graph.outputs[0]).numel)  # fmt: skip
     return TrainedNetwork(
-        graph, source, with_weights.module.to(place, precision), with_weights.weights, with_weights.weights_sha256,
-        with_weights.trained, settings, names, Path(data) if data is not None else extras.data, place, precision,
-        with_weights.notes,
+        graph, model.source, weighted.module.to(place, precision), weighted.weights, weighted.weights_sha256,
+        weighted.trained, preprocess, labels, Path(options.data) if options.data is not None else extras.data, place,
+        precision, weighted.notes,
     )  # fmt: skip
 
 

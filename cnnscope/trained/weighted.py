@@ -17,7 +17,7 @@ from cnnscope.ir import Graph
 from cnnscope.nn.build import build
 from cnnscope.nn.checkpoint import read_header
 from cnnscope.nn.weights import compare, state_dict
-from cnnscope.sources.resolve import Extras
+from cnnscope.sources.resolve import Extras, Loaded
 
 PRETRAINED = "pretrained"
 """The name of weights that a library publishes; only this downloads."""
@@ -35,20 +35,19 @@ class Weighted:
     notes: tuple[str, ...] = ()
 
 
-def open_weighted(
-    graph: Graph, source: str, extras: Extras, *, weights: str | Path | None = None, seed: int = 0
-) -> Weighted:
+def open_weighted(model: Loaded, *, weights: str | Path | None = None, seed: int = 0) -> Weighted:
     """The module of any graph with weights of ``weights``: a file, or ``pretrained``.
 
     Without it they are those its source names or has, else random ones drawn from ``seed``. `CnnscopeError`: E450 no
     pretrained weights, E420 to E428 weight files and building, E448 an ONNX file's weights.
     """
+    graph, extras = model.graph, model.extras
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # of libraries about their own defaults
         torch.manual_seed(seed)
         original = extras.make() if extras.make is not None else None
     wanted = weights if weights is not None else extras.weights
-    state, text = _state(graph, source, extras, wanted)
+    state, text = _state(graph, model.source, extras, wanted)
     if state is None and extras.own_weights is None:
         text = f"random (seed {seed})"
     module = _runnable(graph, original, state, seed)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cnnscope.attribution.contract import Classifier
-from cnnscope.attribution.run import attribute
-from cnnscope.attribution.session import Session
+from cnnscope.attribution.session import Explained, Session, explain_again
 from cnnscope.audits.protocol import transforms
+from cnnscope.options.trained import AttributionOptions
 from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.loading import randomised
 from cnnscope.trust.checks import CHECKS
@@ -38,25 +38,20 @@ def examine(subject: Subject, tick: Callable[[float], None] = lambda done: None)
     return tuple(found)
 
 
-def examined(
-    session: Session, picture: Image, *, baseline: str = "zero", tick: Progress = SILENT, seed: int = 0,
-    batch: int = 16, **options: Any,
-) -> Session:  # fmt: skip
-    """The session with findings for each attribution. The options have to be those that the session was made with."""
+def examined(session: Session, picture: Image, options: AttributionOptions, progress: Progress = SILENT) -> Session:
+    """The session with findings for each attribution. ``options`` are those that it was made with."""
     scenes: dict[int, Scene] = {}
     found = []
     for one in session.explained:
-        network = one.network
+        network, method = one.network, one.attribution.method
         if id(network) not in scenes:
-            scenes[id(network)] = scene(network, picture, session.target, seed, batch)
-        method = one.attribution.method
+            scenes[id(network)] = scene(network, picture, session.target, options.seed, options.batch_size)
 
-        def explain(other: Classifier, x: Tensor, method: str = method) -> NDArray[np.float64]:
-            return attribute(other, x, method, session.target, baseline=baseline, seed=seed, batch=batch,
-                             **options).values  # fmt: skip
+        def explain(other: Classifier, x: Tensor, one: Explained = one) -> NDArray[np.float64]:
+            return explain_again(one, other, x, options).values
 
         subject = Subject(scenes[id(network)], one.attribution, explain)
-        findings = examine(subject, lambda done, method=method: tick(f"checking {method}", done, 1.0))  # type: ignore[misc]
+        findings = examine(subject, lambda done, method=method: progress(f"checking {method}", done, 1.0))  # type: ignore[misc]
         found.append(replace(one, trust=findings))
     return replace(session, explained=tuple(found))
 

@@ -80,7 +80,7 @@ def test_it_needs_no_arguments(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_document_keeps_its_schema(run: Run, tmp_path: Path) -> None:
-    words = ("audit", "--limit", "30", "--out", str(tmp_path), "-f", "json", "-q", "--fail-under",
+    words = ("audit", "--limit", "30", "-o", str(tmp_path), "-f", "json", "-q", "--fail-under",
              "translation.agreement=0.1")  # fmt: skip
     outcome = run(*words)
     assert (outcome.code, outcome.err) == (0, "")
@@ -94,7 +94,7 @@ def test_the_document_keeps_its_schema(run: Run, tmp_path: Path) -> None:
 
 
 def test_gates_decide_the_exit_code(run: Run, tmp_path: Path) -> None:
-    words = ("audit", *SMALL, "--limit", "60", "--out", str(tmp_path), "-q")
+    words = ("audit", *SMALL, "--limit", "60", "-o", str(tmp_path), "-q")
     outcome = run(*words, "--fail-under", "translation@10.agreement=0.9")
     assert outcome.code == 1
     assert "FAILED: 1 gate failed: translation@10.agreement=0.9" in outcome.out
@@ -104,25 +104,25 @@ def test_gates_decide_the_exit_code(run: Run, tmp_path: Path) -> None:
 def test_an_earlier_audit_is_compared_with(run: Run, tmp_path: Path) -> None:
     words = ("audit", *SMALL, "--limit", "60", "-q")
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
-    assert run(*words, "lenet5-digits-augmented", "--out", first).code == 0
-    outcome = run(*words, "--out", second, "--baseline", first, "--max-regression", "0.01")
+    assert run(*words, "lenet5-digits-augmented", "-o", first).code == 0
+    outcome = run(*words, "-o", second, "--baseline", first, "--max-regression", "0.01")
     assert outcome.code == 1
     against = load(Path(second)).against
     assert against is not None
     assert (against["paired"], against["a"]["source"]) == (True, first)
     against_plain = ("--baseline", second, "--max-regression", "0")
-    assert run(*words, "lenet5-digits-augmented", "--out", first, *against_plain).code == 0
+    assert run(*words, "lenet5-digits-augmented", "-o", first, *against_plain).code == 0
 
 
 def test_several_reports_in_one_go(run: Run, tmp_path: Path) -> None:
     names = [str(tmp_path / name) for name in ("r.xml", "r.md")]
-    outcome = run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path / "a"), "-q", "-o", names[0], "-o", names[1])
+    outcome = run("audit", *SMALL, "--limit", "20", "-o", str(tmp_path / "a"), "-q", "-o", names[0], "-o", names[1])
     assert outcome.code == 0
     assert all(Path(name).stat().st_size > 500 for name in names)
 
 
 def test_layers_border_batch_and_seed_are_recorded(run: Run, tmp_path: Path) -> None:
-    run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q", "--layers", "c1, s4", "--border", "mean",
+    run("audit", *SMALL, "--limit", "20", "-o", str(tmp_path), "-q", "--layer", "c1, s4", "--border", "mean",
         "--batch-size", "32", "--seed", "7")  # fmt: skip
     found = load(tmp_path)
     assert found.outcomes.layers == ("input", "c1", "s4")
@@ -130,7 +130,7 @@ def test_layers_border_batch_and_seed_are_recorded(run: Run, tmp_path: Path) -> 
 
 
 def test_the_library_gives_the_same(tmp_path: Path, run: Run) -> None:
-    run("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q")
+    run("audit", *SMALL, "--limit", "20", "-o", str(tmp_path), "-q")
     made = cnnscope.audit("lenet5-digits", preset="azulay-diag", limit=20)
     assert made.outcomes.result_hash() == digest(tmp_path)
 
@@ -203,7 +203,7 @@ def stopped(pieces: int, number: signal.Signals) -> list[str]:
 
 def start(folder: Path, program: Sequence[str] = PROGRAM, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*program, *WORK, "--out", str(folder)], env=os.environ | environment, text=True, cwd=folder.parent,
+        [*program, *WORK, "-o", str(folder)], env=os.environ | environment, text=True, cwd=folder.parent,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -220,7 +220,7 @@ def until(folder: Path, pieces: int, process: subprocess.Popen[str]) -> None:
 @pytest.fixture(scope="module")
 def alone() -> str:
     """The hash that one process comes to."""
-    return cnnscope.audit("lenet5-digits", preset="azulay-diag", size=12).outcomes.result_hash()
+    return cnnscope.audit("lenet5-digits", preset="azulay-diag", shard_size=12).outcomes.result_hash()
 
 
 @pytest.mark.slow
@@ -281,7 +281,7 @@ def test_an_interrupted_audit_says_how_to_go_on(
     assert (process.returncode, out) == (code, "")
     assert err == (f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n")
     assert not list((folder / "shards").glob("*.claim"))
-    assert run("audit", *WORK, "--out", str(folder)).code == 0
+    assert run("audit", *WORK, "-o", str(folder)).code == 0
     after = files(folder)
     assert {name: after[name] for name in kept} == kept
     assert digest(folder) == alone
@@ -290,7 +290,7 @@ def test_an_interrupted_audit_says_how_to_go_on(
 def test_no_file_may_grow_so_large_and_later_it_may(run: Run, tmp_path: Path) -> None:
     """A disk that takes no more: nothing half-written stays, and what came before is kept."""
     folder = tmp_path / "audit"
-    words = (*WORK, "--preset", "quick", "--limit", "24", "--out", str(folder))
+    words = (*WORK, "--preset", "quick", "--limit", "24", "-o", str(folder))
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
         "from cnnscope.cli.app import main; sys.exit(main(['audit', *sys.argv[1:]]))"
@@ -308,7 +308,7 @@ def test_torchrun_starts_ranks(tmp_path: Path, alone: str) -> None:
     folder = tmp_path / "audit"
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "cnnscope", "audit", *WORK,
-         "--out", str(folder)], capture_output=True, text=True, check=False, cwd=tmp_path,
+         "-o", str(folder)], capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("LeNet-5 on digits")
@@ -332,13 +332,13 @@ def test_examples_for_clusters_use_options_there_are(run: Run, name: str) -> Non
 
 
 def test_another_audits_folder_is_refused(run: Run, tmp_path: Path) -> None:
-    words = ("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q")
+    words = ("audit", *SMALL, "--limit", "20", "-o", str(tmp_path), "-q")
     assert run(*words).code == 0
     outcome = run(*words, "--seed", "1")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         f"error[E473]: `{tmp_path / 'shards'}` holds shards of another audit: protocol, seed differ\n"
-        "  = help: take another --out, or --no-resume to start over\n"
+        "  = help: name another folder with -o, or start over with --no-resume\n"
     )
     before = files(tmp_path)
     assert run(*words, "--seed", "1", "--no-resume").code == 0
@@ -349,7 +349,7 @@ def test_another_audits_folder_is_refused(run: Run, tmp_path: Path) -> None:
 def test_starting_over_waits_for_who_is_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnscope.audits.run.claims import claimed
 
-    words = ("audit", *SMALL, "--limit", "20", "--out", str(tmp_path), "-q", "--no-resume")
+    words = ("audit", *SMALL, "--limit", "20", "-o", str(tmp_path), "-q", "--no-resume")
     (tmp_path / "shards").mkdir()
     with claimed(tmp_path / "shards" / "00000.claim"):
         outcome = run(*words)
@@ -367,7 +367,7 @@ REFUSED = [
     (("--preset", "quik"), "error[E471]: there is no protocol `quik`\n  = help: did you mean `quick`?\n"),
     (("--max-regression", "0.1"), "error[E409]: `--max-regression` is from a `--baseline`\n  = help: name an audit's "
      "folder\n"),
-    (("--layers", "c9"), "error[E205]: `LeNet-5 on digits` has no layer `c9`\n  = help: the layers are `c1`, "
+    (("--layer", "c9"), "error[E205]: `LeNet-5 on digits` has no layer `c9`\n  = help: the layers are `c1`, "
      "`s2`, `c3`, `s4`, `c5`, `flatten1`, `f6`, `output`\n"),
     (("--fail-under", "translation@3.agreement=0.9"), "error[E477]: `translation@3.agreement=0.9`: the audit has no "
      "translation@3\n"),
@@ -383,7 +383,7 @@ REFUSED = [
 def test_mistakes_are_found_before_anything_runs(
     run: Run, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
-    outcome = run("audit", "--out", str(tmp_path / "a"), *words)
+    outcome = run("audit", "-o", str(tmp_path / "a"), *words)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.removeprefix(f"auditing in {tmp_path / 'a'}\n").startswith(message)
     assert not (tmp_path / "a" / "audit.json").exists()
@@ -391,7 +391,7 @@ def test_mistakes_are_found_before_anything_runs(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_is_said(run: Run, tmp_path: Path) -> None:
-    outcome = run("audit", "--device", "cuda", "--out", str(tmp_path))
+    outcome = run("audit", "--device", "cuda", "-o", str(tmp_path))
     assert (outcome.code, outcome.err) == (
         2, "error[E451]: there is no CUDA device here\n  = help: use `--device cpu`\n",
     )  # fmt: skip
@@ -399,7 +399,7 @@ def test_no_gpu_is_said(run: Run, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    outcome = run("audit", *SMALL, "--limit", "20", "-q", "--out", str(tmp_path / "file" / "audit"))
+    outcome = run("audit", *SMALL, "--limit", "20", "-q", "-o", str(tmp_path / "file" / "audit"))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == f"error[E405]: cannot write `{tmp_path}/file/audit/shards`: not a directory\n"
 
@@ -454,14 +454,14 @@ def test_networks_that_cannot_be_audited_are_refused(
     sizes = [word for size in inputs for word in ("--input", size)]
     digits = str(cnnscope.load("lenet5-digits").extras.data)
     outcome = run("audit", f"{networks}:{factory}", *sizes, "--data", digits, "--limit", "10", "-q",
-                  "--out", str(tmp_path / "a"), *SMALL)  # fmt: skip
+                  "-o", str(tmp_path / "a"), *SMALL)  # fmt: skip
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"note: ran the code of `{networks}`\nerror[{message}")
     assert not (tmp_path / "a").exists()
 
 
 def test_a_network_without_images_asks_for_some(run: Run, tmp_path: Path) -> None:
-    outcome = run("audit", "lenet5", "-q", "--out", str(tmp_path))
+    outcome = run("audit", "lenet5", "-q", "-o", str(tmp_path))
     assert outcome.err == (
         "error[E460]: `lenet5` comes without images\n  = help: name some with `--data`: a folder, an .npz, tars or "
         "parquet files\n"
@@ -490,7 +490,7 @@ def folder_of(tmp_path: Path, classes: int = 10) -> Path:
 
 def test_every_image_is_used_or_counted_with_a_reason(run: Run, tmp_path: Path) -> None:
     data = folder_of(tmp_path)
-    outcome = run("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"))
+    outcome = run("audit", *SMALL, "--data", str(data), "-o", str(tmp_path / "a"))
     assert outcome.code in (0, 4)  # ten pictures of noise are no digits; controls may say so
     known = load(tmp_path / "a").facts.data
     assert (known.images, known.used) == (14, 10)
@@ -505,7 +505,7 @@ def test_every_image_is_used_or_counted_with_a_reason(run: Run, tmp_path: Path) 
 
 def test_strictly_every_image_has_to_be_one(run: Run, tmp_path: Path) -> None:
     data = folder_of(tmp_path)
-    words = ("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"), "--strict-data", "-q")
+    words = ("audit", *SMALL, "--data", str(data), "-o", str(tmp_path / "a"), "--strict-data", "-q")
     outcome = run(*words)
     hint = "  = help: without `--strict-data` it is left out and counted\n"
     assert (outcome.code, outcome.err) == (
@@ -522,16 +522,16 @@ def test_strictly_every_image_has_to_be_one(run: Run, tmp_path: Path) -> None:
 
 def test_labels_that_do_not_fit_are_left_out_or_refused(run: Run, tmp_path: Path) -> None:
     data = folder_of(tmp_path, classes=4)
-    words = ("audit", *SMALL, "--data", str(data), "--out", str(tmp_path / "a"))
-    outcome = run(*words, "--preprocess", "mean=0.5")
+    words = ("audit", *SMALL, "--data", str(data))
+    outcome = run(*words, "-o", str(tmp_path / "a"), "--preprocess", "mean=0.5")
     assert "note: labels are left out" not in outcome.err  # folders named 0 to 3 are classes of digits
     (data / "3").rename(data / "three")
-    outcome = run(*words, "--out", str(tmp_path / "b"))
+    outcome = run(*words, "-o", str(tmp_path / "b"))
     assert "note: labels are left out: the images are of 4 classes, the network knows 10\n" in outcome.err
     assert load(tmp_path / "b").outcomes.label.tolist() == [-1] * 4
-    outcome = run(*words, "--out", str(tmp_path / "c"), "--fail-under", "translation@1.accuracy=0.5")
+    outcome = run(*words, "-o", str(tmp_path / "c"), "--fail-under", "translation@1.accuracy=0.5")
     assert "error[E477]: `translation@1.accuracy=0.5`: the images have no labels\n" in outcome.err
-    outcome = run(*words, "--out", str(tmp_path / "c"), "--strict-data")
+    outcome = run(*words, "-o", str(tmp_path / "c"), "--strict-data")
     assert outcome.err == (
         "error[E463]: the images are of 4 classes, the network knows 10\n  = help: `--labels` names the network's "
         "classes\n"
@@ -541,7 +541,7 @@ def test_labels_that_do_not_fit_are_left_out_or_refused(run: Run, tmp_path: Path
 def test_labels_beyond_the_classes_are_counted(run: Run, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(12))
-    run("audit", *SMALL, "--data", str(tmp_path / "x.npz"), "--out", str(tmp_path / "a"), "-q")
+    run("audit", *SMALL, "--data", str(tmp_path / "x.npz"), "-o", str(tmp_path / "a"), "-q")
     known = load(tmp_path / "a").facts.data
     assert (known.images, known.used) == (12, 10)
     assert [skipped.reason for skipped in known.skipped] == [
@@ -554,11 +554,32 @@ def test_one_image_is_an_audit_and_none_is_not(run: Run, tmp_path: Path) -> None
     data.mkdir()
     (data / "a.png").write_bytes(b"")
     words = ("audit", *SMALL, "--data", str(data), "-q")
-    outcome = run(*words, "--out", str(tmp_path / "a"))
+    outcome = run(*words, "-o", str(tmp_path / "a"))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == f"error[E462]: none of 1 images at `{data}` can be used; `a.png`: it is empty\n"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)).save(data / "a.png")
-    outcome = run(*words, "--out", str(tmp_path / "b"), "-f", "json")
+    outcome = run(*words, "-o", str(tmp_path / "b"), "-f", "json")
     document = json.loads(outcome.out, parse_constant=pytest.fail)
     assert (outcome.code, document["data"]["used"]) == (0, 1)
     assert all(entry["distance"][0]["value"] is None for entry in document["layers"])  # there is no other image
+
+
+def test_former_names_of_options_still_work_and_say_so_once(run: Run, tmp_path: Path) -> None:
+    words = ("audit", *SMALL, "--limit", "20", "-f", "json")
+    old = run(*words, "--out", str(tmp_path / "a.1"), "--layers", "c1")
+    new = run(*words, "-o", f"{tmp_path / 'b.1'}/", "--layer", "c1", "-o", str(tmp_path / "b.txt"))
+    assert (old.code, new.code) == (0, 0)
+    assert old.err.startswith("note: `--out` is now called `--output`\nnote: `--layers` is now called `--layer`\n")
+    assert old.err.count("is now called") == 2
+    first, second = (json.loads((tmp_path / name / "audit.json").read_text()) for name in ("a.1", "b.1"))
+    assert first["result_hash"] == second["result_hash"]
+    assert (tmp_path / "b.txt").exists()
+
+
+def test_an_audit_has_one_folder(run: Run, tmp_path: Path) -> None:
+    outcome = run("audit", *SMALL, "-o", str(tmp_path / "a"), "-o", str(tmp_path / "b"))
+    assert outcome.err == (
+        f"error[E409]: an audit has one folder, not `{tmp_path / 'a'}` and `{tmp_path / 'b'}`\n"
+        "  = help: a report's name ends in .html, .md, .xml, .json, .csv, .tsv or .txt\n"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-from cnnscope.cli.page import announced
+from cnnscope.cli.output import Quiet
 
 
 def test_a_page_is_written_and_named(run: Run, tmp_path: Path) -> None:
@@ -103,13 +103,13 @@ def test_what_takes_long_is_announced(capsys: pytest.CaptureFixture[str]) -> Non
     from time import monotonic, sleep
 
     said, limit = "", monotonic() + 60
-    with announced("drawing", after=0.01):
+    with Quiet().announced("drawing", after=0.01):
         while not said and monotonic() < limit:
             sleep(0.01)
             said = capsys.readouterr().err
     assert said == "drawing ...\n"
-    with announced("drawing", quiet=True, after=0.01):
+    with Quiet(quiet=True).announced("drawing", after=0.01):
         sleep(0.05)
-    with announced("drawing"):
+    with Quiet().announced("drawing"):
         pass
     assert capsys.readouterr().err == ""

@@ -281,11 +281,13 @@ def test_images_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (("lenet5", "--plot", "out.gif"), "error[E604]: no picture format is called `gif`"),
-        (("lenet5", "--plot", "no/out.svg"), "error[E405]: cannot write `no/out.svg`: no such file or directory"),
-        (("lenet5", "vgg11", "--plot", "o.svg"), "error[E409]: `--plot` draws one SOURCE"),
-        (("lenet5", "--plot", "o.svg", "-o", "o.json"), "error[E409]: `--plot` and `-o` are two answers"),
-        (("lenet5", "--plot", "o.svg", "--unit", "c1:1,1"), "error[E409]: `--plot` draws all layers, not `--unit`"),
+        (("lenet5", "-o", "out.gif"), "error[E404]: `out.gif` does not tell a format"),
+        (("lenet5", "-o", "no/out.svg"), "error[E405]: cannot write `no/out.svg`: no such file or directory"),
+        (("lenet5", "vgg11", "-o", "o.svg"), "error[E409]: `-o o.svg` draws one SOURCE"),
+        (
+            ("lenet5", "--plot", "o.svg", "-o", "o.json"),
+            "note: `--plot` is now called `--output`\nerror[E409]: `--plot` and `--output` are the same option",
+        ),
         (("lenet5", "--image", "o.png"), "error[E409]: `--image` lies under one unit's field"),
         (("lenet5", "--unit", "c1:1,1", "-o", "o.gif"), "error[E404]: `o.gif` does not tell a format"),
         (("lenet5", "--unit", "c4:1,1", "-o", "o.png"), "error[E205]: no layer is called `c4`"),

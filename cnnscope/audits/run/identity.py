@@ -23,6 +23,8 @@ from cnnscope.trained.preprocess import Preprocess
 FILE = "identity.json"
 Identity = Mapping[str, str]
 
+_ELSEWHERE = "name another folder with -o, or start over with --no-resume"
+
 
 def identify(
     network: TrainedNetwork, preprocess: Preprocess, images: ImageSet, protocol: Protocol, *,
@@ -56,13 +58,13 @@ def settle(folder: Path, identity: Identity) -> None:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError):
         raise CnnscopeError.of("E473", f"`{folder}` holds shards of an audit that cannot be told: `{FILE}` is damaged",
-                               hint="take another --out, or --no-resume to start over") from None  # fmt: skip
+                               hint=_ELSEWHERE) from None  # fmt: skip
     if found != identity:
         names = [name for name in identity if found.get(name) != identity[name]] if isinstance(found, dict) else []
         verb = "differs" if len(names) == 1 else "differ"
         raise CnnscopeError.of(
             "E473", f"`{folder}` holds shards of another audit: {', '.join(names) or 'everything'} {verb}",
-            hint="take another --out, or --no-resume to start over",
+            hint=_ELSEWHERE,
         )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
     def show(model: Model, *, image: Path | None = None, address: str = "", **options: Any) -> Opened:
         path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(model.page(image=image), encoding="utf-8", newline="\n")
+        path.write_text(str(model.page(image=image)), encoding="utf-8", newline="\n")
         contexts.append(browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}))
         result = Opened(contexts[-1].new_page())
         result.page.on("console", lambda message: result.complaints.append(f"console: {message.text}"))

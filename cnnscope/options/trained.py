@@ -1,0 +1,322 @@
+"""Options of running a network with weights on images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cnnscope.errors import CnnscopeError
+from cnnscope.options.group import Option, group
+from cnnscope.options.network import Precision
+
+_RUN, _IMAGES = "Weights and device", "Images"
+
+LayerNames = Annotated[
+    str | Sequence[str],
+    Option("Name of a layer; may be repeated, or name several as A,B.", metavar="NAME", kind=list[str] | None),
+]
+
+
+@group(_RUN)
+class Weights:
+    """Which weights a network gets."""
+
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            "A .safetensors, .pt or .pth file, or `pretrained`, which downloads what torchvision or timm publish. "
+            "Without it: the weights that the source has or names, else random ones.",
+            metavar="FILE",
+            kind=str | None,
+        ),
+    ] = None
+
+
+@group(_RUN)
+class Device:
+    """Where a network runs, and what is drawn at random."""
+
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", metavar="NAME")] = "auto"
+    seed: Annotated[int, Option("Seed of all random draws.", min=0)] = 0
+
+
+@group(_RUN)
+class Dtype:
+    """The precision a network runs in."""
+
+    dtype: Annotated[Precision, Option("Precision that the network runs in.")] = "float32"
+
+
+@group(_IMAGES)
+class Preprocessing:
+    """How images are prepared."""
+
+    preprocess: Annotated[
+        Mapping[str, Any] | Sequence[str],
+        Option(
+            "resize=256, mean=0.5 or mean=0.485,0.456,0.406, std=..., interpolation=bilinear, border=zero: instead of "
+            "what the source says.",
+            metavar="KEY=VALUE",
+            kind=list[str] | None,
+        ),
+    ] = ()
+
+
+@group(_IMAGES)
+class Data:
+    """Which images a network looks at."""
+
+    data: Annotated[
+        str | Path | None,
+        Option(
+            "A folder of images or of one folder for each class, .npz, WebDataset tars, parquet files.",
+            metavar="PATH",
+            kind=Path | None,
+        ),
+    ] = None
+
+
+@group(_IMAGES)
+class Labels:
+    """What classes are called."""
+
+    labels: Annotated[
+        str | Path | None,
+        Option("Names of the classes: one in each line, or JSON.", metavar="FILE", kind=Path | None),
+    ] = None
+
+
+@group(_IMAGES)
+class Picture:
+    """One image to look at."""
+
+    image: Annotated[
+        str | Path | None,
+        Option("A picture; by default the first of the network's images.", metavar="FILE", kind=Path | None),
+    ] = None
+
+
+@group(_RUN)
+class Running(Weights, Device, Dtype, Data, Labels, Preprocessing):
+    """What running a network on images takes. All of it replaces what the source says."""
+
+
+def names(words: str | Sequence[str]) -> tuple[str, ...]:
+    """``["conv1,conv2", "conv3"]`` or ``"conv1"`` as names, each once."""
+    words = [words] if isinstance(words, str) else words
+    return tuple(dict.fromkeys(name.strip() for word in words for name in word.split(",")))
+
+
+def paths(output: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """One path or several, as they were written: what ends in ``/`` is a folder."""
+    return tuple(map(str, [output] if isinstance(output, (str, Path)) else output))
+
+
+def settings(preprocess: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """``["mean=0.5,0.4,0.3"]`` as values by key; E406 where that is none."""
+    if isinstance(preprocess, Mapping):
+        return dict(preprocess)
+    values: dict[str, Any] = {}
+    for setting in preprocess:
+        key, equals, text = setting.partition("=")
+        if not equals or not text:
+            hint = "write `--preprocess resize=256`"
+            raise CnnscopeError.of("E406", f"`--preprocess {setting}` sets nothing", hint=hint)
+        values[key] = _value(key, text)
+    return values
+
+
+def _value(key: str, text: str) -> Any:
+    if key in ("interpolation", "border"):
+        return text
+    convert = int if key in ("resize", "crop") else float
+    try:
+        numbers = [convert(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        kind = "whole numbers" if convert is int else "numbers"
+        raise CnnscopeError.of("E406", f"`{key}` is {kind}, not `{text}`", hint="write `mean=0.5,0.4,0.3`") from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+@group("Plan")
+class HeadOptions:
+    """Another head, and what is trained."""
+
+    classes: Annotated[int, Option("Number of classes of the new head.", metavar="N")] = field(kw_only=False)
+    freeze: Annotated[
+        Sequence[str],
+        Option(
+            "Layers or groups to freeze; the rest is trained: conv1, layer1, 'features.*'. Several add up.",
+            metavar="PATTERN",
+            kind=list[str] | None,
+        ),
+    ] = ()
+    head: Annotated[
+        str | None, Option("The layer to replace; by default the last one with weights.", metavar="LAYER")
+    ] = None
+    batch_size: Annotated[int, Option("Images in a training step.", min=2)] = 32
+
+
+@group("Training")
+class TransferOptions(HeadOptions, Weights, Device, Preprocessing):
+    """Another head, and a run that trains it where there are images."""
+
+    train: Annotated[
+        str | Path | None,
+        Option(
+            "Train on these images: a folder of one folder for each class, .npz, WebDataset tars, parquet files.",
+            metavar="PATH",
+            kind=Path | None,
+        ),
+    ] = None
+    fine_tune: Annotated[bool, Option("Train every layer, not the head alone.")] = False
+    epochs: Annotated[int, Option("Passes over the images.", min=1)] = 10
+    lr: Annotated[float, Option("Learning rate of AdamW.")] = 1e-3
+
+
+@group("Filters")
+class FilterOptions(Weights, Device, Data, Preprocessing):
+    """Which filters are shown, in which order."""
+
+    layer: LayerNames = ()
+    sort: Annotated[Literal["norm", "orientation", "redundancy"], Option("Which filters come first.")] = "norm"
+    limit: Annotated[int, Option("Number of images to look for dead filters with.", min=1, metavar="N")] = 1000
+
+
+@group("Features")
+class FeatureOptions(Running, Picture):
+    """Which feature maps are shown, or which channel."""
+
+    layer: LayerNames = ()
+    channel: Annotated[
+        str | None,
+        Option(
+            "A page about one channel: its kernel, the images that activate it most, the image that maximises it.",
+            metavar="LAYER:C",
+        ),
+    ] = None
+    limit: Annotated[int, Option("Number of images to look for patches in.", min=1, metavar="N")] = 1000
+    steps: Annotated[int, Option("Optimisation steps that maximise a channel's activation.", min=1, max=100_000)] = 256
+
+
+@group("Attribution")
+class AttributionOptions(Device, Dtype, Data, Labels, Preprocessing, Picture):
+    """Which class is explained, by which methods."""
+
+    weights: Annotated[
+        str | Path | Sequence[str | Path],
+        Option("A checkpoint, or `pretrained`; several make a row each.", metavar="FILE", kind=list[str] | None),
+    ] = ()
+    target: Annotated[
+        str | int | None,
+        Option("Number or name of the class; by default the predicted one.", metavar="N|NAME", kind=str | None),
+    ] = None
+    method: Annotated[
+        str | Sequence[str],
+        Option(
+            "Names of methods, or `all`; may be repeated, or name several as A,B.",
+            flags=("--method", "-m"),
+            metavar="NAME",
+            kind=list[str] | None,
+        ),
+    ] = ()
+    baseline: Annotated[str, Option("What absence looks like: zero, mean, blur, black or white.", metavar="NAME")] = (
+        "zero"
+    )
+    layer: LayerNames = ()
+    steps: Annotated[int | None, Option("Number of steps or samples of a method.", min=1, metavar="N")] = None
+    window: Annotated[
+        int | None, Option("Side of the square that occlusion covers, in pixels.", min=1, metavar="N")
+    ] = None
+    trust: Annotated[bool, Option("Check each attribution: random weights, insertion, deletion, equivariance.")] = False
+    batch_size: Annotated[int, Option("Most images in a forward pass.", min=1)] = 16
+
+
+Borders = Literal["crop", "reflect", "zero", "mean", "circular"]
+
+
+@group("Gates")
+class Gates:
+    """What makes an audit fail."""
+
+    fail_under: Annotated[
+        Sequence[str],
+        Option(
+            "Exit with 1 unless a lower confidence bound is at least this: translation@1.agreement=0.95, "
+            "rotation.kappa=0.5.",
+            metavar="EXPR",
+            kind=list[str] | None,
+        ),
+    ] = ()
+    baseline: Annotated[
+        str | Path | None,
+        Option("Folder of an earlier audit to compare with.", metavar="RESULT", kind=Path | None),
+    ] = None
+    max_regression: Annotated[
+        float | None,
+        Option(
+            "Exit with 1 if a probe's agreement may have fallen by more than X from the baseline.",
+            metavar="X",
+            min=0,
+            max=1,
+        ),
+    ] = None
+
+
+@group("Output")
+class Reports:
+    """Where reports of an audit go."""
+
+    output: Annotated[
+        str | Path | Sequence[str | Path],
+        Option(
+            "Write a report, may be repeated: .html, .md, .xml (JUnit), .json, .csv, .tsv, .txt.",
+            flags=("--output", "-o"),
+            metavar="FILE",
+            kind=list[str] | None,
+        ),
+    ] = ()
+
+
+@group("Audit")
+class AuditOptions(Running, Gates, Reports):
+    """What is measured, on which images, and how the work is divided."""
+
+    preset: Annotated[
+        str,
+        Option(
+            "quick, full, zhang-256, kayhan-288, azulay-diag, engstrom-grid, zeiler-fergus or imagenet-p.",
+            metavar="NAME",
+        ),
+    ] = "quick"
+    limit: Annotated[int | None, Option("Number of images to use, spread over the set.", min=1)] = None
+    border: Annotated[Borders | None, Option("What lies beyond the edges of an image that is moved.")] = None
+    layer: LayerNames = ()
+    batch_size: Annotated[
+        int | None, Option("Most images in a forward pass; halved where the memory does not suffice.", min=1)
+    ] = None
+    shard_size: Annotated[int, Option("Images that are measured and kept as a whole.", min=1)] = 128
+    strict_data: Annotated[
+        bool, Option("Refuse images and labels that cannot be used, instead of leaving them out.")
+    ] = False
+    resume: Annotated[bool, Option("Continue with what the folder has, or start over.")] = True
+
+
+@group("Step by step")
+class KernelOptions:
+    """A kernel over numbers, step by step; or kernels on an image."""
+
+    kernel: Annotated[
+        str | None, Option('Numbers: "-1 1", or rows as "1 0 -1; 2 0 -2; 1 0 -1".', metavar="NUMBERS")
+    ] = None
+    input: Annotated[
+        str | None, Option('Numbers that the kernel slides over: "0 1 0 1 1", or rows.', metavar="NUMBERS")
+    ] = None
+    stride: Annotated[int | None, Option("Distance between positions of the kernel; 1.", min=1)] = None
+    pad: Annotated[int | None, Option("Zeros around the input; 0.", min=0)] = None
+    dilation: Annotated[int | None, Option("Distance between the kernel's numbers on the input; 1.", min=1)] = None
+    image: Annotated[
+        str | Path | None,
+        Option("A picture; by default one of the bundled digits.", metavar="FILE", kind=Path | None),
+    ] = None
+    size: Annotated[int | None, Option("Side of the designed kernels; 3.", min=2, max=31)] = None
