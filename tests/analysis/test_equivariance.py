@@ -5,7 +5,6 @@ Every `exact` must hold, and where nothing is guaranteed a random network must s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -18,16 +17,6 @@ import cnnscope
 from cnnscope.analysis.equivariance import Cause, Flip, Shift, Transform, Turn, equivariance
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 ROUNDING = 1e-10
 VISIBLE = 1e-6

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
 import rf_random
-import torch
 from equivariance_oracle import TURNS, Measured, error, with_weights
 from rf_networks import Net
 
@@ -15,15 +14,6 @@ from cnnscope.analysis.equivariance import Flip, Shift, Transform, equivariance
 from cnnscope.ir import Graph
 
 ROUNDING = 1e-10
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 ROUND = rf_random.among("circular", "circular", "circular", "zeros", "reflect")

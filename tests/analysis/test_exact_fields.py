@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import rf_oracle
-import torch
 from hypothesis import given, settings
 from rf_networks import Net
 from rf_random import networks
@@ -15,15 +13,6 @@ from rf_random import networks
 from cnnscope.analysis.receptive_field.exact import Exact, Range, coverage, exact, influence, touched
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors here are tiny; threads cost more than they bring."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def assert_exact(graph: Graph, layers: list[str], *, local: bool) -> None:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import torch
-
 import cnnscope
 from cnnscope.audits.protocol.protocol import Protocol, Slot, mirror, rotate, shift, zoom
 from cnnscope.audits.run.job import Job, open_job
@@ -19,7 +17,6 @@ FEW = (shift(1, 0), shift(0, -4), rotate(90), rotate(10), zoom(0.7), mirror("hor
 
 @cache
 def digits(source: str = "lenet5-digits", **options: Any) -> TrainedNetwork:
-    torch.set_num_threads(1)
     return cnnscope.load(source).trained(**options)
 
 

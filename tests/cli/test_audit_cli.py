@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,9 @@ SMALL = ("--preset", "azulay-diag")
 
 
 @pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread, as other tests run beside; no plots, which take longer than a small audit and have own tests."""
+def _without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take longer than a small audit, and have tests of their own."""
     monkeypatch.setattr("cnnscope.audits.run.audit.html", lambda document, pictures: "<!DOCTYPE html>\n")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def digest(folder: Path) -> str:
@@ -138,6 +134,7 @@ def test_the_library_gives_the_same(tmp_path: Path, run: Run) -> None:
 def test_progress_has_a_rate_and_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     monkeypatch.setattr("cnnscope.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("cnnscope.progress.EVERY", 10.0)
     with on_stderr(quiet=False) as shown:
         progress = AuditProgress(100, shown)
         progress.begin(50_000, 10_000)
@@ -291,14 +288,15 @@ def test_no_file_may_grow_so_large_and_later_it_may(run: Run, tmp_path: Path) ->
     """A disk that takes no more: nothing half-written stays, and what came before is kept."""
     folder = tmp_path / "audit"
     words = (*WORK, "--preset", "quick", "--limit", "24", "-o", str(folder))
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
-        "from cnnscope.cli.app import main; sys.exit(main(['audit', *sys.argv[1:]]))"
-    )
-    full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        full = run("audit", *words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     path = folder / "shards" / "00000.npz"
-    assert (full.returncode, full.stdout) == (2, "")
-    assert full.stderr == f"error[E405]: cannot write `{path}`: file too large\n"
+    assert (full.code, full.out) == (2, "")
+    assert full.err == f"error[E405]: cannot write `{path}`: file too large\n"
     assert not folder.exists()
     assert run("audit", *words).code == 0
 

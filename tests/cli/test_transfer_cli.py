@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,6 @@ from cnnscope import progress
 
 ROOT = Path(cnnscope.__file__).parents[1]
 DIGITS = str(ROOT / "specs" / "digits" / "digits.npz")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_plan_for_thirty_classes(run: Run) -> None:

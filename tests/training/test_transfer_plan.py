@@ -27,15 +27,6 @@ from cnnscope.training.plan import Strategy, plan
 BATCH = 3
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def saved_bytes(module: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Bytes of what autograd saves in a forward pass, weights apart, each storage once."""
     weights = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from math import sqrt
@@ -29,15 +28,6 @@ SHORT = Settings(epochs=2, learning_rate=0.01, batch_size=32, seed=3)
 
 def silent(what: str, done: int, total: int | None) -> None:
     """No progress."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache
