@@ -25,7 +25,7 @@ from cnnscope.cli.commands import COMMANDS
 from cnnscope.ops import REGISTRY as OPS
 from cnnscope.registry import Registry
 from cnnscope.render.columns import FIGURES
-from cnnscope.sources.kinds import KINDS as SOURCES
+from cnnscope.sources.resolve import KINDS as SOURCES
 from cnnscope.trained.images import KINDS as IMAGES
 from cnnscope.trust.checks import CHECKS
 

@@ -1,23 +1,98 @@
-"""Which kind of source a SOURCE string is, and loading it."""
+"""Which kind of source a SOURCE string is, and loading it.
+
+This file imports nothing that takes long, for the help of every command lists the kinds.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.ir import Graph
-from cnnscope.ops.arguments import shown
+from cnnscope.registry import Registry
 from cnnscope.sources import zoo
-from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.kinds import ZOO, Kind, examples, in_order
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from cnnscope.ir import Graph
+    from cnnscope.sources.inputs import InputSize
+
+
+class Loader(Protocol):
+    """Turns a SOURCE of one kind into a graph, or raises `CnnscopeError`.
+
+    ``inputs`` replaces the sizes of the network's inputs (``--input``), ``settings`` its parameters (``--set``).
+    """
+
+    def __call__(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """One kind of source.
+
+    A SOURCE is of this kind if it matches ``pattern`` as a whole. ``example`` is for help texts. ``loader`` is a
+    function, or ``module:function``. ``general`` patterns fit almost anything, so they are tried after all others.
+    """
+
+    name: str
+    example: str
+    pattern: str
+    loader: Loader | str
+    general: bool = False
+
+    def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
+        """The network; `CnnscopeError` if it cannot be had."""
+        if not isinstance(self.loader, str):
+            return self.loader(source, inputs, settings)
+        module, _, function = self.loader.partition(":")
+        loader: Loader = getattr(import_module(module), function)
+        return loader(source, inputs, settings)
+
+
+_SOURCES = "cnnscope.sources"
+_TORCH = f"{_SOURCES}.torch.models:load"
+_BUILT_IN = (
+    SourceKind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", f"{_SOURCES}.spec_file:load"),
+    SourceKind("torchvision", "torchvision:resnet50", r"torchvision:.*", _TORCH),
+    SourceKind("timm", "timm:convnext_tiny", r"timm:.*", _TORCH),
+    SourceKind("keras", "model.keras, model.json or model.h5", r".*\.(keras|json|h5|hdf5)", f"{_SOURCES}.keras:load"),
+    SourceKind("onnx", "model.onnx", r".*\.onnx", f"{_SOURCES}.onnx:load"),
+    SourceKind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", _TORCH, general=True),
+    SourceKind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", _TORCH, general=True),
+)
+
+KINDS: Registry[SourceKind] = Registry(
+    "cnnscope.sources",
+    "kind of source",
+    {kind.name: kind for kind in _BUILT_IN},
+    form="cnnscope.sources.resolve:SourceKind",
+)
+
+ZOO = SourceKind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load")
+"""A bare name, which is looked up before the kinds are tried."""
+
+
+def in_order() -> Iterator[SourceKind]:
+    """All kinds in the order in which they are tried: built-in ones first, general ones last."""
+    general = []
+    for kind in KINDS.values():
+        if kind.general:
+            general.append(kind)
+        else:
+            yield kind
+    yield from general
+
+
+def examples() -> str:
+    """What a SOURCE may look like, for help."""
+    return "; ".join(kind.example for kind in in_order())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +131,7 @@ class Loaded:
     extras: Extras = field(default_factory=Extras)
 
 
-def resolve(source: str) -> Kind:
+def resolve(source: str) -> SourceKind:
     """The kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
     if source in zoo.names():
         return ZOO
@@ -75,6 +150,8 @@ def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[s
 
 
 def _unknown(source: str) -> CnnscopeError:
+    from cnnscope.ops.arguments import shown
+
     if os.path.isdir(source):  # unlike pathlib, it answers for what can be no path at all
         return CnnscopeError.of("E401", f"{shown(source)} is a folder", hint="name a file in it")
     if os.path.exists(source):

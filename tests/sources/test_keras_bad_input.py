@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.keras import MAX_CONFIG_BYTES, read_graph
 from cnnscope.sources.keras.build import build
 from cnnscope.sources.keras.config import read_network
-from cnnscope.sources.keras.read import MAX_CONFIG_BYTES, load
 
 DATA = Path(__file__).parent / "data"
 APPLICATION = DATA / "applications" / "MobileNetV2.keras"
@@ -27,7 +27,7 @@ APPLICATION = DATA / "applications" / "MobileNetV2.keras"
 
 def refused(path: Path, **options: Any) -> tuple[str, str, str | None]:
     with pytest.raises(CnnscopeError) as caught:
-        load(path, **options)
+        read_graph(path, **options)
     (diagnostic,) = caught.value.diagnostics
     assert caught.value.exit_code == 2
     return diagnostic.code, diagnostic.message, diagnostic.hint
@@ -105,7 +105,7 @@ def test_flipped_bytes(tmp_path: Path) -> None:
         changed[at] ^= 0xFF
         path.write_bytes(changed)
         with contextlib.suppress(CnnscopeError):  # anything else is a failure
-            load(path)
+            read_graph(path)
 
 
 def test_a_zip_bomb(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_configs(tmp_path: Path, document: Any, code: str, message: str, hint: s
 
 def test_the_error_says_which_file(tmp_path: Path) -> None:
     with pytest.raises(CnnscopeError) as caught:
-        load(written(tmp_path, sequential(LAMBDA)))
+        read_graph(written(tmp_path, sequential(LAMBDA)))
     assert [note.message for note in caught.value.diagnostics[0].notes] == ["while reading `model.json`"]
 
 
@@ -234,14 +234,14 @@ def size(text: str) -> list[InputSize]:
 def test_an_open_size_is_asked_for_and_taken(tmp_path: Path) -> None:
     path = written(tmp_path, sequential(conv(), shape=(None, None, None, 3)))
     assert refused(path) == ("E403", "the input `x` has no fixed size: ?x?x3", "say it: `--input 224x224x3`")
-    assert load(path, input=size("32x16x3")).inputs["x"].shape == (1, 3, 32, 16)
+    assert read_graph(path, input=size("32x16x3")).inputs["x"].shape == (1, 3, 32, 16)
 
 
 def test_a_model_that_never_saw_its_input(tmp_path: Path) -> None:
     document = {"class_name": "Sequential", "config": {"name": "net", "layers": [conv()]}}
     message = "the model was saved before it knew the shape of its input"
     assert refused(written(tmp_path, document)) == ("E403", message, "say it: `--input 224x224x3`")
-    assert load(tmp_path / "model.json", input=size("10x10x3")).value("conv").features == (4, 8, 8)
+    assert read_graph(tmp_path / "model.json", input=size("10x10x3")).value("conv").features == (4, 8, 8)
 
 
 def test_a_size_in_the_wrong_order_is_not_guessed(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_size_in_the_wrong_order_is_not_guessed(tmp_path: Path) -> None:
     message = "the input `x` is declared 8x8x3 but `--input` is 3x32x32"
     assert refused(path, input=size("3x32x32")) == (
         "E403", message, "sizes are in the model's own order, channels last")  # fmt: skip
-    assert load(path, input=size("32x32x3")).value("conv").features == (4, 30, 30)
+    assert read_graph(path, input=size("32x32x3")).value("conv").features == (4, 30, 30)
 
 
 def test_a_size_for_no_input(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.ir import Graph, Shape, Value
 from cnnscope.sources.files import clean
+from cnnscope.sources.keras import read_graph
 from cnnscope.sources.keras.build import build
 from cnnscope.sources.keras.config import read_network
-from cnnscope.sources.keras.read import load
 
 DATA = Path(__file__).parent / "data"
 APPLICATIONS = DATA / "applications"
@@ -124,10 +124,10 @@ def application(version: int, name: str, tmp_path: Path) -> Graph:
 
     sizes = [InputSize((224, 224, 3))] if name == "MobileNetV3Small" else []
     if version == 3:
-        return load(APPLICATIONS / f"{name}.keras", input=sizes)
+        return read_graph(APPLICATIONS / f"{name}.keras", input=sizes)
     path = tmp_path / f"{name}.json"
     path.write_bytes(gzip.decompress((APPLICATIONS / f"{name}.keras2.json.gz").read_bytes()))
-    return load(path, input=sizes)
+    return read_graph(path, input=sizes)
 
 
 @pytest.mark.parametrize(("version", "name"), [(v, name) for v in (2, 3) for name in tables(v)])

@@ -16,9 +16,9 @@ from test_keras_layers import APPLICATIONS
 
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.build import build as build_module
+from cnnscope.sources.keras import read_graph
 from cnnscope.sources.keras.build import build
 from cnnscope.sources.keras.config import read_network
-from cnnscope.sources.keras.read import load
 
 Array = np.ndarray[Any, Any]
 VALUES: dict[str, Array] = dict(np.load(Path(__file__).parent / "data" / "keras3_values.npz"))
@@ -83,7 +83,7 @@ def test_outputs_are_those_of_keras(model: str) -> None:
 @pytest.mark.parametrize("name", ["InceptionV3", "MobileNetV2", "Xception"])
 def test_the_module_has_the_weights_keras_has_and_no_more(name: str) -> None:
     """Batch norm has no counter, Inception's no scale either."""
-    graph = load(APPLICATIONS / f"{name}.keras")
+    graph = read_graph(APPLICATIONS / f"{name}.keras")
     with torch.device("meta"):
         module = build_module(graph)
     assert {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()} == {

@@ -15,6 +15,9 @@ from cnnscope import registry
 from cnnscope.errors import CnnscopeError
 from cnnscope.ops.generic import Elementwise
 from cnnscope.sources.inputs import parse_inputs
+from cnnscope.sources.keras import rules as keras_rules
+from cnnscope.sources.keras.build import build as build_keras
+from cnnscope.sources.keras.config import read_network
 from cnnscope.sources.onnx import rules as onnx_rules
 from cnnscope.sources.onnx.build import build as build_onnx
 from cnnscope.sources.torch import rules as torch_rules
@@ -75,3 +78,21 @@ def test_a_rule_for_an_operator_of_onnx() -> None:
     assert [n.op.tag for n in build_onnx(model).nodes] == ["elementwise"]
     with pytest.raises(CnnscopeError, match="E412: the rule for the ONNX operator `Relu` exists twice"):
         onnx_rules.rule("Relu")(lambda call: [])
+
+
+def test_a_rule_for_a_layer_of_keras() -> None:
+    entries = [
+        {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 4, 4, 3]}},
+        {"class_name": "Double", "config": {"name": "d"}},
+    ]
+    network = read_network({"class_name": "Sequential", "config": {"name": "net", "layers": entries}})
+    with pytest.raises(CnnscopeError, match="E445: layer `d`: the class `Double` is unknown"):
+        build_keras(network)
+
+    @keras_rules.layer("Double")
+    def _double(row: keras_rules.LayerRow, s: keras_rules.Settings, x: Any) -> Any:
+        return row.add(Elementwise("double"), x)
+
+    assert [n.op.tag for n in build_keras(network).nodes] == ["elementwise"]
+    with pytest.raises(CnnscopeError, match="E412: the rule for the Keras layer `ReLU` exists twice"):
+        keras_rules.layer("ReLU")(_double)

@@ -50,7 +50,7 @@ def map_axes(rank: int, channels_last: bool) -> Axes:
 
 
 @dataclass
-class Row:
+class LayerRow:
     """The ops of one call. They get their names when all are there: one alone is called like the layer.
 
     ``keys`` has the weights of earlier calls of the same layer by part and role, ``parts`` each op and its inputs.

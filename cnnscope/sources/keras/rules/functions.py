@@ -11,12 +11,11 @@ from cnnscope.ir import Shape
 from cnnscope.ops.generic import Elementwise, Reduce, Unsupported
 from cnnscope.ops.movement import Identity, Slice
 from cnnscope.ops.product import MatMul
-from cnnscope.sources.keras.calls import malformed
-from cnnscope.sources.keras.config import Layer
-from cnnscope.sources.keras.row import Row, Tensor
-from cnnscope.sources.keras.rules.activations import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, named
+from cnnscope.sources.keras.config import Layer, malformed
+from cnnscope.sources.keras.row import LayerRow, Tensor
+from cnnscope.sources.keras.rules import Arguments, Settings
+from cnnscope.sources.keras.rules.pointwise import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, named
 from cnnscope.sources.keras.rules.tensors import combine, concatenate, reshape, transpose
-from cnnscope.sources.keras.table import Arguments, Settings
 
 KERAS_2 = frozenset({"TFOpLambda", "SlicingOpLambda"})
 UNARY = frozenset({
@@ -37,7 +36,7 @@ def is_function(layer: Layer) -> bool:
     return layer.kind in KERAS_2 or layer.module.startswith(("keras.src.ops", "keras.ops"))
 
 
-def lower(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     """The function an entry names. What no rule covers is an `Unsupported` op of the shape Keras states."""
     name = function_name(s.layer)
     options = {**s.layer.config, **call.kwargs}
@@ -59,7 +58,7 @@ def function_name(layer: Layer) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower().removeprefix("reduce_")
 
 
-def _unsupported(row: Row, name: str, call: Arguments) -> Tensor:
+def _unsupported(row: LayerRow, name: str, call: Arguments) -> Tensor:
     shape = call.stated
     if shape is None:
         raise CnnscopeError.of(
@@ -69,13 +68,13 @@ def _unsupported(row: Row, name: str, call: Arguments) -> Tensor:
     return row.add(Unsupported(shape=shape, batch_axis=0, fn=name), *call.tensors(), axes=tuple(range(len(shape))))
 
 
-def _unary(row: Row, name: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+def _unary(row: LayerRow, name: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
     if name in UNARY:
         return row.add(Elementwise(name), x)
     return named(row, x, name, _integer(options.get("axis", -1), "axis"))
 
 
-def _binary(row: Row, fn: str, call: Arguments) -> Tensor:
+def _binary(row: LayerRow, fn: str, call: Arguments) -> Tensor:
     operands = [call.get(0, "x"), call.get(1, "y")]
     tensors = [x for x in operands if isinstance(x, Tensor)]
     if len(tensors) == 2:
@@ -107,7 +106,7 @@ def _axes(x: Tensor, value: Any) -> tuple[int, ...]:
     return axes
 
 
-def _reduce(row: Row, fn: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+def _reduce(row: LayerRow, fn: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
     axes = _axes(x, options.get("axis"))
     stored = tuple(sorted(x.axes.index(axis) for axis in axes))
     if options.get("keepdims") is True:
@@ -121,7 +120,7 @@ def _reduce(row: Row, fn: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
 # -- movement --------------------------------------------------------------------------------------------------------
 
 
-def _get_item(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _get_item(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     x, key = call.tensor(), options.get("slice_spec", call.get(1, "key"))
     items = key if isinstance(key, list) else [key]
     if ... in items:
@@ -140,27 +139,27 @@ def _get_item(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Ten
     return [_without(row, x, dropped)]
 
 
-def _without(row: Row, x: Tensor, dropped: Sequence[int]) -> Tensor:
+def _without(row: LayerRow, x: Tensor, dropped: Sequence[int]) -> Tensor:
     """``x`` without the author's axes ``dropped``, which have size 1."""
     shape = [n for axis, n in enumerate(x.shape) if axis not in dropped]
     return reshape(row, x, shape[1:]) if dropped else x
 
 
-def _reshape(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _reshape(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     target = next((options[key] for key in ("newshape", "shape") if isinstance(options.get(key), list)), None)
     if target is None or (target[1:].count(-1) and target[0] not in (None, 1)):
         return [_unsupported(row, "reshape", call)]
     return [reshape(row, call.tensor(), [_integer(n, "shape") for n in target[1:]])]
 
 
-def _transpose(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _transpose(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     order = options.get("axes", options.get("perm"))
     if not isinstance(order, list):
         return [_unsupported(row, "transpose", call)]
     return [transpose(row, call.tensor(), [_integer(axis, "axes") for axis in order])]
 
 
-def _squeeze(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _squeeze(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     x = call.tensor()
     dropped = _axes(x, options.get("axis"))
     if any(x.shape[axis] != 1 for axis in dropped):
@@ -168,7 +167,7 @@ def _squeeze(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tens
     return [_without(row, x, dropped)]
 
 
-def _expand_dims(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _expand_dims(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     x, axis = call.tensor(), _integer(options.get("axis"), "axis")
     place = axis + x.rank + 1 if axis < 0 else axis
     if not 1 <= place <= x.rank:
@@ -176,11 +175,11 @@ def _expand_dims(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[
     return [reshape(row, x, [*x.shape[1:place], 1, *x.shape[place:]])]
 
 
-def _concatenate(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _concatenate(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     return [concatenate(row, call.tensors(), _integer(options.get("axis", -1), "axis"))]
 
 
-def _split(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _split(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     x = call.tensor()
     parts = options.get("indices_or_sections", options.get("num_or_size_splits"))
     axis = x.axis(_integer(options.get("axis", 0), "axis"))
@@ -191,7 +190,7 @@ def _split(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor
     return [row.add(Slice(axis, i * step, (i + 1) * step), x) for i in range(parts)]
 
 
-def _matmul(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _matmul(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     if len(call.tensors()) != 2:
         return [_unsupported(row, "matmul", call)]
     a, b = (row.authored(x) for x in call.tensors())
@@ -202,11 +201,11 @@ def _matmul(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tenso
     return [row.add(MatMul(), a, b, kind="tokens" if a.rank == 3 else "tensor")]
 
 
-def _same(row: Row, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
+def _same(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     return [row.add(Identity(), call.tensor())]
 
 
-FUNCTIONS: Mapping[str, Callable[[Row, Arguments, Mapping[str, Any]], list[Tensor]]] = {
+FUNCTIONS: Mapping[str, Callable[[LayerRow, Arguments, Mapping[str, Any]], list[Tensor]]] = {
     "get_item": _get_item, "getitem": _get_item, "reshape": _reshape, "transpose": _transpose, "squeeze": _squeeze,
     "expand_dims": _expand_dims, "concatenate": _concatenate, "concat": _concatenate, "split": _split,
     "matmul": _matmul, "identity": _same, "stop_gradient": _same, "cast": _same, "copy": _same,

@@ -13,13 +13,13 @@ from cnnscope.ops.generic import Elementwise, Embedding, Movement
 from cnnscope.ops.merge import Add, Concat, Mul, Sub, different_sizes
 from cnnscope.ops.movement import Flatten, PermuteOp, ReshapeOp
 from cnnscope.ops.product import Linear, ScaledDotProduct
-from cnnscope.sources.keras.row import Row, Tensor
-from cnnscope.sources.keras.rules.activations import activate
-from cnnscope.sources.keras.table import Arguments, Settings, calls, layer
+from cnnscope.sources.keras.row import LayerRow, Tensor
+from cnnscope.sources.keras.rules import Arguments, Settings, calls, layer
+from cnnscope.sources.keras.rules.pointwise import activate
 
 
 @layer("Dense")
-def _dense(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _dense(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """On the author's last axis, whatever the rank."""
     op = Linear.read({"out": s.get("units"), "bias": s.get("use_bias", True)})
     if x.rank < 2:
@@ -28,7 +28,7 @@ def _dense(row: Row, s: Settings, x: Tensor) -> Tensor:
 
 
 @layer("Embedding")
-def _embedding(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _embedding(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     size, dim = s.integer("input_dim", minimum=1), s.integer("output_dim", minimum=1)
     return row.add(Embedding(size, dim), x, kind="tokens" if x.rank == 2 else None)
 
@@ -37,7 +37,7 @@ def _embedding(row: Row, s: Settings, x: Tensor) -> Tensor:
 
 
 @layer("Flatten")
-def _flatten(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _flatten(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """In the author's order, channels fastest; Keras moves the channels last even where they are first."""
     if x.rank == 1:
         return reshape(row, x, (1,))
@@ -45,7 +45,7 @@ def _flatten(row: Row, s: Settings, x: Tensor) -> Tensor:
     return row.add(Flatten(), ordered(row, x, order))
 
 
-def ordered(row: Row, x: Tensor, order: tuple[int, ...]) -> Tensor:
+def ordered(row: LayerRow, x: Tensor, order: tuple[int, ...]) -> Tensor:
     """``x`` with its elements as if its axes were in ``order``; no view where only axes of size 1 would move."""
     shape = x.shape
     if [a for a in x.axes if shape[a] > 1] == [a for a in order if shape[a] > 1]:
@@ -54,11 +54,11 @@ def ordered(row: Row, x: Tensor, order: tuple[int, ...]) -> Tensor:
 
 
 @layer("Reshape")
-def _reshape(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _reshape(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return reshape(row, x, s.integers("target_shape"))
 
 
-def reshape(row: Row, x: Tensor, target: Sequence[int]) -> Tensor:
+def reshape(row: LayerRow, x: Tensor, target: Sequence[int]) -> Tensor:
     """The author's elements under another shape, without the batch; one -1 is worked out."""
     x = ordered(row, x, tuple(range(x.rank)))
     if not target:
@@ -72,25 +72,25 @@ def _kind(rank: int) -> Kind:
 
 
 @layer("Permute")
-def _permute(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _permute(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return transpose(row, x, [0, *s.integers("dims")])
 
 
-def transpose(row: Row, x: Tensor, order: Sequence[int]) -> Tensor:
+def transpose(row: LayerRow, x: Tensor, order: Sequence[int]) -> Tensor:
     """The author's axis i of the result is axis ``order[i]`` of ``x``: other names for the same axes."""
     if sorted(order) != list(range(x.rank)) or order[0] != 0:
         raise CnnscopeError.of("E301", f"{list(order)} is no reordering of the axes of {list(x.shape[1:])}")
     return relabelled(row, x, tuple(order.index(axis) for axis in x.axes))
 
 
-def relabelled(row: Row, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+def relabelled(row: LayerRow, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """``x`` whose stored axes are now called ``axes``, arranged as a tensor of its rank is."""
     x = replace(x, axes=axes)
     return x if x.rank > 3 else row.authored(x)
 
 
 @layer("RepeatVector")
-def _repeat(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _repeat(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     vector = reshape(row, x, (1, x.shape[-1]))
     repeat = Movement("repeat", (Expand((1, s.integer("n", minimum=1), x.shape[-1])),))
     return row.add(repeat, vector, kind="tokens")
@@ -99,7 +99,7 @@ def _repeat(row: Row, s: Settings, x: Tensor) -> Tensor:
 # -- joins -----------------------------------------------------------------------------------------------------------
 
 
-def aligned(row: Row, xs: Sequence[Tensor]) -> list[Tensor]:
+def aligned(row: LayerRow, xs: Sequence[Tensor]) -> list[Tensor]:
     """All in the arrangement of the first of the highest rank; lower ranks get axes of size 1 behind the batch."""
     if not xs:
         raise CnnscopeError.of("E443", "it is called without a tensor")
@@ -108,11 +108,11 @@ def aligned(row: Row, xs: Sequence[Tensor]) -> list[Tensor]:
     return [row.store(x, first.axes, first.value.kind) for x in raised]
 
 
-def _raised(row: Row, x: Tensor, rank: int) -> Tensor:
+def _raised(row: LayerRow, x: Tensor, rank: int) -> Tensor:
     return reshape(row, x, (*(1,) * (rank - x.rank), *x.shape[1:]))
 
 
-def combine(row: Row, fn: str, xs: Sequence[Tensor]) -> Tensor:
+def combine(row: LayerRow, fn: str, xs: Sequence[Tensor]) -> Tensor:
     """``fn`` of tensors element by element, broadcast; E303 where their sizes do not fit."""
     xs = aligned(row, xs)
     sizes = [{n for n in extents if n != 1} for extents in zip(*(x.value.shape for x in xs), strict=True)]
@@ -133,21 +133,21 @@ _JOINS: dict[str, type[Op]] = {"add": Add, "subtract": Sub}
 
 
 @calls("Add", "Subtract", "Multiply", "Maximum", "Minimum")
-def _merge(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+def _merge(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     return [combine(row, s.layer.kind.lower(), call.tensors())]
 
 
 @calls("Average")
-def _average(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+def _average(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     return [row.add(Elementwise("divide"), combine(row, "add", call.tensors()))]
 
 
 @calls("Concatenate")
-def _concatenate(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+def _concatenate(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     return [concatenate(row, call.tensors(), s.integer("axis", -1))]
 
 
-def concatenate(row: Row, xs: Sequence[Tensor], axis: int) -> Tensor:
+def concatenate(row: LayerRow, xs: Sequence[Tensor], axis: int) -> Tensor:
     """One behind the other along the author's axis."""
     if len({x.rank for x in xs}) > 1:
         raise different_sizes([x.value for x in xs])
@@ -159,7 +159,7 @@ def concatenate(row: Row, xs: Sequence[Tensor], axis: int) -> Tensor:
 
 
 @calls("MultiHeadAttention")
-def _attention(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
+def _attention(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     """Queries, keys and values by a dense layer each, attention in every head, a dense layer over the joined heads."""
     if call.get(9, "return_attention_scores") or s.flag("use_gate", False) or call.kwargs.get("attention_mask"):
         raise CnnscopeError.of("E445", "attention with a gate, a mask, or scores as an output is not read yet")
@@ -182,6 +182,6 @@ def _attention(row: Row, s: Settings, call: Arguments) -> list[Tensor]:
     return [row.add(Linear.read({"out": out[0], "bias": bias}), joined, part="output")]
 
 
-def _heads(row: Row, x: Tensor, heads: int, size: int) -> Tensor:
+def _heads(row: LayerRow, x: Tensor, heads: int, size: int) -> Tensor:
     split = row.add(ReshapeOp((x.shape[1], heads, size)), x, axes=(0, 1, 2, 3), kind="tensor")
     return row.add(PermuteOp((2, 1, 3)), split)

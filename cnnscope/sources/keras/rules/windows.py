@@ -15,12 +15,12 @@ from cnnscope.ops.pool import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalA
 from cnnscope.ops.rearrange import Crop, Pad
 from cnnscope.ops.resize import Upsample
 from cnnscope.ops.window import span
-from cnnscope.sources.keras.row import Row, Tensor
-from cnnscope.sources.keras.rules.activations import activate
-from cnnscope.sources.keras.table import Settings, argument, layer
+from cnnscope.sources.keras.row import LayerRow, Tensor
+from cnnscope.sources.keras.rules import Settings, argument, layer
+from cnnscope.sources.keras.rules.pointwise import activate
 
 
-def _map(row: Row, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
+def _map(row: LayerRow, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
     axes = ndim or s.ndim
     if x.rank != axes + 2:
         raise CnnscopeError.of("E301", f"it needs {axes} axes of positions and the channels, not {list(x.shape[1:])}")
@@ -42,24 +42,24 @@ def _window(s: Settings) -> dict[str, Any]:
     return {"kernel": kernel, "stride": s.read("strides", one, 1, s.ndim), "pad": pad, "dilation": dilation}
 
 
-def _slide(row: Row, s: Settings, op: Op, x: Tensor, part: str = "") -> Tensor:
+def _slide(row: LayerRow, s: Settings, op: Op, x: Tensor, part: str = "") -> Tensor:
     return row.add(op, _map(row, s, x), part=part, pad=_pad_word(s, "causal"))
 
 
 @layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
-def _conv(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _conv(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     args = {"out": s.get("filters"), "groups": s.get("groups", 1), "bias": s.get("use_bias", True)}
     return activate(row, _slide(row, s, Conv.read(args | _window(s), s.ndim), x), s.get("activation"))
 
 
 @layer("DepthwiseConv1D", "DepthwiseConv2D")
-def _depthwise(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _depthwise(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     args = {"multiplier": s.get("depth_multiplier", 1), "bias": s.get("use_bias", True)}
     return activate(row, _slide(row, s, Depthwise.read(args | _window(s), s.ndim), x, "conv"), s.get("activation"))
 
 
 @layer("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
-def _separable(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _separable(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     depthwise = Depthwise.read({"multiplier": s.get("depth_multiplier", 1), "bias": False} | _window(s), s.ndim)
     pointwise = Conv.read({"out": s.get("filters"), "kernel": 1, "bias": s.get("use_bias", True)}, s.ndim)
     x = row.add(pointwise, _slide(row, s, depthwise, x, "depthwise"), part="pointwise")
@@ -67,7 +67,7 @@ def _separable(row: Row, s: Settings, x: Tensor) -> Tensor:
 
 
 @layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution2DTranspose", "Convolution3DTranspose")
-def _transposed(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _transposed(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Keras states the output's size and cuts unevenly what is beyond it; the op cuts evenly, a crop does the rest."""
     x, one = _map(row, s, x), PerAxis(1)
     kernel, stride = s.read("kernel_size", one, ndim=s.ndim), s.read("strides", one, 1, s.ndim)
@@ -103,7 +103,7 @@ def _cut(n: int, kernel: int, stride: int, dilation: int, *, same: bool, extra: 
     return low, full - size - low
 
 
-def _crop(row: Row, x: Tensor, sides: list[Pair]) -> Tensor:
+def _crop(row: LayerRow, x: Tensor, sides: list[Pair]) -> Tensor:
     size = [n - low - high for n, (low, high) in zip(x.value.shape[2:], sides, strict=True)]
     if min(size) < 1:
         raise CnnscopeError.of("E301", f"cropping {sides} leaves nothing of {list(x.shape[1:])}")
@@ -111,12 +111,12 @@ def _crop(row: Row, x: Tensor, sides: list[Pair]) -> Tensor:
 
 
 @layer("MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "MaxPool1D", "MaxPool2D", "MaxPool3D")
-def _maxpool(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _maxpool(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return row.add(MaxPool.read(_pool(s), s.ndim), _map(row, s, x))
 
 
 @layer("AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D")
-def _avgpool(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _avgpool(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Pixels of `same` padding do not count in the mean, as in TensorFlow."""
     return row.add(AvgPool.read(_pool(s) | {"count_pad": False}, s.ndim), _map(row, s, x))
 
@@ -127,14 +127,14 @@ def _pool(s: Settings) -> dict[str, Any]:
 
 
 @layer(*(f"Global{what}Pool{end}{n}D" for what in ("Average", "Avg", "Max") for end in ("ing", "") for n in (1, 2, 3)))
-def _global(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _global(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     op = GlobalMaxPool() if "Max" in s.layer.kind else GlobalAvgPool()
     y = row.add(op, _map(row, s, x), part="pool")
     return y if s.flag("keepdims", False) else row.add(Flatten(), y)
 
 
 @layer(*(f"Adaptive{what}Pooling{n}D" for what in ("Average", "Max") for n in (1, 2, 3)))
-def _adaptive(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _adaptive(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     op = AdaptiveMaxPool if "Max" in s.layer.kind else AdaptiveAvgPool
     return row.add(op.read({"out": s.get("output_size")}, s.ndim), _map(row, s, x))
 
@@ -148,30 +148,30 @@ def _sides(s: Settings, key: str) -> list[Pair]:
 
 
 @layer("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
-def _pad(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _pad(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return row.add(Pad.read({"pad": _sides(s, "padding")}, s.ndim), _map(row, s, x))
 
 
 @layer("Cropping1D", "Cropping2D", "Cropping3D")
-def _cropping(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _cropping(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return _crop(row, _map(row, s, x), _sides(s, "cropping"))
 
 
 @layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
-def _upsample(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _upsample(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     scale = s.read("size", PerAxis(1), 2, s.ndim)
     x = _map(row, s, x)
     return _resize(row, s, x, [n * m for n, m in zip(x.value.shape[2:], scale, strict=True)], scale)
 
 
 @layer("Resizing")
-def _resizing(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _resizing(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     if s.flag("crop_to_aspect_ratio", False) or s.flag("pad_to_aspect_ratio", False):
         raise CnnscopeError.of("E445", "`Resizing` that keeps the aspect ratio is not read yet")
     return _resize(row, s, _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)])
 
 
-def _resize(row: Row, s: Settings, x: Tensor, size: list[int], scale: Any = None) -> Tensor:
+def _resize(row: LayerRow, s: Settings, x: Tensor, size: list[int], scale: Any = None) -> Tensor:
     mode = s.get("interpolation", "bilinear" if s.layer.kind == "Resizing" else "nearest")
     if mode not in ("nearest", "bilinear", "bicubic"):
         shape = (*x.value.shape[:2], *size)
@@ -181,7 +181,7 @@ def _resize(row: Row, s: Settings, x: Tensor, size: list[int], scale: Any = None
 
 
 @layer("CenterCrop")
-def _center_crop(row: Row, s: Settings, x: Tensor) -> Tensor:
+def _center_crop(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     x, size = _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)]
     if any(n > m for n, m in zip(size, x.value.shape[2:], strict=True)):
         raise CnnscopeError.of("E445", f"`CenterCrop` to {size} would enlarge {list(x.shape[1:])}; not read yet")
