@@ -237,12 +237,6 @@ def load_files(package: str) -> None:
         import_module(f"{package}.{module}")
 
 
-def files_of(package: str, attribute: str) -> dict[str, str]:
-    """The files of a package as entries: ``grad_cam.py`` is ``grad-cam``, whose value is its ``attribute``."""
-    names = sorted(module.name for module in iter_modules(import_module(package).__path__))
-    return {name.replace("_", "-"): f"{package}.{name}:{attribute}" for name in names}
-
-
 @contextmanager
 def recording() -> Iterator[list[Addition]]:
     """The list has what was added inside, once it is left.

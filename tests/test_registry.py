@@ -185,9 +185,3 @@ def test_packages_without_entry_points_for_cnnscope_cost_no_import(tmp_path: Pat
     info.mkdir()
     (info / "entry_points.txt").write_text("[console_scripts]\ncnnscope = x:y\n")
     assert entry_points((str(tmp_path), str(tmp_path / "nowhere"))) == {}
-
-
-def test_files_of_a_package_are_entries() -> None:
-    found = registry.files_of("json", "loads")
-    assert list(found) == ["decoder", "encoder", "scanner", "tool"]
-    assert found["decoder"] == "json.decoder:loads"

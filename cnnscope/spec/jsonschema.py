@@ -77,10 +77,11 @@ def _top() -> Schema:
 
 
 def _layer() -> Schema:
-    tags = {tag: {"$ref": f"#/definitions/op.{tag}"} for tag in REGISTRY}
+    ops = dict(REGISTRY.items())
+    tags = {tag: {"$ref": f"#/definitions/op.{tag}"} for tag in ops}
     structures = {name: {"$ref": f"#/definitions/{name}"} for name in STRUCTURES}
     pair = _closed(tags | structures) | {"minProperties": 1, "maxProperties": 1}
-    return {"anyOf": [{"enum": sorted(tag for tag, op in REGISTRY.items() if not is_join(op))}, pair]}
+    return {"anyOf": [{"enum": sorted(tag for tag, op in ops.items() if not is_join(op))}, pair]}
 
 
 def _common(*names: str) -> Schema:
