@@ -6,9 +6,11 @@ The layout is one `ruff format` leaves alone: on one line if it fits, else one a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 WIDTH = 100
 UNSET: Any = object()
@@ -85,72 +87,78 @@ class Repeat:
     span: str
 
 
-Expr = Lit | Ref | Raw | Call | Infix | Index | Items | Repeat
+Leaf = Lit | Ref | Raw
+Expr = Leaf | Call | Infix | Index | Items | Repeat
 
 
-def children(expr: Expr) -> tuple[Expr, ...]:
-    """The expressions directly inside one, in the order they are written."""
-    match expr:
-        case Call(_, args, named, target):
-            return (*((target,) if target is not None else ()), *args, *(value for _, value in named))
-        case Infix(_, operands):
-            return operands
-        case Index(target, _, values):
-            return (target, *values)
-        case Items(items):
-            return items
-        case Repeat(element):
-            return (element,)
-    return ()
+# -- what is inside ----------------------------------------------------------------------------------------------------
 
 
-def rebuild(expr: Expr, inside: Sequence[Expr]) -> Expr:
-    """The same expression with other ones inside."""
-    match expr:
-        case Call(_, args, named, target):
-            rest = list(inside)
-            head = rest.pop(0) if target is not None else None
-            names = tuple((name, value) for (name, _), value in zip(named, rest[len(args) :], strict=True))
-            return replace(expr, args=tuple(rest[: len(args)]), named=names, target=head)
-        case Infix():
-            return replace(expr, operands=tuple(inside))
-        case Index():
-            return replace(expr, target=inside[0], values=tuple(inside[1:]))
-        case Items():
-            return Items(tuple(inside))
-        case Repeat():
-            return replace(expr, element=inside[0])
-    return expr
+def inside(data: Any) -> Iterator[Any]:
+    """The expressions directly inside an expression, or inside any data made of dataclasses, mappings and sequences."""
+    values: Iterable[Any] = ()
+    if isinstance(data, Call):
+        values = (data.target, data.args, data.named)  # in the order they are written
+    elif isinstance(data, Mapping):
+        values = data.values()
+    elif isinstance(data, (tuple, list)):
+        values = data
+    elif is_dataclass(data) and not isinstance(data, Leaf):
+        values = (getattr(data, item.name) for item in fields(data))
+    for value in values:
+        if isinstance(value, Expr):
+            yield value
+        else:
+            yield from inside(value)
 
 
-def literals(expr: Expr) -> Iterator[Lit]:
+def leaves(data: Any) -> Iterator[Leaf]:
+    """Every literal, value and piece of code, in the order they are written."""
+    if isinstance(data, Leaf):
+        yield data
+    for inner in inside(data):
+        yield from leaves(inner)
+
+
+def swap(data: T, change: Callable[[Leaf], Any]) -> T:
+    """The same data with ``change`` of each leaf in its place."""
+    result: Any = data
+    if isinstance(data, Leaf):
+        result = change(data)
+    elif isinstance(data, Mapping):
+        result = {key: swap(value, change) for key, value in data.items()}
+    elif isinstance(data, (tuple, list)):
+        result = tuple(swap(value, change) for value in data)
+    elif is_dataclass(data) and not isinstance(data, type):
+        names = [item.name for item in fields(data)]
+        names.sort(key="target".__ne__)  # what a method is called on is written first
+        result = replace(data, **{name: swap(getattr(data, name), change) for name in names})
+    return cast("T", result)
+
+
+def literals(data: Any) -> list[Lit]:
     """Every literal, in the order they are written."""
-    if isinstance(expr, Lit):
-        yield expr
-    for inner in children(expr):
-        yield from literals(inner)
+    return [leaf for leaf in leaves(data) if isinstance(leaf, Lit)]
 
 
-def refs(expr: Expr) -> Iterator[int]:
-    """Every value used."""
-    if isinstance(expr, Ref):
-        yield expr.index
-    for inner in children(expr):
-        yield from refs(inner)
+def refs(data: Any) -> list[int]:
+    """The number of every value used."""
+    return [leaf.index for leaf in leaves(data) if isinstance(leaf, Ref)]
 
 
-def fill(expr: Expr, values: Iterator[Expr]) -> Expr:
-    """The expression with the next of ``values`` for each literal."""
-    if isinstance(expr, Lit):
-        return next(values)
-    return rebuild(expr, [fill(inner, values) for inner in children(expr)])
+def fill(data: T, values: Iterator[Any]) -> T:
+    """The data with the next of ``values`` for each literal."""
+    return swap(data, lambda leaf: next(values) if isinstance(leaf, Lit) else leaf)
 
 
-def place(expr: Expr, names: dict[int, Expr]) -> Expr:
-    """The expression with each value replaced by what stands for it."""
-    if isinstance(expr, Ref):
-        return names[expr.index]
-    return rebuild(expr, [place(inner, names) for inner in children(expr)])
+def place(data: T, names: Mapping[int, Expr]) -> T:
+    """The data with each value replaced by the expression for it."""
+    return swap(data, lambda leaf: names[leaf.index] if isinstance(leaf, Ref) else leaf)
+
+
+def blank(data: Any) -> str:
+    """All but the values of literals, as text to compare."""
+    return repr(swap(data, lambda leaf: Lit(None, leaf.name) if isinstance(leaf, Lit) else leaf))
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

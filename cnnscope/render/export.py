@@ -71,11 +71,11 @@ def format_of(path: Path | None) -> ExportFormat:
 
 def _text(graph: Graph, to: ExportFormat) -> str:
     if to == "pytorch":
-        from cnnscope.nn.export.pytorch.source import pytorch_source
+        from cnnscope.nn.export.pytorch import pytorch_source
 
         return pytorch_source(graph)
     if to == "spec":
-        from cnnscope.nn.export.spec.source import spec_source
+        from cnnscope.nn.export.spec import spec_source
 
         return spec_source(graph)
     from cnnscope.render.documents.document import plain

@@ -7,7 +7,7 @@ from types import ModuleType
 from torch import nn
 
 from cnnscope.ir import Graph
-from cnnscope.nn.export.pytorch.source import pytorch_source
+from cnnscope.nn.export.pytorch import pytorch_source
 
 
 def run(source: str) -> type[nn.Module]:

@@ -21,7 +21,7 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
-from cnnscope.nn.export.pytorch.source import pytorch_source
+from cnnscope.nn.export.pytorch import pytorch_source
 from cnnscope.nn.ops import torch_op
 from cnnscope.nn.ops.base import Module
 from cnnscope.ops import REGISTRY, Case

@@ -13,7 +13,7 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export.spec.source import spec_source
+from cnnscope.nn.export.spec import spec_source
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.module import from_module

@@ -1,1 +1,36 @@
-"""Graphs written down for others: PyTorch code, ONNX, specs, JSON."""
+"""Networks as files: PyTorch source, specs, ONNX. `prepared` is what source and specs do to a graph first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cnnscope.ir import Graph, Node
+
+
+def prepared(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The graph without weights that nothing uses, and their keys.
+
+    In a trace the layer behind a dropout reads what the dropout read: eval mode hands its input on. Here it reads the
+    dropout, so that what is written does something in training.
+    """
+    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    nodes = list(graph.nodes)
+    for i, node in enumerate(nodes):
+        if node.name in read or len(node.inputs) != 1 or not node.op.is_view:
+            continue
+        source = node.inputs[0]
+        reader = next((k for k in range(i + 1, len(nodes)) if source in nodes[k].inputs), None)
+        if reader is not None:
+            inputs = tuple(node.name if name == source else name for name in nodes[reader].inputs)
+            nodes[reader] = replace(nodes[reader], inputs=inputs)
+    outputs = tuple(_behind(nodes, name, read) for name in graph.outputs)
+    unused = set(graph.unused)
+    kept = {key: param for key, param in graph.params.items() if key not in unused}
+    return replace(graph, nodes=tuple(nodes), outputs=outputs, params=kept), graph.unused
+
+
+def _behind(nodes: Sequence[Node], output: str, read: set[str]) -> str:
+    """The output, or the layer that hands it on where that one is read by nobody."""
+    last = next((n for n in nodes if n.inputs == (output,) and n.name not in read and n.op.is_view), None)
+    return last.name if last else output

@@ -1,1 +1,176 @@
-"""A graph as a Python file that needs torch alone."""
+"""A graph as a Python file that needs torch alone: blocks as classes, sequences where they are, the graph's names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from cnnscope._version import __version__
+from cnnscope.analysis.cost import known, node_costs, param_cost
+from cnnscope.errors import CnnscopeError, Diagnostic, Note
+from cnnscope.ir import Graph, Node
+from cnnscope.nn.code import Call
+from cnnscope.nn.export import prepared
+from cnnscope.nn.export.pytorch.body import Class, Names, camel
+from cnnscope.nn.export.pytorch.classes import Classes
+from cnnscope.nn.export.pytorch.forward import class_lines
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
+from cnnscope.nn.ops import make
+from cnnscope.nn.ops.base import Code, Definition
+from cnnscope.ops.base import shape_text
+from cnnscope.ops.traced import Traced
+
+_SHOWN = 8
+_STANDARD = (  # what files may import, and how it is told from other words
+    ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
+    ("math", "comb", "("),
+)  # fmt: skip
+_OWN_NAMES = {"Tensor", "OrderedDict"}
+
+
+def pytorch_source(graph: Graph) -> str:
+    """The file's text. Its last class is the network; its state dict has the keys of ``graph.params``.
+
+    Weights that nothing uses are left out, and the file says so. E427 where an op, or how weights are shared, cannot be
+    written: a trace keeps shapes of functions it has no layer for, not their operands.
+    """
+    graph, unused = prepared(graph)
+    codes = _codes(graph)
+    definitions = dict.fromkeys(part for code in codes.values() for part in code.defines)
+    root = scopes(graph, codes)
+    classes = Classes(graph, codes, Names({*_OWN_NAMES, *(part.__name__ for part in definitions), camel(graph.name)}))
+    classes.names.taken.discard(camel(graph.name))
+    classes.add(root)
+    blocks = ["\n".join(class_lines(cls, _docstring(cls))) for cls in classes.classes[:-1]]
+    final = classes.classes[-1]
+    blocks.append("\n".join(class_lines(final, _shapes(graph), _inputs(graph), graph.outputs, _freezing(graph, codes))))
+    code = "\n\n\n".join([*map(_source, definitions), *blocks])
+    return f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
+
+
+def _codes(graph: Graph) -> dict[str, Code]:
+    """The code of every node. E427 for nodes that cannot be written."""
+    codes: dict[str, Code] = {}
+    strange: list[Node] = []
+    lacking: list[tuple[Node, str]] = []
+    for node in graph.nodes:
+        try:
+            made = make(node.op, graph.values(node))
+        except CnnscopeError:
+            strange.append(node)
+            continue
+        if made.written is not None:
+            codes[node.name] = made.written
+        elif isinstance(node.op, Traced):
+            strange.append(node)
+        else:
+            lacking.append((node, made.name))
+    if strange:
+        notes = [f"`{node.name}` is `{node.op.tag}` ({node.op.label()})" for node in strange]
+        hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
+        raise _unwritable(graph, f"{len(strange):,} of its ops do not say what they compute", notes, hint)
+    if lacking:
+        notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking]
+        what = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(name for _, name in lacking))}"
+        raise _unwritable(graph, what, notes, "docs/add-an-op.md says how a file takes such a module along")
+    return codes
+
+
+def _unwritable(graph: Graph, why: str, notes: Sequence[str], hint: str) -> CnnscopeError:
+    shown = [Note(note) for note in notes[:_SHOWN]]
+    shown += [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
+    message = f"`{graph.name}` cannot be written as PyTorch: {why}"
+    return CnnscopeError(Diagnostic("E427", message, notes=tuple(shown), hint=hint))
+
+
+def _source(definition: Definition) -> str:
+    """A definition as the file has it, without cnnscope's reasons for its remarks to the type checker."""
+    return re.sub(r"(# type: ignore\[[\w-]+\]).*", r"\1", inspect.getsource(definition)).rstrip()
+
+
+def _inputs(graph: Graph) -> list[str]:
+    if len(graph.inputs) == 1:
+        return ["x"]
+    taken = {"self"}
+    return [unique(name, taken) for name in graph.inputs]
+
+
+def _freezing(graph: Graph, codes: Mapping[str, Code]) -> list[str]:
+    """Statements that freeze what is frozen: modules of one type, or modules by name."""
+    weights = {key: param for key, param in graph.params.items() if not param.buffer}
+    frozen = {key for key, param in weights.items() if not param.trainable}
+    if not frozen:
+        return []
+    if len(frozen) == len(weights):
+        return ["self.requires_grad_(False)"]
+    kinds: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        made = codes[node.name].construct
+        if isinstance(made, Call):
+            kinds.setdefault(made.callee, set()).update(node.params.values())
+    kind = next((kind for kind, keys in kinds.items() if keys & weights.keys() == frozen), None)
+    names = _cover(frozen, weights)
+    if kind and len(names) > 1:
+        return [
+            "for module in self.modules():",
+            f"    if isinstance(module, {kind}):",
+            "        module.requires_grad_(False)",
+        ]
+    return [f'self.get_{what}("{name}").requires_grad_(False)' for name, what in names]
+
+
+def _cover(frozen: Collection[str], weights: Collection[str]) -> list[tuple[str, str]]:
+    """The outermost modules all of whose weights are frozen, and single weights beside."""
+    result: dict[tuple[str, str], None] = {}
+    for key in frozen:
+        scopes = [key[: dot.start()] for dot in re.finditer(r"\.", key)]
+        whole = (s for s in scopes if all(k in frozen for k in weights if k.startswith(f"{s}.")))
+        module = next(whole, None)
+        result[(module, "submodule") if module else (key, "parameter")] = None
+    return sorted(result)
+
+
+def _docstring(cls: Class) -> str:
+    first, *others = cls.scopes
+    if first.is_row:
+        *names, last = (name for name, _ in cls.body.fields)
+        return f"A layer of {', '.join(names)} and {last}." if names else f"A layer of {last}."
+    more = f" and {len(others)} more" if others else ""
+    kind = f"The `{first.kind}` block" if first.kind not in ANONYMOUS else "The block"
+    return f"{kind} of `{first.path}`{more}."
+
+
+def _docstring_of_file(graph: Graph, unused: Sequence[str]) -> str:
+    weights = param_cost(param for param in graph.params.values())
+    macs = known(node_costs(graph).values()).macs or 0
+    sizes = " and ".join(shape_text(value.features) for value in graph.inputs.values())
+    lines = [
+        f"{graph.name} in PyTorch, written by cnnscope {__version__}.",
+        "",
+        f"{weights.params:,} parameters; {macs:,} multiply-accumulates for an input of {sizes}.",
+    ]
+    if unused:
+        owners = list(dict.fromkeys(key.partition(".")[0] for key in unused))
+        shown = ", ".join(f"`{owner}`" for owner in owners[:3]) + (" and others" if len(owners) > 3 else "")
+        lines.append(f"Left out: weights that nothing uses, in {shown}.")
+    return '"""' + "\n".join(lines) + '\n"""'
+
+
+def _shapes(graph: Graph) -> str:
+    inputs = ", ".join(f"(N, {', '.join(map(str, value.features))})" for value in graph.inputs.values())
+    outputs = [f"(N, {', '.join(map(str, graph.value(name).features))})" for name in graph.outputs]
+    return f"{inputs} -> {', '.join(outputs) if len(outputs) <= 3 else f'{len(outputs)} outputs by name'}."
+
+
+def _imports(code: str) -> str:
+    standard = [
+        f"from {module} import {name}"
+        for module, name, use in _STANDARD
+        if re.search(rf"(?<![\w.]){name}{re.escape(use)}", code)
+    ]
+    third = ["import torch"] if "torch." in code else []
+    third.append("from torch import Tensor, nn" if "Tensor" in code else "from torch import nn")
+    third += ["from torch.nn import functional as F"] if "F." in code else []
+    parts = ["from __future__ import annotations", "\n".join(standard), "\n".join(third)]
+    return "\n\n".join(part for part in parts if part)

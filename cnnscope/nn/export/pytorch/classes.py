@@ -3,61 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.code import Call, Expr, Lit, Raw, Ref, children, fill, literals, rebuild
-from cnnscope.nn.export.parameters import Parameter, parameters
-from cnnscope.nn.export.pytorch.names import Names
+from cnnscope.nn.code import Call, Expr, Lit, Raw, Ref, blank, fill, literals
+from cnnscope.nn.export.parameters import parameters
+from cnnscope.nn.export.pytorch.body import Body, Class, Names, Step, sequential
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
-from cnnscope.nn.export.pytorch.sequences import sequential
 from cnnscope.nn.ops.base import Code
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a forward pass: what it yields (numbers of values), by which expression, and a name for it."""
-
-    yields: tuple[int, ...]
-    expression: Expr
-    name: str
-    training_only: bool = False
-
-
-@dataclass(frozen=True)
-class Body:
-    """What a class holds and does: ``fields`` by attribute, ``steps`` on values 0 to ``inputs`` - 1 and their own.
-
-    A body without steps is an `nn.Sequential` of its fields. ``stored`` are parameters that the steps use.
-    """
-
-    fields: tuple[tuple[str, Expr], ...]
-    inputs: int
-    steps: tuple[Step, ...] = ()
-    outputs: tuple[int, ...] = ()
-    stored: tuple[str, ...] = ()
-
-    @property
-    def expressions(self) -> tuple[Expr, ...]:
-        return (*(made for _, made in self.fields), *(step.expression for step in self.steps))
-
-    def with_expressions(self, expressions: Sequence[Expr]) -> Body:
-        made, steps = expressions[: len(self.fields)], expressions[len(self.fields) :]
-        fields = tuple((name, expr) for (name, _), expr in zip(self.fields, made, strict=True))
-        done = (Step(s.yields, expr, s.name, s.training_only) for s, expr in zip(self.steps, steps, strict=True))
-        return replace(self, fields=fields, steps=tuple(done))
-
-
-@dataclass(frozen=True)
-class Class:
-    """A class to write: ``scopes`` are the ones it stands for."""
-
-    name: str
-    body: Body
-    parameters: tuple[Parameter, ...]
-    scopes: tuple[Scope, ...]
 
 
 @dataclass
@@ -128,7 +83,7 @@ class Classes:
 
     def _define(self, members: Sequence[tuple[Scope, Body]]) -> None:
         """One class for scopes with one skeleton, or plain sequences where a class would say no more."""
-        bodies = [[lit for expr in body.expressions for lit in literals(expr)] for _, body in members]
+        bodies = [literals(body) for _, body in members]
         scope, body = members[0]
         taken = {name for name, _ in body.fields}
         found, replaced = parameters(_places(body), bodies, [self._channels(scope) for scope, _ in members], taken)
@@ -154,7 +109,7 @@ class Classes:
 
 def _filled(body: Body, values: Sequence[Expr]) -> Body:
     """The body with parameters in place; those its steps use are attributes there."""
-    in_fields = sum(1 for _, made in body.fields for _ in literals(made))
+    in_fields = len(literals(body.fields))
     stored: dict[str, None] = {}
     given: list[Expr] = list(values[:in_fields])
     for value in values[in_fields:]:
@@ -162,9 +117,7 @@ def _filled(body: Body, values: Sequence[Expr]) -> Body:
             stored |= dict.fromkeys(re.findall(r"[A-Za-z_]\w*", value.text))
             value = Raw(re.sub(r"([A-Za-z_]\w*)", r"self.\1", value.text))
         given.append(value)
-    rest = iter(given)
-    filled = body.with_expressions([fill(expr, rest) for expr in body.expressions])
-    return replace(filled, stored=tuple(stored))
+    return replace(fill(body, iter(given)), stored=tuple(stored))
 
 
 def _check_owner(item: Item) -> None:
@@ -184,12 +137,8 @@ def _inside(scope: Scope) -> list[Scope]:
 
 
 def _skeleton(body: Body, scope: Scope) -> Hashable:
-    """Everything but the values of literals."""
-    blank: Callable[[Expr], Expr] = lambda expr: (  # noqa: E731  # two lines that recur into themselves
-        Lit(None, expr.name) if isinstance(expr, Lit) else rebuild(expr, [blank(inner) for inner in children(expr)])
-    )
-    shape = body.with_expressions([blank(expr) for expr in body.expressions])
-    return repr(shape), scope.kind, scope.is_row
+    """What scopes must have in common to share a class."""
+    return blank(body), scope.kind, scope.is_row
 
 
 def _numbered(body: Body) -> bool:
@@ -204,5 +153,5 @@ def _plain(scope: Scope, count: int, parameters: int) -> bool:
 
 def _places(body: Body) -> list[tuple[str, str]]:
     """For each literal of a body: the attribute or step it belongs to, and the argument it is for."""
-    owners = [*(name for name, _ in body.fields), *(step.name for step in body.steps)]
-    return [(name, lit.name) for name, expr in zip(owners, body.expressions, strict=True) for lit in literals(expr)]
+    parts = [*body.fields, *((step.name, step.expression) for step in body.steps)]
+    return [(name, lit.name) for name, expression in parts for lit in literals(expression)]

@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.nn.code import (
-    WIDTH,
-    Call,
-    Expr,
-    Infix,
-    Raw,
-    children,
-    lines,
-    literal,
-    place,
-    refs,
-    signature,
-    text,
-)
-from cnnscope.nn.export.pytorch.classes import Body, Class, Step
+from cnnscope.nn.code import WIDTH, Call, Expr, Infix, Raw, inside, leaves, lines, literal, place, refs, signature, text
+from cnnscope.nn.export.pytorch.body import Body, Class, Step
 
 _SPARE = ("y", "z", "u", "v", "w")
 _LONGEST = 80
@@ -97,7 +84,7 @@ class Writer:
 
     def run(self, step: Step) -> None:
         """Writes one step, or keeps it for the one that uses it."""
-        inputs = list(refs(step.expression))
+        inputs = refs(step.expression)
         for index in inputs:
             self.left.remove(index)
         expression = place(step.expression, self.code)
@@ -138,7 +125,7 @@ class Writer:
         if _calls_module(user.expression):
             return False
         if _calls_module(expression):  # the branches of a join, but not one layer of a chain in the next
-            return not _nested(expression) and len(list(refs(user.expression))) > 1
+            return not _nested(expression) and len(refs(user.expression)) > 1
         return not (isinstance(expression, Infix) and isinstance(user.expression, Infix))
 
     def _variable(self, index: int, read: set[str], step: Step, position: int) -> str:
@@ -164,7 +151,7 @@ class Writer:
     def _continues(self, index: int) -> bool:
         """Whether the only reader of a value is a layer that goes on from it, so that its name would be soon wrong."""
         users = [step for step in self.body.steps if index in refs(step.expression)]
-        return len(users) == 1 and len(list(refs(users[0].expression))) == 1
+        return len(users) == 1 and len(refs(users[0].expression)) == 1
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -172,8 +159,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _variables(expr: Expr) -> set[str]:
-    names = {expr.text} if isinstance(expr, Raw) else set()
-    return names.union(*(_variables(inner) for inner in children(expr)))
+    return {leaf.text for leaf in leaves(expr) if isinstance(leaf, Raw)}
 
 
 def _calls_module(expr: Expr) -> bool:
@@ -182,4 +168,4 @@ def _calls_module(expr: Expr) -> bool:
 
 def _nested(expr: Expr) -> bool:
     """Whether a module is called on something else than a variable."""
-    return any(not isinstance(inner, Raw) for inner in children(expr))
+    return any(not isinstance(inner, Raw) for inner in inside(expr))

@@ -1,1 +1,125 @@
-"""A graph as a spec file with blocks."""
+"""A graph as a spec file: repeats as blocks, residuals and joins by their branches, what convolutions share said once.
+
+Nothing is taken on trust: the text is loaded again, and if it is not the same network, or the network is not made of
+nested branches, the flat form (one line a layer) is written instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from cnnscope import spec
+from cnnscope.analysis.cost import known, node_costs
+from cnnscope.errors import CnnscopeError, Diagnostic, Note
+from cnnscope.ir import Graph
+from cnnscope.nn.export import prepared
+from cnnscope.nn.export.spec.blocks import Blocks
+from cnnscope.nn.export.spec.entries import Defaults, text
+from cnnscope.ops.base import REGISTRY
+from cnnscope.spec import Spec
+from cnnscope.spec.emit import expand, inputs, yaml
+
+_SHOWN = 8
+
+
+def spec_source(graph: Graph) -> str:
+    """The spec as YAML text. Weights that nothing uses are left out.
+
+    E427 for ops that are no layers of the spec language.
+    """
+    graph, _ = prepared(graph)
+    graph = replace(graph, nodes=tuple(replace(node, in_place=False) for node in graph.nodes))
+    _check_ops(graph)
+    for attempt in (_folded, _flat):
+        written = attempt(graph)
+        if written is not None and _same(graph, written):
+            return written
+    raise CnnscopeError.of(
+        "E427", f"`{graph.name}` cannot be written as a spec", hint="`--to json` writes every graph"
+    )  # fmt: skip
+
+
+def _check_ops(graph: Graph) -> None:
+    strange = [node for node in graph.nodes if REGISTRY.get(node.op.tag) is not type(node.op)]
+    if not strange:
+        return
+    notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange[:_SHOWN]]
+    notes += [Note(f"{len(strange) - _SHOWN:,} more")] if len(strange) > _SHOWN else []
+    message = f"`{graph.name}` cannot be written as a spec: {len(strange):,} of its ops are no layers of the language"
+    raise CnnscopeError(Diagnostic("E427", message, notes=tuple(notes), hint="`--to json` writes every graph"))
+
+
+def _folded(graph: Graph) -> str | None:
+    """Blocks and branches; None where the network has several ends, shared weights, or is not nested."""
+    keys = [key for node in graph.nodes for key in node.params.values()]
+    whole = len(graph.inputs) == 1 == len(graph.outputs) and len(keys) == len(set(keys))
+    weights = [p for p in graph.params.values() if not p.buffer]
+    if not whole or any(not p.trainable for p in weights) or any(node.training_only for node in graph.nodes):
+        return None
+    blocks = Blocks(graph, Defaults.of(graph))
+    body = blocks.whole()
+    if body is None:
+        return None
+    lines = ["cnnscope: 1", f"name: {yaml(graph.name)}", *inputs(graph)]
+    if blocks.defaults.conv:
+        lines.append(f"defaults: {yaml({'conv': dict(blocks.defaults.conv)})}")
+    lines += _blocks(blocks)
+    return "\n".join([*lines, "layers:", *text(body, 2)]) + "\n"
+
+
+def _blocks(blocks: Blocks) -> Iterator[str]:
+    if blocks.blocks:
+        yield "blocks:"
+    for block in blocks.blocks:
+        yield f"  {block.name}:"
+        if block.params:
+            yield f"    params: {yaml(block.params)}"
+        yield "    layers:"
+        yield from text(block.body, 6)
+
+
+def _flat(graph: Graph) -> str:
+    names = _names(graph)
+    nodes = tuple(
+        replace(
+            node, name=names[node.name], layer=names.get(node.layer, names[node.name]),
+            inputs=tuple(names.get(name, name) for name in node.inputs),
+        )
+        for node in graph.nodes
+    )  # fmt: skip
+    outputs = tuple(names[name] for name in graph.outputs)
+    renamed = replace(graph, nodes=nodes, outputs=outputs)
+    last = [node.name for node in renamed.nodes if not node.training_only][-1]
+    return expand(Spec(graph.name, renamed, {} if outputs == (last,) else _heads(renamed)))
+
+
+def _heads(graph: Graph) -> Mapping[str, str]:
+    """Heads are called like the scope they are in, if each has one to itself."""
+    scopes = [name.partition(".")[0] for name in graph.outputs]
+    layers = {node.layer for node in graph.nodes}
+    return {
+        scope if scopes.count(scope) == 1 and scope not in layers else f"output{i}": name
+        for i, (scope, name) in enumerate(zip(scopes, graph.outputs, strict=True), 1)
+    }
+
+
+def _names(graph: Graph) -> dict[str, str]:
+    """Names a spec can have: a repeated call's number is set off by an underscore."""
+    return {name: name.replace("#", "_") for node in graph.nodes for name in (node.name, node.layer)}
+
+
+def _same(graph: Graph, written: str) -> bool:
+    """Whether the text loads to a network of the same weights, work and outputs."""
+    try:
+        loaded = spec.load("exported.yaml", text=written).graph
+    except CnnscopeError:
+        return False
+    return _facts(loaded) == _facts(graph)
+
+
+def _facts(graph: Graph) -> tuple[object, ...]:
+    total = known(node_costs(graph).values())
+    shapes: Sequence[object] = sorted(graph.value(name).features for name in graph.outputs)
+    weights = sorted((param.shape, param.buffer, param.trainable) for param in graph.params.values())
+    return total.macs, total.flops, shapes, weights

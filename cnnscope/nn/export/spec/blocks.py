@@ -9,23 +9,11 @@ from typing import Any
 
 from cnnscope.analysis.structure import CONTAINERS, Group, hierarchy
 from cnnscope.ir import Graph
-from cnnscope.nn.code import Lit, Raw
+from cnnscope.nn.code import Lit, Raw, fill, literals
 from cnnscope.nn.export.parameters import parameters
+from cnnscope.nn.export.spec import folding
 from cnnscope.nn.export.spec.branches import Fork, Plan, Wiring
-from cnnscope.nn.export.spec.entries import Body, Defaults, Entry, entries, fill, literals
-from cnnscope.nn.export.spec.runs import runs
-from cnnscope.nn.export.spec.shortcuts import shortcut_word, shortcuts_of_all, with_optional_residuals
-from cnnscope.nn.export.spec.skeletons import (
-    block_name,
-    expression,
-    free_name,
-    hashable,
-    named,
-    path_names,
-    places,
-    skeleton,
-    spoken_names,
-)
+from cnnscope.nn.export.spec.entries import Body, Defaults, Entry, entries
 
 _CONTAINERS = CONTAINERS | {"", "path", "head"}
 
@@ -58,8 +46,8 @@ class Blocks:
             return None
         for groups in _by_kind(_groups(plan, wiring)):
             bodies = [(group, self._body(wiring.plan(group) or ())) for group in groups]
-            self._define(with_optional_residuals(bodies))
-        return named(self._body(plan), "")
+            self._define(folding.with_optional_residuals(bodies))
+        return folding.named(self._body(plan), "")
 
     def _body(self, plan: Plan) -> Body:
         body: list[Entry] = []
@@ -70,7 +58,7 @@ class Blocks:
                 body += self.made[step.path]
             else:
                 body += entries(self.graph, step, step.name, self.defaults)
-        return runs(tuple(body))
+        return folding.runs(tuple(body))
 
     def _join(self, fork: Fork) -> Entry:
         (said,) = entries(self.graph, fork.join, fork.join.name, self.defaults)
@@ -78,17 +66,17 @@ class Blocks:
         if said.tag == "add" and len(paths) == 2 and any(paths):
             branch, shortcut = sorted(paths, key=len, reverse=True)
             if len(shortcut) < len(branch):
-                kind = shortcut_word(branch, shortcut)
+                kind = folding.shortcut_word(branch, shortcut)
                 args = {"act": said.args["act"], "shortcut": Lit(kind, "shortcut", "identity") if kind else shortcut}
                 return Entry("residual", {**args, "layers": branch})
-        names = path_names(fork)
+        names = folding.path_names(fork)
         return Entry(said.tag, {**said.args, "paths": dict(zip(names, paths, strict=True))})
 
     def _define(self, bodies: Sequence[tuple[Group, Body]]) -> None:
         """A block for groups with one skeleton, where there are several; else their layers as they stand."""
         alike: dict[Hashable, list[tuple[Group, Body]]] = {}
         for group, body in bodies:
-            alike.setdefault((group.kind, skeleton(named(body, group.path))), []).append((group, body))
+            alike.setdefault((group.kind, folding.skeleton(folding.named(body, group.path))), []).append((group, body))
         for members in alike.values():
             if len(members) == 1 or not members[0][0].kind:
                 self.made |= {group.path: body for group, body in members}
@@ -96,15 +84,15 @@ class Blocks:
                 self._block(members)
 
     def _block(self, members: Sequence[tuple[Group, Body]]) -> None:
-        bodies = shortcuts_of_all([named(body, group.path) for group, body in members])
-        body, rows = bodies[0], [list(literals(body)) for body in bodies]
-        columns = [[replace(lit, value=hashable(lit.value)) for lit in row] for row in rows]
-        found, replaced = parameters(places(body), columns, [self._channels(group) for group, _ in members], ())
-        spoken = spoken_names([p.name for p in found])
-        values = iter([expression(value, spoken) if isinstance(value, Raw) else None for value in replaced])
+        bodies = folding.shortcuts_of_all([folding.named(body, group.path) for group, body in members])
+        body, rows = bodies[0], [literals(body) for body in bodies]
+        columns = [[replace(lit, value=folding.hashable(lit.value)) for lit in row] for row in rows]
+        found, replaced = parameters(folding.places(body), columns, [self._channels(group) for group, _ in members], ())
+        spoken = folding.spoken_names([p.name for p in found])
+        values = iter([folding.expression(value, spoken) if isinstance(value, Raw) else None for value in replaced])
         kept = iter(literals(body))
         filled = fill(body, iter([value or lit for value, lit in zip(values, kept, strict=True)]))
-        name = free_name(block_name(members[0][0].kind), {block.name for block in self.blocks})
+        name = folding.free_name(folding.block_name(members[0][0].kind), {block.name for block in self.blocks})
         params = {spoken[p.name]: p.default if p.has_default else None for p in found}
         self.blocks.append(Block(name, params, filled))
         for i, (group, _) in enumerate(members):

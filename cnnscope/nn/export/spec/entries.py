@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from cnnscope.spec.emit import shortest, yaml
 
 WIDTH = 100
 Data = Any
-"""Plain YAML data with `Lit` and `Raw` leaves, and `Entry` items in lists."""
+"""Plain YAML data with `Lit` and `Raw` for values, and `Entry` items in lists."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Entry:
     tag: str
     args: Mapping[str, Data] = field(default_factory=dict)
     name: str = ""
-    source: Data = None
 
     def named(self, name: str) -> Entry:
         return replace(self, name=name)
@@ -129,36 +128,6 @@ def _argument_name(name: str) -> str:
     return "out_channels" if name == "out" else name
 
 
-# -- literals ----------------------------------------------------------------------------------------------------------
-
-
-def literals(data: Data) -> Iterator[Lit]:
-    """Every literal, in the order they are written."""
-    if isinstance(data, Lit):
-        yield data
-    for inner in _inside(data):
-        yield from literals(inner)
-
-
-def _inside(data: Data) -> Sequence[Data]:
-    if isinstance(data, Entry):
-        return (data.args,)
-    if isinstance(data, Mapping):
-        return tuple(data.values())
-    return tuple(data) if isinstance(data, (tuple, list)) else ()
-
-
-def fill(data: Data, values: Iterator[Data]) -> Data:
-    """The data with the next of ``values`` for each literal."""
-    if isinstance(data, Lit):
-        return next(values)
-    if isinstance(data, Entry):
-        return replace(data, args=fill(data.args, values))
-    if isinstance(data, Mapping):
-        return {key: fill(value, values) for key, value in data.items()}
-    return tuple(fill(item, values) for item in data) if isinstance(data, (tuple, list)) else data
-
-
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +153,6 @@ def _entry(entry: Entry, pad: str) -> Iterator[str]:
     lists = {key: args.pop(key) for key in ("paths", "shortcut", "layers") if _holds_layers(args.get(key))}
     said = {key: value for key, value in plain(args).items() if value != {}}
     said |= {"name": entry.name} if entry.name else {}
-    said = ({"from": plain(entry.source)} if entry.source is not None else {}) | said
     line = f"{pad}- {entry.tag}: {_yaml(_short(entry.tag, said))}" if said else f"{pad}- {entry.tag}"
     if not lists and len(line) <= WIDTH:
         yield line
