@@ -12,7 +12,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Extras, Loaded
-from cnnscope.spec.marks import MAX_BYTES
+from cnnscope.spec.text import MAX_BYTES
 
 if TYPE_CHECKING:
     from cnnscope.spec import Spec

@@ -10,9 +10,9 @@ from typing import Any
 from cnnscope.ir import Graph
 from cnnscope.spec.document import read_document
 from cnnscope.spec.expand import build
-from cnnscope.spec.files import read_file
-from cnnscope.spec.inputs import input_shapes
 from cnnscope.spec.marks import parse
+from cnnscope.spec.metadata import input_shapes
+from cnnscope.spec.text import read_file
 
 __all__ = ["Spec", "load"]
 

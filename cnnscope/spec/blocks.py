@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cnnscope.errors import CnnscopeError, Note
+from cnnscope.spec.expressions import Bound, Env, bind, evaluate
 from cnnscope.spec.marks import Marked
-from cnnscope.spec.network import MAX_NODES, Spot, too_many
+from cnnscope.spec.network import MAX_NODES, Scope, Spot, join, too_many
 from cnnscope.spec.problems import kind_of
-from cnnscope.spec.scope import Scope, join
 from cnnscope.spec.syntax import Block, Group, Reuse, Use
 from cnnscope.spec.uses import times
-from cnnscope.spec.values import Bound, Env, bind, evaluate
 from cnnscope.spec.walk import (
     Again,
     Frame,

@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from cnnscope.errors import CnnscopeError, Span
 from cnnscope.spec import problems as check
 from cnnscope.spec.arguments import Context, check_expressions, read_defaults
-from cnnscope.spec.inputs import read_inputs
+from cnnscope.spec.expressions import CHANNELS
 from cnnscope.spec.layers import read_body
 from cnnscope.spec.marks import Marked
-from cnnscope.spec.metadata import KEYS, read_metadata
+from cnnscope.spec.metadata import KEYS, read_inputs, read_metadata
 from cnnscope.spec.problems import Problems, kind_of, reported
 from cnnscope.spec.syntax import Args, Block, Body, Common, Defaults, Document, Group, Head
-from cnnscope.spec.values import CHANNELS
 
 VERSION = 1
 TOP = (

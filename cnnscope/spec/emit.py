@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.ir import Graph, Node, Operation, Value
 from cnnscope.ops.arguments import PAD_WORDS, Argument, Maybe, Padding, PerAxis
 from cnnscope.ops.base import REGISTRY
-from cnnscope.spec.inputs import looks_like_hwc
-from cnnscope.spec.scalars import resolve
+from cnnscope.spec.metadata import looks_like_hwc
+from cnnscope.spec.text import resolve
 
 if TYPE_CHECKING:
     from cnnscope.spec import Spec

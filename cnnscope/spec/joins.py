@@ -9,9 +9,8 @@ from cnnscope.errors import CnnscopeError, Span
 from cnnscope.ops.base import REGISTRY, channel_axis, shape_text
 from cnnscope.spec.layers import shortcut_word
 from cnnscope.spec.marks import mark
-from cnnscope.spec.network import Spot
+from cnnscope.spec.network import Scope, Spot
 from cnnscope.spec.place import follower, place
-from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Common, Join, Residual
 from cnnscope.spec.walk import Frame, channels, finish, flags, inputs, source, spot, walk
 

@@ -13,10 +13,8 @@ from typing import Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
 from cnnscope.ops.arguments import shown
-from cnnscope.spec.events import events
-from cnnscope.spec.scalars import Scalar, resolve
+from cnnscope.spec.text import MAX_BYTES, Scalar, events, resolve
 
-MAX_BYTES = 2_000_000
 MAX_DEPTH = 100
 MAX_VALUES = 300_000
 

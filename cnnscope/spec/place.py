@@ -13,9 +13,8 @@ from cnnscope.ops.composite import Composite
 from cnnscope.spec.arguments import ROLES, Context, read_follower
 from cnnscope.spec.layers import read_body
 from cnnscope.spec.marks import Marked, mark
-from cnnscope.spec.network import Flags, Spot
+from cnnscope.spec.network import Flags, Scope, Spot
 from cnnscope.spec.problems import reported
-from cnnscope.spec.scope import Scope
 from cnnscope.spec.syntax import Arg, Args, Body, Follower, Join, Layer
 from cnnscope.spec.walk import Frame, channels, finish, flags, inputs, named, noted, source, spot, walk
 

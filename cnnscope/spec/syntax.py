@@ -72,7 +72,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One repetition of an ``each`` table."""
 
     name: str | None
@@ -85,7 +85,7 @@ class Table:
     """What ``each`` says: one repetition a row, a parameter a column. A column ``name`` names the rows."""
 
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

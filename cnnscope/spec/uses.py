@@ -10,7 +10,7 @@ from cnnscope.spec import problems as check
 from cnnscope.spec.arguments import COMMON, Context, check_expressions, read_common
 from cnnscope.spec.marks import Marked
 from cnnscope.spec.problems import kind_of, unknown
-from cnnscope.spec.syntax import Common, Row, Table, Use
+from cnnscope.spec.syntax import Common, Table, TableRow, Use
 
 KEYS = ("block", "with", "repeat", "first", "each", *COMMON)
 
@@ -104,14 +104,14 @@ def _table(ctx: Context, block: str, value: Marked) -> Table:
             ctx.problems.record(unknown(f"block `{block}` has no parameter", column, choices, cell.span))
         elif column in header[:i]:
             ctx.problems.add("E106", f"column `{column}` stands twice in the header", cell.span)
-    result: list[Row] = []
+    result: list[TableRow] = []
     for row in rows[1:]:
         with ctx.problems.caught():
             result.append(_row(ctx, header, row))
     return Table(header, tuple(result))
 
 
-def _row(ctx: Context, header: tuple[str, ...], row: Marked) -> Row:
+def _row(ctx: Context, header: tuple[str, ...], row: Marked) -> TableRow:
     cells = check.sequence(row, "a row of `each`")
     if len(cells) != len(header):
         values = "value" if len(cells) == 1 else "values"
@@ -122,4 +122,4 @@ def _row(ctx: Context, header: tuple[str, ...], row: Marked) -> Row:
     name = check.name(check.word(title, "`name`"), title.span) if title else None
     for value in entries.values():
         check_expressions(value, ctx.params, ctx.problems)
-    return Row(name, entries, row.span)
+    return TableRow(name, entries, row.span)

@@ -13,12 +13,11 @@ from cnnscope.ops.base import channel_axis
 from cnnscope.registry import Registry
 from cnnscope.spec import expressions
 from cnnscope.spec.arguments import condition
+from cnnscope.spec.expressions import Env, evaluate
 from cnnscope.spec.marks import Marked
-from cnnscope.spec.network import Flags, Network, Spot
+from cnnscope.spec.network import Flags, Network, Scope, Spot, join
 from cnnscope.spec.problems import kind_of
-from cnnscope.spec.scope import Scope, join
 from cnnscope.spec.syntax import Arg, Block, Body, Common, Defaults, Item
-from cnnscope.spec.values import Env, evaluate
 
 MAX_DEPTH = 60
 

@@ -11,7 +11,7 @@ from diagnostic_text import text_of
 
 from cnnscope.errors import CnnscopeError, PartialError
 from cnnscope.spec import load
-from cnnscope.spec.marks import MAX_BYTES
+from cnnscope.spec.text import MAX_BYTES
 
 BAD = Path(__file__).parent / "bad"
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from cnnscope.errors import CnnscopeError, Span
 from cnnscope.spec.emit import yaml
 from cnnscope.spec.marks import MAX_DEPTH, MAX_VALUES, Marked, mark, parse
-from cnnscope.spec.scalars import resolve
+from cnnscope.spec.text import resolve
 
 
 @pytest.mark.parametrize(
