@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from cnnscope.learned.filters.atlas import draw
 from cnnscope.learned.filters.mosaic import Panel
+from cnnscope.render import style
 from cnnscope.render.filters import FilterRow, LayerFilters
-from cnnscope.render.plots import style
 
 FILTERS = 256
 SHAPES = {"3x3, one channel": (FILTERS, 1, 3, 3), "7x7, RGB": (FILTERS, 3, 7, 7)}

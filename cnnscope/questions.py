@@ -22,10 +22,10 @@ Answer = TypeVar("Answer", covariant=True)
 if TYPE_CHECKING:
     from cnnscope.audits.answer import Audit
     from cnnscope.render.ablation import AblationReport
-    from cnnscope.render.audit.comparison import CompareReport
+    from cnnscope.render.audit.report import CompareReport
+    from cnnscope.render.comparison import ZooReport
     from cnnscope.render.diagram.answer import Difference
     from cnnscope.render.illustrated import Illustrated, Text
-    from cnnscope.render.listing import ZooReport
     from cnnscope.render.reference import OpList, OpReference
     from cnnscope.render.sliding import SlideReport
 
@@ -103,7 +103,7 @@ def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = No
 
 def zoo() -> ZooReport:
     """The models that come with cnnscope, with parameters, MACs, receptive field and origin."""
-    from cnnscope.render.listing import Entry, ZooReport
+    from cnnscope.render.comparison import Entry, ZooReport
     from cnnscope.sources import zoo as models
 
     def entry(name: str) -> Entry:

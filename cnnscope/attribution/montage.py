@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.render import style
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
 from cnnscope.trust import strip
 from cnnscope.trust.finding import Finding
 

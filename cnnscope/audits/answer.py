@@ -13,8 +13,7 @@ from cnnscope.audits.statistics import comparison
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.options.trained import AuditOptions, Gates, names, paths
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.audit.comparison import CompareReport
-from cnnscope.render.audit.report import AuditReport
+from cnnscope.render.audit.report import AuditReport, CompareReport
 from cnnscope.render.result import File, written
 
 if TYPE_CHECKING:
@@ -166,13 +165,13 @@ def _html(result: Audit) -> str:
 
 
 def _markdown(result: Audit) -> str:
-    from cnnscope.render.audit.markdown import markdown
+    from cnnscope.render.audit.text import markdown
 
     return markdown(result.document)
 
 
 def _junit(result: Audit) -> str:
-    from cnnscope.render.audit.junit import junit
+    from cnnscope.render.audit.text import junit
 
     return junit(result.document)
 

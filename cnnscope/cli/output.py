@@ -135,7 +135,7 @@ class Showing(Quiet):
 
     def files(self, files: Sequence[File]) -> None:
         """Says which files were written, as the ``cnnscope.files`` document."""
-        from cnnscope.render.files import FilesReport
+        from cnnscope.render.result import FilesReport
 
         self.show(FilesReport(tuple(files)))
 

@@ -50,7 +50,7 @@ def expand(source: o.Source, loading: o.Loading, expanding: Expanding, texting: 
     """Print a spec with every block, repeat, default and expression worked out."""
     from cnnscope import questions
     from cnnscope.render.documents.document import plain
-    from cnnscope.render.documents.ops import ExpandDocument
+    from cnnscope.render.documents.graph import ExpandDocument
     from cnnscope.sources.inputs import parse_inputs
     from cnnscope.spec.marks import parse
 

@@ -17,7 +17,7 @@ from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 if TYPE_CHECKING:
-    from cnnscope.render.documents.variants import AblatedNetwork
+    from cnnscope.render.documents.architecture import AblatedNetwork
 
 _COLUMNS = ("params", "macs", "receptive_field", "output_shape")
 
@@ -44,16 +44,16 @@ class AblationReport(Result):
         return self.variants[0]
 
     def as_document(self) -> Document:
+        from cnnscope.render.documents.architecture import AblationDocument
         from cnnscope.render.documents.network import Conventions, Model
-        from cnnscope.render.documents.variants import AblationDocument
 
         model = Model.of(self.intact.graph, self.source)
         variants = [self._variant(variant) for variant in self.variants]
         return AblationDocument(conventions=Conventions(), model=model, variants=variants)
 
     def _variant(self, variant: Variant) -> AblatedNetwork:
+        from cnnscope.render.documents.architecture import AblatedNetwork, AblationDelta
         from cnnscope.render.documents.network import Totals, field_of, outputs
-        from cnnscope.render.documents.variants import AblatedNetwork, AblationDelta
 
         totals, before = Totals.of(variant.summary), Totals.of(self.intact.summary)
         return AblatedNetwork(

@@ -70,7 +70,7 @@ class CheckReport(Result):
     def _line(self, c: Comparand) -> Line:
         expected = ABSENT if c.expected is None else numbers.count(c.expected)
         reference = numbers.printable(self.references.get(c.source, ABSENT))
-        look = {True: "", False: style.BAD, None: style.MUTED}[c.ok]
+        look = {True: "", False: style.BAD, None: style.DIM}[c.ok]
         cells = (numbers.printable(c.source), c.quantity, numbers.count(c.found), expected, c.verdict, reference)
         return Line(cells, style=look, name_style=look)
 

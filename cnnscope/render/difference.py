@@ -16,7 +16,7 @@ from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 if TYPE_CHECKING:
-    from cnnscope.render.documents.variants import DiffLayer, DiffSide
+    from cnnscope.render.documents.architecture import DiffLayer, DiffSide
 
 KEPT = 2
 """Equal rows in a row that are still shown; longer stretches are one line."""
@@ -25,7 +25,7 @@ WORDS = {
     "inputs": "what it reads", "params": "parameters", "output": "whether it is an output",
 }  # fmt: skip
 """What may have changed, in words."""
-_STYLES = {"+": style.GOOD, "-": style.BAD, "~": style.WARNING, "=": style.MUTED}
+_STYLES = {"+": style.GOOD, "-": style.BAD, "~": style.WARNING, "=": style.DIM}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class DifferenceReport(Result):
         return self.difference.equal
 
     def as_document(self) -> Document:
+        from cnnscope.render.documents.architecture import DiffDocument, DiffTotals
         from cnnscope.render.documents.network import Conventions, Model, Totals
-        from cnnscope.render.documents.variants import DiffDocument, DiffTotals
 
         found = self.difference
         a, b = Totals.of(found.summary_a), Totals.of(found.summary_b)
@@ -189,7 +189,7 @@ def _line(row: Change) -> Line:
 
 def _stretch(rows: Sequence[Change]) -> Line:
     cells = ("=", f"... {len(rows)} equal layers", *("",) * 6)
-    return Line(cells, style=style.MUTED, name_style=style.MUTED)
+    return Line(cells, style=style.DIM, name_style=style.DIM)
 
 
 def _both(row: Change, text: Callable[[Part], str]) -> str:
@@ -206,7 +206,7 @@ def _counted(before: int | None, after: int | None) -> str:
 
 
 def _row(row: Change) -> DiffLayer:
-    from cnnscope.render.documents.variants import DiffDelta, DiffLayer
+    from cnnscope.render.documents.architecture import DiffDelta, DiffLayer
 
     params, macs = deltas(row)
     assert params is not None, "parameters are always known"
@@ -217,8 +217,8 @@ def _row(row: Change) -> DiffLayer:
 
 
 def _side(part: Part | None) -> DiffSide | None:
+    from cnnscope.render.documents.architecture import DiffSide, OpCall
     from cnnscope.render.documents.network import ReceptiveField
-    from cnnscope.render.documents.variants import DiffSide, OpCall
 
     if part is None:
         return None

@@ -22,16 +22,16 @@ from cnnscope.analysis.equivariance import (
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
 from cnnscope.render.documents.document import Document
+from cnnscope.render.fields import AXES
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
-from cnnscope.render.unit import AXES
 
 if TYPE_CHECKING:
-    from cnnscope.render.documents.equivariance import EquivariantLayer
+    from cnnscope.render.documents.architecture import EquivariantLayer
 
 _WORDS = {"exact": "exact", "geometry_only": "weights", "not_guaranteed": "no"}
-_LOOKS = {"exact": style.GOOD, "geometry_only": "", "not_guaranteed": style.MUTED}
+_LOOKS = {"exact": style.GOOD, "geometry_only": "", "not_guaranteed": style.DIM}
 _LEGEND = (
     "stride: pixels for one position; shift: circular, by multiples of the layer's stride; interior: positions whose "
     "exact receptive field misses the border, where any such shift is exact; weights: the grids fit, the weights decide"
@@ -107,7 +107,7 @@ class EquivarianceReport(Result):
     # -- documents ----------------------------------------------------------------------------------------------------
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.equivariance import Claim, EquivarianceDocument, PredictedClaim
+        from cnnscope.render.documents.architecture import Claim, EquivarianceDocument, PredictedClaim
         from cnnscope.render.documents.network import Conventions, Model
 
         return EquivarianceDocument(
@@ -124,7 +124,7 @@ class EquivarianceReport(Result):
         )
 
     def _layer(self, m: Motion) -> EquivariantLayer:
-        from cnnscope.render.documents.equivariance import Claim, EquivariantLayer, FlipClaim, ShiftClaim
+        from cnnscope.render.documents.architecture import Claim, EquivariantLayer, FlipClaim, ShiftClaim
 
         axes: list[tuple[Any, Along]] = list(zip(self.axes, m.along, strict=False))
         return EquivariantLayer(

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.learned import (
+from cnnscope.render.documents.features import (
     ChannelFigures,
     ChannelKernel,
     DataRow,
     FeaturesDocument,
-    FilterRow,
     LayerRow,
     MaximisedRow,
     PatchRow,
-    WeightedModel,
 )
-from cnnscope.render.documents.network import inputs, outputs
+from cnnscope.render.documents.filters import FilterRow
+from cnnscope.render.documents.network import WeightedModel, inputs, outputs
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table

@@ -9,16 +9,15 @@ from typing import Any, Literal
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document, plain
-from cnnscope.render.documents.learned import (
+from cnnscope.render.documents.filters import (
     ChanceFigures,
     FilterData,
     FilteredLayer,
     FilterRow,
     FiltersDocument,
     Percentiles,
-    WeightedModel,
 )
-from cnnscope.render.documents.network import inputs, outputs
+from cnnscope.render.documents.network import WeightedModel, inputs, outputs
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table

@@ -8,7 +8,7 @@ from math import fsum
 from typing import Literal
 
 from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.learned import DesignedKernel, Extremes, KernelImage, KernelsDocument, Pass
+from cnnscope.render.documents.filters import DesignedKernel, Extremes, KernelImage, KernelsDocument, Pass
 from cnnscope.render.numbers import ABSENT, printable
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.sliding import text

@@ -15,7 +15,7 @@ from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 if TYPE_CHECKING:
-    from cnnscope.render.documents.ops import OpFacts
+    from cnnscope.render.documents.graph import OpFacts
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class OpList(Result):
         return cls(tuple(sorted(REGISTRY.values(), key=lambda op: (order[op.category], op.tag))), bare)
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.ops import OpsDocument
+        from cnnscope.render.documents.graph import OpsDocument
 
         return OpsDocument(ops=[_facts(op) for op in self.ops])
 
@@ -55,7 +55,7 @@ class OpReference(Result):
     op: type[Op]
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.ops import OpDocument
+        from cnnscope.render.documents.graph import OpDocument
 
         return OpDocument(facts=_facts(self.op))
 
@@ -147,7 +147,7 @@ def example(op: type[Op], case: Case) -> str:
 
 
 def _facts(op: type[Op]) -> OpFacts:
-    from cnnscope.render.documents.ops import OpArgument, OpFacts
+    from cnnscope.render.documents.graph import OpArgument, OpFacts
 
     return OpFacts(
         tag=op.tag, category=op.category, about=documentation(op), accepts=op.accepts, short=op.short,

@@ -1,4 +1,4 @@
-"""What every answer can do: be a table for people and a document or records for programs."""
+"""What every command returns: a table for people, a document and records for programs; and the files it wrote."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.files import write_bytes
+from cnnscope.render import numbers
 from cnnscope.render import table as tables
 from cnnscope.render.documents.document import Document, plain
-from cnnscope.render.table import Table
+from cnnscope.render.table import Column, Line, Table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
 
 Cell = str | int | None
 """A value in a flat record; None is unknown."""
@@ -126,3 +128,22 @@ def separated(records: Sequence[Mapping[str, Cell]], delimiter: str) -> str:
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().rstrip("\n")
+
+
+@dataclass(frozen=True)
+class FilesReport(Result):
+    """The ``cnnscope.files`` document."""
+
+    files: tuple[File, ...]
+
+    def records(self) -> list[dict[str, str | int | None]]:
+        return [{"path": str(file.path), "kind": file.kind, "bytes": file.bytes} for file in self.files]
+
+    def as_document(self) -> Document:
+        from cnnscope.render.documents.files import FilesDocument, WrittenFile
+
+        return FilesDocument(files=[WrittenFile(path=str(f.path), kind=f.kind, bytes=f.bytes) for f in self.files])
+
+    def table(self) -> Table:
+        lines = (Line((str(f.path), f.kind, numbers.binary(f.bytes))) for f in self.files)
+        return Table("", (Column("file"), Column("kind"), Column("size", right=True)), tuple(lines))

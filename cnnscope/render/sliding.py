@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.learned import ExampleStep, KernelExample, KernelsDocument
+from cnnscope.render.documents.filters import ExampleStep, KernelExample, KernelsDocument
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 

@@ -1,11 +1,30 @@
-"""The look of everything printed: colours by meaning, in rich's style language."""
+"""The look of everything: of printed text in rich's style language, of diagrams and of plots.
+
+Kinds of layers take the Okabe-Ito colours (Okabe & Ito 2008, "Color universal design"), told apart under protanopia and
+deuteranopia; in grey they differ in lightness, and every box says its kind in words.
+"""
 
 from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cnnscope.analysis.cost import Cost
+from cnnscope.render import numbers
+from cnnscope.render.formats import check_format
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# -- printed text ------------------------------------------------------------------------------------------------------
 
 TITLE = "bold"
 HEADER = "bold"
 GROUP = "bold"
-MUTED = "dim"
+DIM = "dim"
 TOTAL = "bold"
 GOOD = "green"
 BAD = "bold red"
@@ -18,3 +37,164 @@ CATEGORY = {
     "other": "",
 }  # fmt: skip
 """What a row's type is written in, by the category of its op."""
+
+# -- diagrams ----------------------------------------------------------------------------------------------------------
+
+ThemeName = Literal["light", "dark"]
+Heat = Literal["macs", "params", "none"]
+
+KINDS = {
+    "conv": "#0072B2",
+    "block": "#56B4E9",
+    "pool": "#009E73",
+    "resize": "#66C2A5",
+    "linear": "#CC79A7",
+    "attention": "#E69F00",
+    "activation": "#F0E442",
+    "merge": "#D55E00",
+    "norm": "#C9CED5",
+    "movement": "#C9CED5",
+    "regularization": "#C9CED5",
+    "input": "#3E454E",
+    "other": "#C9CED5",
+}
+"""The stripe of a box by the category of its op; what neither learns nor decides is grey."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of everything that is not a kind. ``heat`` runs from the coldest fill to the hottest."""
+
+    background: str
+    text: str
+    muted: str
+    line: str
+    fill: str
+    frame: str
+    heat: tuple[str, ...]
+
+
+THEMES: dict[ThemeName, Theme] = {
+    "light": Theme(
+        background="#FFFFFF", text="#15181C", muted="#515A66", line="#59636F", fill="#F2F4F6", frame="#7A838E",
+        heat=("#FFF8DF", "#FEEBAE", "#FDCE66", "#F79B3C", "#D9611A", "#A83A04"),
+    ),
+    "dark": Theme(
+        background="#14171B", text="#EEF1F4", muted="#A9B3BF", line="#8D98A5", fill="#232830", frame="#7A838E",
+        heat=("#2A2B2E", "#40351F", "#664712", "#8F5209", "#B55A08", "#E07A1F"),
+    ),
+}  # fmt: skip
+
+WINDOW = "#D55E00"
+"""The outline of a kernel on the map it reads, of a unit and of what it sees."""
+
+SIZES = {"title": 16, "name": 11, "detail": 8, "edge": 8, "cluster": 9, "note": 8}
+"""Text sizes in points."""
+
+
+def kind_colour(category: str) -> str:
+    """The stripe colour of a category."""
+    return KINDS.get(category, KINDS["other"])
+
+
+def share_of(part: Cost, whole: Cost, heat: Heat) -> float:
+    """A part's share of what the heat shows, 0 to 1."""
+    if heat == "none":
+        return 0.0
+    some, all_of_it = (part.macs, whole.macs) if heat == "macs" else (part.params, whole.params)
+    return (some or 0) / all_of_it if all_of_it else 0.0
+
+
+def heat_colour(share: float, theme: Theme) -> str:
+    """The fill for a share of the whole cost, 0 to 1. The root spreads small shares, where most layers are."""
+    if share <= 0:
+        return theme.fill
+    place = min(share, 1.0) ** 0.5 * (len(theme.heat) - 1)
+    low = min(int(place), len(theme.heat) - 2)
+    return _mixed(theme.heat[low], theme.heat[low + 1], place - low)
+
+
+def text_on(fill: str, theme: Theme) -> str:
+    """Black, white or the theme's text, whichever reads best on a fill."""
+    return max((theme.text, "#FFFFFF", "#000000"), key=lambda colour: contrast(colour, fill))
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2.2 contrast ratio of two colours, 1 to 21."""
+    bright, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2), 0 black to 1 white."""
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def _channels(colour: str) -> tuple[float, float, float]:
+    r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return r, g, b
+
+
+def _mixed(a: str, b: str, share: float) -> str:
+    parts = (round(255 * (x + (y - x) * share)) for x, y in zip(_channels(a), _channels(b), strict=True))
+    return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+def shaded(colour: str, amount: float) -> str:
+    """Lighter for a positive amount up to 1 (white), darker for a negative one down to -1 (black)."""
+    return _mixed(colour, "#FFFFFF" if amount > 0 else "#000000", abs(amount))
+
+
+# -- plots -------------------------------------------------------------------------------------------------------------
+
+INK = THEMES["light"].text
+MUTED = THEMES["light"].muted
+FRAME = THEMES["light"].frame
+PAPER = THEMES["light"].fill
+LINES = (KINDS["conv"], KINDS["merge"], KINDS["pool"])
+"""One a curve; told apart under protanopia and deuteranopia, and by the marks drawn on them."""
+MARKERS = ("o", "s", "^")
+MARK = WINDOW
+"""The outline of a unit and of what it sees."""
+DPI = 160
+
+_LOOK: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 12, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.edgecolor": FRAME, "axes.labelcolor": INK, "axes.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "xtick.color": MUTED,
+    "ytick.color": MUTED, "legend.frameon": False, "legend.fontsize": 8, "hatch.linewidth": 0.5,
+    "text.parse_math": False, "svg.hashsalt": "cnnscope", "svg.fonttype": "path", "pdf.fonttype": 42,
+}  # fmt: skip
+_NO_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None}, "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}  # fmt: skip
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Figures made and written inside look like ours, whatever the user has configured."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        for key, value in _LOOK.items():
+            matplotlib.rcParams[key] = value
+        yield
+
+
+def encoded(figure: Figure, form: str, dpi: int = DPI) -> bytes:
+    """The file's bytes: no date and no version in them, so that they are the same on a second run."""
+    content = io.BytesIO()
+    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=_NO_METADATA[form], facecolor="white")
+    return content.getvalue()
+
+
+def shortened(text: str, most: int) -> str:
+    """Text from a file as one line of at most ``most`` characters; what is left out is in the middle."""
+    line = numbers.printable(text)
+    if len(line) <= most:
+        return line
+    head = (most - 1) // 2
+    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"

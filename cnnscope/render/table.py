@@ -112,7 +112,7 @@ class RichTable:
             yield Text(f"\n{self.table.intro}")
         yield self._grid(whole=options.max_width >= self.table.narrowest)
         for note in self.table.notes:
-            yield Text(note, style=style.MUTED)
+            yield Text(note, style=style.DIM)
 
     def _grid(self, *, whole: bool) -> RenderableType:
         from rich import box

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cnnscope.render.documents import learned as documents
+from cnnscope.render.documents import features as documents
 
 Better = Literal["high", "low"]
 Verdict = Literal["pass", "fail", "unknown"]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnnscope.render.plots import style
+from cnnscope.render import style
 from cnnscope.trust.finding import Finding
 
 if TYPE_CHECKING:

@@ -18,11 +18,10 @@ from cnnscope.audits.outcomes import TransformRecord
 from cnnscope.audits.report import document
 from cnnscope.audits.result import AuditResult, Control, Prediction, Skipped
 from cnnscope.render.audit import drawing
-from cnnscope.render.audit.junit import junit
-from cnnscope.render.audit.markdown import markdown
 from cnnscope.render.audit.page import html
 from cnnscope.render.audit.report import AuditReport
-from cnnscope.render.diagram.style import contrast
+from cnnscope.render.audit.text import junit, markdown
+from cnnscope.render.style import contrast
 
 HOSTILE = [
     '<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "a & b | `c` *d*", "tab\tnew\nline\x00\x1b[31m",

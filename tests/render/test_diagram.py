@@ -17,12 +17,11 @@ from cnnscope.ops.movement import Identity
 from cnnscope.render.diagram import layout, picture
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
-from cnnscope.render.diagram.paper import anatomies, paper
-from cnnscope.render.diagram.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
-from cnnscope.render.diagram.text import to_json, to_mermaid
-from cnnscope.render.diagram.tikz import escape
+from cnnscope.render.diagram.picture import anatomies, paper
+from cnnscope.render.diagram.text import escape, to_json, to_mermaid
 from cnnscope.render.diagram.volumes import volumes
 from cnnscope.render.formats import GRAPHS, check_format
+from cnnscope.render.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
 HOSTILE.append("n" * 200)

@@ -19,9 +19,9 @@ from PIL import Image
 import cnnscope
 from cnnscope import CnnscopeError, Model
 from cnnscope.cli.app import main
+from cnnscope.render import style
 from cnnscope.render.formats import PICTURES
 from cnnscope.render.plots import growth as growths
-from cnnscope.render.plots import style
 from cnnscope.render.plots import unit as units
 from cnnscope.render.plots.growth import Growth, growth, plot
 from cnnscope.spec import load as load_spec

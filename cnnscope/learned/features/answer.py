@@ -15,10 +15,10 @@ from cnnscope.learned.features.features import LayerMaps, check_channel, choose,
 from cnnscope.options.group import part
 from cnnscope.options.trained import FeatureOptions, Running, names
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.documents.learned import LayerRow
+from cnnscope.render.documents.features import LayerRow
 from cnnscope.render.features import FeaturesReport, kernel_words
 from cnnscope.render.illustrated import Illustrated, file_name
-from cnnscope.render.plots.style import shortened
+from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import open_images
 from cnnscope.trained.images.decode import read_picture

@@ -20,7 +20,7 @@ from cnnscope.learned.features.projection import RULES, activations, canonical_u
 from cnnscope.learned.features.seen import Fields
 from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render.documents.filters import FilterRow
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
 

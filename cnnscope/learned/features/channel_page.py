@@ -17,8 +17,8 @@ from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks
 from cnnscope.learned.features.patches import Answers
 from cnnscope.learned.features.seen import Seen
 from cnnscope.learned.features.sheet import Spot, empty, longest, tile
+from cnnscope.render import style
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
 
 _MARGIN, _GAP, _NARROWEST = 0.35, 0.6, 7.0
 _PANEL, _WIDE, _HEAD = 2.1, 3.1, 0.4

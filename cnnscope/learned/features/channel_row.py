@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnscope.learned.features.channel import Channel
 from cnnscope.learned.features.features import label_of
-from cnnscope.render.documents.learned import DataRow, MaximisedRow, PatchRow
+from cnnscope.render.documents.features import DataRow, MaximisedRow, PatchRow
 from cnnscope.render.features import ChannelRow
 from cnnscope.trained.images import ImageSet
 

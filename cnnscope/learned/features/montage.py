@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.features import LayerMaps
-from cnnscope.render import numbers
+from cnnscope.render import numbers, style
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

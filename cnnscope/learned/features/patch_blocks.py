@@ -13,7 +13,7 @@ from cnnscope.learned.features.channel import Channel, Values
 from cnnscope.learned.features.montage import picture
 from cnnscope.learned.features.patches import Patch
 from cnnscope.learned.features.sheet import Extent, Spot, empty, longest, tile
-from cnnscope.render.plots import style
+from cnnscope.render import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.seen import Seen
-from cnnscope.render.plots import style
+from cnnscope.render import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from cnnscope.options.trained import FilterOptions, Running, names
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.filters import FiltersReport
 from cnnscope.render.illustrated import Illustrated, file_name
-from cnnscope.render.plots.style import shortened
+from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.loading import open_network
 from cnnscope.trained.weighted import Weighted, open_weighted

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
-from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render import style
+from cnnscope.render.documents.filters import FilterRow
 from cnnscope.render.filters import CHANCE, LayerFilters, sizes
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnscope.learned.filters.kernels import Grid, Kernel
+from cnnscope.render import style
 from cnnscope.render.formats import check_format
 from cnnscope.render.kernels import span
-from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -53,7 +53,7 @@ def _gallery(options: KernelOptions) -> Illustrated:
     from cnnscope.learned.filters.kernels import classic, own
     from cnnscope.render.illustrated import Illustrated
     from cnnscope.render.kernels import KernelsReport
-    from cnnscope.render.plots.style import shortened
+    from cnnscope.render.style import shortened
 
     size = options.size or 3
     if options.kernel is None:

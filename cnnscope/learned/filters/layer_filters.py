@@ -14,7 +14,7 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Node
 from cnnscope.learned.filters.filters import Figured, figure
 from cnnscope.learned.filters.responses import known
-from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render.documents.filters import FilterRow
 from cnnscope.render.filters import LayerFilters
 
 Sort = Literal["norm", "orientation", "redundancy"]

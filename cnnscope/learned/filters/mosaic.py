@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.render.documents.learned import FilterRow
+from cnnscope.render.documents.filters import FilterRow
 from cnnscope.render.filters import LayerFilters
 
 Weights = NDArray[np.floating[Any]]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from cnnscope.render.diagram.style import THEMES, ThemeName, contrast
-from cnnscope.render.plots import style
+from cnnscope.render import style
+from cnnscope.render.style import THEMES, ThemeName, contrast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import numbers
 from cnnscope.render.audit import drawing, plots, words
-from cnnscope.render.audit.comparison import difference_lines
+from cnnscope.render.audit.report import difference_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import log2, pi, radians
 from typing import TYPE_CHECKING, Any
 
+from cnnscope.render import style
 from cnnscope.render.audit import drawing
 from cnnscope.render.audit.drawing import (
     BLUE,
@@ -23,7 +24,6 @@ from cnnscope.render.audit.drawing import (
     fill,
     text_on,
 )
-from cnnscope.render.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,6 @@ from cnnscope.analysis.diff import Change, Difference, Mark, Part, diff
 from cnnscope.errors import CnnscopeError
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT, LayoutTimeout, draw
-from cnnscope.render.diagram.style import SIZES, THEMES, Theme, ThemeName, contrast
 from cnnscope.render.difference import (
     DifferenceReport,
     changed_text,
@@ -28,6 +27,7 @@ from cnnscope.render.difference import (
     shape,
     signed,
 )  # fmt: skip
+from cnnscope.render.style import SIZES, THEMES, Theme, ThemeName, contrast
 
 COLOURS: dict[Mark, str] = {"+": "#009E73", "-": "#D55E00", "~": "#E69F00", "=": "#8A929C"}
 """Okabe and Ito's bluish green, vermilion and orange, told apart without red and green; the sign says it too."""

@@ -10,7 +10,7 @@ from typing import Literal
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT
 from cnnscope.render.diagram.model import Box, Cluster, Diagram, Edge
-from cnnscope.render.diagram.style import (
+from cnnscope.render.style import (
     SIZES,
     THEMES,
     Heat,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import Literal
 
+from cnnscope.analysis.fuse import fuse
+from cnnscope.analysis.structure import signature
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.render.diagram import layout
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
-from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
-from cnnscope.render.diagram.style import ThemeName
-from cnnscope.render.diagram.text import to_json, to_mermaid
-from cnnscope.render.diagram.tikz import to_tikz
+from cnnscope.render.diagram.model import Box, Cluster, DetailLevel, Diagram, Edge, diagram
+from cnnscope.render.diagram.text import to_json, to_mermaid, to_tikz
 from cnnscope.render.formats import GRAPHS, PICTURES, check_format
+from cnnscope.render.style import ThemeName
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""
@@ -69,7 +70,7 @@ def paper_picture(
     graph: Graph, form: str, options: Options, *, engine: Engine | None = None, fit: Fit = "none"
 ) -> bytes:
     """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
-    from cnnscope.render.diagram.paper import paper
+    from cnnscope.render.diagram.picture import paper
 
     check_format(form, GRAPHS)
     plain = replace(options, heat="none", rf=False)
@@ -127,3 +128,69 @@ def effort(figure: Diagram) -> int:
     for box in figure.boxes:
         rank[box.id] = 1 + max((rank[s] for s in sources.get(box.id, ()) if s in rank), default=-1)
     return sum(max(rank[e.target] - rank[e.source], 1) for e in figure.edges if e.source in rank)
+
+
+ACROSS = 4
+"""Anatomies side by side before the next row begins."""
+
+
+def paper(graph: Graph) -> Diagram:
+    """Overview and anatomies as one figure: a frame round each anatomy, rows of `ACROSS`."""
+    overview = diagram(graph, "overview")
+    parts = [_framed(part, f"a{i}", box) for i, (box, part) in enumerate(anatomies(graph, overview))]
+    note = f"beside the overview: the {len(parts)} distinct blocks, layer by layer"
+    return replace(
+        overview,
+        boxes=(*overview.boxes, *(box for part in parts for box in part.boxes)),
+        clusters=(*overview.clusters, *(cluster for part in parts for cluster in part.clusters)),
+        edges=(*overview.edges, *(edge for part in parts for edge in part.edges)),
+        order=tuple(_order(parts)),
+        notes=(*overview.notes, *([note] if parts else [])),
+    )
+
+
+def anatomies(graph: Graph, overview: Diagram) -> Iterator[tuple[Box, Diagram]]:
+    """Each distinct block once: the box that stands for it in the overview, and its layers."""
+    seen = set()
+    for box in overview.boxes:
+        if box.is_block:
+            inside = _inside(graph, box)
+            sort = signature(fuse(inside))
+            if sort not in seen:
+                seen.add(sort)
+                yield box, diagram(inside, "layer")
+
+
+def _inside(graph: Graph, box: Box) -> Graph:
+    """The first of the folded blocks as a network of its own; what it reads from outside are its inputs."""
+    nodes = tuple(graph.node(name) for name in box.nodes)
+    own = {node.name for node in nodes}
+    outside = dict.fromkeys(name for node in nodes for name in node.inputs if name not in own)
+    inputs = {name: graph.value(name) for name in outside}
+    return Graph(box.name, inputs, nodes, (nodes[-1].name,), graph.params, graph.scopes)
+
+
+def _framed(part: Diagram, prefix: str, box: Box) -> Diagram:
+    """The same figure inside a frame of its own, with names that meet no others."""
+    frame = Cluster(f"cluster_{prefix}", f"{box.title} ({box.name})", box.shape)
+
+    def renamed(name: str) -> str:
+        return f"{prefix}.{name}"
+
+    return replace(
+        part,
+        boxes=tuple(
+            replace(b, id=renamed(b.id), cluster=renamed(b.cluster) if b.cluster else frame.id) for b in part.boxes
+        ),
+        clusters=(
+            frame,
+            *(replace(c, id=renamed(c.id), parent=renamed(c.parent) if c.parent else frame.id) for c in part.clusters),
+        ),
+        edges=tuple(Edge(renamed(e.source), renamed(e.target), e.shape, e.skips) for e in part.edges),
+    )
+
+
+def _order(parts: list[Diagram]) -> Iterator[tuple[str, str]]:
+    """Pairs of boxes of which the first is to stand above the second: rows of anatomies."""
+    for above, below in zip(parts, parts[ACROSS:], strict=False):
+        yield above.boxes[-1].id, below.boxes[0].id

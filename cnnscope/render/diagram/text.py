@@ -1,16 +1,18 @@
-"""The diagram model as text for other programs: JSON and Mermaid. Both are sorted as the network runs, and diffable."""
+"""The diagram model as text for other programs: JSON, Mermaid and TikZ. All are in execution order, so that they can be
+compared line by line."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from cnnscope.render import numbers
 from cnnscope.render.diagram.dot import Options, details
 from cnnscope.render.diagram.model import Box, Diagram
-from cnnscope.render.diagram.style import THEMES, heat_colour, kind_colour, share_of, text_on
 from cnnscope.render.documents.document import Document, plain
+from cnnscope.render.style import SIZES, THEMES, heat_colour, kind_colour, share_of, text_on
 
 
 def to_json(figure: Diagram, options: Options) -> str:
@@ -72,3 +74,73 @@ def _mermaid_text(text: str) -> str:
     """Mermaid's entity codes for everything that could end a label or begin a tag."""
     plain = numbers.printable(text)
     return "".join(c if c.isalnum() or c in " .,-_+·×/…%():" else f"#{ord(c)};" for c in plain)
+
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "×": r"$\times$", "·": r"$\cdot$", "…": r"\ldots{}",
+}  # fmt: skip
+
+
+def to_tikz(figure: Diagram, options: Options, plain: bytes) -> str:
+    """The LaTeX document; ``plain`` is Graphviz's layout of the same figure in its plain format (inches)."""
+    return "\n".join(_lines(figure, options, plain.decode().splitlines())) + "\n"
+
+
+def _lines(figure: Diagram, options: Options, placed: list[str]) -> Iterator[str]:
+    theme = THEMES[options.theme]
+    boxes = {box.id: box for box in figure.boxes}
+    yield r"\documentclass[border=4mm]{standalone}"
+    yield r"\usepackage{tikz}"
+    yield r"\begin{document}\sffamily"
+    yield r"\begin{tikzpicture}[x=1in, y=1in, >=latex, line width=0.4pt]"
+    for line in placed:
+        words = shlex.split(line)
+        if words[0] == "node" and words[1] in boxes:
+            x, y, width, height = map(float, words[2:6])
+            yield from _node(boxes[words[1]], figure, options, (x, y, width, height))
+        elif words[0] == "edge" and words[1] in boxes and words[2] in boxes:
+            count = int(words[3])
+            points = [f"({words[4 + 2 * i]},{words[5 + 2 * i]})" for i in range(count)]
+            turns = zip(points[1::3], points[2::3], points[3::3], strict=True)
+            curve = points[0] + "".join(f" .. controls {a} and {b} .. {c}" for a, b, c in turns)
+            yield rf"\draw[->, color={_colour(theme.line)}] {curve};"
+            yield from _edge_label(words[4 + 2 * count :], _colour(theme.muted))
+    yield r"\end{tikzpicture}"
+    yield r"\end{document}"
+
+
+def _node(box: Box, figure: Diagram, options: Options, place: tuple[float, float, float, float]) -> Iterator[str]:
+    x, y, width, height = place
+    theme = THEMES[options.theme]
+    fill = heat_colour(share_of(box.cost, figure.totals, options.heat), theme)
+    left, low, stripe = x - width / 2, y - height / 2, 0.09
+    ink, kind = _colour(text_on(fill, theme)), _colour(kind_colour(box.category))
+    yield rf"\fill[color={_colour(fill)}] ({left:.3f},{low:.3f}) rectangle ++({width:.3f},{height:.3f});"
+    yield rf"\fill[color={kind}] ({left:.3f},{low:.3f}) rectangle ++({stripe},{height:.3f});"
+    times = f" ×{box.count}" if box.count > 1 else ""
+    for text, up, size, weight in (
+        (box.title + times, 0.7, SIZES["name"], r"\bfseries"),
+        (details(box, figure, options), 0.25, SIZES["detail"], ""),
+    ):
+        font = rf"\fontsize{{{size - 1}}}{{{size}}}\selectfont{weight}"
+        at = f"({left + stripe + 0.05:.3f},{low + up * height:.3f})"
+        yield rf"\node[anchor=west, inner sep=0, text={ink}, font={font}] at {at} {{{escape(text)}}};"
+
+
+def _edge_label(words: list[str], colour: str) -> Iterator[str]:
+    if len(words) >= 5:  # label, x, y, style, colour
+        size = SIZES["edge"]
+        font = rf"\fontsize{{{size - 1}}}{{{size}}}\selectfont"
+        yield rf"\node[text={colour}, font={font}] at ({words[1]},{words[2]}) {{{escape(words[0].strip())}}};"
+
+
+def _colour(colour: str) -> str:
+    """A hexadecimal colour in xcolor's own terms, without a definition."""
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"{{rgb,255:red,{r};green,{g};blue,{b}}}"
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX sets as it is; what its fonts lack is written out."""
+    return "".join(_ESCAPES.get(c) or (c if c.isascii() else f"U+{ord(c):X}") for c in numbers.printable(text))

@@ -16,7 +16,7 @@ from cnnscope.ir import Graph, Shape
 from cnnscope.render import numbers
 from cnnscope.render.diagram.canvas import Canvas, Mark, Path, Point, Polygon, Text
 from cnnscope.render.diagram.model import Box, Diagram, diagram
-from cnnscope.render.diagram.style import SIZES, THEMES, WINDOW, Theme, ThemeName, kind_colour, shaded
+from cnnscope.render.style import SIZES, THEMES, WINDOW, Theme, ThemeName, kind_colour, shaded
 
 TALL, WIDE = 190.0, 64.0
 """Points of the largest map's height, and of the largest number of channels."""

@@ -1,4 +1,4 @@
-"""A graph as plain data: every op with its arguments, inputs, output and weights."""
+"""Documents of networks as data: a graph with all ops, a flat spec, and layer types."""
 
 from __future__ import annotations
 
@@ -110,3 +110,52 @@ def _node(graph: Graph, node: Node) -> GraphNode:
 def _value(value: Value) -> GraphValue:
     batched = value.batch_axis is not None
     return GraphValue(shape=value.features, dtype=value.dtype, kind=value.kind, batched=batched)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpArgument:
+    """An argument of a layer type."""
+
+    name: str
+    required: bool
+    default: str | None
+    takes: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpFacts:
+    """A layer type."""
+
+    tag: str
+    category: str
+    about: str
+    accepts: Sequence[str]
+    short: str | None
+    decorates: bool
+    arguments: Sequence[OpArgument]
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsDocument(Document):
+    """All layer types: ``cnnscope ops``."""
+
+    format: Literal["cnnscope.ops"] = "cnnscope.ops"
+    ops: Sequence[OpFacts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpDocument(Document):
+    """One layer type: ``cnnscope ops NAME``."""
+
+    format: Literal["cnnscope.op"] = "cnnscope.op"
+    facts: OpFacts = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpandDocument(Document):
+    """A spec without blocks, repeats and expressions: ``cnnscope expand``."""
+
+    format: Literal["cnnscope.expand"] = "cnnscope.expand"
+    spec: Mapping[str, Any]

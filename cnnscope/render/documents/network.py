@@ -144,3 +144,13 @@ class Totals:
             param_bytes=costs.param_bytes, buffer_bytes=costs.buffer_bytes, activation_bytes=costs.activation_bytes,
             peak_activation_bytes=summary.peak_activation_bytes, lower_bound=bool(summary.unsupported),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedModel(Model):
+    """A network with its weights."""
+
+    weights: str
+    weights_sha256: str
+    trained: bool
+    """false where weights are random"""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
-from cnnscope.analysis.summary import Summary
+from cnnscope.analysis.receptive_field.exact import Exact, exact
+from cnnscope.analysis.receptive_field.walk import images
+from cnnscope.analysis.summary import Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import conventions, numbers
-from cnnscope.render.diagram.style import KINDS, THEMES, ThemeName, kind_colour
-from cnnscope.render.page.data import field_records, input_records, layer_records, total_records
+from cnnscope.render.columns import FIGURES, Context
+from cnnscope.render.diagnostics import file_lines
+from cnnscope.render.fields import AXES
+from cnnscope.render.page.fields import Shelf, exact_bounds, grid_of, theoretical_bounds
 from cnnscope.render.page.figures import Figures, figures
+from cnnscope.render.style import KINDS, THEMES, ThemeName, kind_colour
 
 SCRIPTS = ("model.js", "overview.js", "unit.js", "details.js", "plots.js", "table.js", "main.js")
 
@@ -104,3 +110,100 @@ def _hash(text: str) -> str:
 
 def _text(name: str) -> str:
     return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
+
+
+_LINE = 200
+"""Characters of a spec's line that are shown."""
+_NUMBERS = ("params", "macs", "flops", "activation_bytes", "live_bytes", "param_bytes")
+_TEXTS = ("name", "op", "input_shapes", "output_shape", "rf", "rf_stride", "rf_padding", "rf_centre", "rf_via")
+
+
+def layer_records(graph: Graph, summary: Summary) -> list[dict[str, Any]]:
+    """One record a layer: figures as numbers, what is written in words as the tables write it."""
+    context = Context(graph, summary, {})
+    return [_record(row, context) for row in summary.rows]
+
+
+def _record(row: Row, context: Context) -> dict[str, Any]:
+    texts = {key: numbers.printable(FIGURES[key].text(row, context)) for key in _TEXTS}
+    figures = {key: write(row, context) for key in _NUMBERS if (write := FIGURES[key].record)}
+    field = row.receptive_field
+    record = texts | figures | {
+        "category": row.category,
+        "reads": [numbers.printable(name) for name in row.inputs],
+        "args": {key: _value(value) for key, value in row.arguments.items() if value is not None},
+        "size": None if field is None or field.size is None else max(field.size),
+        "unknown": True if field is None and row.output is not None else None,
+        "shortest": None if field is None or field.shortest is None else max(field.shortest),
+    }  # fmt: skip
+    if row.span:
+        lines = file_lines(row.span.file)
+        text = lines[row.span.line - 1].strip()[:_LINE] if row.span.line <= len(lines) else ""
+        record["spec"] = [f"{PurePath(row.span.file).name}:{row.span.line}", numbers.printable(text)]
+    return {key: value for key, value in record.items() if value not in (None, "", [], {})}
+
+
+def _value(value: Any) -> str:
+    """An argument for people: ``3x3``, ``true``, ``0x0``, and ``1+2x1+2`` where padding differs by side."""
+    if isinstance(value, list | tuple):
+        sides = ("+".join(map(str, side)) if len(set(side)) > 1 else str(side[0]) for side in value) if (
+            value and all(isinstance(side, list | tuple) and side for side in value)) else map(str, value)  # fmt: skip
+        return numbers.printable("x".join(sides))
+    return numbers.printable(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def input_records(graph: Graph) -> list[dict[str, Any]]:
+    """The images that receptive fields lie on, by number of axes; images that meet in a network share one."""
+    records = []
+    for rank, names in images(graph).items():
+        extents = [max(sizes) for sizes in zip(*(graph.inputs[name].spatial for name in names), strict=True)]
+        records.append({"names": [numbers.printable(name) for name in names], "extents": extents,
+                        "axes": AXES.get(rank, tuple(f"axis {i}" for i in range(rank)))})  # fmt: skip
+    return records
+
+
+def field_records(graph: Graph, summary: Summary) -> tuple[list[dict[str, Any] | None], list[list[int]]]:
+    """Of every layer what its units see, and the series that these records refer to by number.
+
+    ``at`` are the extents of its positions. ``exact`` follows local paths, ``full`` all paths, where it differs;
+    ``theory`` counts padding. ``grid`` says how tokens lie on the image. None where a layer has no field to show.
+    """
+    answers = exact(graph, [row.name for row in summary.rows if row.receptive_field is not None])
+    shelf = Shelf()
+    records = [_field(row, answers, shelf) for row in summary.rows]
+    grids = {tuple(record["at"]): record["grid"] for record in records if record and record.get("grid")}
+    for record in records:
+        if record and tuple(record["at"]) in grids:  # behind attention no local path is left, but tokens stay in order
+            record["grid"] = grids[tuple(record["at"])]
+    return records, [list(series) for series in shelf.places]
+
+
+def _field(row: Row, answers: Exact, shelf: Shelf) -> dict[str, Any] | None:
+    if row.receptive_field is None:
+        return None
+    units = answers.units[answers.names[row.name]]
+    if units is None:
+        return None
+    local = exact_bounds(answers, row.name, shelf, local=True)
+    full = exact_bounds(answers, row.name, shelf, local=False)
+    if local is None and full is None:
+        return None
+    theory = theoretical_bounds(row.receptive_field, units.extents, shelf)
+    grid = grid_of(row.receptive_field, units.extents)
+    record = {"at": units.extents, "exact": local, "full": None if full == local else full, "theory": theory,
+              "grid": grid}  # fmt: skip
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def total_records(summary: Summary) -> Sequence[tuple[str, str]]:
+    """The totals as the page's head shows them."""
+    least = ">= " if summary.unsupported else ""
+    totals = summary.totals
+    return (
+        ("parameters", numbers.short(totals.params)),
+        ("MACs", least + numbers.short(totals.macs)),
+        ("FLOPs", least + numbers.short(totals.flops)),
+        ("weights", numbers.binary(totals.param_bytes)),
+        ("peak activations", numbers.binary(summary.peak_activation_bytes)),
+        ("layers", str(len(summary.rows))),
+    )

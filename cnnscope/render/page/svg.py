@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 from xml.etree import ElementTree
 
-from cnnscope.render.diagram.style import ThemeName
+from cnnscope.render.style import ThemeName
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MARGIN = 6.0

@@ -10,10 +10,10 @@ from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.analysis.receptive_field.places import find
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
+from cnnscope.render.fields import UnitReport
 from cnnscope.render.formats import PICTURES
 from cnnscope.render.illustrated import Drawing, file_name
 from cnnscope.render.result import File, form_of, written
-from cnnscope.render.unit import UnitReport
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from cnnscope.analysis.receptive_field import Field
 from cnnscope.analysis.summary import Row, Summary
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
+from cnnscope.render import style
+from cnnscope.render.fields import AXES
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
-from cnnscope.render.unit import AXES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

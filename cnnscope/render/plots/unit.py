@@ -11,11 +11,10 @@ from cnnscope.analysis.receptive_field.exact import touched
 from cnnscope.analysis.receptive_field.places import find
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Shape
-from cnnscope.render import numbers
-from cnnscope.render.diagram.style import KINDS
+from cnnscope.render import numbers, style
+from cnnscope.render.fields import AXES, UnitReport
 from cnnscope.render.formats import check_format
-from cnnscope.render.plots import style
-from cnnscope.render.unit import AXES, UnitReport
+from cnnscope.render.style import KINDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from PIL import Image
 
 from cnnscope.api import Model, load
 from cnnscope.errors import CnnscopeError
-from cnnscope.render.diagram.style import THEMES, Theme, contrast
 from cnnscope.render.page.document import embedded
+from cnnscope.render.style import THEMES, Theme, contrast
 from cnnscope.sources import zoo
 
 LIMITS = {"resnet152": 300_000}

@@ -17,7 +17,7 @@ from cnnscope.analysis.receptive_field.exact.boxes import _Units
 from cnnscope.analysis.receptive_field.exact.steps import EMPTY
 from cnnscope.api import load
 from cnnscope.render.page import fields
-from cnnscope.render.page.data import field_records
+from cnnscope.render.page.document import field_records
 
 MOST = 60
 """Units of a layer that are looked at: all, or this many with the corners among them."""
