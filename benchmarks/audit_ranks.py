@@ -30,11 +30,10 @@ from PIL import Image
 import cnnscope
 from cnnscope.audits import report
 from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.report import save
 from cnnscope.audits.result import AuditResult, load
-from cnnscope.audits.run.facts import facts
-from cnnscope.audits.run.job import Job, open_job
-from cnnscope.audits.run.merge import collect
-from cnnscope.audits.run.progress import AuditProgress
+from cnnscope.audits.run.finish import collect, facts
+from cnnscope.audits.run.job import AuditProgress, Job, open_job
 from cnnscope.audits.run.shards import Measured
 from cnnscope.audits.run.work import Batch, measure
 from cnnscope.progress import Silent
@@ -150,7 +149,7 @@ def merge(images: int) -> None:
         )
         result = AuditResult(facts(job, merged), merged.outcomes)
         timed("figures with intervals", lambda: report.document(result))
-        timed("result written", lambda: result.save(Path(place)))
+        timed("result written", lambda: save(result, Path(place)))
         stored = sum(file.stat().st_size for file in Path(place).glob("0*.npz")) / 1e6
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"{len(merged.outcomes):,} images x {len(job.protocol.slots)} transforms x {len(job.watched)} layers: "
@@ -171,9 +170,12 @@ def _random(job: Job, index: int, n: int, random: np.random.Generator) -> Measur
     names = tuple(f"{index}/{i}" for i in range(n))
     half = [random.random((n, t)).astype(np.float16) for _ in range(2)]
     outcomes = Outcomes(
-        job.protocol.records, names, tuple(f"{index:032x}{i:032x}" for i in range(n)), top, np.full(n, index, np.int32),
-        top, random.random(n).astype(np.float16), moved, *half, random.random((n, t)).astype(np.float32), job.watched,
-        random.random((n, layers, t)).astype(np.float32), random.random((n, layers)).astype(np.float32),
+        transforms=job.protocol.records, name=names, key=tuple(f"{index:032x}{i:032x}" for i in range(n)), label=top,
+        shard=np.full(n, index, np.int32), top1_clean=top, confidence_clean=random.random(n).astype(np.float16),
+        top1=moved, confidence=half[0], clean_class_probability=half[1],
+        js=random.random((n, t)).astype(np.float32), layers=job.watched,
+        distance=random.random((n, layers, t)).astype(np.float32),
+        spread=random.random((n, layers)).astype(np.float32),
     )  # fmt: skip
     return Measured(outcomes, tuple(range(index * n, index * n + n)), batch=job.batch, seconds=1.0)
 

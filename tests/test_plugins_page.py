@@ -19,7 +19,7 @@ from PIL import Image
 
 from cnnscope import plugins
 from cnnscope.attribution.methods import METHODS
-from cnnscope.audits.controls.run import CONTROLS
+from cnnscope.audits.controls.evidence import CONTROLS
 from cnnscope.audits.statistics.gates import METRICS
 from cnnscope.cli.commands import COMMANDS
 from cnnscope.ops import REGISTRY as OPS

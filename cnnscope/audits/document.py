@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from cnnscope.audits.outcomes import Family, TransformRecord
-from cnnscope.audits.result import AuditFacts
+from cnnscope.audits.record import AuditFacts, Verdict
 from cnnscope.audits.statistics.comparison import AuditComparison
-from cnnscope.audits.statistics.curves import Radius
+from cnnscope.audits.statistics.curves import Radius, WorstTransform
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.intervals import CONFIDENCE, RESAMPLES, Estimate
-from cnnscope.audits.statistics.worst import WorstTransform
-from cnnscope.audits.verdict import Verdict
 from cnnscope.render.documents.document import INLINE, OMITTED, Count, Document, Hash, Omitted, Ordinal, keywords
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,25 +53,19 @@ class TransformRecord:
     dx: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """N images under T transforms, L layers watched.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOutcome:
+    """What the measuring loop gives for N images under T transforms, with L layers watched.
 
-    Per image ``name`` (of the file), ``key`` (sha256 of what it holds), ``label`` (N,) int32 with -1 where unknown, and
-    ``shard`` (N,) int32. ``top1_clean`` (N,) int32 and ``confidence_clean`` (N,) float16 are of the image as it is,
-    ``top1``, ``confidence`` (of the class predicted there) and ``clean_class_probability`` (of the class predicted
-    for the image as it is) are (N, T), ``js`` (N, T) float32 is the Jensen-Shannon divergence over ln 2.
-    ``distance`` (N, L, T) float32 is ``||f_l(T_g x) - f_l(x)||`` and ``spread`` (N, L) float32 the mean of
-    ``||f_l(x) - f_l(x')||`` over other images; NaN where it was not measured.
-
-    ValueError where an array is not of that shape and type.
+    Predictions are the class with the highest score. ``top1_clean`` (N,) int32 is the prediction for the image as it is
+    and ``confidence_clean`` (N,) float16 its probability; ``top1`` (N, T) int32 and ``confidence`` (N, T) float16 are
+    those under each transform. ``clean_class_probability`` (N, T) float16 is the probability, under each transform, of
+    the class that was predicted for the image as it is. ``js`` (N, T) float32 is the Jensen-Shannon divergence between
+    the two distributions over classes, divided by ln 2. ``distance`` (N, L, T) float32 is ``||f_l(T_g x) - f_l(x)||``
+    for the features f_l that are kept of a layer. ``spread`` (N, L) float32 is the distance between the features of the
+    image and those of another image, NaN where it was not measured.
     """
 
-    transforms: tuple[TransformRecord, ...]
-    name: tuple[str, ...]
-    key: tuple[str, ...]
-    label: NDArray[np.int32]
-    shard: NDArray[np.int32]
     top1_clean: NDArray[np.int32]
     confidence_clean: NDArray[np.float16]
     top1: NDArray[np.int32]
@@ -81,6 +75,23 @@ class Outcomes:
     layers: tuple[str, ...]
     distance: NDArray[np.float32]
     spread: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes(BatchOutcome):
+    """What is stored of N images: the outcomes, the ``transforms``, and the images themselves.
+
+    For each image ``name`` is the name of its file, ``key`` the sha256 of its content, ``label`` (N,) int32 its class
+    with -1 where unknown, and ``shard`` (N,) int32 the shard it was measured in.
+
+    ValueError where an array does not have that shape and type.
+    """
+
+    transforms: tuple[TransformRecord, ...]
+    name: tuple[str, ...]
+    key: tuple[str, ...]
+    label: NDArray[np.int32]
+    shard: NDArray[np.int32]
 
     def __post_init__(self) -> None:
         sizes = {"N": len(self.name), "T": len(self.transforms), "L": len(self.layers)}
@@ -117,9 +128,12 @@ class Outcomes:
             digest.update(name.encode() + np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
-    def to_bytes(self) -> bytes:
-        """An .npz without pickles: the arrays, and names and transforms as JSON; equal outcomes give equal bytes."""
-        return packed(_header(self), {name: getattr(self, name) for name in _DTYPES})
+    def to_bytes(self, more: Mapping[str, Any] | None = None) -> bytes:
+        """An .npz without pickles: the arrays, and names and transforms as JSON; equal outcomes give equal bytes.
+
+        ``more`` are further entries of the JSON header, which `load` passes over.
+        """
+        return packed(_header(self) | dict(more or {}), {name: getattr(self, name) for name in _DTYPES})
 
     def save(self, path: Path) -> None:
         """Writes the .npz completely or not at all; E405 where it cannot be written."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +23,15 @@ from cnnscope.audits.document import (
     SmallStep,
 )
 from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.result import AuditResult
-from cnnscope.audits.statistics import curves, worst
+from cnnscope.audits.record import verdict
+from cnnscope.audits.result import DOCUMENT, GALLERY, OUTCOMES, AuditResult
+from cnnscope.audits.statistics import comparison, curves, gates
 from cnnscope.audits.statistics import metrics as statistics
 from cnnscope.audits.statistics.gates import METRICS, STATED
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
-from cnnscope.audits.verdict import verdict
+from cnnscope.errors import CnnscopeError
+from cnnscope.files import write_bytes
 from cnnscope.render.documents.document import OMITTED, Omitted, plain
 
 Json = dict[str, Any]
@@ -36,8 +41,12 @@ _MEANS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1)  # it takes half a minute for tens of thousands of images, and every form of a report needs it
 def document(result: AuditResult) -> Json:
-    """Plain values for `json.dumps`; what is unknown is None. Estimates have ``value``, ``low`` and ``high`` (95 %)."""
+    """Plain values for `json.dumps`; what is unknown is None. Estimates have ``value``, ``low`` and ``high`` (95 %).
+
+    The latest document is kept: treat it as read-only.
+    """
     outcomes, groups = result.outcomes, group(result.outcomes.transforms)
     boot = Bootstrap(len(outcomes))
     chains = result.facts.protocol.get("chains", ())
@@ -58,6 +67,40 @@ def document(result: AuditResult) -> Json:
         against=against,
     ))  # fmt: skip
     return found
+
+
+def save(result: AuditResult, folder: Path) -> None:
+    """Writes ``outcomes.npz``, ``gallery.npz`` and, last, ``audit.json`` (the ``cnnscope.audit`` document).
+
+    The document is what makes the folder a result. E405 where a file cannot be written.
+    """
+    result.outcomes.save(folder / OUTCOMES)
+    result.gallery.save(folder / GALLERY)
+    text = json.dumps(document(result), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(folder / DOCUMENT, (text + "\n").encode())
+
+
+def judged(
+    result: AuditResult, fail_under: Sequence[str] = (), baseline: tuple[str, AuditResult] | None = None,
+    max_regression: float | None = None,
+) -> AuditResult:  # fmt: skip
+    """The result with its gates decided and its comparison with ``baseline`` (where it was read from, and what it is).
+
+    What is not asked anew stays as it was stored. `CnnscopeError`: E476 for a gate that cannot be read, E477
+    for one about what was not measured, E409 for ``max_regression`` without a baseline.
+    """
+    if max_regression is not None and baseline is None:
+        raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
+    bootstrap = Bootstrap(len(result.outcomes))
+    bounds = [gates.check(gates.parse(text), result.outcomes, bootstrap) for text in fail_under]
+    kept = bounds or [gate for gate in result.gates if not gate.difference]
+    if baseline is None:
+        return replace(result, gates=(*kept, *(gate for gate in result.gates if gate.difference)))
+    source, earlier = baseline
+    found = comparison.compare(earlier, result)
+    falls = () if max_regression is None else comparison.regressions(found, max_regression)
+    sides = comparison.side(earlier, source), comparison.side(result, "this audit")
+    return replace(result, gates=(*kept, *falls), against=comparison.record(found, *sides))
 
 
 def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains: Sequence[Sequence[str]]) -> AuditProbe:
@@ -98,8 +141,8 @@ def _summary(
     outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains: Sequence[Sequence[str]]
 ) -> ProbeSummary:
     members = [m for g in groups for m in g.members]
-    lowest = worst.worst_transform(outcomes, members)
-    of_k = worst.worst_of_k(outcomes, members, boot)
+    lowest = curves.worst_transform(outcomes, members)
+    of_k = curves.worst_of_k(outcomes, members, boot)
     estimates = [share(statistics.agreement(outcomes, g)) for g in groups]
     return ProbeSummary(
         magnitudes=len(groups), transforms=len(members),
@@ -107,8 +150,8 @@ def _summary(
         kappa=statistics.kappa(outcomes, groups, boot).rounded(),
         accuracy=share(curves.family_mean(outcomes, groups, statistics.accuracy)).rounded(),
         consistency=share(statistics.consistency(outcomes, members)).rounded(),
-        worst=share(worst.always(outcomes, members)).rounded(),
-        worst_accuracy=share(worst.always_right(outcomes, members)).rounded(),
+        worst=share(curves.always(outcomes, members)).rounded(),
+        worst_accuracy=share(curves.always_right(outcomes, members)).rounded(),
         worst_of_10=None if of_k is None else of_k.rounded(),
         worst_transform=None if lowest is None else replace(lowest, agreement=lowest.agreement.rounded()),
         wobble=statistics.wobble(outcomes, members, boot).rounded(),

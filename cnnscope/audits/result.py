@@ -1,179 +1,124 @@
-"""A finished audit: what was measured on what and how, beside its outcomes; a folder that reports are made from."""
+"""A finished audit: its record, its outcomes and pictures of its worst cases; how it is read from a folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from cnnscope.audits.gallery import Gallery
-from cnnscope.audits.outcomes import Family, Outcomes
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord, packed, unpacked
+from cnnscope.audits.record import AuditFacts
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason, write_bytes
-from cnnscope.render.documents.document import Count, Hash, Omitted, Ordinal
 
-Claim = Literal["exact", "geometry_only", "not_guaranteed"]
 DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
+"""The files of an audit's folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """The network. ``trained`` is False where its weights are random; ``stride`` is its total (y, x) stride."""
+class Case:
+    """An image and a transform, as indices into the outcomes."""
 
-    name: str
-    source: str
-    weights: str
-    weights_sha256: Hash
-    trained: bool
-    input_shape: tuple[Ordinal, ...] = ()
-    stride: tuple[Ordinal, Ordinal] | None = None
+    image: int
+    transform: int
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """An image that was not used, and why."""
+class Gallery:
+    """M cases and their pictures before and after: (M, H, W, C) uint8, with 1 or 3 channels.
 
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """The images: how many were found and used, which were not; ``sha256`` is over the keys of those used."""
-
-    path: str
-    images: Count
-    used: Count
-    skipped: tuple[Skipped, ...]
-    sha256: Hash
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A check of the audit itself; ``passed`` is None where there is too little to tell, ``value`` and ``limit`` are
-    None where it is no matter of a figure."""
-
-    name: str
-    passed: bool | None
-    """null where there is too little to tell"""
-    value: float | None
-    limit: float | None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the architecture alone says of a transform, beside what was measured; ``agrees`` is None if not measured."""
-
-    transform: str
-    claim: Claim
-    measured: float | None
-    agrees: bool | None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EquivarianceError:
-    """``E_l(g)`` of a layer, over units whose field misses the border and over all others; None where none are."""
-
-    layer: str
-    transform: str
-    interior: float | None
-    border: float | None
-    interior_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LocalError:
-    """How fast a layer leaves equivariance, a share of its norm per ``unit`` (px, deg, %) of an infinitesimal movement.
-
-    For a layer without positions, and for the scores, it is how fast it leaves invariance.
+    ValueError where the pictures are not of that shape.
     """
 
-    layer: str
-    movement: str
-    unit: Literal["px", "deg", "%"]
-    value: float | None
+    cases: tuple[Case, ...]
+    original: NDArray[np.uint8]
+    transformed: NDArray[np.uint8]
 
-
-@dataclass(frozen=True, slots=True)
-class BaselinePoint:
-    """How a network of the same architecture with random weights does."""
-
-    family: Family
-    magnitude: float
-    on_grid: bool
-    name: str
-    agreement: float | None
-    kappa: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Seconds on the clock, and images times transforms a second."""
-
-    wall_s: float | None = None
-    samples_per_s: float | None = None
-
-
-@dataclass(frozen=True)
-class AuditFacts:
-    """Everything about an audit but its outcomes.
-
-    ``labels`` are the names of the classes, () where unknown. ``protocol`` says what was drawn, ``protocol_hash`` is
-    over it. ``retries`` says in words what had to be tried again. ``shards_done`` is less than ``shards`` in an
-    audit that was interrupted.
-    """
-
-    model: ModelFacts
-    data: DataFacts
-    labels: tuple[str, ...]
-    seed: int
-    device: str
-    dtype: str
-    batch_size: Ordinal
-    preset: str
-    protocol: Mapping[str, Any]
-    """what was drawn"""
-    protocol_hash: Hash
-    versions: Mapping[str, str]
-    shards: Count = 1
-    shards_done: Count = 1
-    controls: tuple[Control, ...] = ()
-    predictions: tuple[Prediction, ...] = ()
-    equivariance: tuple[EquivarianceError, ...] = ()
-    local_equivariance: tuple[LocalError, ...] | Omitted = ()
-    """share of a layer's norm that one unit of an infinitesimal movement costs (Gruver et al. 2023)"""
-    baseline: tuple[BaselinePoint, ...] = ()
-    rates: Rates = Rates()
-    retries: tuple[str, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every shard is there."""
-        return self.shards_done == self.shards
+    def __post_init__(self) -> None:
+        for pictures in (self.original, self.transformed):
+            if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
+                raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}, not uint8 (M, H, W, 1 or 3)")
+            if len(pictures) != len(self.cases):
+                raise ValueError(f"{len(pictures)} pictures of {len(self.cases)} cases")
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> AuditFacts:
-        """From a document, whatever else it has; KeyError, TypeError where it is something else."""
-        known = {f.name: document[f.name] for f in fields(cls)}
-        model, data = dict(known["model"]), dict(known["data"])
-        model["input_shape"] = tuple(model["input_shape"])
-        model["stride"] = model["stride"] and tuple(model["stride"])
-        data["skipped"] = tuple(Skipped(**record) for record in data["skipped"])
-        lists = {"controls": Control, "predictions": Prediction, "equivariance": EquivarianceError,
-                 "local_equivariance": LocalError, "baseline": BaselinePoint}  # fmt: skip
-        known |= {name: tuple(kind(**record) for record in known[name]) for name, kind in lists.items()}
-        known |= {name: tuple(known[name]) for name in ("labels", "retries")}
-        known |= {"model": ModelFacts(**model), "data": DataFacts(**data), "rates": Rates(**known["rates"])}
-        return cls(**known)
+    def empty(cls) -> Gallery:
+        """No case."""
+        nothing = np.zeros((0, 1, 1, 1), np.uint8)
+        return cls((), nothing, nothing)
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz completely or not at all; E405 where it cannot be written."""
+        header = {"cases": [asdict(case) for case in self.cases]}
+        write_bytes(path, packed(header, {"original": self.original, "transformed": self.transformed}))
+
+    @classmethod
+    def load(cls, path: Path) -> Gallery:
+        """What `save` wrote; an empty gallery where there is no file; E475 where it is damaged."""
+        if not path.exists():
+            return cls.empty()
+        header, arrays = unpacked(path)
+        try:
+            cases = tuple(Case(**record) for record in header["cases"])
+            return cls(cases, arrays["original"], arrays["transformed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CnnscopeError.of("E475", f"`{path}` holds no pictures of an audit: {error}") from None
 
 
-@dataclass(frozen=True)
+def distance(transform: TransformRecord) -> float:
+    """How far a transform is from leaving the image as it is: px, degrees, octaves; a flip is as far as can be."""
+    if transform.family == "translation":
+        return abs(transform.magnitude)
+    if transform.family == "rotation":
+        turn = transform.magnitude % 360
+        return min(turn, 360 - turn)
+    return abs(float(np.log2(transform.magnitude))) if transform.family == "scale" else np.inf
+
+
+def worst_cases(outcomes: Outcomes, count: int = 16) -> tuple[Case, ...]:
+    """Images whose prediction changes under the mildest transform, the surest new answer first.
+
+    At most one case an image, so that no picture is seen twice; families take turns. Fewer than ``count`` where fewer
+    predictions change.
+    """
+    queues = [_ranked(outcomes, family) for family in FAMILIES]
+    chosen: list[Case] = []
+    seen: set[int] = set()
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            while queue and queue[0].image in seen:
+                queue.pop(0)
+            if queue and len(chosen) < count:
+                case = queue.pop(0)
+                chosen.append(case)
+                seen.add(case.image)
+    return tuple(sorted(chosen, key=lambda case: _place(outcomes.transforms, case)))
+
+
+def _ranked(outcomes: Outcomes, family: str) -> list[Case]:
+    """Each image's mildest change in one family, mildest and surest first."""
+    members = [t for t, transform in enumerate(outcomes.transforms) if transform.family == family]
+    found: list[tuple[float, float, int, int]] = []
+    reach = {t: distance(outcomes.transforms[t]) for t in members}
+    changed = outcomes.top1 != outcomes.top1_clean[:, None]
+    for image in np.flatnonzero(changed[:, members].any(axis=1)) if members else ():
+        sure = outcomes.confidence[image]
+        found.append(min((reach[t], -float(sure[t]), int(image), t) for t in members if changed[image, t]))
+    return [Case(image, t) for _, _, image, t in sorted(found)]
+
+
+def _place(transforms: Sequence[TransformRecord], case: Case) -> tuple[int, float, int, int]:
+    transform = transforms[case.transform]
+    return FAMILIES.index(transform.family), distance(transform), case.transform, case.image
+
+
+@dataclass(frozen=True, eq=False)
 class AuditResult:
     """A finished audit. ``gates`` are those that were asked for; ``against`` is the comparison with an earlier audit,
     an entry of a ``cnnscope.compare`` document, None where there was none."""
@@ -187,23 +132,6 @@ class AuditResult:
     def label(self, index: int) -> str:
         """The name of a class, or its number where classes have no names."""
         return self.facts.labels[index] if 0 <= index < len(self.facts.labels) else str(index)
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The ``cnnscope.audit`` document: half a minute of work for tens of thousands of images."""
-        from cnnscope.audits.report import document
-
-        return document(self)
-
-    def save(self, folder: Path) -> None:
-        """Writes ``outcomes.npz``, ``gallery.npz`` and, last, ``audit.json`` (the ``cnnscope.audit`` document).
-
-        The document is what makes the folder a result. E405 where a file cannot be written.
-        """
-        self.outcomes.save(folder / OUTCOMES)
-        self.gallery.save(folder / GALLERY)
-        text = json.dumps(self.document, indent=2, ensure_ascii=False, allow_nan=False)
-        write_bytes(folder / DOCUMENT, (text + "\n").encode())
 
 
 def load(path: Path) -> AuditResult:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnnscope.audits.result import AuditResult
     from cnnscope.audits.run.audit import Asked
     from cnnscope.audits.run.job import Job
-    from cnnscope.audits.run.ranks import Ranks
+    from cnnscope.audits.run.shards import Ranks
 
 INCOMPLETE, INTERRUPTED = 5, 130
 
@@ -42,7 +42,7 @@ class Terminated(BaseException):
 def audit(loading: o.Loading, options: AuditOptions, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
     """Measure what shifts, turns, scales and flips do to a network's predictions and layers, with controls."""
     from cnnscope.audits.answer import Audit, asked, open_audit, places
-    from cnnscope.audits.run.ranks import Ranks
+    from cnnscope.audits.run.shards import Ranks
     from cnnscope.trained.loading import open_network
 
     named, reports = places(options.output)

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnscope.audits.gallery import Gallery, worst_cases
 from cnnscope.audits.outcomes import Outcomes, TransformRecord
-from cnnscope.audits.result import (
+from cnnscope.audits.record import (
     AuditFacts,
-    AuditResult,
     BaselinePoint,
     Control,
     DataFacts,
@@ -22,6 +20,7 @@ from cnnscope.audits.result import (
     Rates,
     Skipped,
 )
+from cnnscope.audits.result import AuditResult, Gallery, worst_cases
 from cnnscope.audits.statistics.groups import group
 
 
@@ -72,12 +71,13 @@ def outcomes(images: int = 60, transforms: Any = ALL, classes: int = 10, layers:
     distance = rng.uniform(0.8, 1.2, (images, len(layers), len(transforms))) * away
     names = tuple(f"digit-{i:03}.png" for i in range(images))
     return Outcomes(
-        transforms, names, tuple(hashlib.sha256(name.encode()).hexdigest() for name in names),
-        label.astype(np.int32) if labels else np.full(images, -1, np.int32), (np.arange(images) // 16).astype(np.int32),
-        clean.astype(np.int32), rng.uniform(0.6, 1, images).astype(np.float16), top1.astype(np.int32),
-        confidence.astype(np.float16), probability.astype(np.float16),
-        np.where(same, 0.02, 0.7).astype(np.float32), layers, distance.astype(np.float32),
-        rng.uniform(0.9, 1.1, (images, len(layers))).astype(np.float32),
+        transforms=transforms, name=names, key=tuple(hashlib.sha256(name.encode()).hexdigest() for name in names),
+        label=label.astype(np.int32) if labels else np.full(images, -1, np.int32),
+        shard=(np.arange(images) // 16).astype(np.int32), top1_clean=clean.astype(np.int32),
+        confidence_clean=rng.uniform(0.6, 1, images).astype(np.float16), top1=top1.astype(np.int32),
+        confidence=confidence.astype(np.float16), clean_class_probability=probability.astype(np.float16),
+        js=np.where(same, 0.02, 0.7).astype(np.float32), layers=layers, distance=distance.astype(np.float32),
+        spread=rng.uniform(0.9, 1.1, (images, len(layers))).astype(np.float32),
     )  # fmt: skip
 
 
@@ -85,13 +85,19 @@ def result(images: int = 60, seed: int = 0, **changes: Any) -> AuditResult:
     """A finished audit of these outcomes, with pictures of stripes."""
     made = outcomes(images, seed=seed, **changes)
     facts = AuditFacts(
-        ModelFacts("LeNet-5", "lenet5-digits", "digits/lenet5.safetensors", "ab" * 32, True, (1, 32, 32), (4, 4)),
-        DataFacts("digits.npz", images + 1, images, (Skipped("cut.png", "it ends too soon"),), "cd" * 32),
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-        seed, "cpu", "float32", 256, "quick",
-        {"name": "quick", "border": "crop", "margin": 8, "source": "of cnnscope", "resize": None, "slots": [],
+        model=ModelFacts(
+            name="LeNet-5", source="lenet5-digits", weights="digits/lenet5.safetensors", weights_sha256="ab" * 32,
+            trained=True, input_shape=(1, 32, 32), stride=(4, 4),
+        ),
+        data=DataFacts(
+            path="digits.npz", images=images + 1, used=images, skipped=(Skipped("cut.png", "it ends too soon"),),
+            sha256="cd" * 32,
+        ),
+        labels=("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        seed=seed, device="cpu", dtype="float32", batch_size=256, preset="quick",
+        protocol={"name": "quick", "border": "crop", "margin": 8, "source": "of cnnscope", "resize": None, "slots": [],
          "chains": [], "pairs": []},
-        "ef" * 32, {"cnnscope": "0.1.0", "torch": "2.13.0"},
+        protocol_hash="ef" * 32, versions={"cnnscope": "0.1.0", "torch": "2.13.0"},
         controls=(Control("slicing is exact", True, 0.0, 0.0), Control("sampler equals rot90", True, 2.8e-5, 1e-4,
                   "fp32, 32 px")),
         predictions=(Prediction("shift by 4 px", "not_guaranteed", 0.27, None, "flatten reads positions"),

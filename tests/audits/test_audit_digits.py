@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from audit_jobs import Heard, job
 
 from cnnscope.audits.protocol.presets import quick
-from cnnscope.audits.run.merge import collect
-from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.run.finish import collect
+from cnnscope.audits.run.shards import Ranks
 from cnnscope.audits.run.work import work
 from cnnscope.audits.statistics.groups import group
 from cnnscope.audits.statistics.intervals import Estimate, share

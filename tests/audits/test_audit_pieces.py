@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnscope.audits.run.pieces import divide, spread
-from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.run.shards import Ranks, divide, spread
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import ImageSet, Shard
 

@@ -15,15 +15,12 @@ from torch import nn
 
 from cnnscope.analysis import equivariance
 from cnnscope.audits.protocol.protocol import Draw, Protocol, shift
-from cnnscope.audits.result import Prediction
-from cnnscope.audits.run import predicted, subset, work
-from cnnscope.audits.run.baseline import baseline
-from cnnscope.audits.run.facts import facts, total_stride
+from cnnscope.audits.record import Prediction, verdict
+from cnnscope.audits.run import finish, predicted, work
+from cnnscope.audits.run.finish import Merged, baseline, collect, facts, total_stride
 from cnnscope.audits.run.job import Job, open_job
-from cnnscope.audits.run.merge import Merged, collect
 from cnnscope.audits.run.predicted import Checked, check
-from cnnscope.audits.run.ranks import Ranks
-from cnnscope.audits.verdict import verdict
+from cnnscope.audits.run.shards import Ranks
 
 
 def colours(folder: Path, module: nn.Module) -> Job:
@@ -147,7 +144,7 @@ def test_a_network_that_always_answers_the_same_agrees_with_itself_and_kappa_is_
     constant = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10)).requires_grad_(False)
     constant[1].weight.zero_()
     network = replace(trained(constant, (1, 32, 32)), preprocess=made.network.preprocess)
-    monkeypatch.setattr("cnnscope.audits.run.baseline.randomised", lambda network_, seed: network)
+    monkeypatch.setattr("cnnscope.audits.run.finish.randomised", lambda network_, seed: network)
     points = baseline(replace(made, layers=("1",)), prepared, Heard())
     assert {(point.agreement, point.kappa) for point in points} == {(1.0, None)}
 
@@ -159,7 +156,7 @@ def test_pictures_are_of_the_case_before_and_after(tmp_path: Path) -> None:
     drawn = Draw("translation", 8, "px", "drawn", (8, 8), (0, 0))
     made = job(slots=(shift(0, -8), drawn))
     all_ = merged(made, tmp_path)
-    found = subset.gallery(made, all_)
+    found = finish.gallery(made, all_)
     assert len(found.cases) == 16
     for case, before, after in zip(found.cases, found.original, found.transformed, strict=True):
         assert (before.shape, before.max() > 0) == ((32, 32, 1), True)
@@ -170,24 +167,24 @@ def test_pictures_are_of_the_case_before_and_after(tmp_path: Path) -> None:
             expected[8:] = before[:-8]
         assert np.array_equal(after, expected)
     image = found.cases[0].image
-    (prepared,) = (subset.at(made, [all_.places[image]]),)
+    (prepared,) = (finish.at(made, [all_.places[image]]),)
     assert prepared.name == (all_.outcomes.name[image],)
     assert np.array_equal(prepared.pixels[0, 0], found.original[0, ..., 0])
 
 
 def test_no_case_is_no_picture(tmp_path: Path) -> None:
     made = job(slots=(shift(0, 0),))
-    assert len(subset.gallery(made, merged(made, tmp_path)).cases) == 0
+    assert len(finish.gallery(made, merged(made, tmp_path)).cases) == 0
 
 
 def test_a_subset_is_spread_over_the_images_and_in_order(tmp_path: Path) -> None:
     made = job()
     all_ = merged(made, tmp_path)
-    few = subset.some(made, all_, 5)
+    few = finish.some(made, all_, 5)
     assert few.name == tuple(all_.outcomes.name[i] for i in (0, 8, 16, 24, 32))
     assert few.key == tuple(all_.outcomes.key[i] for i in (0, 8, 16, 24, 32))
     assert few.label.tolist() == [int(all_.outcomes.label[i]) for i in (0, 8, 16, 24, 32)]
-    assert len(subset.some(made, all_, 99)) == 40
+    assert len(finish.some(made, all_, 99)) == 40
 
 
 def test_facts_count_every_image(tmp_path: Path) -> None:

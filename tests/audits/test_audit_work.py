@@ -17,12 +17,12 @@ from audit_jobs import FEW, Heard, digits, job
 import cnnscope
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.protocol.protocol import Draw
-from cnnscope.audits.run import identity, shards, work, workers
-from cnnscope.audits.run.identity import settle
+from cnnscope.audits.run import claims, shards, work
+from cnnscope.audits.run.claims import settle
+from cnnscope.audits.run.finish import Merged, collect
 from cnnscope.audits.run.job import Job, open_job
 from cnnscope.audits.run.measure import measure_batch
-from cnnscope.audits.run.merge import Merged, collect
-from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.run.shards import Ranks
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.loading import randomised
 
@@ -62,7 +62,7 @@ def test_ranks_threads_and_order_change_nothing(tmp_path: Path) -> None:
     alone = audited(made, tmp_path / "a").outcomes
     backwards = audited(made, tmp_path / "b", (Ranks(2, 3), Ranks(1, 3), Ranks(0, 3))).outcomes
     (tmp_path / "c").mkdir()
-    workers.employ(made, tmp_path / "c", Ranks(), Heard(), 2)
+    work.employ(made, tmp_path / "c", Ranks(), Heard(), 2)
     threaded = collect(made, tmp_path / "c", Heard()).outcomes
     assert alone.to_bytes() == backwards.to_bytes() == threaded.to_bytes()
     names = [sorted(file.name for file in (tmp_path / folder).iterdir()) for folder in "abc"]
@@ -193,7 +193,7 @@ def test_other_errors_are_not_taken_for_memory(tmp_path: Path, monkeypatch: pyte
 def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     made, heard = job(size=4), [Heard(), Heard()]
     threads = [
-        threading.Thread(target=work.work, args=(workers._own(made, threading.Event()), tmp_path, Ranks(), each))
+        threading.Thread(target=work.work, args=(work._own(made, threading.Event()), tmp_path, Ranks(), each))
         for each in heard
     ]
     for thread in threads:
@@ -224,12 +224,12 @@ def test_a_failing_thread_ends_the_others(tmp_path: Path, monkeypatch: pytest.Mo
         if ranks.rank == 0:
             begun.wait(10)
             raise KeyError("gone")
-        with pytest.raises(workers.Stopped):
+        with pytest.raises(work.Stopped):
             compute(made)
 
-    monkeypatch.setattr(workers, "work", fails)
+    monkeypatch.setattr(work, "work", fails)
     with pytest.raises(KeyError):
-        workers.employ(job(), tmp_path, Ranks(), Heard(), 2)
+        work.employ(job(), tmp_path, Ranks(), Heard(), 2)
     made = job()
     made.network.module(torch.zeros(1, 1, 32, 32))  # the network itself goes on as before
 
@@ -276,8 +276,8 @@ def test_another_audits_folder_is_refused_with_what_differs(tmp_path: Path) -> N
     )  # fmt: skip
     found = message(settle, tmp_path, job(batch=8).identity)
     assert found[1].endswith("another audit: batch size differs")
-    (tmp_path / identity.FILE).write_text("{")
-    assert message(settle, tmp_path, job().identity)[1].endswith("`identity.json` is damaged")
+    (tmp_path / claims.FILE).write_text("{")
+    assert message(settle, tmp_path, job().identity)[1].endswith("`claims.json` is damaged")
 
 
 def test_of_two_audits_that_come_at_once_one_has_the_folder(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_of_two_audits_that_come_at_once_one_has_the_folder(tmp_path: Path) -> N
     for thread in threads:
         thread.join()
     assert refused == ["E473"] * 4
-    assert [file.name for file in tmp_path.iterdir()] == [identity.FILE]
+    assert [file.name for file in tmp_path.iterdir()] == [claims.FILE]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

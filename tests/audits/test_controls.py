@@ -12,13 +12,13 @@ import torch
 from audit_jobs import Heard, digits, job
 from torch import Tensor, nn
 
-from cnnscope.audits.controls import run as controls
+from cnnscope.audits.controls import evidence as controls
 from cnnscope.audits.controls.answers import precision
 from cnnscope.audits.controls.evidence import Evidence, Tools
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.protocol.protocol import Border, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas, sample, window
-from cnnscope.audits.result import Control
+from cnnscope.audits.record import Control
 from cnnscope.audits.run.measure import BatchOutcome, measure_batch
 from cnnscope.audits.run.work import Batch, outcomes_of
 

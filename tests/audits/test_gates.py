@@ -11,7 +11,8 @@ import pytest
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns
 
 from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.result import AuditFacts, AuditResult, Control, Prediction
+from cnnscope.audits.record import AuditFacts, Control, Prediction, verdict
+from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics import gates
 from cnnscope.audits.statistics.comparison import (
     compare,
@@ -22,7 +23,6 @@ from cnnscope.audits.statistics.comparison import (
 )
 from cnnscope.audits.statistics.gates import Gate, GateResult
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
-from cnnscope.audits.verdict import verdict
 from cnnscope.errors import CnnscopeError
 
 BOOT = Bootstrap(60)

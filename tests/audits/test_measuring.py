@@ -10,9 +10,8 @@ import torch
 from small_networks import AdaptivePolyphase, QuarterTurns, circular, flattened, plain, seeded, trained
 from torch import Tensor, nn
 
-from cnnscope.audits.protocol.draws import resolve
 from cnnscope.audits.protocol.presets import preset
-from cnnscope.audits.protocol.protocol import Draw, Protocol, Transform, mirror, rotate, shift, zoom
+from cnnscope.audits.protocol.protocol import Draw, Protocol, Transform, mirror, resolve, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas, sample, sliceable, window
 from cnnscope.audits.run.features import default_layers
 from cnnscope.audits.run.measure import BatchOutcome, jensen_shannon, measure_batch

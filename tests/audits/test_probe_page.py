@@ -41,9 +41,11 @@ def test_the_control(names: dict[str, Any]) -> None:
     def evidence(confidence: float) -> Evidence:
         found, n = names["found"], 8
         outcomes = Outcomes(
-            names["protocol"].records, ("",) * n, ("",) * n, np.full(n, -1, np.int32), np.zeros(n, np.int32),
-            found.top1_clean, np.full(n, confidence, np.float16), found.top1, found.confidence,
-            found.clean_class_probability, found.js, found.layers, found.distance, found.spread,
+            transforms=names["protocol"].records, name=("",) * n, key=("",) * n, label=np.full(n, -1, np.int32),
+            shard=np.zeros(n, np.int32), top1_clean=found.top1_clean,
+            confidence_clean=np.full(n, confidence, np.float16), top1=found.top1, confidence=found.confidence,
+            clean_class_probability=found.clean_class_probability, js=found.js, layers=found.layers,
+            distance=found.distance, spread=found.spread,
         )  # fmt: skip
         return Evidence(names["network"], names["pixels"], ("",) * n, outcomes, names["protocol"])
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cnnscope.audits.protocol.draws import resolve
 from cnnscope.audits.protocol.presets import PRESETS, preset
-from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Transform, mirror, rotate, shift, zoom
+from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Transform, mirror, resolve, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import reach
 from cnnscope.errors import CnnscopeError
 

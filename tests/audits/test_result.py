@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, grid, outcomes, result, turns
 
-from cnnscope.audits.gallery import Case, Gallery, worst_cases
-from cnnscope.audits.result import AuditResult, load
+from cnnscope.audits.report import save
+from cnnscope.audits.result import AuditResult, Case, Gallery, load, worst_cases
 from cnnscope.errors import CnnscopeError
 
 
@@ -19,7 +19,7 @@ from cnnscope.errors import CnnscopeError
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditResult, Path]:
     folder = tmp_path_factory.mktemp("audit")
     made = result()
-    made.save(folder)
+    save(made, folder)
     return made, folder
 
 
@@ -42,14 +42,14 @@ def test_a_result_is_loaded_from_its_folder_or_the_document_in_it(saved: tuple[A
 
 def test_saved_twice_it_is_the_same_bytes(saved: tuple[AuditResult, Path], tmp_path: Path) -> None:
     made, folder = saved
-    made.save(tmp_path)
+    save(made, tmp_path)
     assert all((tmp_path / p.name).read_bytes() == p.read_bytes() for p in folder.iterdir())
 
 
 def test_figures_that_are_no_numbers_are_null(tmp_path: Path) -> None:
     made = result(images=5)
     odd = replace(made.facts.controls[0], value=float("nan"), limit=float("inf"))
-    replace(made, facts=replace(made.facts, controls=(odd,))).save(tmp_path)
+    save(replace(made, facts=replace(made.facts, controls=(odd,))), tmp_path)
     text = (tmp_path / "audit.json").read_text(encoding="utf-8")
     (control,) = json.loads(text, parse_constant=pytest.fail)["controls"]
     assert (control["value"], control["limit"]) == (None, None)

@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, turns, zooms
 
 from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.statistics import curves, worst
+from cnnscope.audits.statistics import curves
 from cnnscope.audits.statistics import metrics as statistics
 from cnnscope.audits.statistics.groups import families, group, main_groups
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, share, wilson
@@ -116,21 +116,21 @@ def test_the_worst_of_k_against_all_subsets(k: int) -> None:
     same = o.top1 == o.top1_clean[:, None]
     subsets = list(combinations(range(8), k))
     expected = np.mean([same[:, list(subset)].all(1) for subset in subsets])
-    estimate = worst.worst_of_k(o, range(8), BOOT, k)
+    estimate = curves.worst_of_k(o, range(8), BOOT, k)
     assert isclose(known(estimate)[0], float(expected), abs_tol=1e-12)
 
 
 def test_survival_in_closed_form() -> None:
-    found = worst.survival(np.arange(13), 12, 5)
+    found = curves.survival(np.arange(13), 12, 5)
     assert np.allclose(found, [comb(m, 5) / comb(12, 5) for m in range(13)], atol=1e-15)
     with pytest.raises(ValueError, match="worst of 13 of 12"):
-        worst.survival(np.arange(3), 12, 13)
-    assert worst.worst_of_k(outcomes(transforms=grid(1)), range(4), BOOT) is None
+        curves.survival(np.arange(3), 12, 13)
+    assert curves.worst_of_k(outcomes(transforms=grid(1)), range(4), BOOT) is None
 
 
 def test_worst_transform_and_worst_per_image() -> None:
     o = outcomes(transforms=grid(1, 8))
-    found = worst.worst_transform(o, range(8))
+    found = curves.worst_transform(o, range(8))
     shares = (o.top1 == o.top1_clean[:, None]).mean(0)
     assert found is not None
     assert found.name == o.transforms[int(shares.argmin())].name
@@ -138,8 +138,8 @@ def test_worst_transform_and_worst_per_image() -> None:
     alone = share((o.top1 == o.top1_clean[:, None])[:, int(shares.argmin())].astype(float))
     assert known(found.agreement)[1] < known(alone)[1]
     always = [float((row == c).all()) for row, c in zip(o.top1, o.top1_clean, strict=True)]
-    assert worst.always(o, range(8)).tolist() == always
-    right = worst.always_right(o, range(8))
+    assert curves.always(o, range(8)).tolist() == always
+    right = curves.always_right(o, range(8))
     assert right.tolist() == [
         float((row == y).all() and c == y) for row, c, y in zip(o.top1, o.top1_clean, o.label, strict=True)
     ]
@@ -287,7 +287,7 @@ def test_no_image_is_unknown() -> None:
     assert share(statistics.agreement(nothing, groups[0])) == UNKNOWN
     assert statistics.kappa(nothing, groups[:1], boot) == UNKNOWN
     assert statistics.mean(statistics.divergence(nothing, groups[0]), boot) == UNKNOWN
-    assert worst.worst_transform(nothing, [0, 1]) is None
+    assert curves.worst_transform(nothing, [0, 1]) is None
     assert curves.layer_curves(nothing, groups, boot)[0].distance[0] == UNKNOWN
 
 

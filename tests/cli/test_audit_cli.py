@@ -22,7 +22,7 @@ from PIL import Image
 
 import cnnscope
 from cnnscope.audits.result import load
-from cnnscope.audits.run.progress import AuditProgress, duration
+from cnnscope.audits.run.job import AuditProgress, duration
 from cnnscope.progress import on_stderr
 from cnnscope.render.audit import page
 

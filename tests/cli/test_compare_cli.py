@@ -13,6 +13,8 @@ from documents import undeclared, validator
 from synthetic_outcomes import result
 from test_report_cli import FREE
 
+from cnnscope.audits.report import save
+
 
 @pytest.fixture(scope="module")
 def audits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -28,7 +30,7 @@ def audits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     third = replace(third, facts=replace(third.facts, protocol_hash="00"), outcomes=replace(third.outcomes, key=keys))
     for name, made in (("a", first), ("b", second), ("c", third)):
         (root / name).mkdir()
-        made.save(root / name)
+        save(made, root / name)
     return [str(root / name) for name in "abc"]
 
 

@@ -14,7 +14,9 @@ from commands import Run
 from documents import undeclared, validator
 from synthetic_outcomes import result
 
-from cnnscope.audits.result import AuditResult, Control
+from cnnscope.audits.record import Control
+from cnnscope.audits.report import save
+from cnnscope.audits.result import AuditResult
 from cnnscope.cli.app import main
 
 FREE = ("protocol", "versions")  # keys of an audit whose content has no schema
@@ -23,13 +25,13 @@ FREE = ("protocol", "versions")  # keys of an audit whose content has no schema
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("audit")
-    result().save(path)
+    save(result(), path)
     return str(path)
 
 
 def saved(made: AuditResult, path: Path) -> str:
     path.mkdir(exist_ok=True)
-    made.save(path)
+    save(made, path)
     return str(path)
 
 
@@ -118,7 +120,7 @@ def test_a_failed_control_outweighs_gates_and_missing_shards_all(run: Run, tmp_p
 
 
 def test_gates_of_the_audit_stay_until_others_are_asked(run: Run, folder: str, tmp_path: Path) -> None:
-    from cnnscope.audits.judgement import judged
+    from cnnscope.audits.report import judged
 
     made = judged(result(), ["translation@8.agreement=0.99"], ("old", result()), 0.01)
     path = saved(made, tmp_path / "gated")

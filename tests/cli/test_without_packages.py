@@ -21,6 +21,7 @@ import typer.main
 from PIL import Image
 from synthetic_outcomes import result
 
+from cnnscope.audits.report import save
 from cnnscope.cli.app import app
 from cnnscope.errors import missing
 
@@ -100,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             archive.addfile(member, io.BytesIO(image))
     pyarrow.parquet.write_table(pyarrow.table({"image": images}), path / "images.parquet")
     (path / "audit").mkdir()
-    result().save(path / "audit")
+    save(result(), path / "audit")
     return path
 
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns, zooms
 
-from cnnscope.audits.gallery import Gallery
-from cnnscope.audits.judgement import judged
 from cnnscope.audits.outcomes import TransformRecord
-from cnnscope.audits.report import document
-from cnnscope.audits.result import AuditResult, Control, Prediction, Skipped
+from cnnscope.audits.record import Control, Prediction, Skipped
+from cnnscope.audits.report import document, judged
+from cnnscope.audits.result import AuditResult, Gallery
 from cnnscope.render.audit import drawing
 from cnnscope.render.audit.page import html
 from cnnscope.render.audit.report import AuditReport

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnscope.audits.controls.evidence import Evidence
 from cnnscope.audits.protocol.protocol import Border, Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import canvas, reach, sample
-from cnnscope.audits.result import Control
+from cnnscope.audits.record import Control
 from cnnscope.trained.network import TrainedNetwork
 
 ONE_ANSWER_LIMIT = 0.95

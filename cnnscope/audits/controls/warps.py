@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnscope.audits.controls.evidence import Evidence
 from cnnscope.audits.protocol.protocol import BORDERS, Border, Protocol, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size
-from cnnscope.audits.result import Control
+from cnnscope.audits.record import Control
 from cnnscope.audits.run.features import INPUT
 
 SAMPLER_LIMIT = 1e-4

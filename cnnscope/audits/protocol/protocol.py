@@ -1,4 +1,8 @@
-"""What an audit does to every image: frozen transforms, parameters drawn per image, and how they are compared."""
+"""What an audit does to every image: fixed transforms, and transforms whose parameters are drawn for each image.
+
+Drawn parameters depend on the seed, the image's content and the slot's name alone: not on the order of images, batches,
+devices or processes, nor on which other slots there are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from cnnscope.audits.outcomes import Family, TransformRecord
 
@@ -174,3 +180,27 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     return {key: plain(value) for key, value in values.items()}
+
+
+def generator(seed: int, key: str, slot: str) -> np.random.Generator:
+    """The random stream of one image (``key`` is the sha256 of its pixels) in one slot: Philox keyed by all three.
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (SC11).
+    """
+    digest = hashlib.sha256(f"{seed}\n{key}\n{slot}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def resolve(slot: Slot, seed: int, key: str) -> Transform:
+    """The transform of one image in a slot: the slot itself, unless its parameters are drawn."""
+    if isinstance(slot, Transform):
+        return slot
+    random = generator(seed, key, slot.name)
+    dy, dx = (_pixels(random, span, slot) for span in (slot.dy, slot.dx))
+    factor, angle = (float(random.uniform(*span)) for span in (slot.zoom, slot.angle))
+    return Transform(slot.family, slot.magnitude, slot.unit, slot.name, dy, dx, factor, angle)
+
+
+def _pixels(random: np.random.Generator, span: tuple[float, float], slot: Draw) -> float:
+    low, high = span
+    return float(random.integers(int(low), int(high), endpoint=True) if slot.whole else random.uniform(low, high))

@@ -10,21 +10,16 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from cnnscope.audits.controls import run as controls
+from cnnscope.audits import report
+from cnnscope.audits.controls import evidence as controls
 from cnnscope.audits.controls.evidence import Evidence
-from cnnscope.audits.judgement import judged
 from cnnscope.audits.result import AuditResult, load
 from cnnscope.audits.run import predicted, shards
-from cnnscope.audits.run.baseline import baseline
-from cnnscope.audits.run.claims import abandoned
-from cnnscope.audits.run.facts import facts
-from cnnscope.audits.run.identity import FILE, settle
-from cnnscope.audits.run.job import Job
-from cnnscope.audits.run.merge import Merged, collect
-from cnnscope.audits.run.progress import AuditProgress
-from cnnscope.audits.run.ranks import Ranks
-from cnnscope.audits.run.subset import gallery, some
-from cnnscope.audits.run.workers import employ, one_core_an_op, threads
+from cnnscope.audits.run.claims import FILE, abandoned, settle
+from cnnscope.audits.run.finish import Merged, baseline, collect, facts, gallery, some
+from cnnscope.audits.run.job import AuditProgress, Job
+from cnnscope.audits.run.shards import Ranks
+from cnnscope.audits.run.work import employ, one_core_an_op, threads
 from cnnscope.audits.statistics import gates
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason, write_bytes
@@ -74,8 +69,8 @@ def run(
         if not ranks.leads:
             return None
         merged = collect(job, place, counted)
-        result = judged(_concluded(job, merged, counted), asked.fail_under, asked.before, asked.most)
-    result.save(folder)
+        result = report.judged(_concluded(job, merged, counted), asked.fail_under, asked.before, asked.most)
+    report.save(result, folder)
     write_bytes(folder / REPORT, _page(result).encode())
     return result
 
@@ -138,7 +133,7 @@ def _tidied(place: Path) -> Iterator[None]:
 
 def _page(result: AuditResult) -> str:
     pictures = zip(result.gallery.original, result.gallery.transformed, strict=True)
-    return html(result.document, list(pictures))
+    return html(report.document(result), list(pictures))
 
 
 def _prepared(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from cnnscope.analysis.equivariance import Box, equivariance
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.audits.protocol.protocol import Transform, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size, inverse, sample, sliceable, window
-from cnnscope.audits.result import EquivarianceError, LocalError
+from cnnscope.audits.record import EquivarianceError, LocalError
 from cnnscope.audits.run.features import SCORES
 from cnnscope.trained.network import TrainedNetwork
 

@@ -1,7 +1,9 @@
-"""An audit that is about to run: the network, the images and how they are divided, the protocol, and where it goes."""
+"""An audit that is about to run: the network, the images and how they are divided, the protocol; and its progress."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +11,13 @@ from math import prod
 
 from cnnscope.audits.protocol.presets import preset as named
 from cnnscope.audits.protocol.protocol import Border, Protocol
-from cnnscope.audits.run import pieces
+from cnnscope.audits.run import shards
+from cnnscope.audits.run.claims import Identity, digest, identify
 from cnnscope.audits.run.features import INPUT, default_layers
-from cnnscope.audits.run.identity import Identity, digest, identify
-from cnnscope.audits.run.pieces import Piece, divide
 from cnnscope.audits.run.prepare import Classes, Prepared, adapted, match_classes, prepare
+from cnnscope.audits.run.shards import Piece, divide
 from cnnscope.errors import CnnscopeError
+from cnnscope.progress import Progress
 from cnnscope.trained.images import ImageSet, Skipped, open_images
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess
@@ -80,7 +83,7 @@ class Job:
 def open_job(
     network: TrainedNetwork, *, preset: str = "quick", seed: int = 0, batch: int | None = None,
     limit: int | None = None, border: Border | None = None, layers: Sequence[str] | None = None,
-    size: int = pieces.SIZE, strict: bool = False,
+    size: int = shards.SIZE, strict: bool = False,
 ) -> Job:  # fmt: skip
     """The audit of a network on its images.
 
@@ -102,8 +105,9 @@ def open_job(
     if strict and images.skipped:
         raise refused(images.skipped)
     return Job(
-        network, preprocess, images, classes, protocol, seed, batch or default_batch(network),
-        default_layers(network) if layers is None else tuple(layers), size, limit, strict,
+        network=network, preprocess=preprocess, images=images, classes=classes, protocol=protocol, seed=seed,
+        batch=batch or default_batch(network),
+        layers=default_layers(network) if layers is None else tuple(layers), size=size, limit=limit, strict=strict,
     )  # fmt: skip
 
 
@@ -121,3 +125,62 @@ def refused(skipped: Sequence[Skipped]) -> CnnscopeError:
     more = f", as {len(skipped) - 1} more" if len(skipped) > 1 else ""
     return CnnscopeError.of("E462", f"`{first.name}` cannot be used{more}: {first.reason}",
                             hint="without `--strict-data` it is left out and counted")  # fmt: skip
+
+
+class AuditProgress:
+    """Counts images and transforms, and shows them as ``progress``. Threads may share one."""
+
+    def __init__(self, slots: int, progress: Progress) -> None:
+        self.slots, self.progress, self.lock = slots, progress, threading.Lock()
+        self.total = self.ready = self.finished = self.partial = 0
+        self.start = time.monotonic()
+
+    def begin(self, total: int, ready: int) -> None:
+        """``ready`` of all ``total`` images were measured before. Counts once where several threads begin."""
+        with self.lock:
+            if self.finished == self.total:
+                self.total, self.ready, self.finished = total, ready, ready
+                self.start = time.monotonic()
+            self._show()
+
+    def advance(self, samples: int) -> None:
+        """This process measured ``samples`` more images x transforms."""
+        with self.lock:
+            self.partial += samples
+            self._show()
+
+    def done(self, entries: int, samples: int) -> None:
+        """``entries`` more images are finished; `advance` counted ``samples`` of them, and none of other ranks'."""
+        with self.lock:
+            self.finished += entries
+            self.partial -= samples
+            self._show()
+
+    def note(self, text: str) -> None:
+        """Something happened that the user should know."""
+        with self.lock:
+            self.progress.note(text)
+
+    @property
+    def text(self) -> str:
+        """``1,280 of 50,000 images, 12,300 images x transforms/s, 3 min left``."""
+        samples = (self.finished - self.ready) * self.slots + self.partial
+        missing = (self.total - self.finished) * self.slots - self.partial
+        if missing <= 0:
+            return f"all {self.total:,} images measured; now controls, random weights and the report"
+        words = f"{self.finished + self.partial // self.slots:,} of {self.total:,} images"
+        if samples:
+            rate = samples / max(time.monotonic() - self.start, 1e-9)
+            words += f", {rate:,.0f} images x transforms/s, {duration(missing / rate)} left"
+        return words
+
+    def _show(self) -> None:
+        self.progress("auditing", self.finished + self.partial / self.slots, max(self.total, 1), self.text)
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min``, ``2 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnscope.audits.protocol.draws import resolve
-from cnnscope.audits.protocol.protocol import Protocol, Slot, Transform
+from cnnscope.audits.outcomes import BatchOutcome
+from cnnscope.audits.protocol.protocol import Protocol, Slot, Transform, resolve
 from cnnscope.audits.protocol.transforms import canvas, reach, sliceable, warp
 from cnnscope.audits.run.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.errors import CnnscopeError
@@ -23,28 +22,6 @@ ROWS = 64
 """Images in a forward pass; the rest of the batch is their transforms."""
 _EPSILON = torch.finfo(torch.float32).eps  # keeps a logarithm from 0, where its factor is 0
 IDENTITY = Transform("translation", 0.0, "px", "clean")
-
-
-@dataclass(frozen=True)
-class BatchOutcome:
-    """N images under the T slots of a protocol, L layers watched; as `cnnscope.audits.outcomes.Outcomes` stores it.
-
-    ``top1_clean`` (N,) int32, ``confidence_clean`` (N,) float16; ``top1`` (N, T) int32, ``confidence`` (N, T) float16
-    of the class predicted there, ``clean_class_probability`` (N, T) float16 of the class predicted for the image as it
-    is; ``js`` (N, T) float32, the Jensen-Shannon divergence over ln 2; ``distance`` (N, L, T) float32,
-    ``||f_l(T_g x) - f_l(x)||`` of features as `features.pooled` keeps them; ``spread`` (N, L) float32,
-    the distance of the image's features to those of another image, NaN where there is none.
-    """
-
-    top1_clean: NDArray[np.int32]
-    confidence_clean: NDArray[np.float16]
-    top1: NDArray[np.int32]
-    confidence: NDArray[np.float16]
-    clean_class_probability: NDArray[np.float16]
-    js: NDArray[np.float32]
-    layers: tuple[str, ...]
-    distance: NDArray[np.float32]
-    spread: NDArray[np.float32]
 
 
 @torch.inference_mode()
@@ -109,8 +86,9 @@ def _outcome(results: NDArray[np.float32], spread: NDArray[np.float32], layers: 
     top1, (confidence, kept) = results[0].astype(np.int32), results[1:3].astype(np.float16)
     distance = np.ascontiguousarray(results[4:, :, :-1].transpose(1, 0, 2))
     return BatchOutcome(
-        top1[:, -1].copy(), confidence[:, -1].copy(), top1[:, :-1].copy(), confidence[:, :-1].copy(),
-        kept[:, :-1].copy(), results[3, :, :-1].copy(), layers, distance, spread,
+        top1_clean=top1[:, -1].copy(), confidence_clean=confidence[:, -1].copy(), top1=top1[:, :-1].copy(),
+        confidence=confidence[:, :-1].copy(), clean_class_probability=kept[:, :-1].copy(),
+        js=results[3, :, :-1].copy(), layers=layers, distance=distance, spread=spread,
     )  # fmt: skip
 
 

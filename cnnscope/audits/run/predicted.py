@@ -26,12 +26,11 @@ from cnnscope.analysis.equivariance import (
 )
 from cnnscope.audits.protocol.protocol import shift
 from cnnscope.audits.protocol.transforms import window
-from cnnscope.audits.result import EquivarianceError, LocalError, Prediction
+from cnnscope.audits.record import EquivarianceError, LocalError, Prediction
 from cnnscope.audits.run.equivariance import local_errors
-from cnnscope.audits.run.facts import total_stride
+from cnnscope.audits.run.finish import canvases, total_stride
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.run.subset import canvases
 from cnnscope.errors import CnnscopeError
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}

@@ -106,7 +106,10 @@ def prepare(
     array = np.stack(pixels) if pixels else np.zeros((0, channels, height + margin, width + margin), np.uint8)
     enlarged = sum(entry.image.height < height or entry.image.width < width for entry in used)
     names, keys = tuple(entry.name for entry in used), tuple(entry.key for entry in used)
-    return Prepared(array, names, keys, np.array(labels, np.int32), tuple(skipped), enlarged), tuple(where)
+    prepared = Prepared(
+        pixels=array, name=names, key=keys, label=np.array(labels, np.int32), skipped=tuple(skipped), enlarged=enlarged
+    )
+    return prepared, tuple(where)
 
 
 def _canvas(entry: Sample, preprocess: Preprocess, protocol: Protocol) -> NDArray[np.uint8]:

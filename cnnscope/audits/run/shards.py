@@ -1,18 +1,116 @@
-"""Measured pieces as files: written completely or not at all, and believed only if nothing in them changed."""
+"""How the images of an audit are divided into shards, which of several processes measures which, and the shards' files.
+
+A shard's file is written completely or not at all, and is used only if its content is what was written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from cnnscope.audits.outcomes import Outcomes, packed, unpacked
+from cnnscope.audits.outcomes import Outcomes, unpacked
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import write_bytes
-from cnnscope.trained.images import Skipped
+from cnnscope.trained.images import ImageSet, Shard, Skipped
+
+SIZE = 128
+"""Images a piece has at most: what is lost when a process dies, and what ranks share out."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some entries of one shard of the images. ``first`` is the place in the whole set of the shard's first entry."""
+
+    index: int
+    shard: Shard
+    places: tuple[int, ...]
+    first: int
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+        return f"{self.index:05d}"
+
+
+def divide(images: ImageSet, size: int = SIZE, limit: int | None = None) -> tuple[Piece, ...]:
+    """Pieces of at most ``size`` entries that never cross shards; ``limit`` entries at even distances, or all.
+
+    Neighbours are often of one class, and images are compared with others of their piece: where entries can be read in
+    any order a piece takes every n-th of its shard, else neighbours. Who computes a piece plays no part.
+    """
+    pieces: list[Piece] = []
+    chosen = spread(len(images), limit)
+    first = 0
+    for shard in images.shards:
+        places = [i - first for i in chosen if first <= i < first + shard.count]
+        count = -(-len(places) // size)
+        for j in range(count):
+            part = places[j::count] if shard.random_access else places[j * size : (j + 1) * size]
+            pieces.append(Piece(len(pieces), shard, tuple(part), first))
+        first += shard.count
+    return tuple(pieces)
+
+
+def spread(total: int, count: int | None) -> Sequence[int]:
+    """``count`` of the numbers below ``total``, at even distances from 0; all where there are no more."""
+    if count is None or count >= total:
+        return range(total)
+    return [i * total // count for i in range(count)]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """``rank`` of ``world`` processes on all machines, ``local`` among those of this machine, from 0."""
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] | None = None) -> Ranks:
+        """From RANK, WORLD_SIZE and LOCAL_RANK, a single process without them; E478 where they make no sense."""
+        environment = os.environ if environment is None else environment
+        rank, world = (_whole(environment, name, least) for name, least in (("RANK", 0), ("WORLD_SIZE", 1)))
+        local = _whole(environment, "LOCAL_RANK", 0)
+        if rank >= world:
+            raise CnnscopeError.of("E478", f"`RANK={rank}` of `WORLD_SIZE={world}`: ranks count from 0",
+                                   hint="`torchrun` sets both")  # fmt: skip
+        return cls(rank, world, local)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process puts the result together."""
+        return self.rank == 0
+
+    def order(self, items: Sequence[T]) -> list[T]:
+        """Its own share first, every ``world``-th of them, then what others may not get to."""
+        own = list(items[self.rank :: self.world])
+        return own + [item for i, item in enumerate(items) if i % self.world != self.rank]
+
+    def device(self, name: str) -> str:
+        """Its GPU where each rank has one of its own: ``cuda`` is ``cuda:LOCAL_RANK``."""
+        if self.world == 1 or name not in ("auto", "cuda"):
+            return name
+        if name == "auto":
+            import torch
+
+            if not torch.cuda.is_available():
+                return name
+        return f"cuda:{self.local}"
+
+
+def _whole(environment: Mapping[str, str], name: str, least: int) -> int:
+    text = environment.get(name, str(least))
+    if not text.strip().isdecimal() or int(text) < least:
+        raise CnnscopeError.of("E478", f"`{name}={text}` is no whole number from {least}", hint="`torchrun` sets it")
+    return int(text)
+
 
 FOLDER = "shards"
 """Where they are, in the folder of an audit."""
@@ -34,19 +132,12 @@ class Measured:
 
     def save(self, path: Path, identity: str) -> None:
         """Writes an .npz, which `Outcomes.load` reads too; E405 where it cannot be written."""
-        everything = {f.name: getattr(self.outcomes, f.name) for f in fields(Outcomes)}
-        arrays = {name: value for name, value in everything.items() if isinstance(value, np.ndarray)}
         facts = {
             "identity": identity, "sha256": self.outcomes.result_hash(), "places": list(self.places),
             "skipped": [[s.name, s.reason] for s in self.skipped], "enlarged": self.enlarged, "batch": self.batch,
             "seconds": self.seconds,
         }  # fmt: skip
-        header = {
-            "transforms": [asdict(transform) for transform in self.outcomes.transforms],
-            "layers": list(self.outcomes.layers), "name": list(self.outcomes.name), "key": list(self.outcomes.key),
-            "piece": facts,
-        }  # fmt: skip
-        write_bytes(path, packed(header, arrays))
+        write_bytes(path, self.outcomes.to_bytes({"piece": facts}))
 
 
 def load(path: Path, identity: str) -> Measured:

@@ -1,24 +1,32 @@
-"""Measuring the pieces of an audit, together with whoever else works in the same folder."""
+"""Measuring the shards of an audit, together with whoever else works in the same folder, in threads of one process.
+
+An op of torch that runs on several cores may sum in another order than on one, but an audit has to give the same bits
+on any number of cores. So every op has one core, and every thread measures shards of its own with its own copy of the
+network.
+"""
 
 from __future__ import annotations
 
+import copy
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from cnnscope.audits.outcomes import Outcomes
+from cnnscope.audits.outcomes import BatchOutcome, Outcomes
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.claims import claimed
-from cnnscope.audits.run.job import Job
-from cnnscope.audits.run.measure import ROWS, BatchOutcome, measure_batch
-from cnnscope.audits.run.pieces import Piece
+from cnnscope.audits.run.job import AuditProgress, Job
+from cnnscope.audits.run.measure import ROWS, measure_batch
 from cnnscope.audits.run.prepare import Prepared
-from cnnscope.audits.run.progress import AuditProgress
-from cnnscope.audits.run.ranks import Ranks
+from cnnscope.audits.run.shards import Piece, Ranks
 from cnnscope.errors import CnnscopeError
 
 PATIENCE = 0.2
@@ -115,10 +123,68 @@ def out_of_memory(error: BaseException) -> bool:
 
 def _empty(job: Job, prepared: Prepared) -> Outcomes:
     n, t, layers = len(prepared), len(job.protocol.slots), len(job.watched)
-    whole, half = np.int32, np.float16
+    whole, half, single = np.int32, np.float16, np.float32
     return Outcomes(
-        job.protocol.records, prepared.name, prepared.key, prepared.label, np.zeros(n, whole), np.zeros(n, whole),
-        np.zeros(n, half), np.zeros((n, t), whole), np.zeros((n, t), half), np.zeros((n, t), half),
-        np.zeros((n, t), np.float32), job.watched, np.zeros((n, layers, t), np.float32),
-        np.zeros((n, layers), np.float32),
+        transforms=job.protocol.records, name=prepared.name, key=prepared.key, label=prepared.label,
+        shard=np.zeros(n, whole), top1_clean=np.zeros(n, whole), confidence_clean=np.zeros(n, half),
+        top1=np.zeros((n, t), whole), confidence=np.zeros((n, t), half), clean_class_probability=np.zeros((n, t), half),
+        js=np.zeros((n, t), single), layers=job.watched, distance=np.zeros((n, layers, t), single),
+        spread=np.zeros((n, layers), single),
     )  # fmt: skip
+
+
+MOST = 8
+"""Threads of a process at most: each has a batch in memory."""
+
+
+class Stopped(BaseException):
+    """Another thread failed, or the program was interrupted: no error of this thread."""
+
+
+def employ(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress, many: int) -> None:
+    """`work` in ``many`` threads."""
+    if many == 1:
+        work(job, folder, ranks, progress)
+        return
+    stop = threading.Event()
+    with ThreadPoolExecutor(many) as pool:
+        jobs = [_own(job, stop) for _ in range(many)]
+        share = [Ranks(ranks.rank * many + i, ranks.world * many, ranks.local) for i in range(many)]
+        futures = [pool.submit(work, *each, progress) for each in zip(jobs, [folder] * many, share, strict=True)]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def threads(job: Job, ranks: Ranks) -> int:
+    """One a core, unless other ranks have them; for CUDA two, so that one reads while the other computes."""
+    if job.network.device.type == "cpu":
+        return 1 if ranks.world > 1 else max(1, min(torch.get_num_threads(), len(job.pieces), MOST))
+    return min(2, len(job.pieces)) if job.network.device.type == "cuda" else 1
+
+
+@contextmanager
+def one_core_an_op(job: Job) -> Iterator[None]:
+    """So it is inside, on processors."""
+    before = torch.get_num_threads()
+    if job.network.device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _own(job: Job, stop: threading.Event) -> Job:
+    """The same job with a network of its own, which computes no more once ``stop`` is set."""
+    module = copy.deepcopy(job.network.module)
+
+    def check(module: Any, args: Any) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    module.register_forward_pre_hook(check)
+    return replace(job, network=replace(job.network, module=module))

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from math import isclose, isfinite
 
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
-from cnnscope.audits.statistics.curves import family_mean
+from cnnscope.audits.statistics.curves import always, family_mean
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
-from cnnscope.audits.statistics.worst import always
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.registry import Registry
 

@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 from synthetic_outcomes import result
 
-from cnnscope.audits.judgement import judged
-from cnnscope.audits.report import document
+from cnnscope.audits.report import document, judged
 from cnnscope.render.audit.page import html
 
 

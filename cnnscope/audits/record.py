@@ -1,0 +1,210 @@
+"""What is recorded of an audit besides its outcomes, and the verdict: whether the audit is valid and its gates hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from cnnscope.audits.outcomes import Family
+from cnnscope.audits.statistics.gates import GateResult
+from cnnscope.render.documents.document import Count, Hash, Omitted, Ordinal
+
+Claim = Literal["exact", "geometry_only", "not_guaranteed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """The network. ``trained`` is False where its weights are random; ``stride`` is its total (y, x) stride."""
+
+    name: str
+    source: str
+    weights: str
+    weights_sha256: Hash
+    trained: bool
+    input_shape: tuple[Ordinal, ...] = ()
+    stride: tuple[Ordinal, Ordinal] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image that was not used, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """The images: how many were found and used, which were not; ``sha256`` is over the keys of those used."""
+
+    path: str
+    images: Count
+    used: Count
+    skipped: tuple[Skipped, ...]
+    sha256: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A check of the audit itself; ``passed`` is None where there is too little to tell, ``value`` and ``limit`` are
+    None where it is no matter of a figure."""
+
+    name: str
+    passed: bool | None
+    """null where there is too little to tell"""
+    value: float | None
+    limit: float | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the architecture alone says of a transform, beside what was measured; ``agrees`` is None if not measured."""
+
+    transform: str
+    claim: Claim
+    measured: float | None
+    agrees: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EquivarianceError:
+    """``E_l(g)`` of a layer, over units whose field misses the border and over all others; None where none are."""
+
+    layer: str
+    transform: str
+    interior: float | None
+    border: float | None
+    interior_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalError:
+    """How fast a layer leaves equivariance, a share of its norm per ``unit`` (px, deg, %) of an infinitesimal movement.
+
+    For a layer without positions, and for the scores, it is how fast it leaves invariance.
+    """
+
+    layer: str
+    movement: str
+    unit: Literal["px", "deg", "%"]
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselinePoint:
+    """How a network of the same architecture with random weights does."""
+
+    family: Family
+    magnitude: float
+    on_grid: bool
+    name: str
+    agreement: float | None
+    kappa: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Seconds on the clock, and images times transforms a second."""
+
+    wall_s: float | None = None
+    samples_per_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFacts:
+    """Everything about an audit but its outcomes.
+
+    ``labels`` are the names of the classes, () where unknown. ``protocol`` says what was drawn, ``protocol_hash`` is
+    over it. ``retries`` says in words what had to be tried again. ``shards_done`` is less than ``shards`` in an
+    audit that was interrupted.
+    """
+
+    model: ModelFacts
+    data: DataFacts
+    labels: tuple[str, ...]
+    seed: int
+    device: str
+    dtype: str
+    batch_size: Ordinal
+    preset: str
+    protocol: Mapping[str, Any]
+    """what was drawn"""
+    protocol_hash: Hash
+    versions: Mapping[str, str]
+    shards: Count = 1
+    shards_done: Count = 1
+    controls: tuple[Control, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    equivariance: tuple[EquivarianceError, ...] = ()
+    local_equivariance: tuple[LocalError, ...] | Omitted = ()
+    """share of a layer's norm that one unit of an infinitesimal movement costs (Gruver et al. 2023)"""
+    baseline: tuple[BaselinePoint, ...] = ()
+    rates: Rates = Rates()
+    retries: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is there."""
+        return self.shards_done == self.shards
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> AuditFacts:
+        """From a document, whatever else it has; KeyError, TypeError where it is something else."""
+        known = {f.name: document[f.name] for f in fields(cls)}
+        model, data = dict(known["model"]), dict(known["data"])
+        model["input_shape"] = tuple(model["input_shape"])
+        model["stride"] = model["stride"] and tuple(model["stride"])
+        data["skipped"] = tuple(Skipped(**record) for record in data["skipped"])
+        lists = {"controls": Control, "predictions": Prediction, "equivariance": EquivarianceError,
+                 "local_equivariance": LocalError, "baseline": BaselinePoint}  # fmt: skip
+        known |= {name: tuple(kind(**record) for record in known[name]) for name, kind in lists.items()}
+        known |= {name: tuple(known[name]) for name in ("labels", "retries")}
+        known |= {"model": ModelFacts(**model), "data": DataFacts(**data), "rates": Rates(**known["rates"])}
+        return cls(**known)
+
+
+PASS: Final = 0
+FAILED: Final = 1
+INVALID: Final = 4
+INCOMPLETE: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``code`` is the exit code: 0 pass, 1 a gate failed, 4 a control failed, 5 incomplete; ``text`` says why."""
+
+    code: Literal[0, 1, 4, 5]
+    word: Literal["pass", "fail", "invalid", "incomplete"]
+    text: str
+
+
+def verdict(facts: AuditFacts, gates: Sequence[GateResult] = ()) -> Verdict:
+    """Whether the audit can be trusted comes before what it found.
+
+    An incomplete audit says nothing of what is missing; a failed control, or an exact prediction that the measurement
+    contradicts, means that the audit or the prediction is wrong, and gates mean nothing then.
+    """
+    if not facts.complete:
+        text = f"{facts.shards_done} of {facts.shards} shards are there; run the audit again to go on"
+        return Verdict(INCOMPLETE, "incomplete", text)
+    controls = [control.name for control in facts.controls if control.passed is False]
+    alarms = [p.transform for p in facts.predictions if p.claim == "exact" and p.agrees is False]
+    if controls or alarms:
+        parts = [f"{_count(len(controls), 'control')} failed: {', '.join(controls)}"] if controls else []
+        parts += [f"the measurement contradicts the architecture: {', '.join(alarms)}"] if alarms else []
+        return Verdict(INVALID, "invalid", "; ".join(parts))
+    failed = [gate.expression for gate in gates if not gate.passed]
+    if failed:
+        return Verdict(FAILED, "fail", f"{_count(len(failed), 'gate')} failed: {', '.join(failed)}")
+    passed = sum(control.passed is True for control in facts.controls)
+    open_ = len(facts.controls) - passed
+    checked = f"{_count(passed, 'control')} passed" if facts.controls else "no control was run"
+    checked += f", {open_} could not tell" if open_ else ""
+    return Verdict(PASS, "pass", f"{checked}, {_count(len(gates), 'gate')} kept" if gates else f"{checked}; no gates")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
