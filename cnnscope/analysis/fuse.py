@@ -1,15 +1,17 @@
-"""Fusion: a convolution with the normalisation and activation behind it is one thing to a reader.
+"""Graphs as a reader sees them: ops fused into units, and concatenations rewritten as chains for drawing.
 
-The one place that decides what belongs together, whatever the source: a spec's ``conv: {norm: batch, act: relu}`` and
-torch's ``conv1``, ``bn1``, ``relu`` come out alike.
+A convolution with the normalisation and activation behind it is one thing to a reader. This is the one place that
+decides what belongs together, whatever the source: a spec's ``conv: {norm: batch, act: relu}`` and torch's ``conv1``,
+``bn1``, ``relu`` give the same unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnscope.ir import Graph, Node
+from cnnscope.ops.merge import Concat
 
 FOLLOWERS = {"conv": ("norm", "activation"), "linear": ("norm", "activation"), "merge": ("activation",),
              "norm": ("activation",)}  # fmt: skip
@@ -73,3 +75,23 @@ def _followers(node: Node, readers: dict[str, list[Node]], outputs: tuple[str, .
 
 def _scope(node: Node) -> str:
     return node.layer.rpartition(".")[0]
+
+
+def chain_concats(graph: Graph) -> tuple[Graph, int]:
+    """The same network with chained concatenations, and how many were rewritten. Only for drawing: costs may differ.
+
+    cat(x0 .. xk) = cat(cat(x0 .. xk-1), xk). A dense block written with ``torch.cat`` of all earlier maps has a number
+    of edges quadratic in its depth, which cannot be laid out readably; the chain has one edge more per layer.
+    """
+    known: dict[tuple[object, tuple[str, ...]], str] = {}
+    nodes: list[Node] = []
+    rewritten = 0
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            before = known.get((node.op, node.inputs[:-1])) if len(node.inputs) > 2 else None
+            known[node.op, node.inputs] = node.name
+            if before is not None:
+                node = replace(node, inputs=(before, node.inputs[-1]))
+                rewritten += 1
+        nodes.append(node)
+    return (replace(graph, nodes=tuple(nodes)), rewritten) if rewritten else (graph, 0)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from cnnscope.analysis.cost import Cost, known, node_costs, param_cost, total
-from cnnscope.analysis.memory import live_bytes
+from cnnscope.analysis.cost import Cost, known, live_bytes, node_costs, param_cost, total
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.errors import Span
 from cnnscope.ir import Graph, Node, Operation, Value

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnscope.analysis.cost import Cost, known, nbytes, node_costs, total
-from cnnscope.analysis.memory import live_bytes
+from cnnscope.analysis.cost import Cost, known, live_bytes, nbytes, node_costs, total
 from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph, Node, Param, Shape, Value
 from cnnscope.ops import Op

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnnscope import api
-from cnnscope.analysis.chain import chain_concats
-from cnnscope.analysis.fuse import fuse
+from cnnscope.analysis.fuse import chain_concats, fuse
 from cnnscope.analysis.structure import Group, block_kinds, fold, hierarchy, is_chain
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.ops.merge import Concat

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from cnnscope.analysis.equivariance import propagate
 from cnnscope.analysis.equivariance.along import Along
-from cnnscope.analysis.equivariance.claims import Cause, Claim, Flip, Shift, Transform, Turn, Verdict, worst
+from cnnscope.analysis.equivariance.events import Cause, Claim, Flip, Shift, Transform, Turn, Verdict, worst
 from cnnscope.analysis.equivariance.result import Box, Equivariance, MapPrediction, Motion, Prediction
 from cnnscope.analysis.receptive_field.walk import FIRST, images
 from cnnscope.errors import CnnscopeError

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import gcd, lcm
 
-from cnnscope.analysis.equivariance.claims import EXACT, Cause, Verdict, first, worst
-from cnnscope.analysis.equivariance.events import Lost, Read, Reduce
+from cnnscope.analysis.equivariance.events import EXACT, Cause, Lost, Read, Reduce, Verdict, first, worst
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 
 Blame = Callable[[str], Cause]

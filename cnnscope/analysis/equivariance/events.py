@@ -1,19 +1,88 @@
-"""What one step of a path does to the image axes: windows, reductions of a whole axis, or that an axis is lost.
+"""Claims about a transform of the image, and what one step of a path does to the image axes.
 
-Everything comes from `cnnscope.ir.steps` and from where `receptive_field.layout` has the image's axes; an op adds only
-what its reads cannot tell (`Op.symmetric`).
+A step reads windows along an axis, reduces a whole axis, or loses an axis. Everything comes from `cnnscope.ir.steps`
+and from where `receptive_field.layout` has the image's axes; an op adds only what its reads cannot express
+(`Op.symmetric`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, digits_of, is_map, leads, take
 from cnnscope.analysis.receptive_field.layout import Elsewhere, Unclear, Window
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.analysis.receptive_field.walk import Move
 from cnnscope.ir.steps import Border, Expand, Mix, Reshape, Spread, Taps, Whole
+
+Claim = Literal["exact", "geometry_only", "not_guaranteed"]
+"""``exact``: holds for all weights and images. ``geometry_only``: the grids fit, the weights decide. Else nothing."""
+
+ORDER: tuple[Claim, ...] = ("exact", "geometry_only", "not_guaranteed")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The first layer at which more cannot be claimed, and why. ``place`` is its position in execution order."""
+
+    layer: str
+    reason: str
+    place: int = field(default=0, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim, and what stands against a stronger one."""
+
+    claim: Claim = "exact"
+    cause: Cause | None = None
+
+
+EXACT = Verdict()
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Moves the image by whole pixels per axis, down and to the right where positive: (T x)[i] = x[i - by].
+
+    With ``wrap`` what leaves comes back on the other side (`torch.roll`). Without, other pixels enter, as from a larger
+    canvas or any filling; then a claim is about the interior alone.
+    """
+
+    by: tuple[int, ...]
+    wrap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Reverses these axes of the image: (1,) left and right, (0,) top and bottom, (0, 1) both, a half turn."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Turns the last two axes of the image by ``quarters`` times 90 degrees, as `torch.rot90` over them."""
+
+    quarters: int
+
+
+Transform = Shift | Flip | Turn
+
+
+def first(causes: Iterable[Cause | None]) -> Cause | None:
+    """The cause that comes first in execution order."""
+    return min((cause for cause in causes if cause), key=lambda cause: cause.place, default=None)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The weakest of the claims, with the first cause of those that are as weak."""
+    some = list(verdicts)
+    claims: list[Claim] = [v.claim for v in some]
+    claim = max(claims, key=ORDER.index, default=ORDER[0])
+    return Verdict(claim, first(v.cause for v in some if v.claim == claim))
 
 
 class Read(NamedTuple):

@@ -8,8 +8,18 @@ from functools import reduce
 from typing import NamedTuple
 
 from cnnscope.analysis.equivariance.along import Along, Blame, joined, moved, start
-from cnnscope.analysis.equivariance.claims import EXACT, Cause, Verdict, worst
-from cnnscope.analysis.equivariance.events import Event, Lost, Reduce, events, held, reduced
+from cnnscope.analysis.equivariance.events import (
+    EXACT,
+    Cause,
+    Event,
+    Lost,
+    Reduce,
+    Verdict,
+    events,
+    held,
+    reduced,
+    worst,
+)
 from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, leads, seed
 from cnnscope.analysis.receptive_field.layout import Unclear, follow
 from cnnscope.analysis.receptive_field.walk import FIRST, Path, Visit, walk

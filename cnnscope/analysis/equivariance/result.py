@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import prod
 
 from cnnscope.analysis.equivariance.along import Along, overlap
-from cnnscope.analysis.equivariance.claims import Cause, Flip, Shift, Transform, Turn, Verdict, first, worst
+from cnnscope.analysis.equivariance.events import Cause, Flip, Shift, Transform, Turn, Verdict, first, worst
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.ir import Shape
 

@@ -19,12 +19,12 @@ from cnnscope.analysis.receptive_field.digits import (
     joined,
     leads,
     opaque,
+    reshape,
     take,
     uniform,
     without,
 )
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
-from cnnscope.analysis.receptive_field.reshape import reshape
 from cnnscope.ir import Shape
 from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
 

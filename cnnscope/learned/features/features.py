@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnnscope.analysis.fuse import Unit, fuse
-from cnnscope.analysis.receptive_field.places import find
 from cnnscope.analysis.receptive_field.theoretical import theoretical
+from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError

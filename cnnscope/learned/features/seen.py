@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import floor
 
 from cnnscope.analysis.receptive_field.exact import Exact, exact
-from cnnscope.analysis.receptive_field.places import find
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.analysis.receptive_field.theoretical import Field, theoretical
+from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.ir import Graph
 from cnnscope.learned.features.features import FeatureLayer
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from cnnscope.analysis.chain import chain_concats
 from cnnscope.analysis.diff import Change, Difference, Mark, Part, diff
+from cnnscope.analysis.fuse import chain_concats
 from cnnscope.errors import CnnscopeError
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT, LayoutTimeout, draw

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnscope.analysis.chain import chain_concats
 from cnnscope.analysis.cost import Cost, known, node_costs
+from cnnscope.analysis.fuse import chain_concats
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.ir import Graph, Node, Shape

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.receptive_field.exact import touched
-from cnnscope.analysis.receptive_field.places import find
+from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Shape
 from cnnscope.render import numbers, style

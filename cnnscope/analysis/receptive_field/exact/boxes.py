@@ -19,9 +19,19 @@ import numpy as np
 from cnnscope.analysis.receptive_field.digits import Layout
 from cnnscope.analysis.receptive_field.exact.steps import Array, least, moved
 from cnnscope.analysis.receptive_field.layout import Global
-from cnnscope.analysis.receptive_field.places import check, names, pick, unknown
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
-from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
+from cnnscope.analysis.receptive_field.walk import (
+    FIRST,
+    Path,
+    check,
+    images,
+    names,
+    pick,
+    positions,
+    stays_local,
+    unknown,
+    walk,
+)
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape, Value
 

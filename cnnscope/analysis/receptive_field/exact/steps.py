@@ -11,8 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cnnscope.analysis.receptive_field.digits import shape_of
-from cnnscope.analysis.receptive_field.reshape import aligned
+from cnnscope.analysis.receptive_field.digits import aligned, shape_of
 from cnnscope.analysis.receptive_field.walk import Move
 from cnnscope.ir import Shape
 from cnnscope.ir.steps import Border, Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole

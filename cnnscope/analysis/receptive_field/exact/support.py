@@ -17,9 +17,18 @@ import numpy.typing as npt
 from cnnscope.analysis.receptive_field.digits import shape_of
 from cnnscope.analysis.receptive_field.exact.steps import bordered, reshaped
 from cnnscope.analysis.receptive_field.layout import Global
-from cnnscope.analysis.receptive_field.places import check, find, unknown
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
-from cnnscope.analysis.receptive_field.walk import Move, Visit, images, positions, stays_local, walk
+from cnnscope.analysis.receptive_field.walk import (
+    Move,
+    Visit,
+    check,
+    find,
+    images,
+    positions,
+    stays_local,
+    unknown,
+    walk,
+)
 from cnnscope.ir import Graph, Shape
 from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
