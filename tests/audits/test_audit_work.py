@@ -277,7 +277,7 @@ def test_another_audits_folder_is_refused_with_what_differs(tmp_path: Path) -> N
     found = message(settle, tmp_path, job(batch=8).identity)
     assert found[1].endswith("another audit: batch size differs")
     (tmp_path / claims.FILE).write_text("{")
-    assert message(settle, tmp_path, job().identity)[1].endswith("`claims.json` is damaged")
+    assert message(settle, tmp_path, job().identity)[1].endswith("`identity.json` is damaged")
 
 
 def test_of_two_audits_that_come_at_once_one_has_the_folder(tmp_path: Path) -> None:

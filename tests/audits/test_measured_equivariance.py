@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,9 +12,26 @@ from torch import Tensor, nn
 
 from cnnscope.audits.protocol.protocol import Border, Transform, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas
-from cnnscope.audits.run.equivariance import lattices, local_errors, map_errors
+from cnnscope.audits.record import EquivarianceError
+from cnnscope.audits.run.equivariance import lattices, local_errors, map_error, maps_of, sources
+from cnnscope.trained.network import TrainedNetwork
 
 SIZE = (32, 32)
+
+
+@torch.inference_mode()
+def map_errors(
+    network: TrainedNetwork, canvas: Tensor, transforms: Sequence[Transform], layers: Sequence[str]
+) -> list[EquivarianceError]:
+    """``E_l(g)`` of each layer that has a lattice, for each transform: any of them, turns and scales too."""
+    places, errors = lattices(network, layers), []
+    still = maps_of(network, canvas, shift(0, 0), list(places))
+    for transform in transforms:
+        moved = maps_of(network, canvas, transform, list(places))
+        for layer, lattice in places.items():
+            source = sources(lattice, transform, SIZE)
+            errors.append(map_error(layer, transform.name, still[layer], moved[layer], source, lattice.interior))
+    return errors
 
 
 def images(border: Border, side: int = 32, margin: int = 24) -> Tensor:

@@ -28,6 +28,8 @@ from cnnscope.audits.record import EquivarianceError, LocalError
 from cnnscope.audits.run.features import SCORES
 from cnnscope.trained.network import TrainedNetwork
 
+Positions = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -60,30 +62,21 @@ def lattices(network: TrainedNetwork, layers: Sequence[str]) -> dict[str, Lattic
     return found
 
 
-@torch.inference_mode()
-def map_errors(
-    network: TrainedNetwork, canvas: Tensor, transforms: Sequence[Transform], layers: Sequence[str]
-) -> tuple[EquivarianceError, ...]:
-    """``E_l(g)`` of each of the ``layers`` that has a `Lattice`, for each transform.
+def map_error(
+    layer: str, transform: str, still: Tensor, moved: Tensor, source: Positions, interior: Box | None
+) -> EquivarianceError:
+    """``E_l(g)`` of one layer from its maps (N, C, H, W) of the images and of the transformed images.
 
-    ``canvas`` (N, C, > H, > W) holds normalised images with room for the transforms (see `protocol.transforms`).
+    ``source`` (H, W, 2) has, for each position (y, x) of the moved map, the position of the other that it comes from;
+    ``interior`` is the first and last position of each axis whose receptive field misses the border.
     """
-    places = lattices(network, layers)
-    still = _maps(network, canvas, shift(0, 0), tuple(places))
-    errors = []
-    for transform in transforms:
-        moved = _maps(network, canvas, transform, tuple(places))
-        for layer, lattice in places.items():
-            source = _sources(lattice, transform, _size(network))
-            expected, both, inside = _carried(still[layer], source, lattice)
-            change = moved[layer] - expected
-            interior, border = (
-                _ratio(change[:, :, mask], expected[:, :, mask]) if bool(mask.any()) else None
-                for mask in (inside, both & ~inside)
-            )
-            share = float(inside.sum() / both.sum()) if bool(both.any()) else 0.0
-            errors.append(EquivarianceError(layer, transform.name, interior, border, share))
-    return tuple(errors)
+    expected, both, inside = _carried(still, source, interior)
+    errors = [
+        relative_norm((moved - expected)[:, :, mask], expected[:, :, mask]) if bool(mask.any()) else None
+        for mask in (inside, both & ~inside)
+    ]
+    share = int(inside.sum()) / max(int(both.sum()), 1)
+    return EquivarianceError(layer, transform, errors[0], errors[1], share)
 
 
 STEP = 0.1
@@ -103,19 +96,19 @@ def local_errors(network: TrainedNetwork, canvas: Tensor, layers: Sequence[str])
     """
     places = lattices(network, layers)
     names = tuple(dict.fromkeys((*layers, SCORES)))
-    still = _maps(network, canvas, shift(0, 0), names)
+    still = maps_of(network, canvas, shift(0, 0), names)
     errors = []
     for movement, unit, there, back in MOVEMENTS:
-        ahead, behind = (_maps(network, canvas, t, names) for t in (there, back))
+        ahead, behind = (maps_of(network, canvas, t, names) for t in (there, back))
         for layer in names:
             a, b, f = ahead[layer], behind[layer], still[layer]
             if layer in places:
                 steps = ((a, back), (b, there))  # what moved ahead is brought back, and the other way round
-                carried = [_carried(m, _sources(places[layer], t, _size(network)), places[layer]) for m, t in steps]
+                carried = [_carried(m, sources(places[layer], t, _size(network)), None) for m, t in steps]
                 both = carried[0][1] & carried[1][1]
                 a, b, f = (m[:, :, both] for m in (carried[0][0], carried[1][0], f))
             if a.numel():
-                errors.append(LocalError(layer, movement, unit, _ratio((a - b) / (2 * STEP), f)))
+                errors.append(LocalError(layer, movement, unit, relative_norm((a - b) / (2 * STEP), f)))
     return tuple(errors)
 
 
@@ -124,7 +117,7 @@ def _size(network: TrainedNetwork) -> Size:
     return height, width
 
 
-def _maps(network: TrainedNetwork, canvas: Tensor, t: Transform, layers: Sequence[str]) -> dict[str, Tensor]:
+def maps_of(network: TrainedNetwork, canvas: Tensor, t: Transform, layers: Sequence[str]) -> dict[str, Tensor]:
     """What the layers hold for the transformed images, in float32 at least."""
     size = _size(network)
     x = window(canvas, t, size) if sliceable(t, size) else sample(canvas, [t], size)[0]
@@ -134,33 +127,37 @@ def _maps(network: TrainedNetwork, canvas: Tensor, t: Transform, layers: Sequenc
     return {layer: wanted[layer] if wanted[layer].dtype == torch.float64 else wanted[layer].float() for layer in layers}
 
 
-def _sources(lattice: Lattice, t: Transform, size: Size) -> NDArray[np.float64]:
+def positions(extents: Sequence[int]) -> Positions:
+    """(H, W, 2): the position (y, x) of each entry of a map."""
+    return np.stack(np.meshgrid(*map(np.arange, extents), indexing="ij"), -1).astype(np.float64)
+
+
+def sources(lattice: Lattice, t: Transform, size: Size) -> Positions:
     """(H', W', 2): for each position (y, x) of the moved map, the position of the still one that it comes from."""
     a, b = inverse(t)
     middle = (np.array(size) - 1) / 2
     stride, origin = np.array(lattice.stride), np.array(lattice.origin)
-    positions = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1)
-    pixels = positions * stride + origin - middle
+    pixels = positions(lattice.extents) * stride + origin - middle
     back = pixels @ a[::-1, ::-1].T + b[::-1]  # `inverse` speaks of (x, y)
     found: NDArray[np.float64] = (back + middle - origin) / stride
     return np.where(np.abs(found - found.round()) < 1e-9, found.round(), found)
 
 
-def _carried(maps: Tensor, source: NDArray[np.float64], lattice: Lattice) -> tuple[Tensor, Tensor, Tensor]:
+def _carried(maps: Tensor, source: Positions, interior: Box | None) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H', W') maps moved by ``T'``; where both maps have the position, and where it is interior in both."""
+    extents = maps.shape[2:]
     low, high = np.floor(source), np.ceil(source)
-    here = np.stack(np.meshgrid(*map(np.arange, lattice.extents), indexing="ij"), -1).astype(np.float64)
-    ends = [(0, n - 1) for n in lattice.extents]
+    ends = [(0, n - 1) for n in extents]
     both = _within(low, ends) & _within(high, ends)
     inside = both & False
-    if lattice.interior is not None:
-        inside = both & np.logical_and.reduce([_within(p, lattice.interior) for p in (here, low, high)])
+    if interior is not None:
+        inside = both & np.logical_and.reduce([_within(p, interior) for p in (positions(extents), low, high)])
     if np.array_equal(low, high):  # every position lands on one
-        index = np.clip(low, 0, np.array(lattice.extents) - 1).astype(np.int64)
+        index = np.clip(low, 0, np.array(extents) - 1).astype(np.int64)
         y, x = (torch.from_numpy(np.ascontiguousarray(index[..., i])).to(maps.device) for i in (0, 1))
         moved = maps[:, :, y, x]
     else:
-        grid = (2 * source[..., ::-1] + 1) / np.array(lattice.extents[::-1]) - 1
+        grid = (2 * source[..., ::-1] + 1) / np.array(extents[::-1]) - 1
         grids = torch.as_tensor(np.ascontiguousarray(grid), dtype=maps.dtype, device=maps.device)[None]
         moved = functional.grid_sample(maps.flatten(0, 1)[None], grids, align_corners=False)[0].view_as(maps)
     return moved, torch.from_numpy(both).to(maps.device), torch.from_numpy(inside).to(maps.device)
@@ -172,7 +169,7 @@ def _within(positions: NDArray[np.float64], box: Sequence[tuple[int, int]]) -> N
     return result
 
 
-def _ratio(change: Tensor, of: Tensor) -> float:
+def relative_norm(change: Tensor, of: Tensor) -> float:
     """The norm of a change by that of what changes, over all images together; 0 where both are 0."""
     size = float(torch.linalg.vector_norm(of.double()))
     return float(torch.linalg.vector_norm(change.double())) / size if size else float(bool(change.any()))

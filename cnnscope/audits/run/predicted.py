@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cnnscope.analysis.equivariance import (
     Equivariance,
     Flip,
-    MapPrediction,
     Motion,
     Shift,
     Transform,
@@ -27,7 +27,7 @@ from cnnscope.analysis.equivariance import (
 from cnnscope.audits.protocol.protocol import shift
 from cnnscope.audits.protocol.transforms import window
 from cnnscope.audits.record import EquivarianceError, LocalError, Prediction
-from cnnscope.audits.run.equivariance import local_errors
+from cnnscope.audits.run.equivariance import local_errors, map_error, maps_of, positions, relative_norm
 from cnnscope.audits.run.finish import canvases, total_stride
 from cnnscope.audits.run.job import Job
 from cnnscope.audits.run.prepare import Prepared
@@ -72,7 +72,7 @@ def _outputs(job: Job, found: Equivariance, whole: Tensor) -> Iterator[Predictio
     for name, transform, moved in _transforms(job, (height, width)):
         verdict = found.predict(transform).output
         after = job.network.logits(moved(x).to(job.network.dtype))
-        error = _relative(after - before, before)
+        error = relative_norm(after - before, before)
         cause = verdict.cause
         agrees = error <= TOLERANCE[job.network.dtype] if verdict.claim == "exact" else None
         detail = f"{cause.layer}: {cause.reason}" if cause else ""
@@ -94,19 +94,31 @@ def _transforms(job: Job, size: tuple[int, int]) -> Iterator[tuple[str, Transfor
 def _maps(
     job: Job, motions: Sequence[Motion], whole: Tensor
 ) -> tuple[tuple[EquivarianceError, ...], tuple[Prediction, ...]]:
-    errors, claims = [], []
-    for motion in motions:
-        by = _unit(motion)
-        predicted = motion.predict(Shift(by, wrap=False))
-        if predicted.shift is None:
-            continue
-        error = _error(job, motion, by, predicted, whole)
-        errors.append(error)
-        if error.interior is not None:
-            agrees = error.interior <= TOLERANCE[job.network.dtype]
-            text = f"{error.interior_share:.1%} of the map sees no border"
-            claims.append(Prediction(f"{error.transform} inside {motion.name}", "exact", error.interior, agrees, text))
-    return tuple(errors), tuple(claims)
+    """Errors of maps under the smallest shift that moves them by whole positions, and the exact claims among them."""
+    predicted = {motion: motion.predict(Shift(_unit(motion), wrap=False)) for motion in motions}
+    predicted = {motion: found for motion, found in predicted.items() if found.shift is not None}
+    if not predicted:
+        return (), ()
+    still = maps_of(job.network, whole, shift(0, 0), [motion.name for motion in predicted])
+    errors: dict[Motion, EquivarianceError] = {}
+    for by in dict.fromkeys(map(_unit, predicted)):
+        group = {motion: found for motion, found in predicted.items() if _unit(motion) == by}
+        moved = maps_of(job.network, whole, shift(*by), [motion.name for motion in group])
+        for motion, found in group.items():
+            before, after = still[motion.name], moved[motion.name]
+            source = positions(before.shape[2:]) - np.array(found.shift)
+            interior = motion.interior if found.verdict.claim == "exact" else None
+            errors[motion] = map_error(motion.name, shift(*by).name, before, after, source, interior)
+    ordered = tuple(errors[motion] for motion in predicted)
+    tolerance = TOLERANCE[job.network.dtype]
+    claims = tuple(
+        Prediction(
+            f"{error.transform} inside {error.layer}", "exact", error.interior, error.interior <= tolerance,
+            f"{error.interior_share:.1%} of the map sees no border",
+        )
+        for error in ordered if error.interior is not None
+    )  # fmt: skip
+    return ordered, claims
 
 
 def _unit(motion: Motion) -> tuple[int, int]:
@@ -119,38 +131,8 @@ def _positions(motion: Motion) -> bool:
     return all(a.extent > 1 and a.unit < a.pixels for a in motion.along)
 
 
-def _error(job: Job, motion: Motion, by: tuple[int, int], predicted: MapPrediction, whole: Tensor) -> EquivarianceError:
-    """``||f(T x) - T' f(x)|| / ||f(x)||`` over the positions that both maps have, inside and elsewhere."""
-    height, width = job.preprocess.size[1:]
-    transform = shift(*by)
-    dy, dx = predicted.shift or (0, 0)
-    with job.network.capture([motion.name]) as captured:
-        job.network.module(_middle(whole, (height, width)).to(job.network.dtype))
-        still = captured[motion.name].float().roll((dy, dx), (2, 3))
-        job.network.module(window(whole, transform, (height, width)).to(job.network.dtype))
-        moved = captured[motion.name].float()
-    common = torch.zeros(moved.shape[2:], dtype=torch.bool, device=moved.device)
-    common[max(dy, 0) : common.shape[0] + min(dy, 0), max(dx, 0) : common.shape[1] + min(dx, 0)] = True
-    inside = torch.zeros_like(common)
-    if predicted.interior and predicted.verdict.claim == "exact":
-        (top, bottom), (left, right) = predicted.interior
-        inside[top : bottom + 1, left : right + 1] = True
-    outside = common & ~inside
-    interior, border = (
-        _relative((moved - still)[:, :, mask], still[:, :, mask]) if bool(mask.any()) else None
-        for mask in (inside, outside)
-    )
-    return EquivarianceError(motion.name, transform.name, interior, border, float(predicted.fraction))
-
-
 def _middle(whole: Tensor, size: tuple[int, int]) -> Tensor:
     return window(whole, shift(0, 0), size)
-
-
-def _relative(change: Tensor, of: Tensor) -> float:
-    """The norm of a change by the norm of what changes; 0 where both are 0."""
-    size = float(torch.linalg.vector_norm(of.double()))
-    return float(torch.linalg.vector_norm(change.double())) / size if size else float(bool(change.any()))
 
 
 @contextmanager
