@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.receptive_field.exact import exact
-from cnnscope.analysis.receptive_field.places import find
+from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.render.fields import UnitReport
