@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.files import replacing
 from cnnscope.ir import Param
-from cnnscope.nn.safetensors_header import safetensors_header
-from cnnscope.nn.sniff import Format, damaged, sniff
+from cnnscope.nn.formats import Format, damaged, safetensors_header, sniff
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -97,29 +97,34 @@ def misfit_text(key: str, wanted: Param, found: Param) -> str:
 
 
 def compare(graph: Graph, checkpoint: Checkpoint, names: NameMap | None = None) -> Comparison:
-    """The keys and shapes of a file against ``graph.params``.
+    """The keys and shapes of a file beside those of ``graph.params``.
 
-    Without ``names``, a prefix of `PREFIXES` that every name in the file has is taken off where that makes more match.
+    Without ``names``, a prefix of `PREFIXES` that all names in the file have is taken off if more of them match then.
     """
     stripped = _prefix(checkpoint.tensors, graph.params) if names is None else ""
-    place = {key.removeprefix(stripped): key for key in checkpoint.tensors}
-    if names is not None:
-        taken = {*names.pairs.values(), *names.ignore}
-        place = {key: name for key, name in place.items() if name not in taken}
-        place |= {key: name for key, name in names.pairs.items() if name in checkpoint.tensors}
-    both = {key: (param, checkpoint.tensors[place[key]]) for key, param in graph.params.items() if key in place}
-    mapped = set() if names is None else names.pairs.keys()
-    misfits = {key: pair for key, pair in both.items() if not _same(key, *pair, squeezed=key in mapped)}
-    missing = {key: param for key, param in graph.params.items() if key not in place}
-    extra = {key: checkpoint.tensors[name] for key, name in place.items() if key not in graph.params}
-    harmless = {key for key in (*missing, *extra) if _role(key) in (COUNTER, _AVERAGED)}
-    missing, extra = ({k: p for k, p in side.items() if k not in harmless} for side in (missing, extra))
+    place = _places(checkpoint, stripped, names)
+    wanted, found = graph.params, {key: checkpoint.tensors[name] for key, name in place.items()}
+    mapped = {} if names is None else names.pairs
+    both = [key for key in wanted if key in found]
+    fits = {key for key in both if _same(key, wanted[key], found[key], squeezed=key in mapped)}
+    odd = wanted.keys() ^ found.keys()
+    harmless = {key for key in odd if _role(key) in (COUNTER, _AVERAGED)}
+    missing, extra = ({k: p for k, p in side.items() if k in odd - harmless} for side in (wanted, found))
+    misfits = {key: (wanted[key], found[key]) for key in both if key not in fits}
     return Comparison(
-        network=graph.name, file=checkpoint.path.name,
-        matched={key: place[key] for key in both if key not in misfits},
+        network=graph.name, file=checkpoint.path.name, matched={key: place[key] for key in both if key in fits},
         missing=missing, extra=extra, misfits=misfits, stripped=stripped, counters=tuple(sorted(harmless)),
         hint=None if misfits else _hint(graph, place, missing, extra),
     )  # fmt: skip
+
+
+def _places(checkpoint: Checkpoint, stripped: str, names: NameMap | None) -> dict[str, str]:
+    """The file's names by what they are called in the network, or would be."""
+    if names is None:
+        return {name.removeprefix(stripped): name for name in checkpoint.tensors}
+    taken = {*names.pairs.values(), *names.ignore}
+    own = {name: name for name in checkpoint.tensors if name not in taken}
+    return own | {key: name for key, name in names.pairs.items() if name in checkpoint.tensors}
 
 
 def load_weights(network: nn.Module, graph: Graph, path: Path | str, names: NameMap | None = None) -> Comparison:

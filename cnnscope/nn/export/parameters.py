@@ -120,30 +120,31 @@ def _names(
 ) -> dict[Values, str]:  # fmt: skip
     """A name for each group of equal numbers: by what flows in and out, else by argument, else by layer too."""
     before, after = (tuple(ends[side] for ends in channels) for side in (0, 1))
-    names: dict[Values, str] = {}
-    rest: dict[Values, list[int]] = {}
-    for column, members in groups.items():
-        arguments = [places[k][1] for k in members]
-        enters = column == before and any(a in _CHANNELS_IN for a in arguments)
-        leaves = column == after and any(a in (*_CHANNELS_OUT, *_CHANNELS_IN) for a in arguments)
-        if enters or leaves:
-            side = "" if enters and leaves else "in_" if enters else "out_"
-            features = all(argument.endswith("features") for argument in arguments)
-            names[column] = f"{side}{'features' if features else 'channels'}"
-        else:
-            rest[column] = members
-    families = [_family(_first(places, members)[1]) for members in rest.values()]
+    arguments = {column: [places[k][1] for k in members] for column, members in groups.items()}
+    flows = {column: _flow(given, column == before, column == after) for column, given in arguments.items()}
+    names = {column: name for column, name in flows.items() if name}
+    firsts = {column: _first(places, groups[column]) for column in groups if column not in names}
+    families = [_family(argument) for _, argument in firsts.values()]
     taken = {*names.values(), *attributes}
-    for column, members in rest.items():
-        layer, argument = _first(places, members)
+    for column, (layer, argument) in firsts.items():
         family = _family(argument)
         alone = families.count(family) == 1
-        if alone and family == "channels" and any(places[k][1] in _CHANNELS_IN for k in members):
+        if alone and family == "channels" and any(argument in _CHANNELS_IN for argument in arguments[column]):
             family, layer = "hidden_channels", ""
         candidates = _candidates(family, layer, alone=alone and family != "channels")
         names[column] = next(name for name in candidates if name not in taken)
         taken.add(names[column])
     return names
+
+
+def _flow(arguments: Sequence[str], at_start: bool, at_end: bool) -> str | None:
+    """``in_channels`` for what enters a block, ``out_channels`` for what leaves it, ``channels`` for both, or None."""
+    enters = at_start and any(argument in _CHANNELS_IN for argument in arguments)
+    leaves = at_end and any(argument in (*_CHANNELS_OUT, *_CHANNELS_IN) for argument in arguments)
+    if not enters and not leaves:
+        return None
+    side = "" if enters and leaves else "in_" if enters else "out_"
+    return side + ("features" if all(argument.endswith("features") for argument in arguments) else "channels")
 
 
 def _first(places: Sequence[tuple[str, str]], members: Sequence[int]) -> tuple[str, str]:
