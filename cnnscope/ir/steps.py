@@ -10,6 +10,7 @@ Axes are those of the full tensor, batch included, and never negative.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,11 @@ class Taps:
     taps: tuple[tuple[int, ...], ...]
     border: Border = "drop"
     sized: bool = False
+
+    @classmethod
+    def picked(cls, axis: int, picked: range) -> Taps:
+        """The indices ``picked`` along an axis, one after the other."""
+        return cls(axis, len(picked), picked.step, ((picked.start,),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,14 @@ class Place:
 
 
 Step = Taps | Mix | Whole | Spread | Reshape | Permute | Expand | Place
+
+
+def repeated(shape: Shape, times: Sequence[int]) -> tuple[Step, ...]:
+    """The whole tensor ``times[i]`` times along each axis i."""
+    split = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for size, count in zip(shape, times, strict=True) for n in (count, size))
+    whole = tuple(size * count for size, count in zip(shape, times, strict=True))
+    return Reshape(split), Expand(wide), Reshape(whole)
 
 
 def shape_text(shape: Shape) -> str:

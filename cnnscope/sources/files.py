@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cnnscope.errors import CnnscopeError, Note, PartialError
+from cnnscope.errors import CnnscopeError, Note, PartialError, did_you_mean
 from cnnscope.files import os_reason
+from cnnscope.sources.inputs import InputSize
 
 _HEAD = 512
 _FETCH = "download the file itself again"
@@ -93,6 +94,25 @@ def clean(name: str) -> str:
     """A name as cnnscope writes them, with dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
     parts = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in re.split(r"[/.]", name) if part]
     return ".".join(parts) or "_"
+
+
+def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str, InputSize]:
+    """The sizes given with ``--input`` by the input each is for, which may be named as the file or as cnnscope does.
+
+    E403 where an input is unknown, or a size of one among several inputs has no name.
+    """
+    own = list(dict.fromkeys(names))
+    known = {spelled: name for name in own for spelled in (name, clean(name))}
+    listed = ", ".join(f"`{name}`" for name in own)
+    result = {}
+    for size in sizes:
+        if size.name is None and len(own) > 1:
+            raise CnnscopeError.of("E403", f"the model has the inputs {listed}: say which one `--input` is for")
+        if size.name is not None and size.name not in known:
+            hint = did_you_mean(size.name, known) or f"its inputs: {listed}"
+            raise CnnscopeError.of("E403", f"the model has no input `{size.name}`", hint=hint)
+        result[known[size.name] if size.name else own[0]] = size
+    return result
 
 
 def topological(needs: Sequence[set[int]]) -> list[int]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import DTYPE_BYTES, Graph, Kind, Value
 from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
-from cnnscope.sources.files import at_layer, clean, topological
+from cnnscope.sources.files import at_layer, clean, sizes_by_input, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.config import Layer, Network, Ref, is_shape, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
@@ -152,21 +152,8 @@ def input_size(network: Network, sizes: Sequence[InputSize], channels_last: bool
     for layer in layers:
         if layer.kind != "InputLayer":
             raise malformed(f"`{layer.name}` is an input but a `{layer.kind}`, not an `InputLayer`")
-    given = _by_layer(layers, sizes)
+    given = sizes_by_input((layer.name for layer in layers), sizes)
     return [(layer, _size(layer, given.get(layer.name), channels_last, len(layers) > 1)) for layer in layers]
-
-
-def _by_layer(layers: Sequence[Layer], sizes: Sequence[InputSize]) -> dict[str, InputSize]:
-    names = {name: layer.name for layer in layers for name in (layer.name, clean(layer.name))}
-    result: dict[str, InputSize] = {}
-    for size in sizes:
-        if size.name is None and len(layers) > 1:
-            raise CnnscopeError.of("E403", f"the model has the inputs {_list(names)}: say which one `--input` is for")
-        if size.name is not None and size.name not in names:
-            hint = did_you_mean(size.name, names) or f"its inputs: {_list(names)}"
-            raise CnnscopeError.of("E403", f"the model has no input `{size.name}`", hint=hint)
-        result[names[size.name] if size.name else layers[0].name] = size
-    return result
 
 
 def _size(layer: Layer, given: InputSize | None, channels_last: bool, several: bool) -> InputSize:
@@ -226,7 +213,3 @@ def kind_of(rank: int) -> Kind:
 
 def _text(shape: Sequence[int | None]) -> str:
     return "x".join("?" if n is None else str(n) for n in shape)
-
-
-def _list(names: dict[str, str]) -> str:
-    return ", ".join(f"`{name}`" for name in dict.fromkeys(names.values()))

@@ -12,9 +12,9 @@ from math import prod
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind, Shape, Value
-from cnnscope.sources.files import clean
+from cnnscope.sources.files import sizes_by_input
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.values import DTYPES, MAX_ELEMENTS, dtype_of, invalid
 
@@ -38,7 +38,7 @@ def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str
     infos = [info for info in proto.input if info.name not in stored]
     if not infos:
         raise invalid("the graph has no inputs")
-    given = _by_input([info.name for info in infos], sizes)
+    given = sizes_by_input((info.name for info in infos), sizes)
     readers: dict[str, list[tuple[str, list[int]]]] = {}
     for node in proto.node:
         order = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
@@ -58,20 +58,6 @@ def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str
             value = Value(value.shape, value.dtype, value.batch_axis, "tensor")
         values[info.name] = value
     return values, frozenset(channels_last)
-
-
-def _by_input(names: Sequence[str], sizes: Sequence[InputSize]) -> Mapping[str, InputSize]:
-    known = {name: own for own in names for name in (own, clean(own))}
-    result = {}
-    for size in sizes:
-        if size.name is None and len(names) > 1:
-            listed = ", ".join(f"`{name}`" for name in names)
-            raise CnnscopeError.of("E403", f"the model has the inputs {listed}: say which one `--input` is for")
-        if size.name is not None and size.name not in known:
-            hint = did_you_mean(size.name, known) or "its inputs: " + ", ".join(f"`{name}`" for name in names)
-            raise CnnscopeError.of("E403", f"the model has no input `{size.name}`", hint=hint)
-        result[known[size.name] if size.name else names[0]] = size
-    return result
 
 
 def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Value:

@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import prod
 
 from cnnscope.ir import Intent, Shape
-from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
+from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
 from cnnscope.ops.movement import Flatten
@@ -130,18 +130,10 @@ def _tile(call: OperatorCall) -> list[Operand]:
     shape = call.value(x).shape
     if len(times) != len(shape) or min(times, default=1) < 1:
         raise invalid(f"`Tile` of {list(shape)} by {times} does not fit")
-    split = tuple(n for size in shape for n in (1, size))
-    wide = tuple(n for size, count in zip(shape, times, strict=True) for n in (count, size))
-    whole = tuple(size * count for size, count in zip(shape, times, strict=True))
-    return [move(call, "repeat", x, Reshape(split), Expand(wide), Reshape(whole), view=False)]
+    return [move(call, "repeat", x, *repeated(shape, times), view=False)]
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
-
-
-def window(axis: int, picked: range) -> Taps:
-    """Every element of ``picked`` along an axis."""
-    return Taps(axis, len(picked), picked.step, ((picked.start,),))
 
 
 @rule("Slice")
@@ -162,7 +154,7 @@ def _slice(call: OperatorCall) -> list[Operand]:
         if not picked:
             raise UnreadableError(f"`Slice` that takes nothing of {list(shape)}")
         if picked != range(shape[place]):
-            taps.append(window(place, picked))
+            taps.append(Taps.picked(place, picked))
     return [move(call, "slice", x, *taps) if taps else x]
 
 
@@ -178,7 +170,7 @@ def _split(call: OperatorCall) -> list[Operand]:
         raise invalid(f"`Split` of {shape[axis]} elements into {sizes}")
     ends = list(accumulate(sizes, initial=0))
     picked = [range(first, first + n) for first, n in zip(ends, sizes, strict=False)]
-    return [move(call, "slice", x, window(axis, r), part=f"part{i}") for i, r in enumerate(picked)]
+    return [move(call, "slice", x, Taps.picked(axis, r), part=f"part{i}") for i, r in enumerate(picked)]
 
 
 @rule("Gather")
@@ -199,7 +191,7 @@ def _gather(call: OperatorCall) -> list[Operand]:
     if any(not -shape[axis] <= i < shape[axis] for i in indices):
         raise invalid(f"`Gather` picks places outside the {shape[axis]} there are")
     if len(indices) == 1:
-        taps: Step = window(axis, range(indices[0] % shape[axis], indices[0] % shape[axis] + 1))
+        taps: Step = Taps.picked(axis, range(indices[0] % shape[axis], indices[0] % shape[axis] + 1))
     else:
         taps = Taps(axis, len(indices), shape[axis], tuple((i % shape[axis],) for i in indices))
     steps = (taps,) if len(chosen) == 1 else (taps, Reshape(whole))

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from cnnscope.ir import Intent
-from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps
+from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
@@ -26,11 +26,6 @@ def move(
     dtype = dtype_name(out) if out.dtype != x.dtype else None
     op = View if trace.shares_memory(out, x) else Movement
     trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=Intent(computed=computed))
-
-
-def window(axis: int, picked: range) -> Taps:
-    """Every element of ``picked`` along an axis."""
-    return Taps(axis, len(picked), picked.step, ((picked.start,),))
 
 
 # -- shape -------------------------------------------------------------------------------------------------------------
@@ -99,9 +94,7 @@ def expand(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> 
 @records("repeat", "tile")
 def repeat(trace: Tracer, out: Tensor, x: Tensor, times: Sequence[int]) -> None:
     shape = (1,) * (out.dim() - x.dim()) + tuple(x.shape)
-    split = tuple(n for size in shape for n in (1, size))
-    wide = tuple(n for size, whole in zip(shape, out.shape, strict=True) for n in (whole // max(size, 1), size))
-    move(trace, out, "repeat", x, (Reshape(split), Expand(wide), Reshape(tuple(out.shape))))
+    move(trace, out, "repeat", x, repeated(shape, [n // max(m, 1) for n, m in zip(out.shape, shape, strict=True)]))
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ def narrow(trace: Tracer, out: Tensor, x: Tensor, axis: int, start: int, length:
 @records("select")
 def select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: int) -> None:
     axis %= x.dim()
-    picked = window(axis, range(index % x.shape[axis], index % x.shape[axis] + 1))
+    picked = Taps.picked(axis, range(index % x.shape[axis], index % x.shape[axis] + 1))
     move(trace, out, "select", x, (picked, Reshape(tuple(out.shape))))
 
 
@@ -169,7 +162,7 @@ def _part(trace: Tracer, out: Tensor, kind: str, x: Tensor, axis: int, picked: r
     if everything and trace.shares_memory(out, x):
         trace.same(out, x)
     else:
-        move(trace, out, kind, x, (window(axis % x.dim(), picked),))
+        move(trace, out, kind, x, (Taps.picked(axis % x.dim(), picked),))
 
 
 # -- order -------------------------------------------------------------------------------------------------------------

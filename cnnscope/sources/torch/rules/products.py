@@ -1,4 +1,4 @@
-"""Rules for sums and products over axes: reductions, matrix products, attention."""
+"""Rules for sums and products over axes: reductions, matrix products, attention, recurrence, embedding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
-from cnnscope.ops.generic import Elementwise, Reduce, View
-from cnnscope.ops.product import MatMul, ScaledDotProduct
+from cnnscope.ops.generic import Elementwise, Embedding, Gather, Reduce, Select, View
+from cnnscope.ops.product import MatMul, Recurrent, ScaledDotProduct
 from cnnscope.sources.torch.recording import dtype_name
-from cnnscope.sources.torch.rules import Tracer, records, tensors, unsupported
+from cnnscope.sources.torch.rules import Tracer, instead, records, tensors, unsupported
 from cnnscope.sources.torch.rules.pointwise import elementwise
 
 # -- reductions --------------------------------------------------------------------------------------------------------
@@ -119,3 +119,38 @@ def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: A
     trace.emit(ScaledDotProduct(masked=mask is not None or causal), inputs, first, fn="attention")
     if others:
         unsupported(trace, others, "attention_statistics", inputs)
+
+
+# -- recurrence and embedding ------------------------------------------------------------------------------------------
+
+
+@instead("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
+    states = [state] if isinstance(state, Tensor) else list(state)
+    packed = not isinstance(rest[1], bool)
+    kind = func._schema.name.removeprefix("aten::").partition("_")[0]
+    if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
+        with trace:  # step by step, as the states are computed
+            return func.decompose(x, state, *rest)
+    params, has_biases, layers, _, _, bidirectional, batch_first = rest
+    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+    hidden, out_features = params[0].shape[0] // gates, params[1].shape[1]
+    op = Recurrent(
+        kind, hidden, layers, bidirectional, batch_first, has_biases, out_features if out_features != hidden else 0
+    )
+    if trace.real:
+        out, *last = func(x, state, *rest)
+    else:  # torch would go through it step by step here too
+        out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
+    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
+    for index, final in enumerate(last, start=1):
+        trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
+    return (out, *last)
+
+
+@records("embedding")
+def embedding(trace: Tracer, out: Tensor, weight: Tensor, indices: Tensor, *rest: Any) -> None:
+    if trace.key(weight):
+        trace.emit(Embedding(weight.shape[0], weight.shape[1]), [indices], out, {"weight": weight})
+    else:
+        trace.emit(Gather(tuple(out.shape), fn="embedding"), [weight, indices], out)

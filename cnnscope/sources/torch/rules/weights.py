@@ -1,4 +1,4 @@
-"""Rules for layers with weights: convolution, linear, normalisation, recurrence, embedding."""
+"""Rules for layers with weights: convolution, linear, normalisation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cnnscope.ir.steps import Reshape
 from cnnscope.ops import norm
 from cnnscope.ops.base import Op, channel_axis
 from cnnscope.ops.conv import Conv, TransposedConv
-from cnnscope.ops.generic import Elementwise, Embedding, Gather, Scan, Select, View
-from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Linear, Recurrent
-from cnnscope.sources.torch.rules import Tracer, instead, records, unsupported
+from cnnscope.ops.generic import Elementwise, Scan, View
+from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Linear
+from cnnscope.sources.torch.rules import Tracer, records, unsupported
 
 Ints = int | Sequence[int]
 Weights = Mapping[str, Tensor | None]
@@ -221,38 +221,3 @@ def _with_counter(trace: Tracer, statistics: Weights) -> Weights:
 
 def _first(out: Any) -> Tensor:
     return out if isinstance(out, Tensor) else out[0]
-
-
-# -- recurrence and embedding ------------------------------------------------------------------------------------------
-
-
-@instead("lstm", "gru", "rnn_tanh", "rnn_relu")
-def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
-    states = [state] if isinstance(state, Tensor) else list(state)
-    packed = not isinstance(rest[1], bool)
-    kind = func._schema.name.removeprefix("aten::").partition("_")[0]
-    if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
-        with trace:  # step by step, as the states are computed
-            return func.decompose(x, state, *rest)
-    params, has_biases, layers, _, _, bidirectional, batch_first = rest
-    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
-    hidden, out_features = params[0].shape[0] // gates, params[1].shape[1]
-    op = Recurrent(
-        kind, hidden, layers, bidirectional, batch_first, has_biases, out_features if out_features != hidden else 0
-    )
-    if trace.real:
-        out, *last = func(x, state, *rest)
-    else:  # torch would go through it step by step here too
-        out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
-    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
-    for index, final in enumerate(last, start=1):
-        trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
-    return (out, *last)
-
-
-@records("embedding")
-def embedding(trace: Tracer, out: Tensor, weight: Tensor, indices: Tensor, *rest: Any) -> None:
-    if trace.key(weight):
-        trace.emit(Embedding(weight.shape[0], weight.shape[1]), [indices], out, {"weight": weight})
-    else:
-        trace.emit(Gather(tuple(out.shape), fn="embedding"), [weight, indices], out)
