@@ -10,7 +10,7 @@ from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Spread, Step, Taps
 from cnnscope.ops.arguments import Bool, Integer, Maybe, Real
-from cnnscope.ops.base import Case, Op, axis_of, channel_axis
+from cnnscope.ops.base import Case, Op, along, channel_axis
 from cnnscope.ops.saved import FLOAT, INPUT, OUTPUT, Kept, TrainStep
 
 _SAME = (
@@ -24,9 +24,7 @@ Axis = Annotated[int | None, Maybe(Integer())]
 class _Pointwise(Op):
     """A function of each element alone. FLOPs: 1 an element, whatever the function."""
 
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return self.output(x).numel
-
+    flops = 1
     keeps = INPUT
     cases: ClassVar[Sequence[Case]] = _SAME
 
@@ -173,20 +171,14 @@ class _Softmax(Op):
     short = "axis"
     aliases = {"dim": "axis"}
 
-    def along(self, x: Value) -> int:
-        """The axis of the full tensor."""
-        return channel_axis(x) if self.axis is None else axis_of(x, self.axis)
-
     def output(self, x: Sequence[Value]) -> Value:
-        self.along(x[0])
+        along(x[0], self.axis)
         return x[0]
 
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return 5 * x[0].numel
-
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        return ((Spread((self.along(x[0]),), "attention"),),)
+        return ((Spread((along(x[0], self.axis),), "attention"),),)
 
+    flops = 5
     keeps = OUTPUT
     cases = (*_SAME, Case(x=(3, 4, 5), args={"axis": 2}, shape=(3, 4, 5)),
              Case(x=(3, 4, 5), args={"axis": -1}, shape=(3, 4, 5)))  # fmt: skip
@@ -213,25 +205,19 @@ class GLU(Op, tag="glu", category="activation"):
     short = "axis"
     aliases = {"dim": "axis"}
 
-    def along(self, x: Value) -> int:
-        """The axis of the full tensor."""
-        return channel_axis(x) if self.axis is None else axis_of(x, self.axis)
-
     def output(self, x: Sequence[Value]) -> Value:
-        axis, shape = self.along(x[0]), list(x[0].shape)
+        axis, shape = along(x[0], self.axis), list(x[0].shape)
         if shape[axis] % 2:
             raise ShapeError(f"`glu` halves its axis, which has {shape[axis]} elements: an odd number")
         shape[axis] //= 2
         return replace(x[0], shape=tuple(shape))
 
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return 2 * self.output(x).numel
-
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        axis = self.along(x[0])
+        axis = along(x[0], self.axis)
         half = x[0].shape[axis] // 2
         return ((Taps(axis, half, 1, ((0, half),)),),)
 
+    flops = 2
     keeps = INPUT
     cases = (
         Case(x=(6, 4, 5), args={}, shape=(3, 4, 5)),

@@ -83,6 +83,8 @@ class Op:
     """Whether its grid follows the content, so that a shift of the input by any amount is one of the output."""
     like: ClassVar[str | None] = None
     """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
+    flops: ClassVar[int] = 0
+    """FLOPs for each output element beside those of products, where that number is always the same."""
     keeps: ClassVar[Kept | None] = None
     """What training keeps of it for the backward pass, where that is always the same; else `saved` says it."""
     in_torch: ClassVar[str | None] = None
@@ -163,7 +165,7 @@ class Op:
 
     def elementwise(self, x: Sequence[Value]) -> int | None:
         """All other arithmetic, for FLOPs = 2 * MACs + this. None means unknown."""
-        return 0
+        return self.flops * self.output(x).numel if self.flops else 0
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None:
         """Per input, what an output element reads of it (see `cnnscope.ir.steps`). None means unknown."""
@@ -218,6 +220,11 @@ class Op:
 def channel_axis(value: Value) -> int:
     """The axis of the full shape that holds channels or features: the last of tokens, else the one after the batch."""
     return len(value.shape) - 1 if value.kind == "tokens" else min(1, len(value.shape) - 1)
+
+
+def along(value: Value, axis: int | None) -> int:
+    """``axis`` of the full tensor as `axis_of` has it, or the axis of the channels where it is None."""
+    return channel_axis(value) if axis is None else axis_of(value, axis)
 
 
 def axis_of(value: Value, axis: int) -> int:

@@ -33,6 +33,7 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     dtype: str | None = None
     varies: tuple[int, ...] = ()
     arity = (1, None)
+    flops = 1
 
     @classmethod
     def of(
@@ -50,9 +51,6 @@ class Elementwise(Traced, tag="elementwise", category="other"):
         kind = next(kinds, kind_of(shape, batch))
         return Value(shape, self.dtype or x[0].dtype, batch, kind)
 
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return self.output(x).numel
-
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         shape = self.output(x).shape
         return tuple(() if value.shape == shape else (Expand(shape),) for value in x)
@@ -65,9 +63,6 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     def arguments(self) -> dict[str, Any]:
         given = super().arguments()
         return given if self.varies else {name: value for name, value in given.items() if name != "varies"}
-
-    def label(self) -> str:
-        return self.fn
 
     def saved(self, step: TrainStep) -> Kept | None:
         if self.fn in ("add", "sub", "rsub", "neg"):
@@ -189,9 +184,6 @@ class Reduce(Traced, tag="reduce", category="pool"):
         places = self.dtype == "int64" and self.fn not in ("sum", "prod", "count_nonzero")
         return self.axes if places or self.fn.startswith("arg") else ()
 
-    def label(self) -> str:
-        return self.fn
-
 
 class Scan(Traced, tag="scan", category="other"):
     """A function ``fn`` in which an element may depend on all others along ``axes`` (cumsum, sort, a normalisation).
@@ -215,9 +207,6 @@ class Scan(Traced, tag="scan", category="other"):
 
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
         return () if self.fn.lower() in _ORDERLESS else self.axes
-
-    def label(self) -> str:
-        return self.fn
 
 
 _ORDERLESS = {
@@ -300,9 +289,6 @@ class Gather(_Known, tag="gather", category="movement"):
     def reads(self, x: Sequence[Value]) -> None:
         return None
 
-    def label(self) -> str:
-        return self.fn
-
 
 class Select(_Known, tag="select", category="movement"):
     """Another output, number ``index``, of the op it reads, whose elements depend on everything that op's do."""
@@ -331,6 +317,3 @@ class Unsupported(_Known, tag="unsupported", category="other"):
 
     def reads(self, x: Sequence[Value]) -> None:
         return None
-
-    def label(self) -> str:
-        return self.fn

@@ -12,7 +12,7 @@ from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Expand, Place, Shape, Step
 from cnnscope.ops.arguments import Integer, Maybe
-from cnnscope.ops.base import Case, Op, axis_of, channel_axis, shape_text
+from cnnscope.ops.base import Case, Op, along, shape_text
 from cnnscope.ops.saved import FLOAT, NOTHING, Kept, TrainStep
 
 
@@ -103,12 +103,8 @@ class Concat(Op, tag="concat", category="merge"):
     aliases = {"dim": "axis"}
     decorates = True
 
-    def along(self, x: Value) -> int:
-        """The axis of the full tensor."""
-        return channel_axis(x) if self.axis is None else axis_of(x, self.axis)
-
     def output(self, x: Sequence[Value]) -> Value:
-        axis = self.along(x[0])
+        axis = along(x[0], self.axis)
         if any(value.kind != x[0].kind or _without(value.shape, axis) != _without(x[0].shape, axis) for value in x):
             what = "the channels" if self.axis is None else f"axis {axis}"
             raise different_sizes(x, hint=f"only {what} may differ")
@@ -118,7 +114,7 @@ class Concat(Op, tag="concat", category="merge"):
         return replace(x[0], shape=shape, batch_axis=batch)
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        axis = self.along(x[0])
+        axis = along(x[0], self.axis)
         ends = list(accumulate((value.shape[axis] for value in x), initial=0))
         return tuple((Place(axis, offset, ends[-1]),) for offset in ends[:-1])
 

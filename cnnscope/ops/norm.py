@@ -225,12 +225,10 @@ class RMSNorm(Op, tag="rmsnorm", category="norm"):
 
     eps: NonNegativeReal = 1e-6
     aliases = _TORCH_NAMES
+    flops = 4
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         return {"weight": (x[0].shape[channel_axis(x[0])],)}
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return 4 * x[0].numel
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (_statistics(channel_axis(x[0])),)

@@ -72,12 +72,10 @@ class Position(Op, tag="position", category="attention"):
 
     accepts = ("tokens",)
     remedies = _REMEDIES
+    flops = 1
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         return {"weight": (1, *x[0].shape[1:])}
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return x[0].numel
 
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
         return (1, 2)
@@ -147,12 +145,10 @@ class LayerScale(Op, tag="layerscale", category="norm"):
     init: Real = 1e-6
     short = "init"
     aliases = {"init_values": "init"}
+    flops = 1
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         return {"weight": (x[0].shape[channel_axis(x[0])],)}
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return x[0].numel
 
     def saved(self, step: TrainStep) -> Kept:
         return INPUT if step.trains else NOTHING

@@ -26,6 +26,10 @@ class Traced(Op):
         if tag in REGISTRY or (tag and TRACED.setdefault(tag, cls) is not cls):
             raise TypeError(f"two ops are tagged {tag!r}")
 
+    def label(self) -> str:
+        """The function that it stands for, else its tag."""
+        return str(getattr(self, "fn", self.tag))
+
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
     """numpy's rule for shapes that are known to fit: right-aligned, an axis of size 1 stretches."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnscope.ir import Graph, Node, Value
+from cnnscope.ops.base import along
 
 Box = tuple[tuple[int, int], ...]
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -236,7 +237,7 @@ def _sum(op, x, shapes, local):
 
 
 def _concat(op, x, shapes, local):
-    return torch.cat(x, op.along(shapes[0]))
+    return torch.cat(x, along(shapes[0], op.axis))
 
 
 def _classtoken(op, x, shapes, local):
@@ -250,7 +251,7 @@ OPS: dict[str, Rule] = {
     "layernorm": _layernorm, "groupnorm": _groupnorm, "instancenorm": _instancenorm, "linear": _linear,
     "flatten": _flatten, "attention": _attention, "slice": _slice, "upsample": _upsample, "shuffle": _shuffle,
     "crop": _crop, "pad": _pad, "add": _sum, "mul": _sum, "concat": _concat, "classtoken": _classtoken,
-    "softmax": lambda op, x, shapes, local: _normalised(x[0], (op.along(shapes[0]),), local),
+    "softmax": lambda op, x, shapes, local: _normalised(x[0], (along(shapes[0], op.axis),), local),
     "permute": lambda op, x, shapes, local: x[0].permute(0, *op.order),
     "reshape": lambda op, x, shapes, local: x[0].reshape(-1, *op.output(shapes).shape[1:]),
     "roll": lambda op, x, shapes, local: x[0].roll(op.shift, op.axis),

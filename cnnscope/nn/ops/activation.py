@@ -11,7 +11,7 @@ from torch import nn
 from cnnscope.nn.code import Call, Lit
 from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
 from cnnscope.ops import activation as act
-from cnnscope.ops.base import Op
+from cnnscope.ops.base import Op, along
 
 _Arguments = Callable[[Any, X], dict[str, Any]]
 _SEVERAL = Lacks("ONNX writes it as several operators, or as one with arguments that other ops have too")
@@ -37,7 +37,7 @@ def _method(op: type[Op], kind: type[nn.Module], name: str, onnx: str, *, gate: 
 
 def _softmax(op: type[act.Softmax | act.LogSoftmax], kind: type[nn.Module], name: str, *, gate: bool) -> TorchOp:
     def make(op: Any, x: X) -> Module:
-        axis = op.along(x[0])
+        axis = along(x[0], op.axis)
         return Module(kind, {"dim": axis}, lambda x: Call(name, (Lit(axis, "dim"),), target=x[0]))
 
     onnx = (kind.__name__,)
@@ -77,7 +77,7 @@ TORCH_OPS = (
     _softmax(act.Softmax, nn.Softmax, "softmax", gate=True),
     _softmax(act.LogSoftmax, nn.LogSoftmax, "log_softmax", gate=False),
     TorchOp(
-        op=act.GLU, make=lambda op, x: Module(nn.GLU, {"dim": op.along(x[0])}, "F.glu"), roles={nn.GLU: "other"},
+        op=act.GLU, make=lambda op, x: Module(nn.GLU, {"dim": along(x[0], op.axis)}, "F.glu"), roles={nn.GLU: "other"},
         aten=("glu",), onnx=_SEVERAL,
     ),
 )  # fmt: skip

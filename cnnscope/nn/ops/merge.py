@@ -10,6 +10,7 @@ from torch import Tensor
 from cnnscope.nn.code import Call, Expr, Infix, Items, Lit
 from cnnscope.nn.ops.base import Function, Inputs, TorchOp, Writer, X
 from cnnscope.ops import merge
+from cnnscope.ops.base import along
 
 
 def add(*x: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ def concatenated(axis: int) -> Function:
 
 
 def _concat(op: merge.Concat, x: X) -> Function:
-    return concatenated(op.along(x[0]))
+    return concatenated(along(x[0], op.axis))
 
 
 _ADD, _SUB, _MUL = (
