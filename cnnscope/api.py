@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cnnscope.audits.answer import Audit
-    from cnnscope.learned.features.answer import Features
+    from cnnscope.learned.features.result import Features
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.diagram.answer import Difference
     from cnnscope.render.equivariance import EquivarianceReport
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
     from cnnscope.training.report import TransferReport
-    from cnnscope.trust.answer import Attributions
+    from cnnscope.trust.session import Attributions
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one, or by name where there are several."""
@@ -290,21 +290,21 @@ class Model(Loaded):
     @takes(FilterOptions)
     def filters(self, options: FilterOptions) -> Illustrated:
         """The filters of layers beside what chance gives: norm, orientation, bandwidth, twins, dead ones."""
-        from cnnscope.learned.filters.answer import filters
+        from cnnscope.learned.filters.result import filters
 
         return filters(self, options)
 
     @takes(FeatureOptions)
     def features(self, options: FeatureOptions) -> Features:
         """Feature maps on an image; with ``channel`` a page about that channel."""
-        from cnnscope.learned.features.answer import features
+        from cnnscope.learned.features.result import features
 
         return features(self, options)
 
     @takes(AttributionOptions)
     def attribute(self, options: AttributionOptions) -> Attributions:
         """Which pixels of an image the score of a class is due to, by several methods and checkpoints."""
-        from cnnscope.trust.answer import attributions
+        from cnnscope.trust.session import attributions
 
         return attributions(self, options)
 

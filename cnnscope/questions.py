@@ -140,7 +140,7 @@ def layer_types(name: str | None = None) -> OpList | OpReference:
 @takes_alone(KernelOptions)
 def kernels(options: KernelOptions) -> SlideReport | Illustrated:
     """Designed kernels on an image; with ``kernel`` and ``input`` every step of one over numbers."""
-    from cnnscope.learned.filters.kernels_answer import kernels
+    from cnnscope.learned.filters.sliding import kernels
 
     return kernels(options)
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from cnnscope.render import style
 from cnnscope.render.formats import check_format
-from cnnscope.trust import strip
-from cnnscope.trust.finding import Finding
+from cnnscope.trust.finding import Finding, draw_legend, draw_strip, strip_height
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +65,7 @@ def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
     grid = _wrapped(rows)
     limits = scale_limits([tile for row in grid for tile in row])
     columns = max(map(len, grid))
-    below = max(strip.height(tile.trust) for row in grid for tile in row)
+    below = max(strip_height(tile.trust) for row in grid for tile in row)
     height = HEAD + SIDE + FOOT + below
     with style.look():
         figure = Figure(figsize=(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height), dpi=DPI)
@@ -151,9 +150,9 @@ def _strip(figure: Figure, box: Box, tile: Tile, below: float, tall: float) -> N
     left, bottom, width, _ = box
     axes = figure.add_axes((left, bottom - (FOOT + below - 0.06) / tall, width, below / tall))
     if tile.values is None:
-        strip.legend(axes, below)
+        draw_legend(axes, below)
     else:
-        strip.draw(axes, tile.trust, below)
+        draw_strip(axes, tile.trust, below)
 
 
 def _bar(axes: Axes, tile: Tile, limit: float) -> None:

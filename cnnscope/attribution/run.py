@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnscope.attribution.baselines import baseline as named_baseline
 from cnnscope.attribution.contract import Attribution, Classifier, Found, Method, Question
+from cnnscope.attribution.contract import baseline as named_baseline
 from cnnscope.attribution.methods import METHODS
 from cnnscope.errors import CnnscopeError, did_you_mean
 
@@ -34,7 +34,7 @@ def attribute(
 ) -> Attribution:
     """What each pixel of ``x`` (1, C, H, W), normalised as the network wants it, has to do with class ``target``.
 
-    The score is the network's output as it is, usually a logit. ``baseline`` is a name (`baselines.baseline`) or a
+    The score is the network's output as it is, usually a logit. ``baseline`` is a name (`contract.baseline`) or a
     tensor like ``x``; ``steps`` counts steps or samples, ``layer`` is where maps are taken from, ``window`` the side
     of occluded squares in pixels. Options a method has no use for change nothing.
 

@@ -29,7 +29,7 @@ def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, sourc
 
     Images, of --data or the network's own, tell which filters are dead.
     """
-    from cnnscope.learned.filters.answer import filters
+    from cnnscope.learned.filters.result import filters
 
     model = loading.load(source)
     with on_stderr(writing.quiet) as progress, writing.announced("comparing filters with random ones"):
@@ -46,7 +46,7 @@ def features(
     The page has the kernel and its spectrum, how activations are distributed, the nine images that activate it most,
     cut out by what the unit sees, their deconvolution and guided backpropagation, and the image that maximises it.
     """
-    from cnnscope.learned.features.answer import features
+    from cnnscope.learned.features.result import features
 
     model = loading.load(source)
     with on_stderr(writing.quiet) as progress:
@@ -63,7 +63,7 @@ def kernels(options: KernelOptions, writing: Pictured) -> None:
 
     `cnnscope kernels --kernel "-1 1" --input "0 1 0 1 1"` shows windows, products, sums and the Toeplitz matrix.
     """
-    from cnnscope.learned.filters.kernels_answer import kernels
+    from cnnscope.learned.filters.sliding import kernels
 
     writing.deliver(kernels(options))
 
@@ -78,7 +78,7 @@ def attribute(
     Writes NAME-attribution.png here unless -o says otherwise, with a .npy for each tile and a JSON manifest beside it.
     """
     from cnnscope.attribution.session import chosen_methods
-    from cnnscope.trust.answer import attributions
+    from cnnscope.trust.session import attributions
 
     chosen_methods(options)  # a wrong name is an error before the network is loaded
     model = loading.load(source)

@@ -1,9 +1,11 @@
-"""Checks of the attributions of a session."""
+"""The attributions of an image as a result, and the checks of each attribution."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +13,22 @@ import torch
 from torch import Tensor
 
 from cnnscope.attribution.contract import Classifier
-from cnnscope.attribution.session import Explained, Session, explain_again
+from cnnscope.attribution.montage import montage
+from cnnscope.attribution.run import parse_target
+from cnnscope.attribution.session import Explained, Session, chosen_methods, explain, explain_again, rows
 from cnnscope.audits.protocol import transforms
-from cnnscope.options.trained import AttributionOptions
+from cnnscope.errors import CnnscopeError
+from cnnscope.options.group import part
+from cnnscope.options.trained import AttributionOptions, Running, paths
 from cnnscope.progress import SILENT, Progress
-from cnnscope.trained.loading import randomised
+from cnnscope.render.attribution import AttributionReport, TileFigures
+from cnnscope.render.illustrated import Illustrated, file_name, npy
+from cnnscope.render.result import File, form_of, written
+from cnnscope.sources.resolve import Loaded
+from cnnscope.trained.images import Sample, open_images
+from cnnscope.trained.images.decode import read_picture
+from cnnscope.trained.loading import open_network, randomised
+from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trust.checks import CHECKS
 from cnnscope.trust.finding import Finding
 from cnnscope.trust.scene import Scene, Subject, margin
@@ -24,7 +37,94 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from cnnscope.trained.network import TrainedNetwork
+
+@dataclass(frozen=True)
+class Attributions(Illustrated):
+    """Attributions with their montage; ``session`` has the arrays (C, H, W) and the networks."""
+
+    session: Session | None = None
+
+    def at(self, path: Path) -> AttributionReport:
+        """The report of what is written to ``path``: it names the picture and the files of the arrays."""
+        assert isinstance(self.report, AttributionReport)
+        tiles = tuple(replace(tile, array=f"{path.stem}.{i + 1:02d}-{tile.method}.npy")
+                      for i, tile in enumerate(self.report.tiles))  # fmt: skip
+        return replace(self.report, tiles=tiles, picture=path.name)
+
+    def write(self, path: str | Path) -> tuple[File, ...]:
+        """Writes the montage with a ``.npy`` for each attribution and a JSON manifest beside it, the montage last.
+
+        By the suffix of a text form it writes the figures alone. E404 for another suffix, E405 for a failure.
+        """
+        path = Path(path)
+        kind = form_of(path, self.kinds)
+        if kind not in self.kinds:
+            return super().write(path)
+        picture, report = self.draw(kind), self.at(path)
+        assert self.session is not None
+        arrays = [written(path.with_name(str(tile.array)), "npy", npy(one.attribution.raw))
+                  for tile, one in zip(report.tiles, self.session.explained, strict=True)]  # fmt: skip
+        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        document = written(path.with_suffix(".json"), "json", text)
+        return written(path, kind, picture), document, *arrays
+
+
+def attributions(model: Loaded, options: AttributionOptions, progress: Progress = SILENT) -> Attributions:
+    """Which pixels of an image the score of a class is due to, by each method and for each checkpoint.
+
+    `CnnscopeError`: E450 to E455 the network or its weights, E480 to E484 methods, classes, images, E205 layers.
+    """
+    chosen_methods(options)  # a wrong name is an error before the network is opened
+    running = part(options, Running)
+    networks = [open_network(model, replace(running, weights=one)) for one in paths(options.weights) or (None,)]
+    for note in networks[0].notes:
+        progress.note(note)
+    picture, name = _picture(networks[0], options.image)
+    target = None
+    if options.target is not None:
+        target = parse_target(str(options.target), networks[0].labels, networks[0].classes)
+    session = explain(networks, picture, options, target, progress)
+    if options.trust:
+        session = examined(session, picture, options, progress)
+    for skipped, reason in session.skipped:
+        progress.note(f"without {skipped}: {reason}")
+    report = AttributionReport(model.graph.name, model.source, name, tuple(map(_figures, session.explained)))
+    title = f"{report.name}: {report.image}"
+    return Attributions(
+        report, lambda kind: montage(rows(session), title, kind), f"{file_name(report.name)}-attribution",
+        session=session,
+    )  # fmt: skip
+
+
+def _picture(network: TrainedNetwork, image: str | Path | None) -> tuple[Image, str]:
+    """The picture and its name: a file, or the first image that comes with the network."""
+    if image is not None:
+        return read_picture(Path(image)), Path(image).name
+    if network.data is None:
+        raise CnnscopeError.of("E483", f"there is no image to look at: none comes with `{network.source}`",
+                               hint="name one: `--image FILE`")  # fmt: skip
+    found = next((sample for sample in open_images(network.data) if isinstance(sample, Sample)), None)
+    if found is None:
+        raise CnnscopeError.of("E483", f"there is no image in `{network.data}`", hint="name one: `--image FILE`")
+    return found.image, found.name
+
+
+def _figures(one: Explained) -> TileFigures:
+    answer, network = one.attribution, one.network
+    return TileFigures(
+        method=answer.method,
+        weights=network.weights,
+        weights_sha256=network.weights_sha256,
+        target=answer.target,
+        label=network.label(answer.target),
+        probability=one.probability,
+        signed=answer.signed,
+        extreme=float(answer.values.flat[abs(answer.values).argmax()]),
+        baseline=one.baseline,
+        completeness=answer.completeness,
+        notes=answer.notes,
+        trust={finding.name: finding.document() for finding in one.trust} or None,
+    )
 
 
 def examine(subject: Subject, tick: Callable[[float], None] = lambda done: None) -> tuple[Finding, ...]:

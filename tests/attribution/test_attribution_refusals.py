@@ -12,8 +12,7 @@ import torch
 from attributed import Plain, image, seeded
 from torch import Tensor, nn
 
-from cnnscope.attribution import baselines
-from cnnscope.attribution.contract import Method
+from cnnscope.attribution.contract import Method, baseline
 from cnnscope.attribution.methods import METHODS
 from cnnscope.attribution.run import attribute, completeness, parse_target
 from cnnscope.errors import CnnscopeError
@@ -118,15 +117,15 @@ def test_classes_go_by_number_and_label() -> None:
 
 def test_baselines() -> None:
     x = image(2, 9, 7)
-    assert not baselines.baseline("zero", x).any()
-    mean = baselines.baseline("mean", x)
+    assert not baseline("zero", x).any()
+    mean = baseline("mean", x)
     assert torch.equal(mean[..., :1, :1].expand_as(x), mean)
     torch.testing.assert_close(mean.mean((2, 3)), x.mean((2, 3)))
-    blurred = baselines.baseline("blur", x)
+    blurred = baseline("blur", x)
     assert blurred.shape == x.shape
     assert 0 < blurred.std() < x.std()
     constant = torch.full_like(x, 3.0)
-    torch.testing.assert_close(baselines.baseline("blur", constant), constant)
+    torch.testing.assert_close(baseline("blur", constant), constant)
 
 
 def test_black_and_white_are_pixels() -> None:
@@ -134,7 +133,7 @@ def test_black_and_white_are_pixels() -> None:
 
     preprocess = Preprocess.of((2 + 1, 4, 4), {"mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.5]})
     x = image(3, 4, 4)
-    black, white = (baselines.baseline(name, x, preprocess)[0, :, 0, 0].tolist() for name in ("black", "white"))
+    black, white = (baseline(name, x, preprocess)[0, :, 0, 0].tolist() for name in ("black", "white"))
     assert black == pytest.approx([-5, -2, -0.6])
     assert white == pytest.approx([5, 3, 1.4])
 

@@ -12,7 +12,7 @@ from attributed import image, seeded
 from known_maps import findings, scene, subject
 from torch import nn
 
-from cnnscope.attribution.baselines import baseline
+from cnnscope.attribution.contract import baseline
 from cnnscope.trust.checks import faithfulness
 from cnnscope.trust.checks.faithfulness import area, descending, shares
 

@@ -17,8 +17,7 @@ from PIL import Image
 
 from cnnscope.attribution.montage import Tile, montage
 from cnnscope.progress import Progress
-from cnnscope.trust import strip
-from cnnscope.trust.finding import Finding
+from cnnscope.trust.finding import Finding, place, said
 from cnnscope.trust.scene import Subject
 from cnnscope.trust.session import examine
 
@@ -127,8 +126,8 @@ def test_the_strip_shows_value_limit_verdict_and_controls(changes: dict[str, obj
 
 
 def test_places_on_tracks() -> None:
-    assert [strip.place(value, "share") for value in (-0.5, 0, 0.3, 2)] == [0, 0, 0.3, 1]
-    assert [strip.place(value, "powers") for value in (0, 1e-9, 1e-8, 1e-4, 1, 10)] == [0, 0, 0, 0.5, 1, 1]
-    assert (strip.said(3e-5, "powers"), strip.said(0.034, "powers"), strip.said(0.5, "share")) == (
+    assert [place(value, "share") for value in (-0.5, 0, 0.3, 2)] == [0, 0, 0.3, 1]
+    assert [place(value, "powers") for value in (0, 1e-9, 1e-8, 1e-4, 1, 10)] == [0, 0, 0, 0.5, 1, 1]
+    assert (said(3e-5, "powers"), said(0.034, "powers"), said(0.5, "share")) == (
         "3e-05", "0.03", "0.50",
     )  # fmt: skip

@@ -11,8 +11,10 @@ from torch.nn import functional as F  # noqa: N812
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features import features
-from cnnscope.learned.features.features import LayerMaps, batches, choose, maps_of
+from cnnscope.learned.features import layers as feature_layers
+from cnnscope.learned.features import maps as feature_maps
+from cnnscope.learned.features.layers import choose
+from cnnscope.learned.features.maps import LayerMaps, batches, maps_of
 from cnnscope.learned.features.montage import draw, scale
 from cnnscope.render.formats import PICTURES
 from cnnscope.trained.images import open_images
@@ -99,7 +101,7 @@ def test_layers_without_maps_are_refused(digits) -> None:
     assert refused(lambda: choose(digits, ["c4"]), "E205") == "`LeNet-5 on digits` has no layer `c4`"
     (layer,) = choose(digits, ["c1"])
     message = "`c1` has 6 channels, and 6 is none of them"
-    assert refused(lambda: features.check_channel(layer, 6), "E203") == message
+    assert refused(lambda: feature_layers.check_channel(layer, 6), "E203") == message
     flat = trained(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), (1, 8, 8))
     assert refused(lambda: choose(flat), "E464") == f"`{flat.graph.name}` has no convolution with feature maps"
 
@@ -118,7 +120,7 @@ def test_fewer_images_run_at_a_time_where_memory_does_not_suffice(digits, monkey
     sizes = []
 
     def scarce(*given):
-        run = features.__dict__["_runner_of_the_test"](*given)
+        run = feature_maps.__dict__["_runner_of_the_test"](*given)
 
         def limited(x: Tensor) -> dict[str, Tensor]:
             sizes.append(len(x))
@@ -128,8 +130,8 @@ def test_fewer_images_run_at_a_time_where_memory_does_not_suffice(digits, monkey
 
         return limited
 
-    monkeypatch.setattr(features, "_runner_of_the_test", features.runner, raising=False)
-    monkeypatch.setattr(features, "runner", scarce)
+    monkeypatch.setattr(feature_maps, "_runner_of_the_test", feature_maps.runner, raising=False)
+    monkeypatch.setattr(feature_maps, "runner", scarce)
     found = np.concatenate([batch.maps["c1"] for batch in batches(digits, layers, images, 100)])
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert sizes == [64, 32, 16, 16, 16, 16, 16, 16, 4]
@@ -162,7 +164,7 @@ def test_pictures_are_the_same_on_a_second_run(digits, pixels, form: str) -> Non
 
 
 def test_the_strongest_of_many_maps_are_shown(digits) -> None:
-    from cnnscope.learned.features.features import FeatureLayer
+    from cnnscope.learned.features.layers import FeatureLayer
     from cnnscope.learned.features.montage import _panel
 
     maps = np.zeros((300, 4, 4), np.float32)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cnnscope.learned.filters import null
-from cnnscope.learned.filters.filters import figure, redundant, similar
+from cnnscope.learned.filters import figures
+from cnnscope.learned.filters.figures import figure, redundant, similar
 from cnnscope.learned.filters.kernels import classic, gabor, sobel_x
 
-SMALLEST = 1 / (1 + null.DRAWS)
+SMALLEST = 1 / (1 + figures.DRAWS)
 
 
 def noise(*shape: int, seed: int = 11) -> NDArray[np.float64]:
@@ -37,18 +37,18 @@ def test_p_values_of_noise_are_uniform(shape: tuple[int, int, int]) -> None:
     found = figure(noise(500, *shape))
     uniform = (np.arange(20_000) + 0.5) / 20_000
     for values in (found.similarity_p, found.coherence_p):
-        assert distance(values, uniform) < limit(500, null.DRAWS)
+        assert distance(values, uniform) < limit(500, figures.DRAWS)
 
 
 def test_the_p_value_of_a_twin_is_uniform_too() -> None:
     found = np.array([redundant(layer)[1][0] for layer in noise(300, 8, 2, 3, 3, seed=7)])
-    chosen = null.p_values(found, null.of_largest_cosine(7, 18))
-    assert distance(chosen, (np.arange(20_000) + 0.5) / 20_000) < limit(300, null.DRAWS)
+    chosen = figures.p_values(found, figures.of_largest_cosine(7, 18))
+    assert distance(chosen, (np.arange(20_000) + 0.5) / 20_000) < limit(300, figures.DRAWS)
 
 
 def test_that_test_can_fail() -> None:
     smooth = noise(300, 1, 5, 5) + 2 * gabor(5, 5, 45, 3.3, "odd")
-    assert distance(figure(smooth).similarity_p, np.linspace(0, 1, 20_000)) > limit(300, null.DRAWS)
+    assert distance(figure(smooth).similarity_p, np.linspace(0, 1, 20_000)) > limit(300, figures.DRAWS)
 
 
 @pytest.mark.parametrize(("others", "size"), [(1, 9), (15, 27), (63, 2)])
@@ -56,12 +56,12 @@ def test_chance_of_a_twin_is_that_of_drawn_filters(others: int, size: int) -> No
     directions = noise(1500, others + 1, size, seed=3)
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     brute = np.abs(np.einsum("nd,nkd->nk", directions[:, 0], directions[:, 1:])).max(axis=1)
-    assert distance(null.of_largest_cosine(others, size), brute) < limit(1500, null.DRAWS)
+    assert distance(figures.of_largest_cosine(others, size), brute) < limit(1500, figures.DRAWS)
 
 
 def test_p_counts_what_is_at_least_as_large() -> None:
     drawn = np.array([0.1, 0.2, 0.2, 0.9])
-    found = null.p_values(np.array([0.05, 0.2, 0.91, np.nan]), drawn)
+    found = figures.p_values(np.array([0.05, 0.2, 0.91, np.nan]), drawn)
     np.testing.assert_array_equal(found, [1.0, 4 / 5, 1 / 5, np.nan])
 
 

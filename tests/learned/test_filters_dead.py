@@ -12,8 +12,8 @@ from torch import nn
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.filters.dead import life
 from cnnscope.learned.filters.layer_filters import choose
+from cnnscope.learned.filters.result import life
 from cnnscope.trained.network import TrainedNetwork
 
 SPEC = """\

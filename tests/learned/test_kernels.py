@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnscope.learned.filters import gallery
+from cnnscope.learned.filters.gallery import respond
 from cnnscope.learned.filters.kernels import classic, gabor, gabors, gaussian, laplacian, own, sobel_x
-from cnnscope.learned.filters.responses import respond
 
 SIZES = [(2, 2), (3, 3), (4, 4), (5, 5), (7, 7), (11, 11), (1, 3), (3, 1), (1, 2), (3, 5), (6, 3)]
 PRINTED = {  # the lectures' slides "Examples of convolutional filters"; sharpening as in Gonzalez & Woods

@@ -11,8 +11,7 @@ import torch
 from torch.nn.functional import conv1d, conv2d
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.filters.sliding import slide
-from cnnscope.learned.filters.written import grid
+from cnnscope.learned.filters.sliding import grid, slide
 from cnnscope.render.sliding import Rows, SlideReport, shown
 
 

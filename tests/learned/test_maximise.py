@@ -10,10 +10,9 @@ from torch import nn
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.features import choose
+from cnnscope.learned.features.layers import Seen, choose
 from cnnscope.learned.features.maximise import maximise, total_variation
 from cnnscope.learned.features.patches import Patch, answers
-from cnnscope.learned.features.seen import Seen
 from cnnscope.trained.images import open_images
 
 

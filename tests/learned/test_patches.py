@@ -16,11 +16,8 @@ from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.channel import look
 from cnnscope.learned.features.channel_page import draw
-from cnnscope.learned.features.features import choose
-from cnnscope.learned.features.histogram import BINS, Histogram
-from cnnscope.learned.features.patches import answers
-from cnnscope.learned.features.projection import RULES, project
-from cnnscope.learned.features.seen import Fields
+from cnnscope.learned.features.layers import Fields, choose
+from cnnscope.learned.features.patches import BINS, RULES, Histogram, answers, project
 from cnnscope.trained.images import open_images
 
 

@@ -1,10 +1,11 @@
-"""Everything there is to see of one channel: its kernel, what it answers to, and the image it answers to most."""
+"""One channel: its kernel, its activations, the images on which it is most active, and the image that maximises it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.rules import Rule
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.features import FeatureLayer, Maps, check_channel, maps_of, unit_of
+from cnnscope.learned.features.layers import FeatureLayer, Fields, check_channel, unit_of
+from cnnscope.learned.features.maps import Maps, label_of, maps_of
 from cnnscope.learned.features.maximise import STEPS, Maximised, maximise
-from cnnscope.learned.features.patches import Answers, Patch, answers
-from cnnscope.learned.features.projection import RULES, activations, canonical_up_to, project
-from cnnscope.learned.features.seen import Fields
+from cnnscope.learned.features.patches import RULES, Answers, Patch, activations, answers, canonical_up_to, project
 from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
 from cnnscope.progress import SILENT, Progress
+from cnnscope.render.documents.features import DataRow, MaximisedRow, PatchRow
 from cnnscope.render.documents.filters import FilterRow
+from cnnscope.render.features import ChannelRow
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
 
@@ -164,3 +166,49 @@ def _projections(
     elif others:
         notes.append(f"deconvolution and guided backpropagation, made for ReLU, act on {', '.join(others)} here")
     return found, tuple(notes), []
+
+
+def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelRow:
+    """The figures of a channel that was looked at with ``images`` and ``seed``."""
+    answers, best, layer, kernel = found.answers, found.maximised, found.layer, found.kernel
+    data: DataRow | None = None
+    patches: tuple[PatchRow, ...] = ()
+    maximised: MaximisedRow | None = None
+    if answers is not None and images is not None:
+        data = DataRow(
+            answers.images, answers.skipped, images.sha256, answers.low, answers.high, answers.above, answers.dead,
+            answers.rule,
+        )  # fmt: skip
+        patches = tuple(
+            PatchRow(p.sample, label_of(images, p.label), p.activation, layer.position(p.position), p.seen.exact)
+            for p in answers.patches
+        )
+    if best.activation is not None and best.start is not None:
+        maximised = MaximisedRow(
+            layer.position(best.position), best.seen.exact, best.steps, seed, best.jitter, best.smoothness, best.start,
+            best.activation,
+        )  # fmt: skip
+    return ChannelRow(
+        layer.name, layer.op, found.number, None if kernel is None else kernel.layer,
+        None if kernel is None else kernel.figures, data, patches, tuple(found.projections), maximised,
+        found.via, found.notes, found.missing,
+    )  # fmt: skip
+
+
+def arrays(found: Channel) -> dict[str, Any]:
+    """By name; patches (n, C, H, W) are whole images of 8 bits, and projections as large.
+
+    Which of their pixels a unit sees is in the figures.
+    """
+    result: dict[str, Any] = {}
+    if found.kernel is not None:
+        result["kernel"] = found.kernel.weights
+    if found.answers is not None:
+        result["patches"] = np.stack([patch.pixels for patch in found.answers.patches])
+        result["maxima"] = found.answers.maxima
+    result |= {name.replace(" ", "-"): values for name, values in found.projections.items()}
+    if found.maximised.pixels is not None:
+        result["maximised"] = found.maximised.pixels
+    if found.on_image is not None:
+        result |= {"image": found.on_image.pixels, "map": found.on_image.map}
+    return result

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.channel import Channel, Kernel, OnImage, Values
+from cnnscope.learned.features.layers import Seen
 from cnnscope.learned.features.maximise import Maximised
 from cnnscope.learned.features.montage import bare, picture, scale
-from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks
 from cnnscope.learned.features.patches import Answers
-from cnnscope.learned.features.seen import Seen
-from cnnscope.learned.features.sheet import Spot, empty, longest, tile
+from cnnscope.learned.features.sheet import HEIGHT, WIDTH, Spot, blocks, empty, longest, tile
 from cnnscope.render import style
 from cnnscope.render.formats import check_format
 

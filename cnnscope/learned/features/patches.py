@@ -1,21 +1,25 @@
-"""The images that a channel answers to most, each cut out by what the unit sees of it, and how it answers to all.
+"""The images on which a channel is most active, cut to what its unit sees, and their projections.
 
-Source: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4 and figure 2.
+Source: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", sections 2.1 and 4, figure 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, fx
 
+from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
+from cnnscope.attribution.engine.rules import Rule, deconvolved, guided, with_rules
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.features import FeatureLayer, batches, check_channel, choose, unit_of
-from cnnscope.learned.features.histogram import Histogram
-from cnnscope.learned.features.seen import Fields, Seen
-from cnnscope.learned.filters.dead import RECTIFIERS
+from cnnscope.learned.features.layers import RECTIFIERS, FeatureLayer, Fields, Seen, check_channel, choose, unit_of
+from cnnscope.learned.features.maps import batches
+from cnnscope.nn.ops import role_of
 from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork
 
@@ -167,3 +171,74 @@ def _watched(network: TrainedNetwork, layer: FeatureLayer) -> tuple[FeatureLayer
         return layer, None
     (watched,) = choose(network, [last.layer])
     return (watched, tag) if watched.channels == layer.channels else (layer, None)
+
+
+RULES: dict[str, Rule] = {"deconvolution": deconvolved, "guided backpropagation": guided}
+"""Zeiler & Fergus 2014, section 2.1; Springenberg et al. 2015, section 3.4."""
+
+
+def activations(network: fx.GraphModule) -> tuple[str, ...]:
+    """The kinds of activations in a canonical network, which the rules act on."""
+    modules = (network.get_submodule(str(node.target)) for node in network.graph.nodes if node.op == "call_module")
+    return tuple(sorted({type(module).__name__ for module in modules if role_of(module) == "activation"}))
+
+
+def project(
+    network: fx.GraphModule,
+    order: Sequence[int] | None,
+    x: Tensor,
+    channel: int,
+    places: Sequence[tuple[int, int]],
+    rule: Rule,
+) -> Tensor:
+    """(N, C, H, W) one unit's activation an image, sent back to the pixels with ``rule`` at every activation.
+
+    All other activations of the layer count as 0, and so does one that is not above 0.
+
+    ``network`` is canonical and ends with the layer (`up_to`); ``order`` brings its output to (N, channels, height,
+    width), None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max
+    pools send everything to where the maximum was: the switches of Zeiler & Fergus.
+    """
+    ruled = with_rules(network, lambda node, module: rule if role_of(module) == "activation" else None)
+    rows, columns = (torch.tensor(side, device=x.device) for side in zip(*places, strict=True))
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        output = ruled(x)
+        maps = output[:, :, None, None] if order is None else output.permute(*order)
+        units = maps[torch.arange(len(x), device=x.device), channel, rows, columns]
+        (found,) = torch.autograd.grad(
+            (units * units.detach().clamp(min=0)).sum(), x, allow_unused=True, materialize_grads=True
+        )
+    return found.detach()
+
+
+def canonical_up_to(module: Any, layer: str) -> fx.GraphModule | str:
+    """The network up to a layer in the form that rules need, or why there is none."""
+    try:
+        return up_to(canonicalize(module), layer)
+    except CnnscopeError as error:
+        return error.diagnostics[0].message
+
+
+BINS = 1024
+
+
+@dataclass
+class Histogram:
+    """Counts of numbers in `BINS` bins of one width, half of them below 0; it grows with what it is given."""
+
+    reach: float = 2.0**-30
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        largest = float(np.abs(values).max(initial=0))
+        while largest >= self.reach:  # two bins become one, in the middle half
+            merged = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.pad(merged, BINS // 4)
+            self.reach *= 2
+        index = np.floor((values.astype(np.float64) / self.reach + 1) * (BINS / 2)).astype(np.int64)
+        self.counts += np.bincount(index.ravel(), minlength=BINS)
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        return np.linspace(-self.reach, self.reach, BINS + 1)

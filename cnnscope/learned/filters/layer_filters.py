@@ -12,8 +12,7 @@ from torch import Tensor
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Node
-from cnnscope.learned.filters.filters import Figured, figure
-from cnnscope.learned.filters.responses import known
+from cnnscope.learned.filters.figures import Figured, figure, known
 from cnnscope.render.documents.filters import FilterRow
 from cnnscope.render.filters import LayerFilters
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnscope.attribution.baselines import baseline
+from cnnscope.attribution.contract import baseline
 from cnnscope.trust.finding import Better, Finding
 from cnnscope.trust.scene import Areas, Check, Scene, Subject
 

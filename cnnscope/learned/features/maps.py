@@ -1,4 +1,4 @@
-"""What layers make of images: feature maps, and the activations of a channel over many images."""
+"""Runs a network on images and keeps what its layers return."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnscope.analysis.fuse import Unit, fuse
-from cnnscope.analysis.receptive_field.theoretical import theoretical
-from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
+from cnnscope.learned.features.layers import FeatureLayer
 from cnnscope.nn.build import Network
 from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork
@@ -27,94 +24,8 @@ from cnnscope.trained.network import TrainedNetwork
 Maps = NDArray[np.float32]
 """(N, channels, height, width); a vector's are of 1x1."""
 
-DEFAULT_LAYERS = 3
 BATCH = 64
 """Images run at a time; half as many wherever memory does not suffice."""
-
-
-@dataclass(frozen=True)
-class FeatureLayer:
-    """A layer that gives feature maps, or a vector: then ``size`` is 1x1 and ``vector`` is set.
-
-    ``order`` is how its output's axes become (N, channels, height, width): channels stand last in some networks.
-    """
-
-    name: str
-    op: str
-    channels: int
-    size: tuple[int, int]
-    order: tuple[int, ...] = (0, 1, 2, 3)
-    vector: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(channels, height, width), of a vector (channels,)."""
-        return (self.channels,) if self.vector else (self.channels, *self.size)
-
-    def maps(self, output: Tensor) -> Tensor:
-        """(N, channels, height, width) of what the layer gave."""
-        return output[:, :, None, None] if self.vector else output.permute(self.order)
-
-    def position(self, at: tuple[int, int]) -> tuple[int, ...]:
-        """A place in its map as receptive fields name it: a vector's units have none."""
-        return () if self.vector else at
-
-
-def choose(network: TrainedNetwork, names: Sequence[str] = ()) -> tuple[FeatureLayer, ...]:
-    """The layers of these names, each once; of none named, the first convolutions with their activations.
-
-    `CnnscopeError`: E205 for an unknown layer, E464 for one that gives neither maps nor a vector.
-    """
-    graph = network.graph
-    if not names:
-        units = (unit for unit in fuse(graph) if unit.main.op.category == "conv" and min(unit.last.output.spatial) > 1)
-        rows = list(dict.fromkeys(unit.last.layer for unit in units if len(unit.last.output.spatial) == 2))
-        names = [row for row in rows if row in network.layer_names()][:DEFAULT_LAYERS]
-        if not names:
-            raise CnnscopeError.of("E464", f"`{graph.name}` has no convolution with feature maps",
-                                   hint="name a layer: `--layer NAME`")  # fmt: skip
-    for name in names:
-        network.check_layer(name)
-    return tuple(_layer(graph, name) for name in dict.fromkeys(names))
-
-
-def _layer(graph: Graph, name: str) -> FeatureLayer:
-    node = find(graph, name)
-    value = graph.value(node)
-    shape = value.shape
-    members = dict(graph.layers())[name]
-    op = ", ".join(_words(member.op.tag, member.op.label()) for member in members)
-    if len(shape) == 2:
-        return FeatureLayer(name, op, shape[1], (1, 1), vector=True)
-    field = theoretical(graph).get(node)
-    axes = field.axes if field is not None else (2, 3) if value.kind == "map" else ()
-    if len(shape) != 4 or len(axes) != 2 or value.batch_axis != 0:
-        what = "x".join(map(str, value.features))
-        raise CnnscopeError.of("E464", f"`{name}` gives {what} numbers, neither feature maps nor a vector",
-                               hint="name a convolution, or a layer after one")  # fmt: skip
-    (channels,) = {1, 2, 3} - set(axes)
-    return FeatureLayer(name, op, shape[channels], (shape[axes[0]], shape[axes[1]]), (0, channels, *axes))
-
-
-def _words(tag: str, label: str) -> str:
-    """``conv 5x5 6``; a label that says it all stands alone."""
-    return f"{tag} {label}".strip() if tag not in label else label
-
-
-def check_channel(layer: FeatureLayer, channel: int) -> None:
-    """E203 where the layer has no such channel."""
-    if not 0 <= channel < layer.channels:
-        raise CnnscopeError.of("E203", f"`{layer.name}` has {layer.channels} channels, and {channel} is none of them",
-                               hint="channels count from 0")  # fmt: skip
-
-
-def unit_of(graph: Graph, layer: str) -> Unit:
-    """The convolution (or whatever it is) with its norm and activation, of which a layer's last op is one."""
-    node = find(graph, layer)
-    return next(unit for unit in fuse(graph) if any(member.name == node for member in unit.nodes))
-
-
-# -- running -----------------------------------------------------------------------------------------------------------
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 """From inputs (N, C, H, W) to the maps of layers by name, (N, channels, height, width)."""
@@ -201,9 +112,6 @@ def _readable(images: ImageSet, limit: int, skipped: Callable[[str, str], None])
             return
         count += 1
         yield sample
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Feature maps on an image, or everything there is to see of one channel, as a result with a picture and arrays."""
+"""Feature maps on an image, or a page about one channel, as a result with a picture and arrays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features import channel_page, montage
-from cnnscope.learned.features.channel import look
-from cnnscope.learned.features.channel_row import arrays, channel_row
-from cnnscope.learned.features.features import LayerMaps, check_channel, choose, first_image, label_of, maps_of
+from cnnscope.learned.features.channel import arrays, channel_row, look
+from cnnscope.learned.features.layers import check_channel, choose
+from cnnscope.learned.features.maps import LayerMaps, first_image, label_of, maps_of
 from cnnscope.options.group import part
 from cnnscope.options.trained import FeatureOptions, Running, names
 from cnnscope.progress import SILENT, Progress

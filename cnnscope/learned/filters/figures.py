@@ -1,18 +1,19 @@
-"""Figures of a layer's filters, each beside what chance gives.
+"""Figures of a layer's filters, each beside the figures that random filters reach by chance.
 
 A filter reads ``channels`` input channels: its weights are (channels, height, width).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.learned.filters import null
 from cnnscope.learned.filters.kernels import classic
 from cnnscope.learned.filters.spectrum import Band, Figures, Filters, band, orientation
 
@@ -67,10 +68,10 @@ def figure(filters: Filters) -> Figured:
     twin, redundancy = redundant(filters)
     return Figured(
         norm=norms(filters),
-        orientation=degrees, coherence=coherence, coherence_p=null.p_values(coherence, chance.coherence),
+        orientation=degrees, coherence=coherence, coherence_p=p_values(coherence, chance.coherence),
         band=None if pointlike else band(filters), bank=tuple(kernel.name for kernel in classic(height, width)),
-        nearest=nearest, similarity=similarity, similarity_p=null.p_values(similarity, chance.similarity),
-        twin=twin, redundancy=redundancy, redundancy_p=null.p_values(redundancy, chance.redundancy), chance=chance,
+        nearest=nearest, similarity=similarity, similarity_p=p_values(similarity, chance.similarity),
+        twin=twin, redundancy=redundancy, redundancy_p=p_values(redundancy, chance.redundancy), chance=chance,
     )  # fmt: skip
 
 
@@ -132,7 +133,7 @@ def _chance(channels: int, height: int, width: int) -> tuple[Figures, Figures]:
     if height * width == 1:
         return np.empty(0), np.empty(0)
     found: list[tuple[Any, Any]] = []
-    for filters in null.random_filters((channels, height, width)):
+    for filters in random_filters((channels, height, width)):
         coherence = np.empty(0) if min(height, width) == 1 else orientation(filters)[1]
         found.append((coherence, similar(filters)[1]))
     return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
@@ -140,4 +141,52 @@ def _chance(channels: int, height: int, width: int) -> tuple[Figures, Figures]:
 
 @lru_cache(maxsize=32)
 def _redundancy_chance(others: int, size: int) -> Figures:
-    return np.empty(0) if others < 1 or size == 1 else null.of_largest_cosine(others, size)
+    return np.empty(0) if others < 1 or size == 1 else of_largest_cosine(others, size)
+
+
+DRAWS = 999
+"""Random kernels a null distribution has: the smallest p-value is 1 / 1000."""
+SEED = 0
+_CHUNK = 4_000_000
+"""Weights drawn at a time."""
+
+
+def p_values(found: Figures, null: Figures) -> Figures:
+    """(n,) of (1 + how many of ``null`` are at least as large) / (1 + how many there are); NaN stays NaN.
+
+    Source: Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.2.
+    """
+    larger = len(null) - np.searchsorted(np.sort(null), found, side="left")
+    return np.where(np.isnan(found), np.nan, (1 + larger) / (1 + len(null)))
+
+
+def random_filters(shape: tuple[int, int, int], draws: int = DRAWS) -> Iterator[NDArray[np.float64]]:
+    """(n, channels, height, width) batches of Gaussian noise from a fixed seed, ``draws`` filters in all."""
+    generator = np.random.default_rng(SEED)
+    step = max(1, _CHUNK // prod(shape))
+    for start in range(0, draws, step):
+        yield generator.standard_normal((min(step, draws - start), *shape))
+
+
+def of_largest_cosine(others: int, dimensions: int, draws: int = DRAWS) -> Figures:
+    """(draws,) of the largest absolute cosine between one random direction and ``others`` more.
+
+    Directions are uniform, so the one may be the first axis: the cosine of the rest with it is g / sqrt(g^2 + c), with
+    g standard normal and c chi-squared with ``dimensions`` - 1 degrees of freedom.
+    """
+    generator = np.random.default_rng(SEED)
+    step = max(1, _CHUNK // others)
+    largest = []
+    for start in range(0, draws, step):
+        size = (min(step, draws - start), others)
+        squared = generator.standard_normal(size) ** 2
+        largest.append(np.sqrt((squared / (squared + generator.chisquare(dimensions - 1, size))).max(axis=1)))
+    return np.concatenate(largest)
+
+
+def known(value: float, digits: int, period: float | None = None) -> float | None:
+    """A figure rounded, angles modulo their period; None where there is none."""
+    if np.isnan(value):
+        return None
+    rounded = round(float(value), digits)
+    return rounded % period if period else rounded
