@@ -28,6 +28,19 @@ settings.register_profile("search", UNTIMED, derandomize=False)
 settings.load_profile("cnnscope")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="I/N", help="of the chosen tests, run every N-th by name, beginning at the I-th")
+
+
+@pytest.hookimpl(trylast=True)  # when those that -m and -k leave out are gone
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if part := config.getoption("--part"):
+        first, every = map(int, part.split("/"))
+        chosen = set(sorted(item.nodeid for item in items)[first - 1 :: every])
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+        items[:] = [item for item in items if item.nodeid in chosen]
+
+
 def global_state(torch: Any) -> dict[str, object]:
     """What torch keeps for the whole process and one test could leave changed for the next."""
     return {
