@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from sweeps import zoo_sweep
 from torch import Tensor, nn
 
 from cnnscope import spec
@@ -51,7 +52,7 @@ FLAT = {
 """Nothing in them repeats, or they have several ends or shared weights."""
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo_sweep())
 def test_the_zoo_written_again(name: str) -> None:
     graph = spec.load(zoo.path(name)).graph
     written = assert_round_trip(graph)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from sweeps import zoo_sweep
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,7 +17,7 @@ from cnnscope.sources import zoo
 from cnnscope.spec import load
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo_sweep())
 def test_shapes_and_macs(name: str) -> None:
     graph = load(zoo.path(name)).graph
     with torch.device("meta"):
