@@ -28,8 +28,8 @@ SMALL = {
 }  # fmt: skip
 LARGE = {
     "resnet34": 64, "resnet50": 64, "resnet101": 64, "resnet152": 64, "wide_resnet50_2": 64, "resnext50_32x4d": 64,
-    "densenet201": 64, "mobilenet_v3_large": 64, "squeezenet1_0": 64, "googlenet": 64, "alexnet": 224, "vgg11": 224, "vgg13": 224,
-    "vgg16": 224, "vgg19": 224,
+    "densenet201": 64, "mobilenet_v3_large": 64, "squeezenet1_0": 64, "googlenet": 64,
+    "alexnet": 224, "vgg11": 224, "vgg13": 224, "vgg16": 224, "vgg19": 224,
 }  # fmt: skip
 SPECS = {"alexnet": "alexnet-torchvision", "googlenet": "googlenet-torchvision"}
 BY_LETTERS = {"inception_v3"}
