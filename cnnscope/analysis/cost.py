@@ -12,9 +12,10 @@ memory for these tensors but never more (its workspace aside).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 
 from cnnscope.ir import DTYPE_BYTES, Graph, Node, Param, Value
 
@@ -105,32 +106,47 @@ def _node_cost(graph: Graph, node: Node, seen: set[str], batch: int, dtype: str 
     return params + Cost(macs=macs, flops=flops, activation_bytes=size)
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Tensors while nodes run one after another: bytes, the first and the last step at which each is alive.
+
+    ``storage`` has, for each value, the name of the tensor that holds it: a view shares its input's memory.
+    """
+
+    storage: dict[str, str]
+    size: dict[str, int]
+    born: dict[str, int]
+    dies: dict[str, int]
+
+    def alive(self, steps: int) -> list[int]:
+        """Bytes alive at each of ``steps`` steps, the step's inputs and output included."""
+        change = [0] * (steps + 1)
+        for name, last in self.dies.items():
+            change[self.born[name]] += self.size[name]
+            change[last + 1] -= self.size[name]
+        return list(accumulate(change[:-1]))
+
+
+def lifetimes(
+    graph: Graph, nodes: Sequence[Node], aliased: Sequence[bool], *, batch: int, dtype: str | None = None
+) -> Lifetimes:
+    """The tensors of ``nodes``; where a node is ``aliased`` its output lies in the memory of its first input."""
+    storage = {name: name for name in graph.inputs}
+    size = {name: batch * nbytes(value, dtype) for name, value in graph.inputs.items()}
+    born, dies = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
+    for step, (node, shared) in enumerate(zip(nodes, aliased, strict=True)):
+        storage[node.name] = storage[node.inputs[0]] if shared else node.name
+        if not shared:
+            size[node.name] = 0 if node.is_view and not node.inputs else batch * nbytes(node.output, dtype)
+            born[node.name] = step
+        dies |= {storage[name]: step for name in (*node.inputs, node.name)}
+    dies |= {storage[name]: len(nodes) - 1 for name in graph.outputs if name in storage}
+    return Lifetimes(storage, size, born, dies)
+
+
 def live_bytes(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, int]:
     """Bytes alive while each node runs, its inputs and its output included, by node name."""
     nodes = [node for node in graph.nodes if not node.training_only]
-    storage = {name: name for name in graph.inputs}  # the tensor whose memory a value occupies
-    size = {name: batch * nbytes(value, dtype) for name, value in graph.inputs.items()}
-    born = dict.fromkeys(graph.inputs, 0)
-    dies = dict.fromkeys(graph.inputs, 0)
-    for step, node in enumerate(nodes):
-        if node.is_view and node.inputs:
-            storage[node.name] = storage[node.inputs[0]]
-        else:
-            storage[node.name] = node.name
-            size[node.name] = 0 if node.is_view else batch * nbytes(node.output, dtype)
-            born[node.name] = step
-        for name in (*node.inputs, node.name):
-            dies[storage[name]] = step
-    for name in graph.outputs:
-        if name in storage:
-            dies[storage[name]] = len(nodes) - 1
-
-    change = [0] * (len(nodes) + 2)
-    for name, last in dies.items():
-        change[born[name]] += size[name]
-        change[last + 1] -= size[name]
-    alive, result = 0, {}
-    for node, delta in zip(nodes, change, strict=False):
-        alive += delta
-        result[node.name] = alive
-    return result
+    aliased = [node.is_view and bool(node.inputs) for node in nodes]
+    tensors = lifetimes(graph, nodes, aliased, batch=batch, dtype=dtype)
+    return dict(zip((node.name for node in nodes), tensors.alive(len(nodes)), strict=True))

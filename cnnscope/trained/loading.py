@@ -1,8 +1,9 @@
-"""From a graph and what its source knows to a network with weights."""
+"""From a graph and what its source knows to a network with weights: device, precision, names of classes."""
 
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,83 @@ import torch
 from torch import nn
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 from cnnscope.ir import Graph, Shape
 from cnnscope.nn.build import build
 from cnnscope.options.trained import Running, settings
 from cnnscope.sources.resolve import Loaded
-from cnnscope.trained.device import find_device, find_dtype
-from cnnscope.trained.labels import read_labels
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess
 from cnnscope.trained.weighted import digest, open_weighted
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_KNOWN = "use auto, cpu, cuda, cuda:1 or mps"
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """``auto`` is the first there is of cuda, mps and cpu; ``cuda:1`` the second GPU. E451 where there is none such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise CnnscopeError.of("E451", f"no device is called `{name}`", hint=_KNOWN) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CnnscopeError.of("E451", "there is no CUDA device here", hint="use `--device cpu`")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise CnnscopeError.of("E451", f"there is no `{name}`: CUDA devices are numbered 0 to {count - 1}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise CnnscopeError.of("E451", "there is no MPS device here", hint="use `--device cpu`")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise CnnscopeError.of("E451", f"networks do not run on `{name}` here", hint=_KNOWN)
+    return device
+
+
+def find_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision of that name; E451 where the device does not have it."""
+    if name not in DTYPES:
+        raise CnnscopeError.of("E451", f"there is no precision `{name}`", hint=f"there are {', '.join(DTYPES)}")
+    if device.type == "mps" and name == "float64":
+        raise CnnscopeError.of("E451", "MPS devices have no float64", hint="use `--dtype float32`")
+    return DTYPES[name]
+
+
+_LARGEST = 16 * 2**20
+
+
+def read_labels(labels: str | Path | tuple[str, ...] | None, classes: int) -> tuple[str, ...]:
+    """One name a class, or none where they are unknown. E455 where the file cannot be read or has another number."""
+    if labels is None or labels == ():
+        return ()
+    if isinstance(labels, tuple):
+        return labels if len(labels) == classes else ()  # a library's names, of a head that was replaced
+    path = Path(labels)
+    names = _names(path)
+    if len(names) != classes:
+        raise CnnscopeError.of("E455", f"`{path}` names {len(names)} classes, the network has {classes}")
+    return names
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: more than {_LARGEST // 2**20} MiB")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: {reason}") from None
+    if path.suffix.lower() != ".json":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: no JSON ({error})") from None
+    if isinstance(found, dict) and all(key.isdecimal() for key in found):
+        found = [found[key] for key in sorted(found, key=int)]
+    if not isinstance(found, list):
+        raise CnnscopeError.of("E455", f"`{path}` is no list of names", hint='write ["cat", "dog"] or {"0": "cat"}')
+    return tuple(str(name[-1] if isinstance(name, list) and name else name) for name in found)
 
 
 def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwork:

@@ -78,7 +78,7 @@ def _trained(
     model: Loaded, report: TransferReport, options: TransferOptions, data: Path, progress: Progress
 ) -> Trained:
     from cnnscope.trained.loading import open_network
-    from cnnscope.training.data import read_images
+    from cnnscope.training.model import read_images
     from cnnscope.training.train import Settings, cacheable, summarise, train
 
     planned = report.plan

@@ -1,18 +1,44 @@
 """What a step of training costs beyond inference: activations kept for the backward pass, and the MACs of that pass.
 
+A tensor needs a gradient if a trained weight lies at or before it (``Param.trainable`` says which are trained); nothing
+before the first trained weight is kept or differentiated. A layer is in training mode if one of its own weights is
+trained, or, without weights, if its input needs a gradient: a frozen batch norm stays in eval mode.
+
 Each tensor that is kept is counted once, however many ops need it. What the loss keeps is not counted, nor are the
 gradients of activations, which live one layer at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import add
 
-from cnnscope.analysis.cost import nbytes
-from cnnscope.ir import Graph
+from cnnscope.analysis.cost import lifetimes
+from cnnscope.ir import Graph, Node
 from cnnscope.ops import product, tokens
-from cnnscope.ops.saved import TrainStep
-from cnnscope.training.gradients import keeps, steps
+from cnnscope.ops.base import Op
+from cnnscope.ops.saved import Kept, TrainStep
+
+
+def steps(graph: Graph) -> tuple[TrainStep, ...]:
+    """Every node that runs on an image, in order; heads that exist for training only are left out."""
+    needs = dict.fromkeys(graph.inputs, False)
+    result = []
+    for node in graph.nodes:
+        if node.training_only:
+            continue
+        reads = tuple(needs[name] for name in node.inputs)
+        trains = any(graph.params[key].trainable for key in node.params.values())
+        needs[node.name] = trains or any(reads)
+        result.append(TrainStep(node, graph.values(node), reads, trains))
+    return tuple(result)
+
+
+def keeps(step: TrainStep) -> Kept:
+    """What autograd keeps for one op; inputs and output stand for it where no rule says it."""
+    kept = step.node.op.saved(step) if isinstance(step.node.op, Op) else None
+    return kept or Kept(tuple(range(len(step.x))), output=True, exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +56,25 @@ class Memory:
 def memory(graph: Graph, batch: int) -> Memory:
     """Activation memory of one training step on ``batch`` images."""
     run = steps(graph)
-    storage = {name: name for name in graph.inputs}
-    size = {name: batch * nbytes(value) for name, value in graph.inputs.items()}
-    born, dies = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
-    forever: dict[str, int] = {}
-    extra, estimated = [0] * len(run), list[str]()
-    for at, step in enumerate(run):
-        node = step.node
-        shared = bool(node.inputs) and node.is_view and not (step.training and node.op.category == "regularization")
-        storage[node.name] = storage[node.inputs[0]] if shared else node.name
-        if not shared:
-            size[node.name] = 0 if node.op.is_view and not node.inputs else batch * nbytes(node.output)
-            born[node.name] = at
-        for name in (*node.inputs, node.name):
-            dies[storage[name]] = at
-        if not step.differentiated:
-            continue
-        kept = keeps(step)
-        names = [node.inputs[i] for i in kept.inputs] + ([node.name] if kept.output else [])
-        forever |= {storage[name]: at for name in names if storage[name] not in forever}
-        extra[at] = batch * kept.image_bytes + kept.fixed_bytes
-        if not kept.exact:
-            estimated.append(node.layer)
-    for name in graph.outputs:
-        if name in storage:
-            dies[storage[name]] = len(run) - 1
-    dies |= dict.fromkeys(forever, len(run) - 1)
-    change = [0] * (len(run) + 1)
-    for name, last in dies.items():
-        change[born[name]] += size[name]
-        change[last + 1] -= size[name]
-    alive = peak = 0
-    for at, delta in enumerate(change[:-1]):
-        alive += delta + extra[at]
-        peak = max(peak, alive)
-    kept_bytes = sum(size[name] for name in forever) + sum(extra)
-    return Memory(kept_bytes, peak, tuple(dict.fromkeys(estimated)))
+    tensors = lifetimes(graph, [step.node for step in run], [_aliased(step) for step in run], batch=batch)
+    rules = {at: keeps(step) for at, step in enumerate(run) if step.differentiated}
+    kept = {tensors.storage[name] for at, rule in rules.items() for name in _saved(run[at].node, rule)}
+    extra = [batch * rules[at].image_bytes + rules[at].fixed_bytes if at in rules else 0 for at in range(len(run))]
+    to_the_end = replace(tensors, dies=tensors.dies | dict.fromkeys(kept, len(run) - 1))
+    peak = max(map(add, to_the_end.alive(len(run)), accumulate(extra)), default=0)
+    estimated = dict.fromkeys(run[at].node.layer for at, rule in rules.items() if not rule.exact)
+    return Memory(sum(tensors.size[name] for name in kept) + sum(extra), peak, tuple(estimated))
+
+
+def _saved(node: Node, rule: Kept) -> list[str]:
+    """Names of the values that a node keeps."""
+    return [node.inputs[i] for i in rule.inputs] + [node.name] * rule.output
+
+
+def _aliased(step: TrainStep) -> bool:
+    """Whether the output lies in the memory of the first input; in training dropout and its kin write a new tensor."""
+    node = step.node
+    return bool(node.inputs) and node.is_view and not (step.training and node.op.category == "regularization")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 from cnnscope.training.document import (
-    Accuracy,
     NewHead,
     TrainedLayer,
     TrainingRun,
@@ -25,70 +24,13 @@ from cnnscope.training.plan import Part, Plan, Strategy
 
 
 @dataclass(frozen=True)
-class Training:
-    """One run: which ``strategy``, on how many images, and the score on those held out.
-
-    ``split`` says how images were held out; ``losses`` is the mean of each epoch; ``chance`` is the share of the most
-    frequent class among the held-out images. ``cached`` says that the features before the head were computed once.
-    ``low`` and ``high`` bound ``correct / held_out`` (Wilson, 95 %).
-    """
-
-    strategy: str
-    data: str
-    data_sha256: str
-    trained_on: int
-    held_out: int
-    split: str
-    skipped: int
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    device: str
-    cached: bool
-    losses: tuple[float, ...]
-    correct: int
-    low: float
-    high: float
-    chance: float
-    weights: str
-
-    def document(self) -> TrainingRun:
-        """The run in the document."""
-        return TrainingRun(
-            strategy=self.strategy, data=self.data, data_sha256=self.data_sha256, trained_on=self.trained_on,
-            held_out=self.held_out, split=self.split, skipped=self.skipped, epochs=self.epochs,
-            learning_rate=self.learning_rate, batch_size=self.batch_size, seed=self.seed, device=self.device,
-            features_cached=self.cached, losses=self.losses, correct=self.correct,
-            accuracy=Accuracy(value=self.correct / self.held_out, low=self.low, high=self.high),
-            chance=self.chance, weights=self.weights,
-        )  # fmt: skip
-
-    def lines(self) -> list[str]:
-        """For people."""
-        score = f"{100 * self.correct / self.held_out:.1f} % ({self.correct:,} of {self.held_out:,})"
-        epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
-        features = "; features were computed once" if self.cached else ""
-        return [
-            f"trained    {self.strategy}: {self.trained_on:,} images, {epochs} of AdamW at {self.learning_rate:g}, "
-            f"batches of {self.batch_size}, seed {self.seed}, on {self.device}{features}",
-            f"from       {numbers.printable(self.weights)}",
-            f"loss       {self.losses[0]:.4f} in the first epoch, {self.losses[-1]:.4f} in the last",
-            f"held out   {score} right, {100 * self.low:.1f} to {100 * self.high:.1f} % with 95 % confidence; "
-            f"always the most frequent class: {100 * self.chance:.1f} %",
-            f"split      {self.split}" + (f"; {self.skipped} unreadable left out" if self.skipped else ""),
-            "",
-        ]  # fmt: skip
-
-
-@dataclass(frozen=True)
 class TransferReport(Result):
     """The ``cnnscope.transfer`` document. ``graph`` is the network as it was; ``training`` is None for a plan alone."""
 
     graph: Graph
     source: str
     plan: Plan
-    training: Training | None = None
+    training: TrainingRun | None = None
     verbose: bool = False
     bare: bool = False
 
@@ -103,7 +45,7 @@ class TransferReport(Result):
             model=Model.of(self.graph, self.source),
             head=head,
             strategies=[_strategy(strategy) for strategy in plan.strategies],
-            training=None if self.training is None else self.training.document(),
+            training=self.training,
         )
 
     @property
@@ -143,7 +85,7 @@ class TransferReport(Result):
     def _notes(self) -> list[str]:
         estimated = dict.fromkeys(name for s in self.plan.strategies for name in s.memory.estimated)
         unknown = dict.fromkeys(name for s in self.plan.strategies for name in s.work.unknown)
-        notes = [] if self.training is None else self.training.lines()
+        notes = [] if self.training is None else _run(self.training)
         if estimated:
             notes.append(f"estimated, as inputs and output kept: {', '.join(estimated)}")
         if unknown:
@@ -206,6 +148,24 @@ def _layers(strategy: Strategy, part: Part) -> str:
     if len(names) == 1:
         return f"layer {names[0]}" if names[0].isdigit() else names[0]
     return f"{len(names):,} layers" if names else ABSENT
+
+
+def _run(run: TrainingRun) -> list[str]:
+    """A run of training in words."""
+    epochs = f"{run.epochs} epoch{'s' * (run.epochs > 1)}"
+    features = "; features were computed once" if run.features_cached else ""
+    score = f"{100 * run.accuracy.value:.1f} % ({run.correct:,} of {run.held_out:,})"
+    low, high = 100 * run.accuracy.low, 100 * run.accuracy.high
+    return [
+        f"trained    {run.strategy}: {run.trained_on:,} images, {epochs} of AdamW at {run.learning_rate:g}, "
+        f"batches of {run.batch_size}, seed {run.seed}, on {run.device}{features}",
+        f"from       {numbers.printable(run.weights)}",
+        f"loss       {run.losses[0]:.4f} in the first epoch, {run.losses[-1]:.4f} in the last",
+        f"held out   {score} right, {low:.1f} to {high:.1f} % with 95 % confidence; "
+        f"always the most frequent class: {100 * run.chance:.1f} %",
+        f"split      {run.split}" + (f"; {run.skipped} unreadable left out" if run.skipped else ""),
+        "",
+    ]  # fmt: skip
 
 
 def _strategy(strategy: Strategy) -> TransferStrategy:

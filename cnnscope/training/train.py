@@ -17,10 +17,9 @@ from cnnscope.audits.statistics.intervals import wilson
 from cnnscope.errors import CnnscopeError
 from cnnscope.progress import Progress
 from cnnscope.trained.network import TrainedNetwork
-from cnnscope.training.data import Images
-from cnnscope.training.model import Model, prepare
+from cnnscope.training.document import Accuracy, TrainingRun
+from cnnscope.training.model import Images, Model, prepare
 from cnnscope.training.plan import Plan, Strategy
-from cnnscope.training.report import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +159,14 @@ def _correct(
 def summarise(
     network: TrainedNetwork, strategy: Strategy, data: str, images: Images, settings: Settings,
     losses: Sequence[float], correct: int, cached: bool,
-) -> Training:  # fmt: skip
-    """What is to be said of a run."""
+) -> TrainingRun:  # fmt: skip
+    """What the document says of a run."""
     held = len(images.held_labels)
     low, high = wilson(correct / held, held)
-    return Training(
+    return TrainingRun(
         strategy=strategy.name, data=data, data_sha256=images.sha256, trained_on=len(images.labels), held_out=held,
         split=images.split, skipped=images.skipped, epochs=settings.epochs, learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size, seed=settings.seed, device=str(network.device), cached=cached,
-        losses=tuple(losses), correct=correct, low=low, high=high,
+        batch_size=settings.batch_size, seed=settings.seed, device=str(network.device), features_cached=cached,
+        losses=tuple(losses), correct=correct, accuracy=Accuracy(value=correct / held, low=low, high=high),
         chance=float(images.held_labels.bincount().max()) / held, weights=network.weights,
     )  # fmt: skip

@@ -26,7 +26,7 @@ from cnnscope.render.illustrated import Illustrated, file_name, npy
 from cnnscope.render.result import File, form_of, written
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import Sample, open_images
-from cnnscope.trained.images.decode import read_picture
+from cnnscope.trained.images.sample import read_picture
 from cnnscope.trained.loading import open_network, randomised
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trust.checks import CHECKS

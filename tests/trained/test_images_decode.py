@@ -11,8 +11,8 @@ from PIL import Image
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images import Sample, Skipped
-from cnnscope.trained.images import decode as module
-from cnnscope.trained.images.decode import decoded, read_picture, sample
+from cnnscope.trained.images import sample as module
+from cnnscope.trained.images.sample import decoded, read_picture, sample
 
 
 def picture(content: bytes) -> Image.Image:

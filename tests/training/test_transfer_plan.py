@@ -20,8 +20,7 @@ from cnnscope.nn.ops import module_of, torch_op
 from cnnscope.ops.base import REGISTRY, Case, Op
 from cnnscope.ops.saved import TrainStep
 from cnnscope.spec import load as load_spec
-from cnnscope.training.cost import memory, work
-from cnnscope.training.gradients import keeps, steps
+from cnnscope.training.cost import keeps, memory, steps, work
 from cnnscope.training.plan import Strategy, plan
 
 BATCH = 3

@@ -17,8 +17,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 import cnnscope
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork
-from cnnscope.training.data import Images, read_images
-from cnnscope.training.model import prepare
+from cnnscope.training.model import Images, prepare, read_images
 from cnnscope.training.plan import Plan, plan
 from cnnscope.training.train import Settings, cacheable, fit, summarise, train
 
@@ -317,8 +316,8 @@ def test_the_interval_and_chance_are_what_the_formulas_say() -> None:
     strategy = planned(network, 10).strategies[0]
     run = summarise(network, strategy, "x", images, SHORT, [1.0, 0.5], 180, cached=True)
     n, p, z = len(images.held_labels), 180 / len(images.held_labels), 1.959963985
-    for bound in (run.low, run.high):  # the p0 at which the score test just rejects (Wilson 1927)
+    for bound in (run.accuracy.low, run.accuracy.high):  # the p0 at which the score test just rejects (Wilson 1927)
         assert abs(p - bound) / sqrt(bound * (1 - bound) / n) == pytest.approx(z, rel=1e-6)
-    assert run.low < p < run.high
+    assert run.accuracy.low < p < run.accuracy.high
     counts = np.bincount(images.held_labels.numpy())
     assert run.chance == counts.max() / counts.sum()

@@ -21,7 +21,7 @@ from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import open_images
-from cnnscope.trained.images.decode import read_picture
+from cnnscope.trained.images.sample import read_picture
 from cnnscope.trained.loading import open_network
 from cnnscope.trained.network import TrainedNetwork
 

@@ -9,8 +9,17 @@ from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason
-from cnnscope.trained.images.decode import LARGEST_FILE, SUFFIXES, TOO_LARGE, sample
-from cnnscope.trained.images.sample import SHARD, ImageSet, Sample, Shard, Skipped
+from cnnscope.trained.images.sample import (
+    LARGEST_FILE,
+    SHARD,
+    SUFFIXES,
+    TOO_LARGE,
+    ImageSet,
+    Sample,
+    Shard,
+    Skipped,
+    sample,
+)
 
 Entry = tuple[Path, int | None]
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, explained
-from cnnscope.trained.images.decode import sample
-from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
+from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped, sample
 
 IMAGES = ("image", "img", "jpg", "png")
 LABELS = ("label", "labels", "fine_label", "cls")

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, explained
-from cnnscope.trained.images.decode import LARGEST_FILE, SUFFIXES, sample
-from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
+from cnnscope.trained.images.sample import LARGEST_FILE, SUFFIXES, ImageSet, Sample, Shard, Skipped, sample
 
 LABEL = ("cls", "label", "cls.txt")
 
