@@ -6,7 +6,9 @@ control of an audit, 5 an audit with pieces missing, 70 a bug, 130 interrupted, 
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,6 +26,12 @@ from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
 
 _COMPLETION = "_CNNSCOPE_COMPLETE"
 """Set where the shell asks for completions of what is typed: that is no time to run a plugin."""
+EXAMPLES = """
+ cnnscope summary resnet50                      what every layer computes, costs and sees
+ cnnscope rf alexnet --unit conv5:6,6           which pixels one unit sees
+ cnnscope diagram resnet50 -o resnet50.svg      the architecture as a picture
+ cnnscope audit lenet5-digits -o reports/audit  how invariant a trained network is
+ cnnscope attribute -o attributions.png         which pixels a prediction is due to"""
 BUG = 70
 INTERRUPTED = 130
 
@@ -53,6 +61,7 @@ def _root(
     _plugins: Plugins = None,
 ) -> None:
     if context.invoked_subcommand is None:
+        typer.echo(EXAMPLES)
         typer.echo(context.get_help())
 
 
@@ -99,7 +108,24 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     message, _, guess = complaint.partition(". Did you mean ")
     verb = next((f" {word}" for word in words if word in COMMANDS), "")
     hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
+    unknown = re.fullmatch("No such command `(.+)`\\.?", message)
+    source = _source(unknown[1], alike=not guess) if unknown else None
+    if source is not None:
+        hint = f"did you mean `cnnscope summary {source}`?"
     return CnnscopeError(Diagnostic("E400", message[:1].lower() + message[1:].rstrip("."), hint=hint))
+
+
+def _source(word: str, *, alike: bool) -> str | None:
+    """The SOURCE that a word is, or with ``alike`` the model of the zoo whose name is nearest; None for another word."""
+    from cnnscope.sources import zoo
+    from cnnscope.sources.resolve import resolve
+
+    try:
+        resolve(word)
+    except CnnscopeError:
+        near = difflib.get_close_matches(word.lower(), zoo.names(), n=1)
+        return near[0] if near and alike else None
+    return word
 
 
 def _failed(error: CnnscopeError, words: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnnscope.attribution.methods import METHODS
 from cnnscope.cli import options as o
@@ -15,7 +15,9 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import group
 from cnnscope.options.trained import AttributionOptions, FeatureOptions, FilterOptions, KernelOptions, TransferOptions
 from cnnscope.progress import on_stderr
-from cnnscope.training.report import TransferReport
+
+if TYPE_CHECKING:
+    from cnnscope.training.report import TransferReport
 
 _WITH_ARRAYS = (
     "Write to a file: .svg .png .pdf with the arrays and a manifest beside it; .json .csv .tsv .md .txt have the "

@@ -95,14 +95,32 @@ def group(panel: str) -> Callable[[type[T]], type[T]]:
         found: dict[str, Field] = {}
         for base in cls.__bases__:
             combine(found, fields(base), cls.__name__)
-        made = dataclass(frozen=True, kw_only=True)(cls)
-        hints, names = get_type_hints(cls, include_extras=True), inspect.get_annotations(cls)
+        made = dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+        cls.__eq__, cls.__hash__, cls.__repr__ = _equal, _hash, _repr  # type: ignore[assignment,method-assign]  # once for all groups: generating them takes longer than the rest
+        names = inspect.get_annotations(cls)
+        hints = get_type_hints(cls, include_extras=True) if any(isinstance(h, str) for h in names.values()) else names
         own = (_field(f, hints[f.name], panel) for f in dataclasses.fields(made) if f.name in names)  # type: ignore[arg-type]  # a dataclass by now
         combine(found, own, cls.__name__)
         made.__options__ = tuple(found.values())  # type: ignore[attr-defined]  # what `fields` reads
         return made
 
     return decorate
+
+
+def _values(self: Any) -> dict[str, Any]:
+    return {one.name: getattr(self, one.name) for one in fields(type(self))}
+
+
+def _equal(self: Any, other: object) -> bool:
+    return type(self) is type(other) and _values(self) == _values(other)
+
+
+def _hash(self: Any) -> int:
+    return hash((type(self), *map(repr, _values(self).values())))
+
+
+def _repr(self: Any) -> str:
+    return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in _values(self).items())})"
 
 
 def _field(own: "dataclasses.Field[Any]", hint: Any, panel: str) -> Field:
