@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 from dataclasses import FrozenInstanceError
@@ -129,3 +130,109 @@ def test_the_published_figures_of_the_lecture_networks() -> None:
     size = cnnscope.params("keras-cnn").table().total
     assert size is not None
     assert "5.39 MiB" in size.cells
+
+
+def test_a_model_is_one_line_and_in_a_notebook_its_summary() -> None:
+    model = cnnscope.load("resnet50")
+    assert repr(model) == "<Model ResNet-50 (resnet50): 73 layers, 25,557,032 parameters, 4,089,184,256 MACs>"
+    assert model._repr_html_() == model.summary()._repr_mimebundle_()["text/html"]
+
+
+def test_every_method_that_asks_is_a_function() -> None:
+    asks = {name for name, member in vars(cnnscope.Model).items() if inspect.isfunction(member) and name[0] != "_"}
+    own = {"layers", "module", "weighted", "trained"}  # parts of others, and what other libraries continue with
+    assert asks - own <= set(cnnscope.__all__)
+    for name in asks - own - {"diff", "ablate"}:
+        method, function = getattr(cnnscope.Model, name), getattr(cnnscope, name)
+        expected = ["source", "input", "set", *list(inspect.signature(method).parameters)[1:]]
+        assert list(inspect.signature(function).parameters) == expected
+        assert function.__doc__ == method.__doc__
+
+
+def test_results_are_written_in_the_format_of_the_suffix(tmp_path: Path) -> None:
+    result = cnnscope.summary("lenet5")
+    for suffix, text in ((".json", result.to_json()), (".csv", result.to_csv()), (".md", result.to_markdown())):
+        (file,) = result.write(tmp_path / f"x{suffix}")
+        assert (file.path, file.bytes) == (tmp_path / f"x{suffix}", len(text) + 1)
+        assert file.path.read_text() == f"{text}\n"
+    with pytest.raises(cnnscope.CnnscopeError, match=r"`x\.txtt` does not tell a format"):
+        result.write(tmp_path / "x.txtt")
+
+
+def test_pictures_pages_and_programs(tmp_path: Path) -> None:
+    drawing = cnnscope.diagram("lenet5", level="layer", heat="none")
+    assert drawing.to_dict() == json.loads(drawing.draw("json"))
+    assert drawing._repr_svg_().endswith("</svg>\n")
+    assert [file.kind for file in drawing.write(tmp_path / "x.mmd")] == ["mmd"]
+    assert (tmp_path / "x.mmd").read_bytes() == drawing.draw("mmd")
+    with pytest.raises(cnnscope.CnnscopeError, match="no picture format is called `txt`"):
+        drawing.write(tmp_path / "x.txt")
+    page = cnnscope.page("lenet5")
+    page.write(tmp_path / "x.html")
+    assert (tmp_path / "x.html").read_text() == str(page)
+    assert page._repr_html_().startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
+    program = cnnscope.export("lenet5", to="pytorch")
+    assert "class " in str(program)
+    assert cnnscope.growth("lenet5").draw("svg").startswith(b"<?xml")
+    assert str(cnnscope.expand("lenet5")).startswith("cnnscope: 1\nname: LeNet-5\n")
+    assert cnnscope.diff("lenet5", "alexnet").write(tmp_path / "x.dot")[0].kind == "dot"
+
+
+def test_weights_are_checked_and_mapped(tmp_path: Path) -> None:
+    weights = Path(str(cnnscope.load("lenet5-digits").extras.weights))
+    assert cnnscope.check_weights("lenet5-digits", file=weights).comparison.fits
+    mapped = cnnscope.map_weights("lenet5-digits", file=weights)
+    assert mapped.proposal.complete
+    mapped.write(tmp_path / "named.safetensors")
+    assert cnnscope.check_weights("lenet5-digits", file=tmp_path / "named.safetensors").comparison.fits
+
+
+def test_what_a_network_has_learned(tmp_path: Path) -> None:
+    filters = cnnscope.filters("lenet5-digits", layer="c1,c3", limit=20)
+    assert [layer["name"] for layer in filters.to_dict()["layers"]] == ["c1", "c3"]
+    names = {file.path.name for file in filters.write(tmp_path / "f.svg")}
+    assert names == {"f.svg", "f.json", "f.c1.npy", "f.c3.npy"}
+    features = cnnscope.features("lenet5-digits", layer=["c1"])
+    assert features.arrays["c1"].shape == (6, 28, 28)
+    assert "image/png" in features._repr_mimebundle_()
+    found = cnnscope.attribute("lenet5-digits", method=["grad-cam", "saliency"], layer="c1,c3", target=3)
+    tiles = found.to_dict()["tiles"]
+    assert [(tile["method"], tile["target"]) for tile in tiles] == [("grad-cam", 3)] * 2 + [("saliency", 3)]
+    assert [tile["notes"][0] for tile in tiles[:2]] == ["layer c1", "layer c3"]
+    written = found.write(tmp_path / "a.svg")
+    assert [file.path.suffix for file in written] == [".svg", ".json", ".npy", ".npy", ".npy"]
+
+
+def test_kernels_and_lists() -> None:
+    example = cnnscope.kernels(kernel="-1 1", input="0 1 0").to_dict()["example"]
+    assert [step["sum"] for step in example["steps"]] == [1, -1]
+    assert cnnscope.kernels(size=5).to_dict()["kernels"]
+    assert "lenet5" in [model["name"] for model in cnnscope.zoo().to_dict()["models"]]
+    assert cnnscope.layer_types("conv").to_dict()["format"] == "cnnscope.op"
+    with pytest.raises(cnnscope.CnnscopeError, match="unknown layer type `cnov`"):
+        cnnscope.layer_types("cnov")
+
+
+def test_audits_are_read_judged_and_compared(tmp_path: Path) -> None:
+    made = cnnscope.audit(
+        "lenet5-digits", preset="azulay-diag", limit=20, layer="c1", output=[tmp_path / "a", tmp_path / "a.md"]
+    )
+    assert (tmp_path / "a.md").read_text().startswith("#")
+    again = cnnscope.report(tmp_path / "a", fail_under=["translation@1.agreement=0.01"])
+    assert again.to_dict()["result_hash"] == made.to_dict()["result_hash"]
+    assert again.exit_code == 0
+    assert again.write(tmp_path / "a.xml")[0].kind == "junit"
+    assert len(cnnscope.compare(tmp_path / "a", tmp_path / "a").to_dict()["comparisons"]) == 1
+    with pytest.raises(TypeError, match=r"report\(\) has no option `fail_undr`; did you mean `fail_under`\?"):
+        cnnscope.report(tmp_path / "a", fail_undr=[])  # type: ignore[call-arg]  # that is the point
+
+
+def test_a_transfer_is_trained_and_written(tmp_path: Path) -> None:
+    model = cnnscope.load("lenet5-digits")
+    plan = model.transfer(10, freeze=["c1"], batch_size=8)
+    assert plan.to_dict()["training"] is None
+    images = Path(str(model.extras.data))
+    run = model.transfer(10, train=images, epochs=1, device="cpu")
+    assert run.to_dict()["training"]["epochs"] == 1
+    run.write(tmp_path / "w.safetensors")
+    assert cnnscope.check_weights("lenet5-digits", file=tmp_path / "w.safetensors").comparison.fits

@@ -116,7 +116,7 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
 
 
 def _source(word: str, *, alike: bool) -> str | None:
-    """The SOURCE that a word is, or with ``alike`` the model of the zoo whose name is nearest; None for another word."""
+    """The SOURCE that a word is, or with ``alike`` the model of the zoo of the nearest name; else None."""
     from cnnscope.sources import zoo
     from cnnscope.sources.resolve import resolve
 

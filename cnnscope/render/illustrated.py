@@ -76,7 +76,7 @@ class Illustrated(Result):
         return {**super()._repr_mimebundle_(), "image/png": b64encode(self.draw("png")).decode()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A picture alone: ``draw`` gives it in one of ``kinds``; ``name`` is its default file name without a suffix."""
 
@@ -93,6 +93,9 @@ class Drawing:
         """The figure as data, where it is also drawn as ``json``; else E604."""
         found: dict[str, Any] = json.loads(self.draw(check_format("json", self.kinds)))
         return found
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self.name}: write(path) writes .{' .'.join(self.kinds)}>"
 
     def _repr_svg_(self) -> str:
         return self.draw("svg").decode()

@@ -198,3 +198,30 @@ def test_help_and_version_are_results(run: Run) -> None:
     assert run("--version").out == "cnnscope 0.1.0\n"
     panels = run("--help").out
     assert panels.index("Look at a network") < panels.index("summary") < panels.index("Specs and layer types")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("lenet5", "did you mean `cnnscope summary lenet5`?"), ("resnet5", "did you mean `cnnscope summary resnet50`?"),
+        ("net.yaml", "did you mean `cnnscope summary net.yaml`?"), ("sumary", "did you mean `summary`?"),
+        ("torchvision:resnet18", "did you mean `cnnscope summary torchvision:resnet18`?"),
+        ("xyzzy", "`cnnscope --help` shows what there is"),
+    ],
+)  # fmt: skip
+def test_a_network_in_place_of_a_command_is_understood(run: Run, word: str, hint: str) -> None:
+    outcome = run(word)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"error[E400]: no such command `{word}`\n  = help: {hint}\n"
+
+
+def test_the_program_alone_shows_five_commands_that_work(run: Run, tmp_path: Path) -> None:
+    outcome = run()
+    assert outcome.code == 0
+    examples, _, rest = outcome.out.partition("Usage:")
+    commands = [line.split("  ")[0].split()[1:] for line in examples.strip().splitlines()]
+    assert len(commands) == 5
+    assert "Look at a network" in rest
+    for words in commands:
+        place = [str(tmp_path / Path(word).name) if "." in word or "/" in word else word for word in words]
+        assert run(*place).code == 0, words

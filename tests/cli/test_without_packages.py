@@ -28,7 +28,7 @@ from cnnscope.errors import missing
 DATA = Path(__file__).parents[1] / "sources" / "data"
 STATIC = """
 summary lenet5; shapes blocks.yaml; params lenet5; flops lenet5 alexnet; memory model.keras; rf lenet5
-rf lenet5 --unit c3:1,1; rf lenet5 --unit c3:1,1 -o unit.png; rf lenet5 --plot growth.png; diff lenet5 alexnet
+rf lenet5 --unit c3:1,1; rf lenet5 --unit c3:1,1 -o unit.png; rf lenet5 -o growth.png; diff lenet5 alexnet
 diff lenet5 alexnet -o diff.svg; equivariance lenet5; ablate lenet5 --remove f6; diagram lenet5 -o graph.svg
 diagram lenet5 -o graph.png; diagram lenet5 -o graph.pdf; diagram lenet5 --view volumes -o volumes.svg
 diagram model.keras -o keras.dot; page lenet5 -o page.html; page lenet5 --image image.png -o image.html
