@@ -96,7 +96,7 @@ def group(panel: str) -> Callable[[type[T]], type[T]]:
         for base in cls.__bases__:
             combine(found, fields(base), cls.__name__)
         made = dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
-        cls.__eq__, cls.__hash__, cls.__repr__ = _equal, _hash, _repr  # type: ignore[assignment,method-assign]  # once for all groups: generating them takes longer than the rest
+        cls.__eq__, cls.__hash__, cls.__repr__ = _equal, _hash, _repr  # type: ignore[method-assign]  # once for all groups: generating them takes longer than the rest
         names = inspect.get_annotations(cls)
         hints = get_type_hints(cls, include_extras=True) if any(isinstance(h, str) for h in names.values()) else names
         own = (_field(f, hints[f.name], panel) for f in dataclasses.fields(made) if f.name in names)  # type: ignore[arg-type]  # a dataclass by now
