@@ -1,8 +1,7 @@
 """Layer-wise relevance propagation (Bach et al. 2015) with a composite of rules, for networks with normalisation and
 residual connections (Montavon et al. 2019; "epsilon plus" of Kohlbrenner et al. 2020).
 
-captum's LRP has no such rules: by default it equals input x gradient, and on residual networks its maps are unrelated
-to the score. So the rules here are our own.
+captum's LRP stops at flattening, ReLU6 and residual sums, for which it has no rules. So the rules here are our own.
 
 Relevance starts as the score of one class. Every module passes the relevance of its outputs to its inputs in proportion
 to the contributions c_ij of input i to output j:

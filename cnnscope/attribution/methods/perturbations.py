@@ -1,7 +1,6 @@
 """Methods that replace parts of the image by the baseline and watch the score: occlusion and feature ablation.
 
-captum computes the ablation. The loop of occlusion is our own: captum's rounds its result to float32, and costs a fifth
-more on a small network.
+captum computes the ablation. The loop of occlusion is our own: captum's rounds its result to float32.
 """
 
 from __future__ import annotations
