@@ -1,1 +1,1 @@
-"""Graphs as torch modules: building them, their weights in and out, exporting them."""
+"""Graphs as torch modules: how they are built, how weights are read and written, how networks are exported."""

@@ -1,4 +1,4 @@
-"""A graph as a torch module: same names, same weights, run in the graph's order."""
+"""A graph as a torch module with the same names and weights, whose layers run in the graph's order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cnnscope.nn.ops import module_of
 
 
 def build(graph: Graph, *, seed: int = 0) -> Network:
-    """The module of a graph, its weights initialised as torch does, from ``seed``; torch's generators stay as they are.
+    """Returns the module of a graph. Weights are initialised as torch does it, from ``seed``.
 
-    Every key of ``graph.params`` is the key of a parameter or buffer in the state dict, and nothing else is. Each op is
-    a submodule, named by the key of its weights or, without any, like its node. It starts in training mode, as modules
-    do; build under ``torch.device("meta")`` for one without memory.
+    The state of torch's random generators does not change. The keys of the state dict are the keys of
+    ``graph.params``. Each op is a submodule whose name is the prefix of its weights' keys or, without weights, the name
+    of its node. The module is in training mode; under ``torch.device("meta")`` it takes no memory.
 
-    Raises `CnnscopeError`: E428 for an op torch cannot run here, E429 for a name torch keeps for itself.
+    Raises `CnnscopeError`: E428 for an op that torch cannot run, E429 for a name that torch reserves.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -30,10 +30,10 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
 
 
 class Network(nn.Module):
-    """Takes the graph's inputs by position or name, each (N, ...); gives its output, or a dict of them by node name.
+    """Takes the graph's inputs by position or name, each (N, ...); returns its output, or a dict of outputs by node.
 
-    ``calls`` has what runs each of the graph's nodes, in their order.
-    Heads that exist for training only are left out in eval mode.
+    ``calls`` has the module that runs each of the graph's nodes, in their order. In eval mode, heads that exist for
+    training only do not run.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -58,16 +58,16 @@ class Network(nn.Module):
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, without guessing from missing keys that the file is an old one: the keys are this graph's."""
+        """Does what torch does, but never takes missing keys for the sign of an old file: the keys are this graph's."""
         own = OrderedDict(state_dict)
         own._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]  # the versions of its format
         return super().load_state_dict(own, strict, assign)
 
 
 class Tied:
-    """Runs an op with weights that belong to modules elsewhere: another node's, or a bare parameter's.
+    """Runs an op with weights that belong to other modules: to another node, or to a bare parameter.
 
-    The module it runs has no memory of its own and is not part of the network, so no weight appears twice.
+    The module that it runs has no memory of its own and is not part of the network, so no weight appears twice.
     """
 
     def __init__(self, template: nn.Module, network: nn.Module, params: Mapping[str, str]) -> None:
@@ -82,14 +82,14 @@ class Tied:
 
 
 class _Modules:
-    """Places one module for each node, or finds the one that has its weights already."""
+    """Adds one module for each node to the network, or finds the module that has its weights already."""
 
     def __init__(self, root: nn.Module, graph: Graph) -> None:
         self.root, self.graph = root, graph
         self.placed: dict[str, tuple[object, nn.Module]] = {}
 
     def call(self, node: Node) -> nn.Module | Tied:
-        """What runs this node."""
+        """The module that runs this node."""
         x = self.graph.values(node)
         alike = (node.op, [(value.kind, len(value.shape)) for value in x])
         owner = _owner(node)
@@ -107,7 +107,7 @@ class _Modules:
         return Tied(module, self.root, node.params)
 
     def finish(self) -> None:
-        """Adds the weights no node uses, freezes what is frozen, and checks every name and shape against the graph."""
+        """Adds weights that no node uses, freezes frozen ones, and checks every name and shape against the graph."""
         for key, param in self.graph.params.items():
             if _find(self.root, key) is None:
                 empty = torch.zeros(param.shape, dtype=getattr(torch, param.dtype))
@@ -122,7 +122,7 @@ class _Modules:
 
 
 def _drop_absent(module: nn.Module, node: Node) -> None:
-    """Takes away the tensors a node goes without: Keras' batch norm has no counter, and perhaps no scale."""
+    """Removes tensors that a node does not have: Keras' batch norm has no counter, and perhaps no scale."""
     for role in module.state_dict():
         if role not in node.params:
             path, _, name = role.rpartition(".")
@@ -130,7 +130,7 @@ def _drop_absent(module: nn.Module, node: Node) -> None:
 
 
 def _owner(node: Node) -> str | None:
-    """Where a node's module belongs: the prefix its keys share, its own name without weights; None if they disagree."""
+    """The path of a node's module: the prefix of all its keys, or its name without weights; None if prefixes differ."""
     if not node.params:
         return node.name
     prefixes = {key.removesuffix(f".{role}") if key.endswith(f".{role}") else "" for role, key in node.params.items()}
@@ -138,7 +138,7 @@ def _owner(node: Node) -> str | None:
 
 
 def _place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Puts a module at a dotted path; what already stands below that path moves under it."""
+    """Puts a module at a dotted path. Modules that are below that path already become its children."""
     parent, name = _parent(root, path)
     there = getattr(parent, name, None)
     if isinstance(there, nn.Module):
@@ -189,7 +189,7 @@ def _reserved(path: str, name: str) -> CnnscopeError:
 
 
 def _last_use(graph: Graph) -> dict[str, list[str]]:
-    """Per node the values nobody reads after it."""
+    """For each node the values that no later node reads."""
     readers = {name: node.name for node in graph.nodes for name in node.inputs}
     result: dict[str, list[str]] = {}
     for name, reader in readers.items():

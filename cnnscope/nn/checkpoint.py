@@ -1,7 +1,7 @@
-"""Weight files: what is in them without reading the tensors, the tensors themselves, and writing them.
+"""Weight files: reading their names and shapes, reading the tensors, and writing them.
 
-``.safetensors``, and what `torch.save` writes. Nothing in a file is ever executed: pickles are read with
-``weights_only=True`` and refused, naming the globals, where they need more than that.
+The formats are ``.safetensors`` and what `torch.save` writes. Nothing in a file is ever executed: pickles are read with
+``weights_only=True``, and a pickle that needs more is refused with the names of its globals.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ WRAPPERS = (
     "state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights",
     "ema_state_dict", "state_dict_ema", "model_ema", "params_ema", "ema",
 )  # fmt: skip
-"""Keys under which training scripts keep the state dict, the first present is taken."""
+"""Keys under which training scripts keep the state dict; the first one that is there counts."""
 _INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """Name parts that `torch.compile`, FSDP and activation checkpointing put in front of a module's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a weight file holds: tensors by key, in file order, as shapes and types only.
+    """The contents of a weight file: shape and type of each tensor by key, in the order of the file.
 
-    ``wrapper`` are the keys the state dict lay under (``("state_dict",)``); ``ignored`` names what beside it was left,
-    with its type. ``ordered`` says whether the order is the one the modules were registered in: safetensors
-    writes names alphabetically.
+    ``wrapper`` are the keys under which the state dict was found (``("state_dict",)``). ``ignored`` lists other entries
+    of the file, with their types. ``ordered`` says whether tensors are in the order in which modules were registered;
+    safetensors sorts names alphabetically.
     """
 
     path: Path
@@ -47,10 +47,10 @@ class Checkpoint:
 
 
 def read_header(path: Path | str) -> Checkpoint:
-    """Names, shapes and types in a weight file; no tensor is read (the pickle of old ``.pth`` files has to be).
+    """Returns names, shapes and types in a weight file without reading tensors; only old ``.pth`` files are read whole.
 
-    Raises E420 for anything that is no weight file, E421 for a damaged one, E422 for a pickle with code, E423 where no
-    state dict is found.
+    Raises `CnnscopeError`: E420 if it is no weight file, E421 if it is damaged, E422 for a pickle with code, E423 if it
+    has no state dict.
     """
     path = Path(path)
     kind = sniff(path)
@@ -64,7 +64,7 @@ def read_header(path: Path | str) -> Checkpoint:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a weight file on the CPU, under the same keys as `read_header` gives; raises the same errors."""
+    """Returns the tensors of a weight file on the CPU. Keys and errors are those of `read_header`."""
     path = Path(path)
     kind = sniff(path)
     if kind == "safetensors":
@@ -76,10 +76,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -> None:
-    """Write a module's state dict to ``.safetensors``, ``.pt`` or ``.pth``: whole or, on any error, not at all.
+    """Writes a module's state dict to ``.safetensors``, ``.pt`` or ``.pth``. After an error there is no file.
 
-    Tied weights are written under each of their keys. E404 for another suffix, E405 where the
-    system refuses.
+    Tied weights are written under each of their keys. Raises `CnnscopeError`: E404 for another suffix, E405 if the
+    system does not allow it.
     """
     import torch
 
@@ -107,16 +107,16 @@ def _torch_load(path: Path, kind: Format, device: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location=device, weights_only=True, mmap=False)
-    except Exception as error:  # a hostile pickle can raise anything; all of it means the same
+    except Exception as error:  # a hostile pickle can raise any error, and each means that the file cannot be read
         raise _unreadable(path, kind, error) from error
 
 
 def _unreadable(path: Path, kind: Format, error: Exception) -> CnnscopeError:
-    """E422 if the pickle refers to more than tensors and plain containers, else E421."""
+    """E422 for a pickle that refers to more than tensors and plain containers, else E421."""
     from torch.serialization import get_unsafe_globals_in_checkpoint
 
     code = re.findall(r"GLOBAL (\S+) was not an allowed", str(error))
-    if code and kind == "torch":  # torch names the first; this finds all, and can read legacy files not at all
+    if code and kind == "torch":  # torch names the first; this finds all, but cannot read legacy files
         code = sorted({*code, *get_unsafe_globals_in_checkpoint(path)})
     if code:
         names = ", ".join(f"`{name}`" for name in code)
@@ -130,7 +130,7 @@ def _unreadable(path: Path, kind: Format, error: Exception) -> CnnscopeError:
 
 
 def _check_records(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Every storage has the size of a zip member; on ``meta`` torch takes the pickle's word for it."""
+    """Checks that every storage has the size of a zip member; on ``meta`` torch believes what the pickle says."""
     import zipfile
 
     import torch
@@ -143,7 +143,7 @@ def _check_records(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def _unwrap(path: Path, found: Any) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
-    """The state dict inside whatever was saved, the keys it lay under, and what else was there."""
+    """Returns the state dict in what was saved, the keys under which it was found, and the other entries."""
     import torch
 
     wrapper: list[str] = []

@@ -1,6 +1,6 @@
 """Python expressions as data, and how they are laid out on lines of 100 columns.
 
-The layout is one `ruff format` leaves alone: on one line if it fits, else one argument a line with a trailing comma.
+`ruff format` would not change the layout: one line if it fits, else one argument a line with a trailing comma.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNSET: Any = object()
 
 @dataclass(frozen=True)
 class Lit:
-    """A literal, for the argument ``name``; not written where it equals ``default``."""
+    """A literal for the argument ``name``. It is not written where it equals ``default``."""
 
     value: Any
     name: str = ""
@@ -39,7 +39,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Raw:
-    """Code as it stands: a name, a parameter."""
+    """Code that is written as it is: a name, a parameter."""
 
     text: str
 
@@ -80,7 +80,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Repeat:
-    """``*(element for variable in range(...))``: equal things, or things that differ in one literal that counts up."""
+    """``*(element for variable in range(...))``: equal elements, or with one literal that counts up."""
 
     element: Expr
     variable: str
@@ -177,7 +177,7 @@ def literal(value: Any) -> str:
 
 
 def text(expr: Expr) -> str:
-    """On one line."""
+    """The expression on one line."""
     match expr:
         case Lit(value):
             return literal(value)
@@ -197,7 +197,7 @@ def text(expr: Expr) -> str:
 
 
 def _filled(index: str, values: Sequence[str]) -> str:
-    """A formatter sets spaces round the colons of a slice with more than names and numbers in it."""
+    """The index with values in place. Like a formatter, it sets spaces round the colons of slices with expressions."""
     rest = iter(values)
     parts = []
     for part in index.split(", "):
@@ -229,7 +229,7 @@ def _arguments(call: Call) -> Iterator[str]:
 
 
 def lines(expr: Expr, indent: int, before: str = "", after: str = "") -> list[str]:
-    """``before`` + expression + ``after``, indented, on as many lines as it needs."""
+    """``before`` + expression + ``after`` with an indent, on as many lines as it needs."""
     pad = " " * indent
     whole = f"{pad}{before}{text(expr)}{after}"
     if len(whole) <= WIDTH:
@@ -250,7 +250,7 @@ def lines(expr: Expr, indent: int, before: str = "", after: str = "") -> list[st
 
 
 def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> list[str]:
-    """A ``def`` line, or one parameter a line."""
+    """A ``def`` statement, on one line if it fits, else with one parameter a line."""
     pad = " " * indent
     whole = f"{pad}{head}({', '.join(parameters)}){tail}"
     if len(whole) <= WIDTH:

@@ -44,12 +44,14 @@ _MAGIC: Sequence[tuple[int, bytes, str, str]] = (
 
 
 def sniff(path: Path) -> Format:
-    """The format of a weight file cnnscope can read; `CnnscopeError` saying what any other file is and what to do."""
+    """Returns the format of a weight file. For any other file, `CnnscopeError` with what it is and what to do."""
     head, size = _head(path)
     if size == 0:
         raise CnnscopeError.of("E420", f"`{path.name}` is empty (0 bytes)", hint="download or save it again")
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and length <= MAX_HEADER:  # first of all: the length's own bytes may look like anything
+    if (
+        head[8:9] == b"{" and length <= MAX_HEADER
+    ):  # checked first, because the bytes of the length may look like another format
         return "safetensors"
     for offset, magic, what, hint in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
@@ -74,12 +76,12 @@ def sniff(path: Path) -> Format:
 
 
 def refusal(path: Path, what: str, hint: str) -> CnnscopeError:
-    """E420: the file is something else."""
+    """E420: the file has another format."""
     return CnnscopeError.of("E420", f"`{path.name}` is {what}, not a file of torch weights", hint=hint)
 
 
 def damaged(path: Path, why: str) -> CnnscopeError:
-    """E421: the right kind of file, but broken."""
+    """E421: the format is right, but the file is broken."""
     return CnnscopeError.of("E421", f"`{path.name}` is damaged: {why}", hint="download or save it again")
 
 
@@ -133,7 +135,7 @@ _ZIPS: Sequence[tuple[Callable[[_Members], bool], str, str]] = (
 
 
 def _sniff_zip(path: Path, size: int) -> Format:
-    """``torch`` for an archive as `torch.save` writes it: members stored as they are, so never more than the file."""
+    """``torch`` for an archive as `torch.save` writes it, with uncompressed members that the file has room for."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -162,7 +164,7 @@ _DTYPES = {
 
 
 def safetensors_header(path: Path) -> dict[str, Param]:
-    """Tensors by name in the order they are stored, or E421 saying what is wrong with the file."""
+    """Returns tensors by name in the order of the file; E421 with the reason if the file is damaged."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -211,7 +213,7 @@ def _json(path: Path, raw: bytes) -> dict[str, Any]:
 
 
 def _offsets(path: Path, name: str, entry: object) -> tuple[int, int]:
-    """First byte and the byte after the last of one tensor, after checking that they fit its shape and type."""
+    """The first byte of a tensor and the byte after its last. Checks that they fit its shape and type."""
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(first), int(last)]}:
             pass

@@ -1,10 +1,10 @@
-"""Which tensor of a file is which weight of a network, when the names differ: a proposal by order and shape.
+"""Proposes which tensor of a file is which weight of a network when the names differ, by order and shape.
 
-Tensors are taken a module at a time: the weight and bias of a layer, the four of a batch norm. Modules of one shape
-follow each other in a file as they were registered, in a graph as they run. Taken over the whole network these orders
-differ (shortcuts behind the branch they bypass, heads in front of others), within one scope and shape hardly ever: so
-scopes are matched first (`cnnscope.nn.nesting`). Safetensors files are sorted by name; there only numbers show an
-order. Where nothing tells which is which, nothing is proposed.
+Tensors of one module (weight and bias of a layer, the four of a batch norm) stay together. In a file, modules are in
+the order of their registration; in a graph, in the order in which they run. Over a whole network these orders differ
+(a shortcut may come after the branch beside it), but hardly ever inside one scope among modules of one shape. So scopes
+are matched first (`cnnscope.nn.nesting`). Safetensors files are sorted by name; there only numbers show an order. If
+nothing decides which tensor is which, there is no proposal.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SHORTCUT = re.compile(r"(^|[._])(downsample|short_?cut|skip|projection)([._]|$)
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """``pairs`` maps the network's keys to the file's; the rest of either side is left over or ambiguous.
+    """``pairs`` maps the network's keys to the file's. Other keys are left over, or ambiguous.
 
-    ``ambiguous`` lists groups of modules of one shape (the network's, the file's) that order does not tell apart.
-    ``by`` says what the proposal rests on.
+    ``ambiguous`` lists groups of modules of one shape (the network's, the file's) whose order is not known.
+    ``by`` is the reason for the proposal: names, or order and shape.
     """
 
     pairs: Mapping[str, str]
@@ -57,7 +57,7 @@ class _Module:
 
     @property
     def kind(self) -> tuple[tuple[str, Shape], ...]:
-        """Roles and shapes; a lone tensor is called as its author liked."""
+        """Roles and shapes. The role of a single tensor does not count."""
         shapes = {role: shape for role, (_, shape) in self.tensors.items() if role != COUNTER}
         return tuple(("" if len(shapes) == 1 else role, shape) for role, shape in sorted(shapes.items()))
 
@@ -68,7 +68,7 @@ class _Module:
 
 
 def propose(graph: Graph, checkpoint: Checkpoint) -> Proposal:
-    """The mapping of names where they match, perhaps without a prefix; else by order and shape."""
+    """Returns a mapping by names where they match, perhaps without a prefix, else one by order and shape."""
     by_name = _by_name(graph, checkpoint)
     if by_name is not None:
         return by_name
@@ -88,7 +88,7 @@ def propose(graph: Graph, checkpoint: Checkpoint) -> Proposal:
 
 
 def _by_name(graph: Graph, checkpoint: Checkpoint) -> Proposal | None:
-    """The mapping that only takes a prefix off one side's names, if every tensor of the network finds itself."""
+    """The mapping that only removes a prefix from one side's names, if it has every tensor of the network."""
     exact = compare(graph, checkpoint)
     if exact.fits:
         return Proposal(exact.matched, "names")
@@ -105,10 +105,10 @@ def _by_name(graph: Graph, checkpoint: Checkpoint) -> Proposal | None:
 
 
 def _kinds(ours: Sequence[_Module], theirs: Sequence[_Module]) -> tuple[list[list[Hashable]], bool]:
-    """What modules of either side need to have in common, and whether that includes being a shortcut.
+    """The kind of each module on either side, and whether the kind includes being a shortcut.
 
-    As much as lets all of them match: shortcuts may have names we do not know, and a linear layer's weight fits the
-    kernel of a 1x1 convolution.
+    It is the strictest notion of a kind with which all modules match: shortcuts may have unknown names, and the weight
+    of a linear layer fits the kernel of a 1x1 convolution.
     """
     rules: list[tuple[Callable[[_Module], Hashable], bool]] = [
         (lambda m: (m.kind, m.shortcut), True), (lambda m: (m.squeezed, m.shortcut), True),
@@ -122,7 +122,7 @@ def _kinds(ours: Sequence[_Module], theirs: Sequence[_Module]) -> tuple[list[lis
 
 
 def _mixed(found: Mapping[int, int], ours: Sequence[_Module], kinds: Sequence[Hashable]) -> Iterator[Group]:
-    """Modules of one kind of which some are shortcuts: where names do not say which, their order does not either."""
+    """Modules of one kind of which some are shortcuts. If names do not show which, order does not either."""
     for kind in dict.fromkeys(kinds):
         alike = [i for i in found if kinds[i] == kind]
         if len({ours[i].shortcut for i in alike}) > 1:
@@ -160,7 +160,7 @@ def _owner(key: str) -> tuple[str, str]:
 
 
 def _modules(params: Mapping[str, Param], keys: Iterable[str], shortcuts: frozenset[str] | None) -> list[_Module]:
-    """Keys gathered by layer, layers in the order of their first key."""
+    """Keys by layer, in the order of each layer's first key."""
     layers: dict[str, dict[str, tuple[str, Shape]]] = {}
     for key in keys:
         owner, role = _owner(key)
@@ -170,12 +170,12 @@ def _modules(params: Mapping[str, Param], keys: Iterable[str], shortcuts: frozen
 
 
 def _run_order(graph: Graph) -> Iterator[str]:
-    """Keys as the network uses them, those it never uses last."""
+    """Keys in the order in which the network uses them; unused keys come last."""
     yield from dict.fromkeys([*(key for node in graph.nodes for key in node.params.values()), *graph.params])
 
 
 def _projections(graph: Graph) -> frozenset[str]:
-    """Layers with weights on the shorter way into a residual sum: those its other inputs do not depend on."""
+    """Layers with weights that only the shorter of two ways into a residual sum passes."""
     position = {node.name: i for i, node in enumerate(graph.nodes)}
     reach: list[int] = []  # per node the nodes it depends on, itself included, as bits
     for i, node in enumerate(graph.nodes):
@@ -218,7 +218,7 @@ def _pair_up(mine: _Module, other: _Module) -> Iterator[tuple[str, str]]:
 
 
 def read_name_map(path: Path | str) -> NameMap:
-    """A mapping as ``cnnscope weights map -o`` wrote it and its reader may have edited it; E426 if it is none."""
+    """Reads a mapping as ``cnnscope weights map -o`` writes it. Raises `CnnscopeError` E426 for any other file."""
     path = Path(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""Aligning two sets of named things by how the names nest, and by order where that leaves a choice.
+"""Matches two sets of named modules by their scopes, and by order inside a scope.
 
-Scopes (``layer1.0``) that hold the same things are matched, the largest first, and what is in them by itself. Equal
-scopes, and equal things in one scope, follow each other in order. If only one side has an order, the other's names have
-to show it by number (``layer2``, ``layer10``); where names differ in letters it stays open which is which.
+Scopes (``layer1.0``) with the same contents are matched first, the largest before smaller ones, and then the modules
+inside them. Equal scopes, and equal modules in one scope, are matched in order. If only one side has an order, numbers
+in the names of the other have to show it (``layer2``, ``layer10``); names that differ in letters stay ambiguous.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from itertools import pairwise
 
 Members = frozenset[int]
 Group = tuple[tuple[int, ...], tuple[int, ...]]
-"""Positions on either side that are alike, and which of them belong together is open."""
+"""Positions on either side that are alike, where it is not known which belong together."""
 
-_NUMBER = re.compile(r"\d+|(?<=\d)[a-z]\b")  # the letters of 6b, 6c, 6d count as well
+_NUMBER = re.compile(r"\d+|(?<=\d)[a-z]\b")  # the letters of 6b, 6c, 6d also count as numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Names and kinds of things; only equal kinds match. ``ordered`` says whether the order they are in counts."""
+    """Names and kinds of modules. Only equal kinds match. ``ordered`` says whether their order has a meaning."""
 
     names: Sequence[str]
     kinds: Sequence[Hashable]
     ordered: bool = True
 
     def key(self, i: int) -> tuple[object, ...]:
-        """What to sort position ``i`` by."""
+        """The sort key of position ``i``."""
         return (i,) if self.ordered else _natural(self.names[i])
 
     def sequence(self, names: Sequence[str]) -> bool:
-        """Whether the order of these names, as sorted, is one."""
+        """Whether these names, once sorted, are in a known order."""
         return self.ordered or _numbered(names)
 
     def scopes(self, within: Members) -> dict[Members, str]:
-        """What each scope that lies inside ``within`` holds, with its name, unless that is everything or one thing."""
+        """The members of each scope inside ``within``, with its name; not of scopes with one member or all."""
         members: dict[str, set[int]] = {}
         for i, name in enumerate(self.names):
             for dot in re.finditer(r"\.", name):
@@ -45,12 +45,12 @@ class Side:
         return {frozenset(m): scope for scope, m in members.items() if 1 < len(m) < len(within) and m <= within}
 
     def content(self, members: Iterable[int]) -> Hashable:
-        """How many of which kind."""
+        """The number of members of each kind."""
         return frozenset(Counter(self.kinds[i] for i in members).items())
 
 
 def nest(ours: Side, theirs: Side) -> tuple[dict[int, int], list[Group]]:
-    """Positions matched, and groups that could be matched in several ways. ``ours`` is the side with an order."""
+    """Returns matched positions, and groups with several possible matches. ``ours`` is the side with an order."""
     pairs: dict[int, int] = {}
     open_: list[Group] = []
     pending = [(frozenset(range(len(ours.names))), frozenset(range(len(theirs.names))))]
@@ -70,7 +70,7 @@ def nest(ours: Side, theirs: Side) -> tuple[dict[int, int], list[Group]]:
 
 
 def _equal_scopes(ours: Side, mine: Members, theirs: Side, others: Members) -> Iterator[tuple[Members, Members]]:
-    """Pairs of scopes with equal contents that do not overlap, the largest first."""
+    """Pairs of scopes with equal contents, which do not overlap, the largest first."""
     our_scopes, their_scopes = ours.scopes(mine), theirs.scopes(others)
     by_content: dict[Hashable, tuple[list[Members], list[Members]]] = {}
     for side, scopes, place in ((ours, our_scopes, 0), (theirs, their_scopes, 1)):
@@ -90,8 +90,8 @@ def _first(side: Side) -> Callable[[Members], tuple[object, ...]]:
 
 
 def _natural(name: str) -> tuple[object, ...]:
-    """Sorts ``layer10`` behind ``layer2``."""
-    parts = re.split(f"({_NUMBER.pattern})", name)  # words and numbers in turn
+    """A sort key by which ``layer10`` comes after ``layer2``."""
+    parts = re.split(f"({_NUMBER.pattern})", name)  # words and numbers alternate
     return tuple((part, 0) if i % 2 == 0 else ("", _value(part)) for i, part in enumerate(parts))
 
 
@@ -100,7 +100,7 @@ def _value(number: str) -> int:
 
 
 def _numbered(names: Sequence[str]) -> bool:
-    """Whether each name differs from the next in a number first."""
+    """Whether the first part in which each name differs from the next is a number."""
     for one, other in pairwise(names):
         parts = zip(one.split("."), other.split("."), strict=False)
         a, b = next(((a, b) for a, b in parts if a != b), ("", "."))

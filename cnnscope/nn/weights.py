@@ -1,4 +1,4 @@
-"""Does a weight file fit a network? Names and shapes are compared without building it; loading is all or nothing."""
+"""Compares a weight file with a network by names and shapes, without building it; and loads all weights or none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PREFIXES = ("module.", "model.")
-"""What data-parallel wrappers and training frameworks put in front of every name."""
+"""Prefixes that data-parallel wrappers and training frameworks add to every name."""
 COUNTER = "num_batches_tracked"
-"""Batch norm's step counter holds no weights: files from before torch 0.4.1 lack it and it then starts at 0."""
+"""Batch norm's step counter, which is no weight. Files from before torch 0.4.1 lack it; then it starts at 0."""
 _AVERAGED = "n_averaged"
 """The counter torch's AveragedModel adds beside ``module.``."""
 _SHOWN = 8
@@ -27,9 +27,9 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class NameMap:
-    """Which name in a file stands for which of the network's: ``pairs`` from the network's to the file's.
+    """The names in a file for the network's weights: ``pairs`` maps the network's names to the file's.
 
-    ``ignore`` are names in the file that have no place in the network. Shapes may differ in axes of size 1.
+    ``ignore`` are names in the file that the network does not have. Shapes may differ in axes of size 1.
     """
 
     pairs: Mapping[str, str]
@@ -38,12 +38,12 @@ class NameMap:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A weight file beside a network.
+    """How a weight file compares with a network.
 
-    ``matched`` maps the network's keys to the file's. ``missing`` has what only the network has, ``extra`` what only
-    the file has, ``misfits`` what both have in different shapes or types (the network's, the file's), each by the
-    network's key. ``stripped`` is the prefix taken off every name in the file; ``counters`` are batch-norm counters
-    only one side has, which is harmless.
+    ``matched`` maps the network's keys to the file's. ``missing`` has tensors of the network alone, ``extra`` those of
+    the file alone, ``misfits`` those with different shapes or types (the network's, the file's), all by the network's
+    key. ``stripped`` is the prefix that was removed from every name in the file. ``counters`` are batch-norm counters
+    on one side only, which are harmless.
     """
 
     network: str
@@ -62,14 +62,14 @@ class Comparison:
         return not (self.missing or self.extra or self.misfits)
 
     def nearest(self, key: str) -> str | None:
-        """The most similar name among what the other side has too much: of the same shape, or any if they are few."""
+        """The most similar unmatched name of the other side: of the same shape, or of any if there are few."""
         mine, others = (self.missing, self.extra) if key in self.missing else (self.extra, self.missing)
         alike = [other for other in others if others[other].shape == mine[key].shape]
         candidates = alike or (others if len(others) <= 50 else ())
         return next(iter(difflib.get_close_matches(key, candidates, n=1)), None)
 
     def error(self) -> CnnscopeError:
-        """E425 with a note for every key that does not match, the first few of each kind."""
+        """E425 with notes on the keys that do not match, the first few of each kind."""
         counts = ((self.missing, "missing"), (self.extra, "not the network's"), (self.misfits, "misshapen"))
         summary = ", ".join(f"{len(keys):,} {what}" for keys, what in counts if keys)
         matched = f"{len(self.matched):,} {'key matches' if len(self.matched) == 1 else 'keys match'}"
@@ -90,7 +90,7 @@ class Comparison:
 
 
 def misfit_text(key: str, wanted: Param, found: Param) -> str:
-    """What the network wants and what the file has."""
+    """The difference between the network's tensor and the file's, in words."""
     if wanted.shape == found.shape:
         return f"`{key}` is {wanted.dtype} in the network, {found.dtype} in the file"
     return f"`{key}` is {_size(wanted)} in the network, {_size(found)} in the file"
@@ -128,16 +128,16 @@ def _places(checkpoint: Checkpoint, stripped: str, names: NameMap | None) -> dic
 
 
 def load_weights(network: nn.Module, graph: Graph, path: Path | str, names: NameMap | None = None) -> Comparison:
-    """Put a file's weights into the module `cnnscope.nn.build` made of ``graph``: all of them, or E425 and none."""
+    """Loads a file's weights into the module that `build` made of ``graph``. If they do not fit, E425 and no change."""
     comparison = compare(graph, read_header(path), names)
     network.load_state_dict(state_dict(graph, path, comparison), strict=True)
     return comparison
 
 
 def state_dict(graph: Graph, path: Path | str, comparison: Comparison) -> dict[str, Tensor]:
-    """A file's weights under the network's keys, in the network's order; counters the file lacks are 0.
+    """Returns a file's weights under the network's keys, in the network's order. Counters that the file lacks are 0.
 
-    E425 if ``comparison``, made of the same file, does not fit.
+    ``comparison`` is that of the same file. Raises `CnnscopeError` E425 if it does not fit.
     """
     import torch
 
@@ -150,7 +150,7 @@ def state_dict(graph: Graph, path: Path | str, comparison: Comparison) -> dict[s
 
 
 def _prefix(keys: Collection[str], wanted: Collection[str]) -> str:
-    """The prefix to take off every key: of the chains of `PREFIXES` all keys share, the one with most matches."""
+    """The prefix to remove: of the chains of `PREFIXES` that all keys start with, the one with most matches."""
     keys = [key for key in keys if key != _AVERAGED]
     chains = [""]
     while True:
@@ -162,13 +162,13 @@ def _prefix(keys: Collection[str], wanted: Collection[str]) -> str:
 
 
 def _same(key: str, wanted: Param, found: Param, *, squeezed: bool) -> bool:
-    """Equal shapes (``squeezed``: but for axes of size 1), and types that convert without changing the meaning."""
+    """Whether shapes are equal (if ``squeezed``, apart from axes of size 1) and types convert without a loss."""
     fits = squeeze(wanted.shape) == squeeze(found.shape) if squeezed else wanted.shape == found.shape
     return fits and (_numbers(wanted) == _numbers(found) or _role(key) == COUNTER)
 
 
 def squeeze(shape: Shape) -> Shape:
-    """A shape without its axes of size 1: a 1x1 convolution's kernel is the weight of a linear layer."""
+    """A shape without axes of size 1, in which a 1x1 convolution's kernel equals the weight of a linear layer."""
     return tuple(n for n in shape if n != 1)
 
 
@@ -181,7 +181,7 @@ def _numbers(param: Param) -> str:
 
 
 def _hint(graph: Graph, names: Collection[str], missing: Collection[str], extra: Collection[str]) -> str | None:
-    """What explains the difference, or what to do about it."""
+    """The reason for the difference, or what to do about it."""
     scope = scope_of(names)
     if scope and any(key.removeprefix(scope) in missing for key in extra):
         return f"every name in the file starts with `{scope}`; `cnnscope weights map` takes it off"
@@ -194,7 +194,7 @@ def _hint(graph: Graph, names: Collection[str], missing: Collection[str], extra:
 
 
 def scope_of(keys: Collection[str]) -> str:
-    """The dotted prefix all keys share, with its dot."""
+    """The dotted prefix of all keys, with its dot."""
     columns = zip(*(key.split(".")[:-1] for key in keys), strict=False)
     return "".join(f"{column[0]}." for column in takewhile(lambda column: len(set(column)) == 1, columns))
 

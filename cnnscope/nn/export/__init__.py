@@ -9,10 +9,10 @@ from cnnscope.ir import Graph, Node
 
 
 def prepared(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
-    """The graph without weights that nothing uses, and their keys.
+    """Returns the graph without weights that nothing uses, and the keys of those.
 
-    In a trace the layer behind a dropout reads what the dropout read: eval mode hands its input on. Here it reads the
-    dropout, so that what is written does something in training.
+    In a trace the layer after a dropout reads the dropout's input, because in eval mode a dropout returns its input.
+    Here that layer reads the dropout, so that the exported dropout works in training.
     """
     read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
     nodes = list(graph.nodes)
@@ -31,6 +31,6 @@ def prepared(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 
 
 def _behind(nodes: Sequence[Node], output: str, read: set[str]) -> str:
-    """The output, or the layer that hands it on where that one is read by nobody."""
+    """The output, or the view of it that no node reads."""
     last = next((n for n in nodes if n.inputs == (output,) and n.name not in read and n.op.is_view), None)
     return last.name if last else output

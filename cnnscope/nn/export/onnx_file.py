@@ -1,4 +1,4 @@
-"""A graph as an ONNX file, by way of torch: every layer and every weight under the name it has in the graph."""
+"""A graph as an ONNX file, exported by torch. Every layer and every weight has its name from the graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _LARGEST = 2**31 - 2**20
-"""Bytes of weights that fit into one protobuf message, with room for the rest."""
+"""Most bytes of weights in one protobuf message, with room for the rest of the file."""
 
 
 @explained
@@ -69,7 +69,7 @@ def _model(graph: Graph, network: nn.Module) -> Any:
 
 
 def _without(params: Collection[str]) -> Any:
-    """What may be folded: anything but what computes with weights."""
+    """A rule for folding constants: nodes that compute with weights are not folded."""
 
     def fold(node: Any) -> bool | None:
         reads = any(value is not None and value.name in params for value in node.inputs)
@@ -79,7 +79,7 @@ def _without(params: Collection[str]) -> Any:
 
 
 def _drop_zero_biases(model: Any, params: Collection[str]) -> None:
-    """Convolutions without a bias come with one of zeros."""
+    """Removes the zeros that torch writes as the bias of convolutions without one."""
     from onnx import numpy_helper
 
     zeros = {t.name for t in model.graph.initializer if t.name not in params and not numpy_helper.to_array(t).any()}
@@ -93,7 +93,7 @@ def _drop_zero_biases(model: Any, params: Collection[str]) -> None:
 
 
 def _rename(nodes: Iterable[Any]) -> None:
-    """Nodes are called like the layer they come from; where they come from on this machine is nobody's business."""
+    """Names nodes after their layers, and removes paths of this machine from their metadata."""
     taken: set[str] = set()
     for node in nodes:
         scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")

@@ -1,4 +1,4 @@
-"""Which numbers of a class become parameters, what they are called, and which follow from others."""
+"""Which numbers of a class become parameters, their names, and which numbers follow from other parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from cnnscope.nn.code import UNSET, Expr, Lit, Raw
 
 Values = tuple[Any, ...]
-"""One value for each scope a class stands for."""
+"""One value for each scope that a class is written for."""
 
 _CHANNELS_IN = ("in_channels", "in_features", "num_features", "normalized_shape", "channels", "features")
 _CHANNELS_OUT = ("out_channels", "out_features")
@@ -50,11 +50,11 @@ def parameters(
     places: Sequence[tuple[str, str]], bodies: Sequence[Sequence[Lit]], channels: Sequence[tuple[int, int]],
     attributes: Collection[str],
 ) -> tuple[tuple[Parameter, ...], list[Expr]]:  # fmt: skip
-    """Parameters of a class, and what stands in each of its literals' places.
+    """Returns the parameters of a class, and the expression for each of its literals.
 
-    ``places`` name the attribute and the argument of each literal, ``bodies`` has the literals of every scope,
-    ``channels`` what enters and leaves each; no parameter is called like one of ``attributes``. Numbers that agree
-    everywhere stay numbers; those that always are equal, or multiples of another, share one parameter.
+    ``places`` has the attribute and the argument of each literal, ``bodies`` the literals of every scope, ``channels``
+    the channels that enter and leave each scope. No parameter gets the name of one of ``attributes``. A number that is
+    the same in all scopes stays a number; numbers that are always equal, or multiples of another, share a parameter.
     """
     columns = [tuple(body[k].value for body in bodies) for k in range(len(places))]
     groups: dict[Values, list[int]] = {}
@@ -85,7 +85,7 @@ def _differ(a: Any, b: Any) -> bool:
 
 
 def _default(literals: Sequence[Lit], column: Values) -> Any:
-    """Torch's own default, where all the places have it and some scope keeps to it."""
+    """Torch's default, where all the places have it and some scope uses it."""
     defaults = {repr(lit.default) for lit in literals}
     first = literals[0].default
     plain = isinstance(first, (int, float, str, bool)) and len(defaults) == 1
@@ -93,7 +93,7 @@ def _default(literals: Sequence[Lit], column: Values) -> Any:
 
 
 def _formula(column: Values, arguments: Sequence[str], found: Sequence[Parameter]) -> str | None:
-    """Half a kernel for padding, a multiple of other channels: where enough different values bear it out."""
+    """Half a kernel for padding, or a multiple of other channels, if enough different values fit the formula."""
     for other in found:
         pairs = list(zip(column, other.values, strict=True))
         if not all(type(a) is int and type(b) is int for a, b in pairs):
@@ -118,7 +118,7 @@ def _names(
     places: Sequence[tuple[str, str]], groups: dict[Values, list[int]], channels: Sequence[tuple[int, int]],
     attributes: Collection[str],
 ) -> dict[Values, str]:  # fmt: skip
-    """A name for each group of equal numbers: by what flows in and out, else by argument, else by layer too."""
+    """A name for each group of equal numbers: its role as channels, else its argument, else with its layer."""
     before, after = (tuple(ends[side] for ends in channels) for side in (0, 1))
     arguments = {column: [places[k][1] for k in members] for column, members in groups.items()}
     flows = {column: _flow(given, column == before, column == after) for column, given in arguments.items()}
@@ -148,7 +148,7 @@ def _flow(arguments: Sequence[str], at_start: bool, at_end: bool) -> str | None:
 
 
 def _first(places: Sequence[tuple[str, str]], members: Sequence[int]) -> tuple[str, str]:
-    """The place a group is named after: the first that makes channels, else the first."""
+    """The place that names a group: the first that sets the number of output channels, else the first."""
     makers = [k for k in members if places[k][1] in _CHANNELS_OUT]
     return places[(makers or members)[0]]
 

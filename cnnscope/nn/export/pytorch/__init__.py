@@ -1,4 +1,4 @@
-"""A graph as a Python file that needs torch alone: blocks as classes, sequences where they are, the graph's names."""
+"""A graph as a Python file that needs only torch. Blocks become classes, and names are those of the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cnnscope.ops.base import shape_text
 from cnnscope.ops.traced import Traced
 
 _SHOWN = 8
-_STANDARD = (  # what files may import, and how it is told from other words
+_STANDARD = (  # what a file may import, and the character after a name that is such an import
     ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
     ("math", "comb", "("),
 )  # fmt: skip
@@ -30,10 +30,10 @@ _OWN_NAMES = {"Tensor", "OrderedDict"}
 
 
 def pytorch_source(graph: Graph) -> str:
-    """The file's text. Its last class is the network; its state dict has the keys of ``graph.params``.
+    """Returns the file's text. Its last class is the network, whose state dict has the keys of ``graph.params``.
 
-    Weights that nothing uses are left out, and the file says so. E427 where an op, or how weights are shared, cannot be
-    written: a trace keeps shapes of functions it has no layer for, not their operands.
+    Weights that nothing uses are left out, and the file's docstring names them. Raises `CnnscopeError` E427 if an op,
+    or the way weights are shared, cannot be written: of functions that are no layers a trace keeps shapes only.
     """
     graph, unused = prepared(graph)
     codes = _codes(graph)
@@ -97,7 +97,7 @@ def _inputs(graph: Graph) -> list[str]:
 
 
 def _freezing(graph: Graph, codes: Mapping[str, Code]) -> list[str]:
-    """Statements that freeze what is frozen: modules of one type, or modules by name."""
+    """Statements that freeze the frozen weights: those of one type of module, or of modules by name."""
     weights = {key: param for key, param in graph.params.items() if not param.buffer}
     frozen = {key for key, param in weights.items() if not param.trainable}
     if not frozen:
@@ -121,7 +121,7 @@ def _freezing(graph: Graph, codes: Mapping[str, Code]) -> list[str]:
 
 
 def _cover(frozen: Collection[str], weights: Collection[str]) -> list[tuple[str, str]]:
-    """The outermost modules all of whose weights are frozen, and single weights beside."""
+    """The outermost modules whose weights are all frozen, and the frozen weights outside of them."""
     result: dict[tuple[str, str], None] = {}
     for key in frozen:
         scopes = [key[: dot.start()] for dot in re.finditer(r"\.", key)]

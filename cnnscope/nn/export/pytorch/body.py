@@ -17,7 +17,7 @@ from cnnscope.ops.composite import Composite
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a forward pass: what it yields (numbers of values), by which expression, and a name for it."""
+    """One step of a forward pass: the numbers of the values it computes, the expression for them, and a name."""
 
     yields: tuple[int, ...]
     expression: Expr
@@ -27,9 +27,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Body:
-    """What a class holds and does: ``fields`` by attribute, ``steps`` on values 0 to ``inputs`` - 1 and their own.
+    """Attributes and forward pass of a class.
 
-    A body without steps is an `nn.Sequential` of its fields. ``stored`` are parameters that the steps use.
+    Values are numbered: 0 to ``inputs`` - 1 are the inputs, each step adds its own. A body without ``steps`` is an
+    `nn.Sequential` of its ``fields``. ``stored`` are the parameters that steps use.
     """
 
     fields: tuple[tuple[str, Expr], ...]
@@ -41,7 +42,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Class:
-    """A class to write: ``scopes`` are the ones it stands for."""
+    """A class of the file, and the scopes that it is written for."""
 
     name: str
     body: Body
@@ -64,7 +65,7 @@ def sequential(fields: Sequence[tuple[str, Expr]]) -> Expr:
 
 
 def _fold(modules: Sequence[Expr]) -> list[Expr]:
-    """Three or more equal modules in a row, or four that count up in one number, as a comprehension."""
+    """Modules, with three or more equal ones in a row, or four that count up in one number, as a comprehension."""
     result: list[Expr] = []
     i = 0
     while i < len(modules):
@@ -97,7 +98,7 @@ def _run(modules: Sequence[Expr]) -> tuple[int, Expr | None]:
 
 
 def _counting(rows: Sequence[Sequence[Any]]) -> tuple[int, int, int]:
-    """How many rows differ from each other in one place only, by one step; which place, which step."""
+    """How many rows differ from each other in one place only and by the same step; that place, and the step."""
     differing = [k for k, (a, b) in enumerate(zip(rows[0], rows[1], strict=True)) if a != b]
     if len(differing) != 1 or not isinstance(rows[0][differing[0]], int):
         return 1, 0, 0
@@ -115,17 +116,17 @@ def _counting(rows: Sequence[Sequence[Any]]) -> tuple[int, int, int]:
 
 @dataclass
 class Names:
-    """Class names given so far; ``parts`` has, for each kind of block, what the first of its classes consists of."""
+    """The class names in use. ``parts`` has, for each kind of block, the parts of the first of its classes."""
 
     taken: set[str]
     parts: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def root(self, title: str) -> str:
-        """The network's own class, which may share its name with nothing."""
+        """The name of the network's own class, which no other class may have."""
         return self._free(camel(title))
 
     def of(self, scopes: Sequence[Scope], body: Body) -> str:
-        """A class for scopes with this body; a variant of a block is named after the difference."""
+        """A name for the class of scopes with this body; a variant of a block is named after the difference."""
         scope = scopes[0]
         if scope.is_row:
             return self._free("".join(_family(made) for _, made in body.fields) or camel(scope.path))
@@ -147,7 +148,7 @@ class Names:
 
 
 def _word(scope: Scope) -> str:
-    """What to call a block: as its author does, unless that is a join's name or hardly a word."""
+    """The name of a block: its author's, unless that is the name of a join or no more than a letter."""
     last = scope.path.rpartition(".")[2]
     op = REGISTRY.get(scope.kind)
     if op is not None:

@@ -1,4 +1,4 @@
-"""Scopes as classes: those that differ in numbers only share one, and the numbers that differ become its parameters."""
+"""Scopes as classes. Scopes that differ only in numbers share a class, and those numbers become its parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnnscope.nn.ops.base import Code
 
 @dataclass
 class Classes:
-    """Bodies to classes, innermost scopes first, so that whoever holds a scope can construct its class."""
+    """Makes classes of scopes, innermost scopes first, so that an outer scope can construct the classes inside it."""
 
     graph: Graph
     codes: Mapping[str, Code]
@@ -26,7 +26,7 @@ class Classes:
     classes: list[Class] = field(default_factory=list)
 
     def add(self, root: Scope) -> None:
-        """Classes for everything inside ``root``, and for ``root`` itself, which is always one."""
+        """Adds classes for all scopes inside ``root``, and one for ``root`` itself."""
         scopes = sorted(_inside(root), key=lambda scope: scope.height)
         for height in dict.fromkeys(scope.height for scope in scopes):
             alike: dict[Hashable, list[tuple[Scope, Body]]] = {}
@@ -39,7 +39,7 @@ class Classes:
         self.classes.append(Class(self.names.root(self.graph.name), self.body(root), (), (root,)))
 
     def body(self, scope: Scope) -> Body:
-        """The fields and steps of a scope, with literals where numbers are."""
+        """The fields and steps of a scope, with a literal for each number."""
         chain = scope.follows and all(self._stands_alone(item) for item in scope.items)
         if chain and (scope.path or all(is_attribute(item.name) for item in scope.items)):
             return Body(tuple((item.name, self._made(item)) for item in scope.items), 1)
@@ -82,7 +82,7 @@ class Classes:
         return code.function(inputs) if code.function else code.call(attribute, inputs)
 
     def _define(self, members: Sequence[tuple[Scope, Body]]) -> None:
-        """One class for scopes with one skeleton, or plain sequences where a class would say no more."""
+        """Adds one class for scopes with the same skeleton, or makes plain sequences if a class is no help."""
         bodies = [literals(body) for _, body in members]
         scope, body = members[0]
         taken = {name for name, _ in body.fields}
@@ -108,7 +108,7 @@ class Classes:
 
 
 def _filled(body: Body, values: Sequence[Expr]) -> Body:
-    """The body with parameters in place; those its steps use are attributes there."""
+    """The body with its parameters. Those that steps use become attributes."""
     in_fields = len(literals(body.fields))
     stored: dict[str, None] = {}
     given: list[Expr] = list(values[:in_fields])
@@ -142,16 +142,16 @@ def _skeleton(body: Body, scope: Scope) -> Hashable:
 
 
 def _numbered(body: Body) -> bool:
-    """Whether layers have numbers, or other things no attribute can be called, for names."""
+    """Whether some layers have names that no attribute can have, such as numbers."""
     return not all(is_attribute(name) for name, _ in body.fields)
 
 
 def _plain(scope: Scope, count: int, parameters: int) -> bool:
-    """Whether a sequence needs no class: its author gave it none, it stands alone, or most of it would be arguments."""
+    """Whether a sequence needs no class: it has none in the source, occurs once, or needs too many arguments."""
     return scope.kind in ANONYMOUS or parameters > 2 * count or count == 1
 
 
 def _places(body: Body) -> list[tuple[str, str]]:
-    """For each literal of a body: the attribute or step it belongs to, and the argument it is for."""
+    """For each literal of a body the attribute or step to which it belongs, and the argument that it sets."""
     parts = [*body.fields, *((step.name, step.expression) for step in body.steps)]
     return [(name, lit.name) for name, expression in parts for lit in literals(expression)]

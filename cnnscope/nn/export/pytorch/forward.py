@@ -1,4 +1,4 @@
-"""A class body as lines: the constructor, and the forward pass in statements a person would write."""
+"""The text of a class: the constructor, and a forward pass with statements as a person would write them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cnnscope.nn.export.pytorch.body import Body, Class, Step
 
 _SPARE = ("y", "z", "u", "v", "w")
 _LONGEST = 80
-"""Columns up to which an expression is written into the one that uses it."""
+"""Columns up to which an expression may become part of the expression that uses it."""
 
 
 def class_lines(
     cls: Class, docstring: str, inputs: Sequence[str] = (), outputs: Sequence[str] = (), extra: Sequence[str] = ()
 ) -> list[str]:
-    """The class definition.
+    """Returns the class definition.
 
-    ``inputs`` names what it takes (``x`` unless said otherwise), ``outputs`` the entries of the dict it returns where
-    it has several; ``extra`` ends its `__init__`.
+    ``inputs`` are the names of the arguments of ``forward``, by default ``x``. A network with several outputs returns a
+    dict with the keys ``outputs``. The statements ``extra`` are the end of `__init__`.
     """
     body = cls.body
     result = [f"class {cls.name}(nn.{'Module' if body.steps else 'Sequential'}):", f'    """{docstring}"""', ""]
@@ -69,7 +69,7 @@ def _annotation(count: int, keys: Sequence[str]) -> str:
 
 @dataclass
 class Writer:
-    """Writes steps as statements; what is used once, and short, goes into the expression that uses it."""
+    """Writes steps as statements. A short expression that is used once becomes part of the expression that uses it."""
 
     body: Body
     names: Sequence[str]
@@ -80,10 +80,10 @@ class Writer:
     def __post_init__(self) -> None:
         self.code = {i: Raw(name) for i, name in enumerate(self.names)}
         self.left = [index for step in self.body.steps for index in refs(step.expression)] + list(self.returns)
-        self.held = {name: i for i, name in enumerate(self.names)}  # which value a variable holds
+        self.held = {name: i for i, name in enumerate(self.names)}  # the value in each variable
 
     def run(self, step: Step) -> None:
-        """Writes one step, or keeps it for the one that uses it."""
+        """Writes one step as a statement, or keeps its expression for the step that uses it."""
         inputs = refs(step.expression)
         for index in inputs:
             self.left.remove(index)
@@ -100,7 +100,7 @@ class Writer:
             self.held[variable] = index
 
     def returned(self, outputs: Sequence[int], keys: Sequence[str]) -> list[str]:
-        """The return of these outputs, indented by 4."""
+        """The return statement for these outputs, with an indent of 4."""
         values = [self.code[index] for index in outputs]
         if len(values) == 1:
             return lines(values[0], 4, "return ")
@@ -114,7 +114,7 @@ class Writer:
         return ["    return {", *(f"        {entry}," for entry in entries), "    }"]
 
     def _inlines(self, step: Step, expression: Expr, index: int) -> bool:
-        """Used once, by a join or as the result; and neither long nor a call of a module on another's result."""
+        """Whether an expression becomes part of another: it is short, used once, and makes no chain of calls."""
         if self.left.count(index) != 1:
             return False
         if index in self.returns:
@@ -124,12 +124,14 @@ class Writer:
         user = next(s for s in self.body.steps if index in refs(s.expression))
         if _calls_module(user.expression):
             return False
-        if _calls_module(expression):  # the branches of a join, but not one layer of a chain in the next
+        if _calls_module(
+            expression
+        ):  # branches of a join may be inside it, but not one layer of a chain inside the next
             return not _nested(expression) and len(refs(user.expression)) > 1
         return not (isinstance(expression, Infix) and isinstance(user.expression, Infix))
 
     def _variable(self, index: int, read: set[str], step: Step, position: int) -> str:
-        """A variable just read that nobody reads any more, else a new one: a layer's name if that is what it holds."""
+        """The variable for a value: one that is read here for the last time, else a new one named after the layer."""
         named = _calls_module(step.expression) and not self._continues(index) and index not in self.returns
         for name, held in self.held.items():
             free = name in read and held not in self.left and not self._kept(name)
@@ -142,14 +144,14 @@ class Writer:
         return next(name for name in (wanted, *_numbered(wanted)) if name not in taken and not name.isdigit())
 
     def _kept(self, name: str) -> bool:
-        """Whether an expression still to be written reads the variable."""
+        """Whether an expression that is not written yet reads the variable."""
         return any(
             index in self.left and not isinstance(code, Raw) and name in _variables(code)
             for index, code in self.code.items()
         )
 
     def _continues(self, index: int) -> bool:
-        """Whether the only reader of a value is a layer that goes on from it, so that its name would be soon wrong."""
+        """Whether the only reader of a value is a layer with one input: a name after this layer would soon be wrong."""
         users = [step for step in self.body.steps if index in refs(step.expression)]
         return len(users) == 1 and len(refs(users[0].expression)) == 1
 
@@ -167,5 +169,5 @@ def _calls_module(expr: Expr) -> bool:
 
 
 def _nested(expr: Expr) -> bool:
-    """Whether a module is called on something else than a variable."""
+    """Whether a module is called on anything but variables."""
     return any(not isinstance(inner, Raw) for inner in inside(expr))

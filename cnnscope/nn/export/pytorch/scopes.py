@@ -1,4 +1,4 @@
-"""A graph as nested scopes, each a module with a forward pass of its own: what it runs, reads and yields."""
+"""A graph as nested scopes. Each becomes a module with a forward pass of its own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cnnscope.ir import Graph, Node
 from cnnscope.nn.ops.base import Code
 
 ANONYMOUS = {"", "path", "head"} | CONTAINERS
-"""Kinds of scopes that are no more than containers."""
+"""Kinds of scopes that are mere containers."""
 
 
 @dataclass(frozen=True)
 class Item:
     """One step of a scope's forward pass: a node or an inner scope, under its ``name`` inside the scope.
 
-    ``inputs`` and ``outputs`` are names of values in the graph. ``same_as`` names the item whose module runs again.
+    ``inputs`` and ``outputs`` are names of values in the graph. With ``same_as``, the module of that item runs again.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Item:
 class Scope:
     """A group of nodes under a common ``path``, in an order in which they can run.
 
-    ``kind`` is what the source calls this kind of group, "" for none; ``is_row`` marks a layer of several ops.
+    ``kind`` is the source's name for this kind of group, or ""; ``is_row`` marks a layer of several ops.
     """
 
     path: str
@@ -64,12 +64,12 @@ class Scope:
 
     @cached_property
     def height(self) -> int:
-        """How deep scopes are nested in it."""
+        """The number of levels of scopes, itself included."""
         return 1 + max((item.inner.height for item in self.items if item.scope), default=0)
 
     @property
     def follows(self) -> bool:
-        """Whether every item reads just what the one before it yields, and the last one's output is the scope's."""
+        """Whether it is a chain: each item reads only the output of the item before it."""
         if len(self.inputs) != 1 or self.outputs != (self.items[-1].outputs if self.items else ()):
             return False
         expected = self.inputs
@@ -81,9 +81,10 @@ class Scope:
 
 
 def scopes(graph: Graph, codes: Mapping[str, Code]) -> Scope:
-    """The whole graph as a scope. ``codes`` has the code of every node.
+    """Returns the whole graph as a scope. ``codes`` has the code of every node.
 
-    Scopes without weights are taken apart, as are their names. E427 where parts of two scopes run in turns.
+    A scope without weights is no scope here: its nodes belong to the one around it. Raises `CnnscopeError` E427 if
+    parts of two scopes run in turns.
     """
     used: dict[str, list[str]] = {}
     for node in graph.nodes:
@@ -112,7 +113,7 @@ class _Builder:
         return Scope(path, kind, _in_order(path, items), inputs, outputs, path in self.rows)
 
     def _groups(self, path: str, nodes: Sequence[Node]) -> list[tuple[str, list[Node]]]:
-        """Nodes by the next part of their name; those of a scope without weights by themselves."""
+        """Nodes by the next part of their name. Nodes of a scope without weights are groups of their own."""
         groups: dict[str, list[Node]] = {}
         for node in nodes:
             groups.setdefault(self._part(path, node), []).append(node)
@@ -152,7 +153,7 @@ class _Builder:
         return self._relative(path, node).partition(".")[0]
 
     def _aliased(self, path: str, items: Sequence[Item]) -> list[Item]:
-        """Items whose weights belong to an item before them run that item's module again."""
+        """The items, with `Item.same_as` for those whose weights belong to an earlier item."""
         result: list[Item] = []
         for item in items:
             nodes = (item.node,) if item.node else item.inner.nodes
@@ -162,13 +163,13 @@ class _Builder:
 
 
 def owner(node: Node) -> str | None:
-    """The path of the module a node's weights belong to, None if they belong to several or it has none."""
+    """The path of the module that has a node's weights; None if there are several or none."""
     owners = {key.removesuffix(f".{role}") for role, key in node.params.items() if key.endswith(f".{role}")}
     return owners.pop() if len(owners) == 1 and len(node.params) > 0 else None
 
 
 def _runs_again(other: Item, nodes: Sequence[Node]) -> bool:
-    """Whether ``nodes`` are what ``other`` runs, on other inputs and with the same weights."""
+    """Whether ``nodes`` are the nodes of ``other`` again, with the same weights on other inputs."""
     before = (other.node,) if other.node else other.inner.nodes
     if len(before) != len(nodes) or not any(node.params for node in nodes):
         return False
@@ -183,7 +184,7 @@ def _runs_again(other: Item, nodes: Sequence[Node]) -> bool:
 
 
 def _in_order(path: str, items: Sequence[Item]) -> tuple[Item, ...]:
-    """Items in an order in which each finds its inputs, as near as possible to the one they are in."""
+    """Items in an order in which each comes after its inputs, as near as possible to the given order."""
     maker = {name: i for i, item in enumerate(items) for name in item.outputs}
     needs = {i: {maker[name] for name in item.inputs if name in maker} - {i} for i, item in enumerate(items)}
     sorter = TopologicalSorter(needs)
@@ -209,7 +210,7 @@ def _joined(path: str, part: str) -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """A name near to ``name`` without dots, and without the number of a repeated call, that is not in ``taken``."""
+    """``name`` without dots and without the number of a repeated call, changed until it is not in ``taken``."""
     clean = name.partition("#")[0].replace(".", "_")
     result, count = clean, 2
     while result in taken:
@@ -224,7 +225,7 @@ def is_attribute(name: str) -> bool:
 
 
 def attribute(name: str) -> str:
-    """The name itself, or one near to it that a module can have as an attribute."""
+    """The name, changed where necessary so that a module can have an attribute of that name."""
     if name.isdigit():
         return f"layer{name}"
     clean = re.sub(r"\W", "_", name)

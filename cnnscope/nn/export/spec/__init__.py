@@ -1,7 +1,7 @@
-"""A graph as a spec file: repeats as blocks, residuals and joins by their branches, what convolutions share said once.
+"""A graph as a spec file with blocks for repeats, branches for residuals and joins, and defaults of convolutions.
 
-Nothing is taken on trust: the text is loaded again, and if it is not the same network, or the network is not made of
-nested branches, the flat form (one line a layer) is written instead.
+The text is loaded again to check it. If the result is not the same network, or the network does not consist of nested
+branches, the flat form (one line a layer) is written instead.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SHOWN = 8
 
 
 def spec_source(graph: Graph) -> str:
-    """The spec as YAML text. Weights that nothing uses are left out.
+    """Returns the spec as YAML text, without weights that nothing uses.
 
-    E427 for ops that are no layers of the spec language.
+    Raises `CnnscopeError` E427 for ops that are no layers of the spec language.
     """
     graph, _ = prepared(graph)
     graph = replace(graph, nodes=tuple(replace(node, in_place=False) for node in graph.nodes))
@@ -51,7 +51,7 @@ def _check_ops(graph: Graph) -> None:
 
 
 def _folded(graph: Graph) -> str | None:
-    """Blocks and branches; None where the network has several ends, shared weights, or is not nested."""
+    """The form with blocks and branches; None if the network has several ends or shared weights, or is not nested."""
     keys = [key for node in graph.nodes for key in node.params.values()]
     whole = len(graph.inputs) == 1 == len(graph.outputs) and len(keys) == len(set(keys))
     weights = [p for p in graph.params.values() if not p.buffer]
@@ -95,7 +95,7 @@ def _flat(graph: Graph) -> str:
 
 
 def _heads(graph: Graph) -> Mapping[str, str]:
-    """Heads are called like the scope they are in, if each has one to itself."""
+    """Outputs by name: the scope of each head, if every head is in a scope of its own."""
     scopes = [name.partition(".")[0] for name in graph.outputs]
     layers = {node.layer for node in graph.nodes}
     return {
@@ -105,7 +105,7 @@ def _heads(graph: Graph) -> Mapping[str, str]:
 
 
 def _names(graph: Graph) -> dict[str, str]:
-    """Names a spec can have: a repeated call's number is set off by an underscore."""
+    """Names that a spec can have, with an underscore before the number of a repeated call."""
     return {name: name.replace("#", "_") for node in graph.nodes for name in (node.name, node.layer)}
 
 

@@ -1,4 +1,4 @@
-"""Groups of layers as blocks of a spec: repeats folded, numbers that differ as parameters."""
+"""Groups of layers as blocks of a spec, whose parameters are the numbers that differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONTAINERS = CONTAINERS | {"", "path", "head"}
 
 @dataclass(frozen=True)
 class Block:
-    """A block to write: its parameters with their defaults (None: required), and its layers."""
+    """A block of the spec: its parameters with their defaults (None: required), and its layers."""
 
     name: str
     params: Mapping[str, Any]
@@ -29,7 +29,7 @@ class Block:
 
 @dataclass
 class Blocks:
-    """Every group of a graph as a list of layers, those that recur as uses of a block."""
+    """Makes lists of layers of the groups of a graph; groups that recur become uses of a block."""
 
     graph: Graph
     defaults: Defaults
@@ -37,7 +37,7 @@ class Blocks:
     made: dict[str, Body] = field(default_factory=dict)
 
     def whole(self) -> Body | None:
-        """The network's layers, None if it is no list of layers. `blocks` has what it uses."""
+        """The network's layers, or None if it is no list of layers. `blocks` then has the blocks that it uses."""
         wiring = Wiring(self.graph)
         root = _spoken_for(hierarchy(self.graph), self.graph.scopes)
         parts = wiring.parts(root)
@@ -73,7 +73,7 @@ class Blocks:
         return Entry(said.tag, {**said.args, "paths": dict(zip(names, paths, strict=True))})
 
     def _define(self, bodies: Sequence[tuple[Group, Body]]) -> None:
-        """A block for groups with one skeleton, where there are several; else their layers as they stand."""
+        """Adds a block for several groups with one skeleton; a single group keeps its layers."""
         alike: dict[Hashable, list[tuple[Group, Body]]] = {}
         for group, body in bodies:
             alike.setdefault((group.kind, folding.skeleton(folding.named(body, group.path))), []).append((group, body))
@@ -109,7 +109,7 @@ class Blocks:
 
 
 def _groups(plan: Plan, wiring: Wiring) -> Iterator[tuple[Group, tuple[Group, ...]]]:
-    """Every group a plan is made of, with the groups directly inside it."""
+    """Every group in a plan, with the groups directly inside it."""
     for step in plan:
         if isinstance(step, Fork):
             for path in step.paths:
@@ -121,7 +121,7 @@ def _groups(plan: Plan, wiring: Wiring) -> Iterator[tuple[Group, tuple[Group, ..
 
 
 def _by_kind(groups: Iterable[tuple[Group, tuple[Group, ...]]]) -> Iterator[list[Group]]:
-    """Groups of one kind together, those inside others first; a container is a kind of its own."""
+    """Groups of one kind together, inner kinds first. Each container is a kind of its own."""
     found = list(groups)
     needs: dict[str, set[str]] = {}
     for group, inner in found:
@@ -140,7 +140,7 @@ def _key(group: Group) -> str:
 
 
 def _spoken_for(group: Group, scopes: Mapping[str, str]) -> Group:
-    """The group and those inside under the kind that its source says it is, or none."""
+    """The group and its inner groups with the kind that the source gives them, or none."""
     said = [kind for kind in (scopes.get(group.path, ""), group.kind) if kind not in _CONTAINERS]
     named = next((kind for kind in said if kind != group.path.rpartition(".")[2]), "")
     inside = tuple(_spoken_for(part, scopes) if isinstance(part, Group) else part for part in group.children)

@@ -1,4 +1,4 @@
-"""Reading the wiring of a group as a list of layers in which branches part and join: series and parallel, nested."""
+"""Reads the connections of a group as nested series and parallel branches: a list of layers with forks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from cnnscope.ir import Graph
 
 @dataclass(frozen=True)
 class Fork:
-    """A join, and for each of its inputs the steps there from where they all part."""
+    """A join, and for each of its inputs the steps from the value at which all branches start."""
 
     join: Unit
     paths: tuple[Plan, ...]
 
 
 Plan = tuple[Part | Fork, ...]
-"""Steps one behind the other."""
+"""Steps one after the other."""
 
 
 @dataclass
 class Wiring:
-    """Who reads what; `plan` answers for a group, once."""
+    """The connections of a graph. `plan` turns a group into steps."""
 
     graph: Graph
     order: dict[str, int] = field(init=False)
@@ -38,31 +38,31 @@ class Wiring:
                 self.readers.setdefault(name, set()).add(node.name)
 
     def reads(self, part: Part) -> list[str]:
-        """Values a part reads from outside, in the order it names them."""
+        """Values that a part reads from outside, in the order of its inputs."""
         inside = {node.name for unit in units_of(part) for node in unit.nodes}
         return [i for unit in units_of(part) for node in unit.nodes for i in node.inputs if i not in inside]
 
     def yields(self, part: Part) -> list[str]:
-        """Values of a part that are read outside of it, or are the network's output."""
+        """Values of a part that other parts read, or that are outputs of the network."""
         inside = {node.name for unit in units_of(part) for node in unit.nodes}
         return [n for n in inside if self.readers.get(n, set()) - inside or n in self.graph.outputs]
 
     def parts(self, group: Group) -> list[Part]:
-        """The group's parts, with groups that are no list of layers themselves taken apart."""
+        """The group's parts. An inner group that is no list of layers is replaced by its own parts."""
         result: list[Part] = []
         for part in group.children:
             result += self.parts(part) if isinstance(part, Group) and self.plan(part) is None else [part]
         return result
 
     def plan(self, group: Group) -> Plan | None:
-        """The steps from the one value the group reads to the one it yields; None if it is no list of layers."""
+        """The steps from the only value that the group reads to its only output; None if there are several."""
         reads, yields = set(self.reads(group)), self.yields(group)
         if len(reads) != 1 or len(yields) != 1:
             return None
         return self.steps(self.parts(group), reads.pop(), yields[0])
 
     def steps(self, parts: Sequence[Part], start: str, end: str) -> Plan | None:
-        """The steps from one value to another, each part once; None if some part is left or is needed twice."""
+        """The steps from one value to another, with each part once; None if a part is left over or needed twice."""
         made = {name: part for part in parts for name in self.yields(part)}
         used: list[Part] = []
         plan = self._walk(end, start, made, self._dominators(parts, start), used)
@@ -96,7 +96,7 @@ class Wiring:
         return tuple(reversed(steps))
 
     def _dominators(self, parts: Sequence[Part], start: str) -> dict[str, frozenset[str]]:
-        """For every value the values that each way to it from ``start`` passes, itself included."""
+        """For every value the values that lie on all ways to it from ``start``, itself included."""
         result = {start: frozenset({start})}
         for part in sorted(parts, key=lambda part: max(self.order[n] for n in self.yields(part) or [start])):
             ways = [result.get(name, frozenset()) for name in self.reads(part)]

@@ -1,4 +1,4 @@
-"""Layers of a spec as data, with literals where numbers are: what one layer says, and how it is printed."""
+"""Layers of a spec as data with a literal for each number, and as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Data = Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a list of layers. ``name`` is the layer's, relative to the list; "" leaves it to be counted."""
+    """One item of a list of layers. ``name`` is the layer's name inside the list; with "" the spec numbers it."""
 
     tag: str
     args: Mapping[str, Data] = field(default_factory=dict)
@@ -38,13 +38,13 @@ Body = tuple[Entry, ...]
 
 @dataclass(frozen=True)
 class Defaults:
-    """What most convolutions have in common, said once at the top of the spec."""
+    """Arguments that most convolutions have in common, which the spec has once, as ``defaults``."""
 
     conv: Mapping[str, Data]
 
     @classmethod
     def of(cls, graph: Graph) -> Defaults:
-        """The commonest bias, norm, activation and padding of the graph's convolutions, where most share them."""
+        """The commonest bias, norm, activation and padding of the graph's convolutions, each if most have it."""
         units = [unit for unit in fuse(graph) if type(unit.main.op) is Conv]
         votes: dict[str, Counter[str]] = {}
         texts: dict[str, Data] = {}
@@ -63,7 +63,7 @@ def _conv_words(graph: Graph, node: Node) -> dict[str, Data]:
 
 
 def _pad(graph: Graph, node: Node) -> Data:
-    """``half`` where that is what the padding is, which for a kernel of 1 it always is."""
+    """The padding in its shortest form: ``half`` where that means the same."""
     op: Any = node.op
     if resolve_pad("half", graph.values(node)[0].shape[2:], op.kernel, op.stride, op.dilation) == op.pad:
         return "half"
@@ -71,7 +71,7 @@ def _pad(graph: Graph, node: Node) -> Data:
 
 
 def entries(graph: Graph, unit: Unit, name: str, defaults: Defaults) -> Body:
-    """A unit as layers: one, or more where what follows cannot be said in the same line."""
+    """A unit as layers: one, or several where its norm or activation cannot be written with its first op."""
     main = unit.main
     if not REGISTRY[main.op.tag].decorates:
         return tuple(Entry(n.op.tag, _arguments(graph, n, defaults), name if n is main else "") for n in unit.nodes)
@@ -106,7 +106,7 @@ def _arguments(graph: Graph, node: Node, defaults: Defaults) -> dict[str, Data]:
 
 
 def _plain_arguments(node: Node) -> dict[str, Lit]:
-    """Every argument in its shortest form beside its default."""
+    """Every argument in its shortest form, with its default."""
     result = {}
     for name, (kind, default) in REGISTRY[node.op.tag].parameters().items():
         value = getattr(node.op, name)
@@ -124,7 +124,7 @@ def _value(value: Data) -> Data:
 
 
 def _argument_name(name: str) -> str:
-    """Channels go by torch's word, so that code and specs name parameters by the same rules."""
+    """Torch's word for channels, so that code and specs name parameters by the same rules."""
     return "out_channels" if name == "out" else name
 
 
@@ -132,7 +132,7 @@ def _argument_name(name: str) -> str:
 
 
 def plain(data: Data) -> Data:
-    """Data as YAML has it, without what goes without saying."""
+    """Data as YAML has it, without arguments that equal their defaults."""
     if isinstance(data, Lit):
         return plain(data.value)
     if isinstance(data, Raw):
@@ -175,7 +175,7 @@ def _entry(entry: Entry, pad: str) -> Iterator[str]:
 
 
 def _yaml(value: Data) -> str:
-    """In flow style; a lone parameter needs no quotes."""
+    """YAML in flow style, in which a single parameter needs no quotes."""
     return re.sub(r'"(\$\w+)"', r"\1", yaml(value))
 
 
@@ -186,7 +186,7 @@ def _holds_layers(value: Data) -> bool:
 
 
 def _short(tag: str, said: Mapping[str, Data]) -> Data:
-    """The bare value where it is all there is to say."""
+    """The bare value, if the layer has no other argument."""
     op = REGISTRY.get(tag)
     key = op.short if op is not None else "block" if tag == "use" else None
     return said[key] if key is not None and list(said) == [key] else said

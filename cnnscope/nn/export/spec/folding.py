@@ -15,11 +15,11 @@ from cnnscope.nn.export.spec.branches import Fork
 from cnnscope.nn.export.spec.entries import Body, Data, Entry
 
 _SPOKEN = {"out_channels": "out", "hidden_channels": "width"}
-"""Parameters of specs go by the language's words."""
+"""The spec language's words for parameters."""
 
 
 def named(body: Body, path: str) -> Body:
-    """Names relative to ``path``; inside a block only plain ones stay."""
+    """The body with names relative to ``path``. Names that are no plain words are left out."""
     result = []
     for entry in body:
         name = entry.name.removeprefix(f"{path}.").replace("#", "_")
@@ -35,7 +35,7 @@ def named(body: Body, path: str) -> Body:
 
 
 def skeleton(data: Data) -> Hashable:
-    """Everything but numbers, and whether a shortcut is the identity, a projection or none."""
+    """What blocks must have in common: all but numbers and the word for a shortcut."""
 
     def blank(leaf: Any) -> Any:
         if not isinstance(leaf, Lit):
@@ -66,7 +66,7 @@ def _places_of(data: Data, layer: str) -> Iterator[tuple[str, str]]:
 
 
 def path_names(fork: Fork) -> list[str]:
-    """A path is called like the scope its layers are in, where it has one to itself."""
+    """Names for paths: the scope of a path's layers, if no other path has layers there."""
     base = fork.join.name.rpartition(".")[0]
     names = []
     for i, path in enumerate(fork.paths, 1):
@@ -83,7 +83,7 @@ def _scope(step: Any, base: str) -> str:
 
 
 def spoken_names(names: Sequence[str]) -> dict[str, str]:
-    """Torch's names for parameters in the language's words."""
+    """The spec language's words for torch's names of parameters."""
     inner = [name for name in names if re.search(r"_channels\d*$", name) and name not in _SPOKEN]
     words = {name: "width" if [name] == inner else re.sub(r"_channels(\d*)$", r"\1", name) for name in names}
     words |= {name: word for name, word in _SPOKEN.items() if name in words}
@@ -115,7 +115,7 @@ def hashable(value: Any) -> Any:
 
 
 def shortcut_word(branch: Body, shortcut: Body) -> str | None:
-    """The word for a shortcut: nothing on it, or the projection the language makes of the defaults; None for others."""
+    """The word for a shortcut: ``identity``, or ``project`` for a default projection; None for any other."""
     if not shortcut:
         return "identity"
     (entry, *more) = shortcut
@@ -128,7 +128,7 @@ def shortcut_word(branch: Body, shortcut: Body) -> str | None:
 
 
 def with_optional_residuals(bodies: Sequence[tuple[Group, Body]]) -> list[tuple[Group, Body]]:
-    """Where some groups of a kind are residuals without an activation and others the same layers without shortcut."""
+    """Writes plain layers as a residual without a shortcut where other groups of the kind are residuals of them."""
     inner = {
         (group.kind, skeleton(named(body[0].args["layers"], group.path)))
         for group, body in bodies
@@ -149,7 +149,7 @@ def _word(entry: Entry) -> str | None:
 
 
 def shortcuts_of_all(bodies: Sequence[Body]) -> list[Body]:
-    """Bodies whose shortcuts say what holds for all: ``identity_or_project`` where some are, some are not."""
+    """The bodies with one word for each shortcut that is true of all: ``identity_or_project`` if they differ."""
     words = [[lit.value for lit in literals(body) if lit.name == "shortcut"] for body in bodies]
     columns = zip(*words, strict=True)
     merged = ["_or_".join(w for w in ("identity", "project", "none") if w in column) for column in columns]
@@ -164,11 +164,11 @@ def shortcuts_of_all(bodies: Sequence[Body]) -> list[Body]:
 # -- uses in a row -----------------------------------------------------------------------------------------------------
 
 _FEW = 2
-"""Values in which the first of a repetition may differ; a table shows more of them better."""
+"""Most values in which the first use of a block may differ from its repeats; beyond that a table is clearer."""
 
 
 def runs(body: Body) -> Body:
-    """The same layers, with neighbouring uses of one block folded."""
+    """The same layers, in which neighbouring uses of one block are one use."""
     result: list[Entry] = []
     for block, group in groupby(body, key=lambda entry: entry.args["block"] if _is_single(entry) else None):
         members = list(group)
@@ -203,7 +203,7 @@ def _folded(block: str, members: Sequence[Entry], others: Sequence[str]) -> Entr
 
 
 def _common_name(names: Sequence[str], others: Sequence[str]) -> str:
-    """``layer1`` for ``layer1.0``, ``layer1.1``, ... if nothing else is in that scope, else the first one's name."""
+    """``layer1`` for ``layer1.0``, ``layer1.1``, ... if that scope has no other layers, else the first name."""
     scopes = {name.rpartition(".")[0] for name in names}
     lasts = [name.rpartition(".")[2] for name in names]
     numbers = [re.sub(r"^\D*", "", last) for last in lasts]
