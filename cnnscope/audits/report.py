@@ -41,12 +41,17 @@ _MEANS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=1)  # it takes half a minute for tens of thousands of images, and every form of a report needs it
 def document(result: AuditResult) -> Json:
     """Plain values for `json.dumps`; what is unknown is None. Estimates have ``value``, ``low`` and ``high`` (95 %).
 
     The latest document is kept: treat it as read-only.
     """
+    return _document(result, tuple(METRICS))
+
+
+@lru_cache(maxsize=1)  # it takes half a minute for tens of thousands of images, and every form of a report needs it
+def _document(result: AuditResult, metrics: tuple[str, ...]) -> Json:
+    """The document with the metrics of these names, which are all that are registered."""
     outcomes, groups = result.outcomes, group(result.outcomes.transforms)
     boot = Bootstrap(len(outcomes))
     chains = result.facts.protocol.get("chains", ())

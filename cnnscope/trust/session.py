@@ -20,13 +20,13 @@ from cnnscope.audits.protocol import transforms
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
 from cnnscope.options.trained import AttributionOptions, Running, paths
+from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.attribution import AttributionReport, TileFigures
 from cnnscope.render.illustrated import Illustrated, file_name, npy
 from cnnscope.render.result import File, form_of, written
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import Sample, open_images
-from cnnscope.trained.images.sample import read_picture
 from cnnscope.trained.loading import open_network, randomised
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trust.checks import CHECKS

@@ -55,9 +55,9 @@ def test_what_cannot_be_written(run: Run, tmp_path: Path, where: str, message: s
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file or directory"), (b"", "it is no image of a known format, or damaged"),
-     (b"no picture", "it is no image of a known format, or damaged"),
-     (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is no image of a known format, or damaged")],
+    [(None, "no such file or directory"), (b"", "it is empty"),
+     (b"no picture", "it is no image of a known format"),
+     (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is no image of a known format")],
 )  # fmt: skip
 def test_what_is_no_image(run: Run, tmp_path: Path, content: bytes | None, message: str) -> None:
     image, target = tmp_path / "cat.png", tmp_path / "net.html"

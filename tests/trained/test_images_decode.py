@@ -9,10 +9,11 @@ import pytest
 from pictures import encoded, noise
 from PIL import Image
 
+from cnnscope import pictures as module
 from cnnscope.errors import CnnscopeError
+from cnnscope.pictures import decoded, read_picture
 from cnnscope.trained.images import Sample, Skipped
-from cnnscope.trained.images import sample as module
-from cnnscope.trained.images.sample import decoded, read_picture, sample
+from cnnscope.trained.images.sample import sample
 
 
 def picture(content: bytes) -> Image.Image:

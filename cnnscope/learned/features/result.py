@@ -14,6 +14,7 @@ from cnnscope.learned.features.layers import check_channel, choose
 from cnnscope.learned.features.maps import LayerMaps, first_image, label_of, maps_of
 from cnnscope.options.group import part
 from cnnscope.options.trained import FeatureOptions, Running, names
+from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.features import LayerRow
 from cnnscope.render.features import FeaturesReport, kernel_words
@@ -21,7 +22,6 @@ from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import open_images
-from cnnscope.trained.images.sample import read_picture
 from cnnscope.trained.loading import open_network
 from cnnscope.trained.network import TrainedNetwork
 

@@ -58,7 +58,7 @@ def bundled_digit() -> tuple[str, Grid]:
 
 def opened(path: Path) -> tuple[str, Grid]:
     """The picture in a file: its name, and (height, width) from 0 to 1. E606 where it cannot be read."""
-    from cnnscope.trained.images.sample import read_picture
+    from cnnscope.pictures import read_picture
 
     return path.name, grey(read_picture(path))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import numbers
 from cnnscope.render.audit import drawing, plots, words
 from cnnscope.render.audit.report import difference_lines
+from cnnscope.render.html import data_uri, rendered, text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,60 +20,77 @@ Picture = tuple["NDArray[Any]", "NDArray[Any]"]
 
 def html(document: Json, pictures: Sequence[Picture] = ()) -> str:
     """The whole page. ``pictures`` are those of the document's cases, in their order."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     sheet = drawing.Sheet()
     drawn = _figures(sheet, document)
-    style = _themes() + _text("audit.css") + _heat() + sheet.css()
-    script = _text("audit.js")
-    environment = Environment(
-        loader=PackageLoader("cnnscope.render", "audit"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
+    values = {
+        "d": document, "verdict": words.VERDICTS[document["verdict"]["word"]], "probes": words.PROBES,
+        "claims": words.CLAIMS, "local": words.local(document["local_equivariance"]), "radius": words.radius,
+        "images": words.images(document), "settings": words.settings(document), "figures": drawn,
+        "pictures": [_uris(picture) for picture in pictures],
+        "against": difference_lines(document["against"]) if document["against"] else (),
+        "style": _themes() + text("audit", "audit.css") + _heat() + sheet.css(), "script": text("audit", "audit.js"),
+    }  # fmt: skip
+    filters: dict[str, Callable[..., Any]] = {
         "share": words.share, "interval": words.interval, "small": words.small, "signed": words.signed,
         "gated": words.gated, "printable": lambda text: numbers.printable(str(text)), "count": numbers.count,
         "level": drawing.level,
     }  # fmt: skip
-    return environment.get_template("audit.html.j2").render(
-        d=document, verdict=words.VERDICTS[document["verdict"]["word"]], probes=words.PROBES, claims=words.CLAIMS,
-        local=words.local(document["local_equivariance"]), radius=words.radius, images=words.images(document),
-        settings=words.settings(document), figures=drawn,
-        pictures=[_uris(picture) for picture in pictures], policy=_policy(style, script), style=style, script=script,
-        against=difference_lines(document["against"]) if document["against"] else (),
-    )  # fmt: skip
+    return rendered("audit", "audit.html.j2", values, filters)
 
 
 def _figures(sheet: drawing.Sheet, document: Json) -> dict[str, Any]:
-    """SVG elements by the place they have in the page."""
-    probes = document["probes"]
-    baseline = {name: [b for b in document["baseline"] if b["family"] == name] for name in probes}
-    found: dict[str, Any] = {"layers": {}, **dict.fromkeys(("offsets", "folded", "polar", "forest"), "")}
+    """SVG elements by the place they have in the page; an empty text where there is nothing to draw."""
+    return {
+        **_curves(sheet, document), **_shifts(sheet, document), "polar": _angles(sheet, document),
+        "forest": _differences(sheet, document), "layers": _layers(sheet, document),
+    }  # fmt: skip
+
+
+def _curves(sheet: drawing.Sheet, document: Json) -> dict[str, str]:
+    """Agreement, kappa and accuracy over the magnitude, by family."""
+    found = {}
     for name in ("translation", "scale"):
-        if name in probes:
+        if name in document["probes"]:
+            baseline = [b for b in document["baseline"] if b["family"] == name]
             label = f"Agreement, kappa and accuracy by {name}; the figures are in the table below"
-            found[name] = plots.curves(sheet, probes[name], baseline[name], label)
-    shifts = _offsets(document)
-    if shifts:
-        found["offsets"] = plots.offsets(sheet, shifts, "Agreement by offset of the shift")
-        stride = document["model"]["stride"]
-        folded = _folded(shifts, stride) if stride and max(stride) > 1 else {}
-        if folded:
-            found["folded"] = plots.remainders(sheet, folded, "Agreement by remainder of the offset")
+            found[name] = plots.curves(sheet, document["probes"][name], baseline, label)
+    return found
+
+
+def _shifts(sheet: drawing.Sheet, document: Json) -> dict[str, str]:
+    """Agreement by the offset of a shift, and by what the offset leaves when divided by the stride."""
+    shifts, stride = _offsets(document), document["model"]["stride"]
+    folded = _folded(shifts, stride) if shifts and stride and max(stride) > 1 else {}
+    return {
+        "offsets": plots.offsets(sheet, shifts, "Agreement by offset of the shift") if shifts else "",
+        "folded": plots.remainders(sheet, folded, "Agreement by remainder of the offset") if folded else "",
+    }
+
+
+def _angles(sheet: drawing.Sheet, document: Json) -> str:
+    """Agreement by the angle of a rotation about the middle."""
     angles = {
         t["magnitude"]: (t["agreement"]["value"], t["on_grid"]) for t in document["transforms"]
         if t["family"] == "rotation" and t["agreement"]["value"] is not None and t["dy"] == t["dx"] == 0
     }  # fmt: skip
-    if angles:
-        found["polar"] = plots.polar(sheet, angles, "Agreement by angle; the figures are in the table beside")
-    shown = [d for d in (document["against"] or {"differences": ()})["differences"] if d["metric"] == "agreement"]
-    shown = [d for d in shown if d["difference"]["low"] is not None]
-    if shown:
-        found["forest"] = plots.forest(sheet, shown, "Differences in agreement; the figures are in the table below")
-    for name in (name for name in words.PROBES if name in probes):
+    return plots.polar(sheet, angles, "Agreement by angle; the figures are in the table beside") if angles else ""
+
+
+def _differences(sheet: drawing.Sheet, document: Json) -> str:
+    """Differences in agreement to an earlier audit, with their intervals."""
+    differences = document["against"]["differences"] if document["against"] else ()
+    shown = [d for d in differences if d["metric"] == "agreement" and d["difference"]["low"] is not None]
+    label = "Differences in agreement; the figures are in the table below"
+    return plots.forest(sheet, shown, label) if shown else ""
+
+
+def _layers(sheet: drawing.Sheet, document: Json) -> dict[str, str]:
+    """How far the features of every layer move, by family."""
+    found = {}
+    for name in (name for name in words.PROBES if name in document["probes"]):
         rows = [layer for layer in document["layers"] if layer["probe"] == name]
         if rows:
-            found["layers"][name] = plots.layers(sheet, rows, f"Distance of every layer's features by {name}")
+            found[name] = plots.layers(sheet, rows, f"Distance of every layer's features by {name}")
     return found
 
 
@@ -114,9 +128,7 @@ def _uris(picture: Picture) -> dict[str, Any]:
 def _uri(pixels: NDArray[Any]) -> str:
     from PIL import Image
 
-    content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "PNG", optimize=True)
-    return "data:image/png;base64," + b64encode(content.getvalue()).decode()
+    return data_uri(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
 
 
 def _themes() -> str:
@@ -131,19 +143,3 @@ def _themes() -> str:
 
 def _heat() -> str:
     return "".join(f".k{i}{{background:var(--h{i});color:var(--t{i})}}" for i in range(drawing.LEVELS))
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing from anywhere but this style, this script and embedded images (Content Security Policy level 3)."""
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _text(name: str) -> str:
-    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
@@ -18,6 +15,7 @@ from cnnscope.render import conventions, numbers
 from cnnscope.render.columns import FIGURES, Context
 from cnnscope.render.diagnostics import file_lines
 from cnnscope.render.fields import AXES
+from cnnscope.render.html import rendered, text
 from cnnscope.render.page.fields import Shelf, exact_bounds, grid_of, theoretical_bounds
 from cnnscope.render.page.figures import Figures, figures
 from cnnscope.render.style import KINDS, THEMES, ThemeName, kind_colour
@@ -29,24 +27,17 @@ def html(
     graph: Graph, source: str, summary: Summary, *, about: Mapping[str, Any] | None = None, image: str | None = None
 ) -> str:
     """The whole page. ``image`` is a data URI to lie under the receptive fields."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     drawn = figures(graph, [row.name for row in summary.rows])
-    style = _variables(drawn) + _text("page.css") + drawn.palette.classes()
-    script = '"use strict";\n' + "".join(_text(name) for name in SCRIPTS)
-    environment = Environment(
-        loader=PackageLoader("cnnscope.render", "page"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    template = environment.get_template("page.html.j2")
-    return template.render(
-        name=numbers.printable(graph.name), subtitle=_subtitle(graph, source, about or {}),
-        totals=total_records(summary), kinds=drawn.kinds, notes=drawn.notes,
-        unsupported=len(summary.unsupported), heat=len(THEMES["light"].heat), conventions=_conventions(),
-        policy=_policy(style, script), style=style, script=script,
-        data=embedded(_data(graph, summary, drawn, image)), overview=drawn.overview,
-        insides=[inner["svg"] for inner in drawn.inner],
-    )  # fmt: skip
+    values = {
+        "name": numbers.printable(graph.name), "subtitle": _subtitle(graph, source, about or {}),
+        "totals": total_records(summary), "kinds": drawn.kinds, "notes": drawn.notes,
+        "unsupported": len(summary.unsupported), "heat": len(THEMES["light"].heat), "conventions": _conventions(),
+        "style": _variables(drawn) + text("page", "page.css") + drawn.palette.classes(),
+        "script": '"use strict";\n' + "".join(text("page", name) for name in SCRIPTS),
+        "data": embedded(_data(graph, summary, drawn, image)), "overview": drawn.overview,
+        "insides": [inner["svg"] for inner in drawn.inner],
+    }  # fmt: skip
+    return rendered("page", "page.html.j2", values, {})
 
 
 def embedded(data: Any) -> str:
@@ -94,22 +85,6 @@ def _theme(name: ThemeName, drawn: Figures) -> str:
     colours = {key: getattr(theme, key) for key in ("background", "text", "muted", "line", "fill", "frame")}
     colours |= {f"heat{i}": colour for i, colour in enumerate(theme.heat)}
     return "".join(f"--{key}:{value};" for key, value in colours.items()) + drawn.palette.variables(name)
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing from anywhere but this style, this script and embedded images (Content Security Policy level 3)."""
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _text(name: str) -> str:
-    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
 
 
 _LINE = 200

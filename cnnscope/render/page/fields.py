@@ -22,6 +22,8 @@ Series = tuple[int, ...]
 Side = tuple[int | None, int, int]
 """One image axis: the position axis it depends on (None: the position counted through), its first and last pixels."""
 Bounds = tuple[Side, ...]
+Listed = tuple[int | None, list[int], list[int]]
+"""One image axis: the position axis, and the first and the last pixel of every unit along it."""
 
 EMPTY = (0, -1)
 """First and last pixel of a unit that reads nothing."""
@@ -100,7 +102,7 @@ def _entangled(found: Sequence[Any], shape: Shape, shelf: Shelf) -> Bounds | Non
         return None
     sides, empty = [], np.zeros(shape, dtype=bool)
     for image, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
-        for axis in sorted(range(len(shape)), key=lambda axis: axis != image):
+        for axis in _likely(image, len(shape)):
             line = tuple(i for i in range(len(shape)) if i != axis)
             low = np.where(reads, first, 2**30).min(line, keepdims=True)
             high = np.where(reads, last, -1).max(line, keepdims=True)
@@ -129,27 +131,49 @@ def _one_by_one(firsts: Sequence[Any], lasts: Sequence[Any], reads: Any, shelf: 
 
 
 def theoretical_bounds(layer: Field, extents: Shape, shelf: Shelf) -> Bounds | None:
-    """The same with padding counted. The sides are read off along one axis at a time and checked in every corner."""
+    """The same with padding counted."""
     if not layer.maps or layer.position_dependent:
         return None
-    if not extents:
-        return _shelved(((None, [low], [high]) for low, high in layer.box(()) or ()), shelf) or None
-    sides: list[tuple[int | None, list[int], list[int]]] = []
+    sides = _by_axis(layer, extents)
+    if sides is None and prod(extents) <= MOST_POSITIONS:
+        sides = _by_position(layer, extents)
+    return None if sides is None else _shelved(sides, shelf)
+
+
+def _by_axis(layer: Field, extents: Shape) -> list[Listed] | None:
+    """The sides along one position axis each, checked in every corner; None where one depends on several axes."""
     lines = [[_line(layer, extents, axis, end) for end in range(min(len(extents), 2))] for axis in range(len(extents))]
-    for image in range(len(layer.maps)):
-        for axis in sorted(range(len(extents)), key=lambda axis: axis != image):
-            first, *others = ([box[image] if box else EMPTY for box in line] for line in lines[axis])
-            if all(other == first for other in others):
-                sides.append((axis, [low for low, _ in first], [high for _, high in first]))
-                break
+    sides = [_own_axis(lines, image) for image in range(len(layer.maps))]
+    known = [side for side in sides if side is not None]
     corners = product(*({0, 1 % n, n // 2, n - 1} for n in extents))
-    if len(sides) == len(layer.maps) and all(_at(sides, corner, extents) == layer.box(corner) for corner in corners):
-        return _shelved(sides, shelf)
-    if prod(extents) > MOST_POSITIONS:
-        return None
+    right = len(known) == len(sides) and all(_at(known, corner, extents) == layer.box(corner) for corner in corners)
+    return known if right else None
+
+
+def _own_axis(lines: Sequence[Sequence[Sequence[Box | None]]], image: int) -> Listed | None:
+    """One image axis along the position axis that it depends on alone, which is most likely the one of its number."""
+    for axis in _likely(image, len(lines)):
+        first, *others = ([box[image] if box else EMPTY for box in line] for line in lines[axis])
+        if all(other == first for other in others):
+            return _listed(axis, first)
+    return None
+
+
+def _by_position(layer: Field, extents: Shape) -> list[Listed] | None:
+    """The sides of all units, one after the other; None where no unit reads anything."""
     boxes = [layer.box(at) for at in product(*map(range, extents))]
-    every = [[box[image] if box else EMPTY for box in boxes] for image in range(len(layer.maps))]
-    return _shelved(((None, [low for low, _ in side], [high for _, high in side]) for side in every), shelf)
+    if not any(boxes):
+        return None
+    return [_listed(None, [box[image] if box else EMPTY for box in boxes]) for image in range(len(layer.maps))]
+
+
+def _listed(axis: int | None, ends: Sequence[tuple[int, int]]) -> Listed:
+    return axis, [low for low, _ in ends], [high for _, high in ends]
+
+
+def _likely(image: int, rank: int) -> list[int]:
+    """All position axes, the one of this number first."""
+    return sorted(range(rank), key=lambda axis: axis != image)
 
 
 def _line(layer: Field, extents: Shape, axis: int, end: int) -> list[Box | None]:
@@ -158,7 +182,7 @@ def _line(layer: Field, extents: Shape, axis: int, end: int) -> list[Box | None]
     return [layer.box([*at[:axis], i, *at[axis + 1 :]]) for i in range(extents[axis])]
 
 
-def _shelved(sides: Iterable[tuple[int | None, list[int], list[int]]], shelf: Shelf) -> Bounds | None:
+def _shelved(sides: Iterable[Listed], shelf: Shelf) -> Bounds | None:
     bounds = []
     for axis, low, high in sides:
         first, last = shelf.put(low), shelf.put(high)
@@ -168,7 +192,7 @@ def _shelved(sides: Iterable[tuple[int | None, list[int], list[int]]], shelf: Sh
     return tuple(bounds) or None
 
 
-def _at(sides: Sequence[tuple[int | None, list[int], list[int]]], at: Sequence[int], extents: Shape) -> Box | None:
+def _at(sides: Sequence[Listed], at: Sequence[int], extents: Shape) -> Box | None:
     place = sum(i * prod(extents[k + 1 :]) for k, i in enumerate(at))
     box = tuple((low[i], high[i]) for axis, low, high in sides for i in [place if axis is None else at[axis]])
     return None if any(low > high for low, high in box) else box

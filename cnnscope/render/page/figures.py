@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -129,23 +129,29 @@ def _scope(layers: Sequence[str]) -> str:
 def _cut(graph: Graph, nodes: Sequence[Node], prefix: str) -> Graph:
     """These nodes as a network of their own, named from within; what they read from outside are its inputs."""
     inside = {node.name for node in nodes}
+    entry = _entries(nodes, inside)
+    read = {name for node in graph.nodes if node.name not in inside for name in node.inputs} | set(graph.outputs)
+    keys = {key for node in nodes for key in node.params.values()}
+    return Graph(
+        name="block",
+        inputs={entry[name]: graph.value(name) for name in entry},
+        nodes=tuple(_renamed(node, entry, prefix) for node in nodes),
+        outputs=tuple(node.name for node in nodes if node.name in read),
+        params={key: param for key, param in graph.params.items() if key in keys},
+        scopes={path.removeprefix(prefix): kind for path, kind in graph.scopes.items() if path.startswith(prefix)},
+        layout=graph.layout,
+    )
+
+
+def _entries(nodes: Sequence[Node], inside: Collection[str]) -> dict[str, str]:
+    """What these nodes read from outside, by the name it has as an input: one that no node's name begins with."""
     outside = list(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside))
     word = "input"
     while any(name.startswith(word) for name in inside):
         word += "'"
-    entry = {name: word if len(outside) == 1 else f"{word} {i + 1}" for i, name in enumerate(outside)}
-    read = {name for node in graph.nodes if node.name not in inside for name in node.inputs}
-    keys = {key for node in nodes for key in node.params.values()}
-    return Graph(
-        name="block",
-        inputs={entry[name]: graph.value(name) for name in outside},
-        nodes=tuple(
-            replace(node, inputs=tuple(entry.get(name, name) for name in node.inputs),
-                    layer=node.layer.removeprefix(prefix))
-            for node in nodes
-        ),
-        outputs=tuple(node.name for node in nodes if node.name in read or node.name in graph.outputs),
-        params={key: param for key, param in graph.params.items() if key in keys},
-        scopes={path.removeprefix(prefix): kind for path, kind in graph.scopes.items() if path.startswith(prefix)},
-        layout=graph.layout,
-    )  # fmt: skip
+    return {name: word if len(outside) == 1 else f"{word} {i + 1}" for i, name in enumerate(outside)}
+
+
+def _renamed(node: Node, entry: Mapping[str, str], prefix: str) -> Node:
+    inputs = tuple(entry.get(name, name) for name in node.inputs)
+    return replace(node, inputs=inputs, layer=node.layer.removeprefix(prefix))

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason
+from cnnscope.pictures import LARGEST_FILE, TOO_LARGE
 from cnnscope.trained.images.sample import (
-    LARGEST_FILE,
     SHARD,
     SUFFIXES,
-    TOO_LARGE,
     ImageSet,
     Sample,
     Shard,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, explained
-from cnnscope.trained.images.sample import LARGEST_FILE, SUFFIXES, ImageSet, Sample, Shard, Skipped, sample
+from cnnscope.pictures import LARGEST_FILE
+from cnnscope.trained.images.sample import SUFFIXES, ImageSet, Sample, Shard, Skipped, sample
 
 LABEL = ("cls", "label", "cls.txt")
 
