@@ -1,4 +1,4 @@
-"""The one representation every source becomes and every analysis reads."""
+"""The one representation of a network: every source produces it, every analysis reads it."""
 
 from cnnscope.ir.graph import DTYPE_BYTES, Graph, Intent, Kind, Layout, Node, Operation, Param, Value
 from cnnscope.ir.steps import Shape

@@ -35,7 +35,9 @@ class Bound:
 
 
 def bind(op: Operation, x: Sequence[Value]) -> Bound:
-    """``op`` with its arguments resolved against the inputs ``x``; `ShapeError` if they do not fit."""
+    """Returns ``op`` with its arguments resolved against the inputs ``x``, and its output; raises `ShapeError` if the
+    inputs do not fit.
+    """
     bound = op.bind(x)
     pad: Any = getattr(op, "pad", None)
     intent = NO_INTENT if pad is None or isinstance(pad, tuple) else Intent(pad=pad)
@@ -43,10 +45,10 @@ def bind(op: Operation, x: Sequence[Value]) -> Bound:
 
 
 def settled(op: Operation, value: Value) -> Value:
-    """The output of an op that was read from a run or a file, where kinds of values are found out rather than stated.
+    """Returns the output value of an op that was traced or read from a file.
 
-    The output of a convolution, pool or resize is a map even where its input was a plain ``tensor``; an axis larger
-    than 1 is no longer the batch.
+    There the kind of a value is inferred rather than stated. The output of a convolution, pool or resize is a map even
+    if the input was a plain ``tensor``. An axis with more than one element is not the batch.
     """
     kind: Kind = "map" if op.category in MAPS and len(value.shape) > 2 and value.kind == "tensor" else value.kind
     batch = value.batch_axis
@@ -58,14 +60,16 @@ def settled(op: Operation, value: Value) -> Value:
 
 
 class Names:
-    """Unique names: the second of a name is ``name#2``. ``reserved`` names are kept for whoever claims them."""
+    """Gives out unique names: the second request for ``conv`` gets ``conv#2``. A ``reserved`` name goes to whoever
+    claims it first.
+    """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._times = dict.fromkeys(reserved, 1)
         self._unclaimed = set(self._times)
 
     def unique(self, name: str) -> str:
-        """``name``, or ``name#2``, ``name#3`` ... where it is taken; taken from now on."""
+        """Returns ``name``, or ``name#2``, ``name#3`` ... if it is taken. The result is taken from now on."""
         self._unclaimed.discard(name)
         free = name
         while free in self._times:
@@ -75,7 +79,9 @@ class Names:
         return free
 
     def claim(self, name: str) -> str:
-        """A reserved ``name`` the first time, if nobody asked for it before; otherwise as `unique`."""
+        """Returns a reserved ``name`` to the first who claims it, unless `unique` was asked for it before; then as
+        `unique`.
+        """
         if name in self._unclaimed:
             self._unclaimed.remove(name)
             return name
@@ -84,7 +90,7 @@ class Names:
 
 @dataclass(slots=True)
 class Builder:
-    """Inputs, nodes and weights so far. ``values`` has what each input and node yields, by name."""
+    """The inputs, nodes and weights so far. ``values`` has the output of each input and node, by name."""
 
     name: str
     layout: Layout = "CHW"
@@ -99,7 +105,7 @@ class Builder:
         self.values.update(self.inputs)
 
     def unique(self, name: str) -> str:
-        """``name``, or ``name#2`` and so on where it is taken; taken from now on."""
+        """Returns ``name``, or ``name#2`` and so on if it is taken. The result is taken from now on."""
         return self.taken.unique(name)
 
     def input(self, name: str, value: Value) -> str:
@@ -108,7 +114,7 @@ class Builder:
         return name
 
     def add(self, node: Node) -> str:
-        """Adds a node whose inputs are all there and returns its name; E207 if another one has it."""
+        """Adds a node whose inputs are all there and returns its name; raises E207 if another one has it."""
         if node.name in self.values:
             raise ShapeError(f"two layers are called `{node.name}`", code="E207")
         self.nodes[node.name] = node
@@ -116,9 +122,9 @@ class Builder:
         return node.name
 
     def param(self, key: str, param: Param, *, again: bool = False) -> None:
-        """Enters a weight or buffer. Under a key that exists already the shape must be the same (E304).
+        """Adds a weight or buffer. If the key exists already, the shape must be the same (E304).
 
-        ``again`` says that the weight must exist, because an earlier layer is used once more.
+        With ``again`` the weight must exist, because a layer with these weights is used once more.
         """
         known = self.params.get(key) if again else self.params.setdefault(key, param)
         if known is None or known.shape != param.shape:
@@ -127,7 +133,7 @@ class Builder:
             raise ShapeError(message, code="E304")
 
     def graph(self, outputs: Iterable[str]) -> Graph:
-        """The finished graph."""
+        """Returns the finished graph."""
         return Graph(
             name=self.name, inputs=dict(self.inputs), nodes=tuple(self.nodes.values()),
             outputs=tuple(outputs), params=dict(self.params), scopes=dict(self.scopes),

@@ -1,4 +1,4 @@
-"""Graph of ops: frozen, in topological order, one output a node."""
+"""The graph of a network: frozen, its nodes in topological order, one output a node."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from cnnscope.errors import Span
 
 Kind = Literal["map", "tokens", "flat", "tensor"]
-"""``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), ``tensor`` anything a trace meets."""
+"""What a tensor is: ``map`` (N, C, spatial...), ``tokens`` (N, T, C), ``flat`` (N, F), or any other ``tensor`` that a
+traced network computes.
+"""
 
 Layout = Literal["CHW", "HWC"]
-"""Whether an author writes the channels first or last."""
+"""Whether the author of a network writes channels first or last."""
 
 DTYPE_BYTES = {
     "float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
@@ -28,9 +30,9 @@ DTYPE_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What flows along an edge: the full shape (batch included, of size 1), dtype, and where the batch axis is.
+    """A tensor in the graph: its full shape (batch of size 1 included), its dtype, and the axis of the batch.
 
-    ``batch_axis`` is None once the batch has been folded into another axis, as in window attention.
+    ``batch_axis`` is None once the batch was folded into another axis, as in window attention.
     """
 
     shape: Shape
@@ -40,14 +42,14 @@ class Value:
 
     @property
     def features(self) -> Shape:
-        """The shape people read: without the batch axis, whole where the batch is folded away."""
+        """The shape without the batch axis; the whole shape if the batch was folded into another axis."""
         if self.batch_axis is None:
             return self.shape
         return self.shape[: self.batch_axis] + self.shape[self.batch_axis + 1 :]
 
     @property
     def spatial(self) -> Shape:
-        """The spatial extents of a map, empty for every other kind."""
+        """The spatial extents of a map; empty for every other kind."""
         return self.shape[2:] if self.kind == "map" else ()
 
     @property
@@ -61,7 +63,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A weight or a buffer. Ties need no mark: nodes that share a weight hold the same key."""
+    """A weight or a buffer. Nodes that share a weight have the same key."""
 
     shape: Shape
     dtype: str = "float32"
@@ -78,7 +80,7 @@ class Param:
 
 
 class Operation(Protocol):
-    """What the graph and the passes may ask of an op; `cnnscope.ops.base.Op` documents each."""
+    """What the graph and the analyses ask of an op; `cnnscope.ops.base.Op` documents each method."""
 
     tag: ClassVar[str]
     category: ClassVar[str]
@@ -127,14 +129,16 @@ NO_INTENT = Intent()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One op in place.
+    """One op in its place in the network.
 
-    ``name`` is unique among ops; ``layer`` is the row it belongs to (the layer the author wrote, the leaf module of a
-    traced network), so ``c1.conv``, ``c1.norm`` and ``c1.act`` share the layer ``c1``. Dots separate scopes in both.
-    ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`; a role left out has no tensor
-    and no effect (Keras' batch norm without scale, or without torch's counter).
-    ``in_place`` says that it writes over its first input, as torch's ``relu_`` does: the output is no new memory.
-    ``intent`` is what the author stated and the numbers do not show; nodes that differ in it alone are equal.
+    ``name`` is unique among ops. ``layer`` is the row it belongs to (the layer the author wrote, or the leaf module of
+    a traced network): ``c1.conv``, ``c1.norm`` and ``c1.act`` share the layer ``c1``. Dots separate scopes in both.
+
+    ``params`` maps the op's role for a weight (``weight``) to its key in `Graph.params`. A role that is missing has no
+    tensor and no effect (Keras' batch norm without scale, or without torch's counter of batches).
+
+    ``in_place`` says that the op overwrites its first input, as torch's ``relu_`` does, so that the output needs no new
+    memory. ``intent`` is what the author stated and the numbers do not show; it is ignored when nodes are compared.
     """
 
     name: str
@@ -154,17 +158,17 @@ class Node:
 
     @property
     def is_view(self) -> bool:
-        """Whether the output takes no memory of its own."""
+        """Whether the output needs no memory of its own."""
         return self.in_place or self.op.is_view
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A whole network: inputs by name, nodes in execution order, outputs, weights by key.
+    """A whole network: its inputs by name, its nodes in execution order, the names of its outputs, its weights by key.
 
-    ``scopes`` names the kind of each group of layers (``{"stage1.0": "bottleneck"}``): a spec's block, a module's
-    class. ``params`` may hold weights that no node uses; they count as parameters all the same.
-    ``layout`` is how the author writes shapes; the graph itself is always channel-first.
+    ``scopes`` has the kind of each group of layers (``{"stage1.0": "bottleneck"}``): the block of a spec, the class of
+    a module. ``params`` may have weights that no node uses; they count as parameters all the same. ``layout`` is how
+    the author writes shapes; the graph itself always has channels first.
     """
 
     name: str
@@ -180,25 +184,25 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     def node(self, name: str) -> Node:
-        """The node of that name; KeyError if there is none."""
+        """Returns the node of that name; raises KeyError if there is none."""
         return self._nodes_by_name[name]
 
     def value(self, name: str) -> Value:
-        """What the graph input or node of that name yields."""
+        """Returns the value of the graph input or node of that name."""
         return self.inputs[name] if name in self.inputs else self._nodes_by_name[name].output
 
     def values(self, node: Node) -> tuple[Value, ...]:
-        """The input values of a node."""
+        """Returns the input values of a node."""
         return tuple(self.value(name) for name in node.inputs)
 
     @cached_property
     def unused(self) -> tuple[str, ...]:
-        """Keys of weights and buffers that no node uses."""
+        """The keys of weights and buffers that no node uses."""
         used = {key for node in self.nodes for key in node.params.values()}
         return tuple(key for key in self.params if key not in used)
 
     def layers(self) -> Iterator[tuple[str, list[Node]]]:
-        """Rows in execution order of their first op: (layer name, its nodes)."""
+        """Yields (layer name, its nodes) in the execution order of each layer's first node."""
         rows: dict[str, list[Node]] = {}
         for node in self.nodes:
             rows.setdefault(node.layer, []).append(node)

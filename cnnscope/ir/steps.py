@@ -1,11 +1,11 @@
 """What one output element of an op reads of an input, as a sequence of plain steps.
 
-An op answers `reads` with one tuple of steps per input. Each step maps the tensor so far to the next; after the last
-the tensor has the output's shape (or broadcasts to it), and an output element reads exactly what its position was
-reached from. An elementwise op has no steps at all. Both receptive-field engines and the equivariance analysis
-understand these steps and nothing else, so a new op needs no change there.
+`Op.reads` returns one tuple of steps per input. Each step maps the tensor so far to the next one. After the last step
+the tensor has the output's shape (or broadcasts to it), and each output element reads exactly the input elements from
+which its position was reached. An elementwise op has no steps at all. Both receptive-field engines and the equivariance
+analysis understand these steps and nothing else, so a new op needs no change there.
 
-Axes are those of the full tensor, batch included, and never negative.
+Axes count the full tensor, batch included, and are never negative.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Taps:
     """Output index ``o`` along ``axis`` reads the input indices ``taps[o % m] + n * (o // m)``, where m = len(taps).
 
     ``size`` is the output's extent. A phase without taps reads nothing (transposed convolution, stride > kernel).
-    ``border`` says what an index outside the input means: padding that is dropped, or which pixel stands there.
-    ``sized`` marks taps whose (m, n) depend on the input's size (align_corners), so no size-free answer exists.
+    ``border`` says which pixel an index outside the input stands for; ``drop`` is padding. ``sized`` marks taps whose
+    (m, n) depend on the input's size (align_corners), so that there is no answer independent of it.
 
     Examples: convolution ``m=1, n=stride, taps=((-pad, -pad + dilation, ...),)``; slicing ``n=step, taps=((start,),)``;
     nearest upsampling by 2 ``m=2, n=1, taps=((0,), (0,))``; flip ``n=-1, taps=((size - 1,),)``.
@@ -40,7 +40,7 @@ class Taps:
 
     @classmethod
     def picked(cls, axis: int, picked: range) -> Taps:
-        """The indices ``picked`` along an axis, one after the other."""
+        """Returns taps that read the indices ``picked`` along an axis, in that order."""
         return cls(axis, len(picked), picked.step, ((picked.start,),))
 
 
@@ -48,7 +48,7 @@ class Taps:
 class Mix:
     """Every output index along ``axis`` (``out`` of them, in ``groups`` groups) reads all input indices of its group.
 
-    ``via`` is what the reduction is called if the axis carries image positions (a dense layer behind a flatten).
+    ``via`` is the name of the reduction if the axis has image positions (a dense layer after a flatten).
     """
 
     axis: int
@@ -59,7 +59,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Reduces the whole extent of ``axes``; they stay with size 1 if ``keep``, else they go."""
+    """Reduces ``axes`` as a whole. They stay with size 1 if ``keep`` is set, otherwise they are removed."""
 
     axes: tuple[int, ...]
     via: Via
@@ -68,7 +68,9 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Reads its own position and a statistic over ``axes``: softmax, layer and group normalisation."""
+    """Each output element reads its own position and a statistic over ``axes``: softmax, layer and group
+    normalisation.
+    """
 
     axes: tuple[int, ...]
     via: Via
@@ -76,7 +78,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
-    """The same elements in row-major order under another shape."""
+    """The same elements in row-major order with another shape."""
 
     shape: Shape
 
@@ -90,14 +92,16 @@ class Permute:
 
 @dataclass(frozen=True, slots=True)
 class Expand:
-    """Broadcasts to ``shape``: axes of size 1 are repeated, new leading axes appear."""
+    """Broadcasts to ``shape``: axes of size 1 are repeated, new axes appear at the front."""
 
     shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Occupies ``offset ...`` along ``axis`` of an output ``size`` long; the rest belongs to other inputs (concat)."""
+    """Occupies ``offset ...`` along ``axis`` of an output of ``size``; the rest comes from other inputs
+    (concatenation).
+    """
 
     axis: int
     offset: int
@@ -108,7 +112,7 @@ Step = Taps | Mix | Whole | Spread | Reshape | Permute | Expand | Place
 
 
 def repeated(shape: Shape, times: Sequence[int]) -> tuple[Step, ...]:
-    """The whole tensor ``times[i]`` times along each axis i."""
+    """Returns steps that repeat the tensor ``times[i]`` times along each axis i, as ``torch.Tensor.repeat`` does."""
     split = tuple(n for size in shape for n in (1, size))
     wide = tuple(n for size, count in zip(shape, times, strict=True) for n in (count, size))
     whole = tuple(size * count for size, count in zip(shape, times, strict=True))
@@ -116,5 +120,5 @@ def repeated(shape: Shape, times: Sequence[int]) -> tuple[Step, ...]:
 
 
 def shape_text(shape: Shape) -> str:
-    """``3x224x224``."""
+    """Returns a shape as text: ``3x224x224``."""
     return "x".join(map(str, shape))

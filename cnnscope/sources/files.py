@@ -33,7 +33,7 @@ _OTHERS: tuple[tuple[bytes, str, str], ...] = (
 
 
 def head(path: Path) -> bytes:
-    """The first bytes of a file; E440 where there is none or it cannot be read."""
+    """Returns the first bytes of a file; raises E440 where there is none or it cannot be read."""
     if path.is_dir():
         raise CnnscopeError.of("E440", f"`{path}` is a folder", hint="name a file in it")
     try:
@@ -58,7 +58,7 @@ def not_a(wanted: str, path: Path, start: bytes) -> CnnscopeError:
 
 
 def known_impostor(start: bytes) -> bool:
-    """Whether the first bytes are those of a file that is certainly something else."""
+    """Returns whether the first bytes are those of a file that is certainly something else."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith(tuple(magic for magic, _, _ in _OTHERS))
 
@@ -86,18 +86,19 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def at_layer(error: CnnscopeError, layer: str) -> CnnscopeError:
-    """The same error, saying in which layer."""
+    """Returns the same error, saying in which layer."""
     return CnnscopeError(*(replace(d, message=f"layer `{layer}`: {d.message}") for d in error.diagnostics))
 
 
 def clean(name: str) -> str:
-    """A name as cnnscope writes them, with dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
+    """Returns a name as cnnscope writes them, with dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
     parts = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in re.split(r"[/.]", name) if part]
     return ".".join(parts) or "_"
 
 
 def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str, InputSize]:
-    """The sizes given with ``--input`` by the input each is for, which may be named as the file or as cnnscope does.
+    """Returns the sizes given with ``--input`` by the input each is for, which may be named as the file or as cnnscope
+    does.
 
     E403 where an input is unknown, or a size of one among several inputs has no name.
     """
@@ -116,7 +117,7 @@ def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str
 
 
 def topological(needs: Sequence[set[int]]) -> list[int]:
-    """Numbers of things, each after those it ``needs``, otherwise in order. Those on a cycle are left out."""
+    """Returns numbers of things, each after those it ``needs``, otherwise in order. Those on a cycle are left out."""
     waiting = [set(sources) for sources in needs]
     readers: list[list[int]] = [[] for _ in needs]
     for i, sources in enumerate(needs):

@@ -23,7 +23,7 @@ class InputSize:
 
     @classmethod
     def parse(cls, text: str) -> InputSize:
-        """Reads ``[NAME=]3x224x224[:DTYPE]``; E403 where that is not what it says."""
+        """Reads ``[NAME=]3x224x224[:DTYPE]``; raises E403 where that is not what it says."""
         match = _WRITTEN.fullmatch(text)
         extents = re.split("[x,]", match["shape"]) if match else []
         if not match or not all(re.fullmatch("[0-9]{1,19}", n) and 0 < int(n) <= MAX_INT for n in extents):
@@ -40,7 +40,7 @@ class InputSize:
 
 
 def parse_inputs(texts: Iterable[str]) -> tuple[InputSize, ...]:
-    """Several sizes; E403 if two name the same input, or one of several has no name."""
+    """Returns several sizes; raises E403 if two name the same input, or one of several has no name."""
     sizes = tuple(InputSize.parse(text) for text in texts)
     names = [size.name for size in sizes]
     if len(sizes) > 1 and None in names:

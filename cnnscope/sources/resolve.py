@@ -48,7 +48,7 @@ class SourceKind:
     general: bool = False
 
     def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-        """The network; `CnnscopeError` if it cannot be had."""
+        """Returns the network; raises `CnnscopeError` if it cannot be had."""
         if not isinstance(self.loader, str):
             return self.loader(source, inputs, settings)
         module, _, function = self.loader.partition(":")
@@ -80,7 +80,7 @@ ZOO = SourceKind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load")
 
 
 def in_order() -> Iterator[SourceKind]:
-    """All kinds in the order in which they are tried: built-in ones first, general ones last."""
+    """Returns all kinds in the order in which they are tried: built-in ones first, general ones last."""
     general = []
     for kind in KINDS.values():
         if kind.general:
@@ -91,7 +91,7 @@ def in_order() -> Iterator[SourceKind]:
 
 
 def examples() -> str:
-    """What a SOURCE may look like, for help."""
+    """Returns what a SOURCE may look like, for help."""
     return "; ".join(kind.example for kind in in_order())
 
 
@@ -132,7 +132,7 @@ class Loaded:
 
 
 def resolve(source: str) -> SourceKind:
-    """The kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
+    """Returns the kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
     if source in zoo.names():
         return ZOO
     for kind in in_order():
@@ -142,7 +142,7 @@ def resolve(source: str) -> SourceKind:
 
 
 def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Loaded:
-    """The network a SOURCE names.
+    """Returns the network a SOURCE names.
 
     ``inputs`` replaces the sizes of its inputs, ``settings`` its parameters (``--set``).
     """

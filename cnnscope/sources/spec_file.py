@@ -23,19 +23,21 @@ STDIN = "<stdin>"
 
 @cache
 def standard_input() -> bytes:
-    """What is on standard input, up to a byte more than a spec may have. Read once: ``-`` may be named twice."""
+    """Returns what is on standard input, up to a byte more than a spec may have. Read once: ``-`` may be
+    named twice.
+    """
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """The network a spec describes."""
+    """Returns the network a spec describes."""
     spec = read(source, inputs, settings)
     extras = Extras(weights=spec.weights, data=spec.data, labels=spec.labels, preprocess=spec.preprocess)
     return Loaded(spec.graph, source, spec.reference, spec.about, extras=extras)
 
 
 def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Spec:
-    """The spec itself: a model of the zoo, a file, or standard input (``-``)."""
+    """Returns the spec itself: a model of the zoo, a file, or standard input (``-``)."""
     from cnnscope import spec
 
     text = standard_input() if source == "-" else None

@@ -1,4 +1,4 @@
-"""The spec language: YAML files that say what a network is. `load` turns one into a graph without importing torch."""
+"""The spec language: YAML files that describe a network. `load` turns one into a graph without importing torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Spec", "load"]
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec, expanded: its graph and what it says about it.
+    """An expanded spec: its graph and what it says about it.
 
-    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` what a catalogue shows; ``weights``,
-    ``data`` and ``labels`` are paths resolved from the spec's folder (``labels`` may be the names themselves).
-    ``heads`` are the outputs that have a name, and the node each one is.
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` what a catalogue shows. ``weights``,
+    ``data`` and ``labels`` are paths relative to the spec's folder, resolved (``labels`` may be the names themselves).
+    ``heads`` maps the name of an output to its node.
     """
 
     name: str
@@ -46,9 +46,10 @@ def load(
 ) -> Spec:
     """Reads and expands the spec at ``path``.
 
-    ``text`` stands in for the file's content (standard input); ``set`` replaces parameters, ``input`` the shape of the
-    input or, by name, of several, in the author's layout and without batch. Raises `CnnscopeError` with every error
-    that could be found; its subclass `PartialError` where layers do not fit, with the graph up to there.
+    ``text`` replaces the content of the file (standard input). ``set`` replaces parameters. ``input`` replaces the
+    shape of the input or, by name, of several, in the author's layout and without batch. Raises `CnnscopeError` with
+    every error that could be found, and its subclass `PartialError`, with the graph of the layers so far, if layers do
+    not fit.
     """
     path = Path(path)
     root = parse(read_file(path) if text is None else text, str(path))

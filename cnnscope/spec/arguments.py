@@ -1,4 +1,4 @@
-"""Reading the arguments of a layer: names, expressions, literal values, and what ``norm`` and ``act`` stand for."""
+"""Reads the arguments of a layer: names, expressions, literal values, and the layers that ``norm`` and ``act`` add."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ COMMON = ("name", "from", "when", "frozen")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a reader of layers knows: ``params`` may stand in expressions, ``blocks`` has each block's parameters."""
+    """What a reader of layers knows: the ``params`` that expressions may use, and each block's parameters in
+    ``blocks``.
+    """
 
     problems: Problems
     params: Collection[str]
@@ -31,7 +33,9 @@ class Context:
 
 
 def check_expressions(value: Marked, params: Collection[str], problems: Problems) -> bool:
-    """Whether ``value`` holds an expression anywhere; records those that cannot be read or use unknown names."""
+    """Returns whether ``value`` contains an expression. Expressions that cannot be read, or use unknown names, are
+    recorded.
+    """
     if isinstance(value.value, list):
         return max([check_expressions(item, params, problems) for item in value.value], default=False)
     if isinstance(value.value, dict):
@@ -50,9 +54,9 @@ def check_expressions(value: Marked, params: Collection[str], problems: Problems
 
 
 def read_args(ctx: Context, op: type[Op], value: Marked, others: Iterable[str]) -> dict[str, Arg]:
-    """The arguments of a layer of type ``op``: a mapping, or the bare value of its short argument.
+    """Returns the arguments of a layer of type ``op``, from a mapping or from the bare value of its short argument.
 
-    Keys in ``others`` belong to the caller and are passed over.
+    Keys in ``others`` are read by the caller and ignored here.
     """
     others = (*others, *(ROLES if op.decorates else ()))
     args: dict[str, Arg] = {}
@@ -109,7 +113,7 @@ def _arg(ctx: Context, op: type[Op], key: str, value: Marked) -> Arg:
 
 
 def missing(op: type[Op], given: Collection[str]) -> tuple[str, str] | None:
-    """The first required argument that is not among ``given``, and what it is."""
+    """Returns the first required argument that is not in ``given``, with its description; None if none is missing."""
     for name, (kind, default) in op.parameters().items():
         if default is MISSING and name not in given:
             return name, kind.describe()
@@ -117,7 +121,7 @@ def missing(op: type[Op], given: Collection[str]) -> tuple[str, str] | None:
 
 
 def read_role(ctx: Context, role: str, value: Marked) -> Arg:
-    """``norm`` or ``act`` as an argument."""
+    """Returns ``norm`` or ``act`` as an argument."""
     if check_expressions(value, ctx.params, ctx.problems):
         return Arg(value, True, None, ctx.spec_level)
     with ctx.problems.caught():
@@ -126,21 +130,23 @@ def read_role(ctx: Context, role: str, value: Marked) -> Arg:
 
 
 def role_words(role: str) -> dict[str, type[Op]]:
-    """What may stand behind ``norm:`` or ``act:``; ``batch`` is short for ``batchnorm``."""
+    """Returns the words for ``norm:`` or ``act:`` and their layer types; ``batch`` is short for ``batchnorm``."""
     category = {"norm": "norm", "act": "activation"}[role]
     ops = {tag: op for tag, op in REGISTRY.items() if op.category == category}
     return {tag.removesuffix("norm"): op for tag, op in ops.items()} if role == "norm" else ops
 
 
 def _role_op(role: str, word: str) -> type[Op] | None:
-    """The layer type that `role_words` has for a word, without importing any other layer type."""
+    """Returns the layer type that `role_words` has for a word, without importing any other layer type."""
     tags = [word] if role == "act" else [] if word.endswith("norm") else [f"{word}norm", word]
     found = (REGISTRY.find(tag) for tag in tags if tag in REGISTRY)
     return next((op for op in found if op.category == {"norm": "norm", "act": "activation"}[role]), None)
 
 
 def read_follower(role: str, value: Marked) -> Follower | None:
-    """What ``act: relu`` or ``norm: {batch: {eps: 1e-3}}`` stands for, None for ``none``; no expressions inside."""
+    """Returns the layer that ``act: relu`` or ``norm: {batch: {eps: 1e-3}}`` means, None for ``none``. Expressions are
+    not allowed.
+    """
     word, arguments = value, Marked({}, value.span)
     if isinstance(value.value, dict):
         if len(value.value) != 1:
@@ -169,7 +175,7 @@ def read_follower(role: str, value: Marked) -> Follower | None:
 
 
 def read_defaults(ctx: Context, value: Marked) -> Defaults:
-    """``defaults:``, arguments by layer type."""
+    """Returns ``defaults:``, arguments by layer type."""
     result: dict[str, Args] = {}
     for tag, arguments in value.entries.items():
         span = value.keys.get(tag, value.span)
@@ -183,7 +189,7 @@ def read_defaults(ctx: Context, value: Marked) -> Defaults:
 
 
 def read_common(ctx: Context, value: Marked, span: Span | None) -> Common:
-    """What a layer of any kind may say, ``span`` being the place of its type."""
+    """Returns what any layer may state (name, source, condition); ``span`` is the place of its type."""
     entries = value.value if isinstance(value.value, dict) else {}
     name, frozen, when = entries.get("name"), entries.get("frozen"), entries.get("when")
     text = None
@@ -204,7 +210,7 @@ def _flag(ctx: Context, what: str, value: Marked) -> None:
 
 
 def condition(value: Marked) -> bool:
-    """What ``when`` comes to: false and 0 leave a layer out."""
+    """Returns whether ``when`` holds: false and 0 leave the layer out."""
     if not isinstance(value.value, (bool, int, float)):
         hint = 'write a comparison: "${stride > 1}"'
         raise CnnscopeError.of("E203", f"`when` is a condition, not {kind_of(value)}", span=value.span, hint=hint)

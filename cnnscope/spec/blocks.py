@@ -1,4 +1,4 @@
-"""Blocks put to use: parameters bound, repetitions chained, layers reused."""
+"""Expands blocks: binds their parameters, chains repetitions, and runs layers again for `reuse`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _once(item: Use, frame: walk.Frame, node: str) -> str:
 
 
 def _repetitions(item: Use, frame: walk.Frame) -> Iterable[Mapping[str, Marked]]:
-    """The parameters set for each repetition."""
+    """Yields the parameters set for each repetition."""
     if item.each is not None:
         yield from ({**item.values, **row.values} for row in item.each.rows)
         return
@@ -72,7 +72,7 @@ def _repetition(item: Use, frame: walk.Frame, values: Mapping[str, Marked], wher
 
 
 def _bound(block: Block, values: Mapping[str, Marked], frame: walk.Frame, scope: Scope, entering: int | None) -> Env:
-    """The spec's parameters and the block's own, in order, each from the caller or by default."""
+    """Returns the spec's parameters and the block's own, in order. Each is set by the caller or by its default."""
     env: dict[str, Bound] = dict(frame.library.env)
     for name, default in block.params.items():
         if name in values:
@@ -111,7 +111,9 @@ def reuse(item: Reuse, frame: walk.Frame, current: str | None) -> str | None:
 
 
 def _reusable(frame: walk.Frame, mark: Marked) -> walk.Run:
-    """The layer or group a `reuse` names; E205 if nothing of that name can be run again."""
+    """Returns the layer or group that a `reuse` names; raises E205 if there is none of that name that can
+    be run again.
+    """
     scope, name = walk.lookup_scope(frame, mark), frame.value(mark)
     if not isinstance(name.value, str):
         raise CnnscopeError.of("E203", f"a layer's name is a word, not {kind_of(name)}", span=name.span)

@@ -1,4 +1,4 @@
-"""Reading a whole spec: the top level, its parameters, blocks and heads."""
+"""Reads a whole spec: the top level, its parameters, blocks and heads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PATTERNS = 100
 
 
 def read_document(root: Marked, default_name: str) -> Document:
-    """The checked spec, or `CnnscopeError` with every problem found."""
+    """Returns the checked spec, or `CnnscopeError` with every problem found."""
     with reported() as problems:
         return _document(root, default_name, problems)
 
@@ -67,7 +67,7 @@ def _top(root: Marked, problems: Problems) -> dict[str, Marked]:
 
 
 def _mapping(top: Mapping[str, Marked], key: str, problems: Problems) -> Marked:
-    """The mapping under ``key``, empty if it is missing or something else."""
+    """Returns the mapping under ``key``; an empty one if it is missing or something else."""
     if key in top:
         with problems.caught():
             check.mapping(top[key], f"`{key}`")
@@ -86,7 +86,7 @@ def _name(top: Mapping[str, Marked], problems: Problems, default: str) -> str:
 
 
 def _parameters(mark: Marked, visible: Collection[str], problems: Problems) -> dict[str, Marked]:
-    """Parameters in order; a default may use those above it and ``visible`` ones."""
+    """Returns parameters in order. A default may use those above it and the ``visible`` ones."""
     params: dict[str, Marked] = {}
     for name, default in mark.entries.items():
         span = mark.keys.get(name, mark.span)
@@ -185,5 +185,5 @@ def _freeze(top: Mapping[str, Marked], problems: Problems) -> tuple[Marked, ...]
 
 
 def is_wildcard(pattern: str) -> bool:
-    """Whether a pattern of `freeze` is more than a name."""
+    """Returns whether a pattern of `freeze` has wildcards."""
     return any(character in pattern for character in "*?[")

@@ -1,6 +1,6 @@
-"""The flat form of a spec: every block, repeat, default and expression worked out, one line a layer.
+"""Writes the flat form of a spec: every block, repeat, default and expression is worked out, with one line a layer.
 
-It is a spec again and loads to the same layers, names and totals, so nothing the language does stays hidden.
+The result is a spec again. It loads to the same layers, names and totals, so it shows all that the language did.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*( [A-Za-z0-9_./+-]+)*")
 
 
 def expand(spec: Spec) -> str:
-    """The flat spec as YAML text."""
+    """Returns the flat spec as YAML text."""
     graph = spec.graph
     rows = _Rows(graph)
     lines = ["cnnscope: 1", f"name: {yaml(spec.name)}"]
@@ -47,7 +47,7 @@ def _metadata(spec: Spec) -> dict[str, Any]:
 
 
 def inputs(graph: Graph) -> Iterator[str]:
-    """The lines that state the inputs' shapes, as their author writes shapes."""
+    """Yields the lines that state the shapes of the inputs, in the author's layout."""
     shapes = {name: _input(value, graph.layout) for name, value in graph.inputs.items()}
     if list(shapes) == ["input"]:
         yield f"input: {yaml(shapes['input'])}"
@@ -83,7 +83,9 @@ def _heads(spec: Spec, rows: _Rows) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A graph's rows, the row each node belongs to, the row that first used a weight, and all that use its weights."""
+    """The rows of a graph: the row of each node, the row that first used a weight, and all rows that use the same
+    weights.
+    """
 
     graph: Graph
 
@@ -107,12 +109,12 @@ class _Rows:
         return users
 
     def owner(self, nodes: Sequence[Node]) -> str:
-        """The row whose weights a row takes; itself where they are its own or it has none."""
+        """Returns the row whose weights a row uses: itself, unless an earlier row used them first."""
         return next((self.owners[key] for node in nodes for key in node.params.values()), nodes[0].layer)
 
 
 def _layers(rows: _Rows, *, training_only: bool, head: str = "") -> Iterator[str]:
-    """One line for each row of the trunk, or of a head that runs in training only."""
+    """Yields one line for each row of the trunk, or of a head that runs in training only."""
     graph = rows.graph
     previous = next(iter(graph.inputs)) if len(graph.inputs) == 1 and not training_only else ""
     prefix = f"{head}." if head else ""
@@ -144,7 +146,9 @@ def _line(rows: _Rows, name: str, nodes: Sequence[Node], previous: str) -> str:
 
 
 def _common_padding(rows: _Rows, first: Node) -> dict[str, str]:
-    """The word for padding where a layer is reused on another size, which pads by other numbers."""
+    """Returns the word for padding of a layer that is reused at another size, where the same word means
+    other numbers.
+    """
     users = rows.users.get(first.layer, [first])
     if not hasattr(first.op, "pad") or all(user.op == first.op for user in users):
         return {}
@@ -161,7 +165,7 @@ def _padded(op: Any, word: str, x: Sequence[Value]) -> Operation:
 
 
 def _partly_frozen(graph: Graph) -> list[str]:
-    """Frozen weights whose layer has trainable ones too."""
+    """Returns the frozen weights whose layer also has trainable ones."""
     keys: list[str] = []
     for _, nodes in graph.layers():
         own = [key for node in nodes for key in node.params.values() if not graph.params[key].buffer]
@@ -171,7 +175,7 @@ def _partly_frozen(graph: Graph) -> list[str]:
 
 
 def arguments(node: Node) -> dict[str, Any]:
-    """What must be written to get this op: its arguments in their shortest form, defaults left out."""
+    """Returns the arguments that must be written to get this op, in their shortest form and without defaults."""
     result = {}
     for name, (kind, default) in REGISTRY[node.op.tag].parameters().items():
         value = getattr(node.op, name)
@@ -189,7 +193,7 @@ def _is_default(kind: Argument, default: Any, value: Any) -> bool:
 
 
 def shortest(kind: Argument, value: Any) -> Any:
-    """A value per axis as one number where all axes agree."""
+    """Returns a value per axis as one number if all axes agree."""
     kind = kind.kind if isinstance(kind, Maybe) else kind
     if isinstance(kind, Padding) and isinstance(value, tuple):
         sides = [low if low == high else [low, high] for low, high in value]
@@ -204,7 +208,7 @@ def shortest(kind: Argument, value: Any) -> Any:
 
 
 def yaml(value: Any) -> str:
-    """Plain data in flow style."""
+    """Returns plain data as YAML in flow style."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{yaml(str(key))}: {yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

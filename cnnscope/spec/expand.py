@@ -1,6 +1,7 @@
-"""From a checked spec to a graph: parameters settled, layers walked, weights frozen. Shapes are inferred on the way.
+"""Turns a checked spec into a graph: settles parameters, walks the layers, freezes weights. Shapes are inferred on the
+way.
 
-What would make an expansion endless or hopeless is found before it starts.
+An expansion that would never end, or would be far too large, is refused before it starts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from cnnscope.spec.walk import Frame, Library, channels, expand, walk
 
 
 def build(document: Document, settings: Mapping[str, object], shapes: Mapping[str, Sequence[int]]) -> Graph:
-    """The graph of a spec with some parameters and input shapes replaced; `PartialError` if something does not fit."""
+    """Returns the graph of a spec with some parameters and input shapes replaced; raises `PartialError` if something
+    does not fit.
+    """
     order = refuse_recursion(document.blocks)
     env = _settled(document, settings)
     least = refuse_huge(document, order, env)
@@ -68,7 +71,7 @@ def _value(entry: Input, shape: Sequence[int] | None) -> Value:
 
 
 def _settled(document: Document, settings: Mapping[str, object]) -> Env:
-    """The spec's parameters: set from outside, or by default."""
+    """Returns the spec's parameters, each set from outside or by its default."""
     for name in settings:
         if name not in document.params:
             raise CnnscopeError(unknown("the spec has no parameter", name, document.params, None, code="E205"))
@@ -83,7 +86,7 @@ def _settled(document: Document, settings: Mapping[str, object]) -> Env:
 
 
 def _setting(name: str, value: object) -> Marked:
-    """A value given from outside: text is read as YAML, so that ``"32"`` is a number."""
+    """Returns a value given from outside. Text is read as YAML, so that ``"32"`` is a number."""
     if not isinstance(value, str):
         return mark(value)
     try:
@@ -94,7 +97,7 @@ def _setting(name: str, value: object) -> Marked:
 
 
 def _freeze(net: Network, document: Document) -> None:
-    """What a pattern of `freeze` names, a layer or a group or a single weight, stops being trainable."""
+    """Makes every layer, group or single weight that a pattern of `freeze` matches untrainable."""
     if not document.freeze:
         return
     inside = _keys_inside(net)
@@ -109,7 +112,7 @@ def _freeze(net: Network, document: Document) -> None:
 
 
 def _keys_inside(net: Network) -> dict[str, list[str]]:
-    """The weights in every layer and group, by its path; a weight's own key is a path too."""
+    """Returns the weights in every layer and group by its path; the key of a weight is a path too."""
     inside: dict[str, list[str]] = {}
     for key, param in net.params.items():
         parts = key.split(".")
@@ -119,7 +122,7 @@ def _keys_inside(net: Network) -> dict[str, list[str]]:
 
 
 def refuse_recursion(blocks: Mapping[str, Block]) -> list[str]:
-    """The blocks, used ones before their users; E110 naming the cycle if some use each other."""
+    """Returns the blocks, each after those it uses; raises E110 and names the cycle if blocks use each other."""
     users = {name: {use.block for use in uses(block.body)} & blocks.keys() for name, block in blocks.items()}
     try:
         return list(TopologicalSorter(users).static_order())
@@ -137,10 +140,10 @@ def refuse_recursion(blocks: Mapping[str, Block]) -> list[str]:
 
 
 def refuse_huge(document: Document, order: Iterable[str], env: Env) -> dict[str, int]:
-    """How many layers each block expands to at least; E105 if that alone is too many.
+    """Returns how many layers each block expands to at least; raises E105 if that alone is too many.
 
-    A repeat that depends on a block's parameters counts as one, a layer with a `when` as none. What slips through is
-    stopped while expanding.
+    A repeat that depends on a block's parameters counts as one, and a layer with a `when` as none. Anything larger is
+    stopped during the expansion.
     """
     least: dict[str, int] = {}
     for name in order:
@@ -163,7 +166,7 @@ def _least(body: Body, least: Mapping[str, int], env: Env) -> int:
 
 
 def _certain(body: Body) -> Iterator[Item]:
-    """The layers of a list that nothing can leave out."""
+    """Yields the layers of a list that no `when` can leave out."""
     return (item for item in flattened(body) if item.common.when is None)
 
 
@@ -183,12 +186,12 @@ def _known(value: Marked, env: Env) -> int:
 
 
 def uses(body: Body) -> Iterator[Use]:
-    """Every `use` in a list of layers, however deep in residuals and paths."""
+    """Yields every `use` in a list of layers, also inside residuals and paths."""
     return (item for item in flattened(body) if isinstance(item, Use))
 
 
 def flattened(body: Body) -> Iterator[Item]:
-    """Every layer of a list and of the lists in it."""
+    """Yields every layer of a list and of the lists inside it."""
     items: list[Item] = list(reversed(body.items))
     while items:
         item = items.pop()

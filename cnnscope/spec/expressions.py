@@ -1,7 +1,8 @@
-"""Expressions in values: ``$w`` or ``"${4 * w}"``.
+"""Expressions in values, ``$w`` or ``"${4 * w}"``, and the parameters that are in force.
 
-Whole and decimal numbers, names, ``+ - * / //``, parentheses and at most one comparison. ``/`` divides whole numbers
-exactly or is an error. Parsed with `ast` and walked; nothing is ever evaluated as Python.
+Expressions have whole and decimal numbers, names, ``+ - * / //``, parentheses and at most one comparison. ``/`` of
+whole numbers must have no remainder. They are parsed with `ast` and evaluated by a walk over the tree; nothing is ever
+run as Python.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _COMPARISON: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be read or worked out."""
+    """An expression that cannot be read or evaluated."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -50,7 +51,7 @@ class ExpressionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed expression; ``names`` are what it needs values for."""
+    """A parsed expression; ``names`` are the parameters whose values it needs."""
 
     source: str
     tree: ast.expr
@@ -58,22 +59,24 @@ class Expression:
 
     @property
     def name(self) -> str | None:
-        """The parameter, where the expression is just its name: then any value passes through, not only numbers."""
+        """The name of the parameter, if the expression is nothing else; then any value passes through, not only
+        numbers.
+        """
         return self.tree.id if isinstance(self.tree, ast.Name) else None
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
-        """The result, or `ExpressionError`. Every name must be in ``values``."""
+        """Returns the result; raises `ExpressionError`. Every name must be in ``values``."""
         return _Evaluation(self.source, values).of(self.tree)
 
 
 def is_expression(value: object) -> bool:
-    """Whether a YAML value is (or tries to be) an expression: a string with a ``$``."""
+    """Returns whether a YAML value is meant as an expression: a string with a ``$``."""
     return isinstance(value, str) and "$" in value
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Expression:
-    """The expression ``text`` spells, `ExpressionError` if it is none."""
+    """Returns the expression in ``text``; raises `ExpressionError` if it is none."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read")
     if match := _NAME.fullmatch(text):
@@ -118,7 +121,7 @@ def _check(node: ast.expr, source: str, names: set[str], depth: int, *, comparis
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One walk over a checked tree."""
+    """One evaluation of a checked tree."""
 
     source: str
     values: Mapping[str, Any]
@@ -160,7 +163,7 @@ class _Evaluation:
 
 
 def _written(node: ast.expr, source: str) -> str:
-    """A part of an expression as it was written."""
+    """Returns a part of an expression as it was written."""
     if node.end_col_offset is None:
         return source
     return source.encode()[node.col_offset : node.end_col_offset].decode()
@@ -178,7 +181,7 @@ CHANNELS = "channels"
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A parameter's value, free of expressions, and the scope in which a name in it is looked up."""
+    """The value of a parameter, without expressions, and the scope in which names in it are looked up."""
 
     mark: Marked
     scope: Scope | None = None
@@ -188,9 +191,10 @@ Env = Mapping[str, Bound]
 
 
 def evaluate(mark: Marked, env: Env, channels: int | None) -> Marked:
-    """``mark`` with every expression replaced by its result, or E206.
+    """Returns ``mark`` with every expression replaced by its result; raises E206.
 
-    A bare ``$name`` passes the parameter's value on as it is, place included; anything else is written here.
+    A bare ``$name`` passes the parameter's value on unchanged, with the place where it was written. Any other result
+    has the place of the expression.
     """
     if isinstance(mark.value, list):
         return Marked([evaluate(item, env, channels) for item in mark.value], mark.span)
@@ -218,7 +222,9 @@ def evaluate(mark: Marked, env: Env, channels: int | None) -> Marked:
 
 
 def bind(mark: Marked, env: Env, channels: int | None, scope: Scope | None) -> Bound:
-    """The value of a parameter set to ``mark``; a parameter passed on keeps the scope its value was written in."""
+    """Returns the value of a parameter set to ``mark``. A parameter that is passed on keeps the scope in which its
+    value was written.
+    """
     if isinstance(mark.value, str) and is_expression(mark.value):
         name = parse(mark.value).name
         if name is not None and name != CHANNELS:

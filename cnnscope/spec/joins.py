@@ -1,4 +1,4 @@
-"""Joins and residuals: several ways from one place, made one value again."""
+"""Expands joins and residuals: several paths from one place whose results become one value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def joined(item: Join, frame: Frame, current: str | None) -> str:
 
 
 def _group(frame: Frame, common: Common, base: str) -> tuple[Spot | None, Scope]:
-    """A scope of its own for a named join or residual; an unnamed one adds none."""
+    """Returns the place and scope of a named join or residual; an unnamed one opens no scope."""
     if common.name is None and frame.again is None:
         return None, frame.scope
     where = spot(frame, common, base)
@@ -65,7 +65,7 @@ def _path(frame: Frame, item: Join, name: str, body: Body, number: int, node: st
 
 
 def _share(frame: Frame, item: Join, number: int, node: str) -> str:
-    """The equal share of the channels that path ``number`` works on."""
+    """Adds the slice of channels that path ``number`` works on, and returns its node."""
     assert item.paths is not None
     total, paths = channels(frame.net, node) or 0, len(item.paths)
     if total % paths:
@@ -116,7 +116,7 @@ def residual(item: Residual, frame: Frame, current: str | None) -> str:
 
 
 def _activated(frame: Frame, item: Residual, branch: str) -> str:
-    """A branch nothing is added to, with the activation that would have followed the sum."""
+    """Returns a branch to which nothing is added, followed by the activation that would have followed the sum."""
     found = follower(frame, "act", item.act) if item.act is not None else None
     if found is None:
         return branch
@@ -128,7 +128,7 @@ def _activated(frame: Frame, item: Residual, branch: str) -> str:
 
 
 def _shortcut(frame: Frame, item: Residual, node: str, branch: str) -> str | None:
-    """The node to add to the branch; None to add nothing."""
+    """Returns the node to add to the branch; None if nothing is added."""
     span, net = item.common.span, frame.net
     if isinstance(item.shortcut, Body):
         where = spot(frame, Common(span), "shortcut", alone=True)
@@ -158,7 +158,8 @@ def _same_size(frame: Frame, around: str, branch: str, span: Span | None, hint: 
 
 
 def _projection(frame: Frame, node: str, branch: str, span: Span | None) -> str:
-    """A 1x1 convolution to the branch's channels, with its strides multiplied; bias and norm as `defaults` have them.
+    """Adds a 1x1 convolution to the branch's channels and returns its node. Its stride is the product of the branch's
+    strides; bias and norm are those of `defaults`.
 
     Source: He et al. 2016, section 3.3, option B.
     """
@@ -178,7 +179,7 @@ def _projection(frame: Frame, node: str, branch: str, span: Span | None) -> str:
 
 
 def _strides(frame: Frame, node: str, branch: str) -> tuple[int, ...]:
-    """The product of the strides between two nodes, along each spatial axis."""
+    """Returns the product of the strides between two nodes, along each spatial axis."""
     after = frame.net.strides.get(branch, (1,) * len(frame.net.values[branch].spatial))
     before = frame.net.strides.get(node, (1,) * len(after))
     return tuple(max(b // a, 1) for a, b in zip(before, after, strict=True))

@@ -1,7 +1,8 @@
-"""JSON Schema (draft-07) of the spec language, made from the op registry, for completion and checks in editors.
+"""The JSON Schema (draft-07) of the spec language, generated from the op registry, for completion and checks in
+editors.
 
-It knows structure, names and literal values. What depends on other parts of a file (blocks, parameters, shapes,
-required arguments that ``defaults`` may supply) only the loader can tell.
+It covers structure, names and literal values. Only the loader can check what depends on other parts of a file: blocks,
+parameters, shapes, and required arguments that ``defaults`` may supply.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SHAPE = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems
 
 
 def language() -> Schema:
-    """The schema of a whole spec."""
+    """Returns the schema of a whole spec."""
     definitions = {
         "expression": {"type": "string", "pattern": r"^\$([A-Za-z_][A-Za-z0-9_]*|\{[^$]+\})$"},
         "source": {"anyOf": [_PATH, _EXPRESSION]},
@@ -118,7 +119,7 @@ def _op(op: type[Op]) -> Schema:
 
 
 def _movable(schema: Schema) -> Schema:
-    """The schema of a value, or of an expression that comes to one; the same for the values inside it."""
+    """Returns a schema that accepts the value or an expression, also for values inside it."""
     inner = dict(schema)
     if "items" in inner:
         inner["items"] = _movable(inner["items"])

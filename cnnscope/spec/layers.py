@@ -1,4 +1,4 @@
-"""Reading a list of layers: each item is one ``op: arguments`` pair, or a bare word."""
+"""Reads a list of layers. Each item is one ``op: arguments`` pair, or a bare word."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cnnscope.spec.uses import read_use
 STRUCTURES = ("use", "residual", "reuse")
 SHORTCUTS = ("identity", "project", "identity_or_project", "identity_or_none", "none")
 _STRUCTURES_ELSEWHERE = {"block": "use", "repeat": "use"}
-"""What other tools call our structures, for `did you mean` only; `Op.foreign` has the same for layer types."""
+"""Names of our structures in other tools, for `did you mean` only; `Op.foreign` has the same for layer types."""
 
 
 def is_join(op: type[Op]) -> bool:
-    """Whether a layer type makes one value of several."""
+    """Returns whether a layer type combines several values into one."""
     return op.category == "merge"
 
 
 def read_body(ctx: Context, value: Marked, what: str) -> Body:
-    """A list of layers; what cannot be read is recorded and left out."""
+    """Returns a list of layers. What cannot be read is recorded and left out."""
     items: list[Item] = []
     for entry in check.sequence(value, what, example="`- op: arguments` lines"):
         with ctx.problems.caught():
@@ -35,7 +35,7 @@ def read_body(ctx: Context, value: Marked, what: str) -> Body:
 
 
 def _names(items: Iterable[Item]) -> Iterable[str]:
-    """The names written in one scope: an unnamed residual opens none."""
+    """Yields the names written in one scope, including those inside an unnamed residual, which opens no scope."""
     for item in items:
         if item.common.name is not None:
             yield item.common.name
@@ -44,7 +44,7 @@ def _names(items: Iterable[Item]) -> Iterable[str]:
 
 
 def read_item(ctx: Context, entry: Marked) -> Item:
-    """One layer."""
+    """Returns one layer."""
     if isinstance(entry.value, dict):
         if len(entry.value) != 1:
             second = next(iter(list(entry.keys.values())[1:]), entry.span)
@@ -150,7 +150,7 @@ def _residual(ctx: Context, value: Marked, span: Span | None) -> Residual:
 
 
 def shortcut_word(value: Marked) -> str:
-    """One of the words for a shortcut, or E203."""
+    """One of the words for a shortcut, or raises E203."""
     if not isinstance(value.value, str) or value.value not in SHORTCUTS:
         diagnostic = unknown("unknown shortcut", str(value.value), SHORTCUTS, value.span, code="E203")
         raise CnnscopeError(diagnostic)

@@ -1,8 +1,8 @@
-"""YAML text to a tree of marked values: every value knows where it was written.
+"""Turns YAML text into a tree of marked values: every value knows where it was written.
 
-The tree is built from ruamel.yaml's parser events on a stack of our own, so depth, size and every feature of YAML that
-the language does without are refused where they appear, before anything is composed. Scalars follow the YAML 1.2 core
-schema: ``no`` is a string, ``1e-3`` a number.
+The tree is built from ruamel.yaml's parser events on a stack of our own. So excessive depth or size, and every YAML
+feature that the language does without, are refused where they appear. Scalars follow the YAML 1.2 core schema: ``no``
+is a string, ``1e-3`` a number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ MAX_VALUES = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A scalar, a list or a mapping, and its place. ``keys`` are the places of a mapping's keys."""
+    """A scalar, a list or a mapping, and the place where it was written. ``keys`` has the places of a
+    mapping's keys.
+    """
 
     value: Scalar | list[Marked] | dict[str, Marked]
     span: Span | None = None
@@ -40,7 +42,7 @@ class Marked:
         return self.value
 
     def plain(self) -> Any:
-        """The value without its marks."""
+        """Returns the value without its marks."""
         if isinstance(self.value, list):
             return [item.plain() for item in self.value]
         if isinstance(self.value, dict):
@@ -48,7 +50,7 @@ class Marked:
         return self.value
 
     def find(self, path: tuple[str | int, ...]) -> Span | None:
-        """The place of the value under ``path``, or of the nearest value around it that has one."""
+        """Returns the place of the value under ``path``, or of the nearest value around it that has one."""
         place = self.span
         here: Marked | None = self
         for key in path:
@@ -57,14 +59,14 @@ class Marked:
         return place
 
     def child(self, key: str | int) -> Marked | None:
-        """The value directly under ``key``, None if there is none."""
+        """Returns the value directly under ``key``; None if there is none."""
         if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
             return self.value[key]
         return self.value.get(key) if isinstance(self.value, dict) and isinstance(key, str) else None
 
 
 def mark(value: Any, span: Span | None = None) -> Marked:
-    """Plain data as marked data, all of it at one place."""
+    """Returns plain data as marked data with one place for all of it."""
     if isinstance(value, (list, tuple)):
         return Marked([mark(item, span) for item in value], span)
     if isinstance(value, dict):
@@ -73,7 +75,9 @@ def mark(value: Any, span: Span | None = None) -> Marked:
 
 
 def parse(text: str | bytes, filename: str) -> Marked:
-    """The one document in ``text``; `CnnscopeError` with a place for anything that is not plain YAML of sane size."""
+    """Returns the only document in ``text``; raises `CnnscopeError` with a place for anything but plain YAML of
+    reasonable size.
+    """
     if len(text) > MAX_BYTES:
         raise CnnscopeError.of(
             "E105", f"the file is larger than {MAX_BYTES // 1_000_000} MB", span=Span(filename, 1, 1),
@@ -89,7 +93,7 @@ _START = "a spec starts with `cnnscope: 1`"
 
 
 def decode(data: bytes, filename: str) -> str:
-    """UTF-8 (a byte order mark is dropped), or E101."""
+    """Returns UTF-8 bytes as text, without a byte order mark; raises E101."""
     if b"\0" in data:
         raise CnnscopeError.of("E101", "this is a binary file, not YAML", span=Span(filename, 1, 1), hint=_START)
     try:

@@ -1,4 +1,4 @@
-"""The part of a spec that is not the network: its inputs, reference totals, files beside it, what it is about."""
+"""The part of a spec that is not layers: its inputs, reference totals, the files beside it, what it is about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLE = "{shape: [3, 224, 224]}"
 
 
 def read_inputs(root: Marked, top: Mapping[str, Marked], problems: Problems) -> dict[str, Input]:
-    """The inputs by name; `input: {...}` is the one called ``input``."""
+    """Returns the inputs by name; `input: {...}` is the one called ``input``."""
     start = root.span and Span(root.span.file, 1, 1)
     if "input" in top and "inputs" in top:
         problems.add("E103", "`input` and `inputs` exclude each other", root.keys.get("inputs", start))
@@ -71,7 +71,7 @@ def _layout(value: Marked) -> Literal["CHW", "HWC"]:
 
 
 def read_shape(value: Marked, what: str) -> tuple[int, ...]:
-    """A shape of one number (a vector) or of channels and one to three spatial sizes, or E203."""
+    """Returns a shape: one number (a vector), or channels and one to three spatial sizes. Raises E203."""
     try:
         shape = Integers(1).read(value.plain(), None)
     except ArgumentError as error:
@@ -85,14 +85,14 @@ def read_shape(value: Marked, what: str) -> tuple[int, ...]:
 
 
 def looks_like_hwc(shape: Sequence[int]) -> bool:
-    """Whether a shape without a layout is nearly surely height, width, channels, such as 224x224x3."""
+    """Returns whether a shape without a layout is almost surely height, width, channels, such as 224x224x3."""
     return len(shape) == 3 and shape[0] == shape[1] > 4 and shape[2] in (1, 3, 4)
 
 
 def input_shapes(
     document: Document, given: Sequence[int] | Mapping[str, Sequence[int]] | None
 ) -> dict[str, tuple[int, ...]]:
-    """Replacement shapes by input name; E205 for an unknown name, E203 for what is no shape."""
+    """Returns replacement shapes by input name; raises E205 for an unknown name, E203 for what is no shape."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -155,7 +155,9 @@ NUMBERS = FieldKind(
     "a number, or one per channel", _one_or_more(_is_number, _MANY), _one_or_list({"type": "number"}, _MANY)
 )
 BORDERS = ("crop", "reflect", "zero", "mean", "circular")
-"""What lies beyond an image when it is moved: a larger crop of the picture, its mirror image, black, grey, itself."""
+"""What is beyond the border of an image that is moved: a larger crop, its mirror image, black, grey, or the image
+again.
+"""
 BORDER = FieldKind(f"one of {', '.join(BORDERS)}", lambda value: value in BORDERS, {"enum": list(BORDERS)})
 LABELS = FieldKind(
     "a file, or a list of names",
@@ -168,12 +170,12 @@ FIELDS: Mapping[str, Mapping[str, FieldKind]] = {
     "reference": {"params": COUNT, "macs": COUNT, "source": TEXT},
     "preprocess": {"resize": SIZE, "crop": SIZE, "mean": NUMBERS, "std": NUMBERS, "border": BORDER},
 }
-"""Sections by key, and what each of their values must be."""
+"""The sections by key, and what each of their values must be."""
 FILES: Mapping[str, FieldKind] = {"weights": TEXT, "data": TEXT, "labels": LABELS}
 
 
 def read_metadata(top: Mapping[str, Marked], problems: Problems) -> dict[str, Any]:
-    """Plain values by key; what is wrong is recorded and left out."""
+    """Returns plain values by key. What is wrong is recorded and left out."""
     result: dict[str, Any] = {}
     for key, kinds in FIELDS.items():
         if key in top:

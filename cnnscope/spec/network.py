@@ -1,4 +1,4 @@
-"""The network while a spec is walked: who may see which name, and layers put in place with their weights."""
+"""The network during the walk over a spec: which names are visible, and layers put in place with their weights."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cnnscope.ops.base import Op
 
 
 def join(path: str, name: str) -> str:
-    """``path.name``; the network itself has the empty path."""
+    """Returns ``path.name``; the path of the network itself is empty."""
     return f"{path}.{name}" if path else name
 
 
 @dataclass(slots=True)
 class Names:
-    """All names of a network: where each was taken (None: by an input), and the node a finished one stands for."""
+    """All names of a network: where each was written (None for an input), and the node of each finished layer."""
 
     taken: dict[str, Span | None] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     omitted: dict[str, Span | None] = field(default_factory=dict)
 
     def take(self, path: str, span: Span | None) -> None:
-        """Reserves a path; E207 if it is another layer's."""
+        """Reserves a path; raises E207 if another layer has it."""
         if path in self.taken:
             first = self.taken[path]
             if first is None:
@@ -38,9 +38,9 @@ class Names:
 
 @dataclass(slots=True)
 class Scope:
-    """A level of names. ``weights`` is the path its weights are kept under, another one where layers are reused.
+    """A level of names. ``weights`` is the path of its weights, which differs from ``path`` where layers are reused.
 
-    ``parent`` is the scope around it whose names are visible, None at the edge of a block.
+    ``parent`` is the scope around it whose names are visible; None in the outermost scope of a block.
     """
 
     names: Names
@@ -51,7 +51,7 @@ class Scope:
     counts: dict[str, int] = field(default_factory=dict)
 
     def fresh(self, base: str) -> str:
-        """``base1``, ``base2``, ...: the first one nobody has or will have."""
+        """Returns the first of ``base1``, ``base2``, ... that no other layer has, now or later."""
         while True:
             self.counts[base] = self.counts.get(base, 0) + 1
             name = f"{base}{self.counts[base]}"
@@ -59,7 +59,7 @@ class Scope:
                 return name
 
     def alone(self, base: str) -> str:
-        """``base`` itself, then ``base2``, ... (``base_2`` behind a digit)."""
+        """Returns ``base``, or ``base2``, ... (``base_2`` if it ends with a digit) if it is taken."""
         if self._free(base):
             return base
         stem = f"{base}_" if base[-1].isdigit() else base
@@ -70,7 +70,7 @@ class Scope:
         return name not in self.reserved and join(self.path, name) not in self.names.taken
 
     def find(self, name: str) -> str | None:
-        """The graph node that ``name`` stands for here, looking outward."""
+        """Returns the graph node that ``name`` means here, in this scope or in those around it."""
         for scope in self.outward():
             node = self.names.nodes.get(join(scope.path, name))
             if node is not None:
@@ -90,7 +90,7 @@ MAX_NODES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a layer or a group goes: its path, and the path its weights are kept under.
+    """Where a layer or a group goes: its path, and the path of its weights.
 
     ``again`` says that those weights exist already, because the layer is reused.
     """
@@ -102,7 +102,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What a layer inherits from around it."""
+    """What a layer inherits from the layers around it."""
 
     frozen: bool = False
     training_only: bool = False
@@ -113,10 +113,11 @@ NO_FLAGS = Flags()
 
 @dataclass(slots=True)
 class Network(Builder):
-    """A builder that also keeps what the walk over a spec needs.
+    """A builder with what the walk over a spec needs besides.
 
-    ``names`` are those its author may use, ``strides`` the strides accumulated on the way to each node, ``steps`` the
-    number of layers visited; ``known`` remembers ops that were bound before, as repeated blocks have them.
+    ``names`` are those that the author may use, ``strides`` the product of the strides on the way to each node,
+    ``steps`` the number of layers visited. ``known`` has the ops that were bound before, since repeated blocks have
+    many equal ones.
     """
 
     names: Names = field(default_factory=Names)
@@ -131,7 +132,7 @@ class Network(Builder):
             self.names.take(name, None)
 
     def step(self, span: Span | None) -> None:
-        """Counts one layer visited; E105 when there are too many."""
+        """Counts one layer visited; raises E105 when there are too many."""
         self.steps += 1
         if self.steps > MAX_NODES:
             raise too_many(span)
@@ -140,11 +141,11 @@ class Network(Builder):
         self, op: type[Op], args: Mapping[str, Any], inputs: Sequence[str], row: Spot, *, part: str | None = None,
         span: Span | None = None, flags: Flags = NO_FLAGS, like: str | None = None,
     ) -> str:  # fmt: skip
-        """Adds a node and returns its name: the row's, or ``row.part`` in a row of several (an empty part: the tag).
+        """Adds a node and returns its name: that of the row, or ``row.part`` in a row of several ops (an empty part is
+        the tag).
 
-        ``like`` is the node whose size is among ``args``.
-
-        `ArgumentError` or `ShapeError`, both without a place, if arguments or inputs do not fit.
+        ``like`` is the node whose size is among ``args``. Raises `ArgumentError` or `ShapeError`, both without a place,
+        if arguments or inputs do not fit.
         """
         if len(self.nodes) >= MAX_NODES:
             raise too_many(span)
@@ -181,7 +182,7 @@ class Network(Builder):
         return self.known[key]
 
     def _stride(self, bound: Bound, inputs: Sequence[str]) -> tuple[int, ...]:
-        """The strides of the way here multiplied, one per spatial axis, along the first input of each op."""
+        """Returns the product of the strides on the way here, per spatial axis, along the first input of each op."""
         ones = (1,) * len(bound.output.spatial)
         before = self.strides.get(inputs[0], ones) if inputs else ones
         own = getattr(bound.op, "stride", ones)
@@ -190,7 +191,7 @@ class Network(Builder):
         return tuple(a * b for a, b in zip(before, own, strict=True))
 
     def partial(self) -> Graph | None:
-        """The graph up to the last finished layer, which is its output; None if there is none."""
+        """Returns the graph up to the last finished layer, which is its output; None if there is none."""
         nodes = list(self.nodes.values())
         while nodes and nodes[-1].name != nodes[-1].layer and nodes[-1].layer not in self.names.nodes:
             nodes.pop()
@@ -202,5 +203,5 @@ class Network(Builder):
 
 
 def too_many(span: Span | None) -> CnnscopeError:
-    """E105: the expansion would not end well."""
+    """Returns E105: the spec expands to too many layers."""
     return CnnscopeError.of("E105", f"the spec expands to more than {MAX_NODES:,} layers and ops", span=span)

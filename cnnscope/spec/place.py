@@ -1,4 +1,4 @@
-"""Placing a plain layer: its op, the normalisation and activation behind it, or what a composite stands for."""
+"""Places a plain layer: its op, the normalisation and activation after it, or the layers of a composite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def layer(item: Layer, frame: Frame, current: str | None) -> str:
 def place(
     frame: Frame, op: type[Op], args: Args, nodes: Sequence[str], where: Spot, span: Span | None, inherited: Flags
 ) -> str:
-    """Puts an op and its followers in place as one row and answers the last node."""
+    """Places an op and its followers as one row and returns the last node."""
     roles = [role for role in ROLES if op.decorates and role in args]
     followers = [(role, found) for role in roles if (found := follower(frame, role, args[role]))]
     plain = {name: arg for name, arg in args.items() if name in op.parameters()}
@@ -63,7 +63,7 @@ def _node(
 
 
 def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -> CnnscopeError:
-    """An argument's error at the value itself, wherever that was written."""
+    """Returns an argument's error with the place where the value was written."""
     place, notes = span, tuple[Note, ...]()
     if error.where and error.where[0] in args:
         arg = args[str(error.where[0])]
@@ -75,7 +75,7 @@ def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -
 
 
 def follower(frame: Frame, role: str, arg: Arg) -> Follower | None:
-    """The layer that ``norm`` or ``act`` stands for at this place."""
+    """Returns the layer that ``norm`` or ``act`` means at this place."""
     if not arg.moving:
         assert arg.plain is None or isinstance(arg.plain, Follower)
         return arg.plain
@@ -83,7 +83,7 @@ def follower(frame: Frame, role: str, arg: Arg) -> Follower | None:
 
 
 def _with_size(item: Layer, frame: Frame, args: dict[str, Arg]) -> dict[str, Arg]:
-    """``like: NAME`` replaced by the spatial size it stands for."""
+    """Returns the arguments with ``like: NAME`` replaced by the spatial size of that layer."""
     like = args.pop("like", None)
     if like is None:
         return args
@@ -99,7 +99,9 @@ def _with_size(item: Layer, frame: Frame, args: dict[str, Arg]) -> dict[str, Arg
 def _composite(
     frame: Frame, item: Layer, op: type[Composite], args: Args, node: str, where: Spot, inherited: Flags
 ) -> str:
-    """The layers a composite is short for, in a scope of its name; norm and act go behind the last of them."""
+    """Places the layers of a composite in a scope of its name and returns the last node; norm and act follow the last
+    layer.
+    """
     span = item.common.span
     plain = {name: frame.argument(arg).plain() for name, arg in args.items() if name in op.parameters()}
     value = frame.net.values[node]
@@ -130,7 +132,7 @@ def _stands_for(op: Composite, channels: int, span: Span | None) -> Body:
 
 
 def _settled(frame: Frame, role: str, arg: Arg) -> Arg:
-    """``norm`` or ``act`` with every value worked out, so that it means the same anywhere."""
+    """Returns ``norm`` or ``act`` without expressions, so that it means the same everywhere."""
     found = follower(frame, role, arg)
     if found is None:
         return Arg(arg.mark, False, None)

@@ -1,4 +1,4 @@
-"""Collecting every error of a file, and the few checks of structure that all readers share."""
+"""Collects all errors of a file, and has the few checks of structure that all readers share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cnnscope.spec.marks import Marked
 
 MAX_REPORTED = 50
 NAME = re.compile(r"[A-Za-z0-9_]*[A-Za-z_][A-Za-z0-9_]*")
-"""A name: letters, digits and underscores, not digits alone (those number repetitions)."""
+"""A name has letters, digits and underscores, but not digits alone: those number repetitions."""
 
 
 class EnoughError(Exception):
-    """So much is wrong that more of it would help nobody."""
+    """There are so many errors that more would not help."""
 
 
 @dataclass(slots=True)
 class Problems:
-    """What is wrong so far. Readers go on after a problem with whatever stays readable, up to `EnoughError`."""
+    """The errors so far. After an error, readers go on with what is still readable, until `EnoughError`."""
 
     found: list[Diagnostic] = field(default_factory=list)
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Turns a `CnnscopeError` inside the block into entries here."""
+        """Records a `CnnscopeError` raised inside the block."""
         try:
             yield
         except CnnscopeError as error:
@@ -39,7 +39,7 @@ class Problems:
         self.record(Diagnostic(code, message, span, hint=hint))
 
     def record(self, *diagnostics: Diagnostic) -> None:
-        """Records problems; `EnoughError` when there are more than a reader can use."""
+        """Records errors; raises `EnoughError` when there are more than a reader can use."""
         self.found.extend(diagnostics)
         if len(self.found) >= MAX_REPORTED:
             raise EnoughError
@@ -47,7 +47,9 @@ class Problems:
 
 @contextmanager
 def reported() -> Iterator[Problems]:
-    """Collects problems; at the end `CnnscopeError` with all of them, in the order of the file, if there are any."""
+    """Collects errors. At the end it raises a `CnnscopeError` with all of them, in the order of the file, if there are
+    any.
+    """
     problems = Problems()
     with suppress(EnoughError):
         yield problems
@@ -60,7 +62,7 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 
 
 def kind_of(value: Marked) -> str:
-    """What a value is, for `expected a mapping but got ...`."""
+    """Returns the kind of a value in words, for `expected a mapping but got ...`."""
     if isinstance(value.value, list):
         return "a list"
     if isinstance(value.value, dict):
@@ -69,7 +71,7 @@ def kind_of(value: Marked) -> str:
 
 
 def mapping(value: Marked, what: str, *, example: str | None = None) -> dict[str, Marked]:
-    """The entries of a mapping, or E108."""
+    """Returns the entries of a mapping; raises E108."""
     if not isinstance(value.value, dict):
         hint = f"write {example}" if example else None
         raise CnnscopeError.of("E108", f"{what} is a mapping, not {kind_of(value)}", span=value.span, hint=hint)
@@ -77,7 +79,7 @@ def mapping(value: Marked, what: str, *, example: str | None = None) -> dict[str
 
 
 def sequence(value: Marked, what: str, *, example: str | None = None) -> list[Marked]:
-    """The elements of a list, or E108."""
+    """Returns the elements of a list; raises E108."""
     if not isinstance(value.value, list):
         hint = f"write {example}" if example else None
         raise CnnscopeError.of("E108", f"{what} is a list, not {kind_of(value)}", span=value.span, hint=hint)
@@ -85,14 +87,14 @@ def sequence(value: Marked, what: str, *, example: str | None = None) -> list[Ma
 
 
 def word(value: Marked, what: str) -> str:
-    """A string, or E203."""
+    """Returns a string; raises E203."""
     if not isinstance(value.value, str) or not value.value:
         raise CnnscopeError.of("E203", f"{what} is a word, not {kind_of(value)}", span=value.span)
     return value.value
 
 
 def name(text: str, span: Span | None, *, dotted: bool = False) -> str:
-    """A name that may stand in a path, or E203. ``dotted`` lets it be a path itself."""
+    """Returns a name that may be part of a path; raises E203. With ``dotted`` it may be a path itself."""
     parts = text.split(".") if dotted else [text]
     if not all(NAME.fullmatch(part) or (i and part.isdigit()) for i, part in enumerate(parts)):
         hint = "names are letters, digits and underscores, with at least one letter"
@@ -101,7 +103,7 @@ def name(text: str, span: Span | None, *, dotted: bool = False) -> str:
 
 
 def unknown(what: str, wrong: str, right: Iterable[str], span: Span | None, *, code: str = "E202") -> Diagnostic:
-    """``{what} `wrong```, with the nearest right spelling or, if there are few, all of them."""
+    """Returns the error ``{what} `wrong```, with the nearest correct spelling or, if there are few, all of them."""
     choices = list(right)
     hint = did_you_mean(wrong, choices)
     if hint is None and 1 <= len(choices) <= 12:

@@ -1,4 +1,4 @@
-"""What a spec says once its structure has been checked: typed, frozen, still with expressions in its values."""
+"""The content of a spec once its structure was checked: typed and frozen, still with expressions in its values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cnnscope.spec.marks import Marked
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """An argument as written.
+    """An argument as it was written.
 
-    ``moving`` means that it holds an expression; otherwise ``plain`` is its value, which for ``norm`` and ``act`` is a
-    `Follower` (None for ``none``). ``spec_level`` marks one from the spec's own ``defaults``, whose expressions see the
-    spec's parameters and never a block's. ``like`` is the node whose size the value is.
+    ``moving`` means that it contains an expression. Otherwise ``plain`` is its value, which for ``norm`` and ``act`` is
+    a `Follower` (None for ``none``). ``spec_level`` marks an argument from the spec's own ``defaults``: its expressions
+    see the parameters of the spec but never those of a block. ``like`` is the node whose size the value is.
     """
 
     mark: Marked
@@ -32,19 +32,19 @@ Args = Mapping[str, Arg]
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """The layer that ``norm:`` or ``act:`` puts behind another."""
+    """The layer that ``norm:`` or ``act:`` adds after another."""
 
     op: type[Op]
     args: Args
 
 
 Defaults = Mapping[str, Args]
-"""Arguments by layer type, ``norm`` and ``act`` among them."""
+"""Arguments by layer type, including ``norm`` and ``act``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What any layer may say. ``span`` is the layer's type as written; ``sources`` are the names after ``from``."""
+    """What any layer may state. ``span`` is the place of its type, ``sources`` are the names after ``from``."""
 
     span: Span | None
     name: str | None = None
@@ -56,7 +56,7 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One op, with what follows it (``norm`` and ``act`` are among ``args``)."""
+    """One op and its followers (``norm`` and ``act`` are among ``args``)."""
 
     op: type[Op]
     args: Args
@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A list of layers. ``reserved`` are the names its scope's authors chose, so that generated names avoid them."""
+    """A list of layers. ``reserved`` are the names that authors chose in its scope; generated names avoid them."""
 
     items: tuple[Item, ...] = ()
     reserved: frozenset[str] = frozenset()
@@ -82,7 +82,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What ``each`` says: one repetition a row, a parameter a column. A column ``name`` names the rows."""
+    """An ``each`` table: one repetition a row, one parameter a column. A column ``name`` has the names of the rows."""
 
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A block put to use: once, ``repeat`` times, or once for each row of a table."""
+    """One use of a block: once, ``repeat`` times, or once for each row of a table."""
 
     block: str
     values: Mapping[str, Marked]
@@ -102,7 +102,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """A branch and the way around it."""
+    """A branch and its shortcut."""
 
     body: Body
     shortcut: Marked | Body
@@ -112,7 +112,7 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Several values made one: of named layers, or of paths from one input."""
+    """Several values that become one: of named layers, or of paths from one input."""
 
     op: type[Op]
     args: Args
@@ -123,7 +123,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers under a name of their own: what a head is."""
+    """Layers with a common name: a head."""
 
     body: Body
     common: Common
@@ -131,7 +131,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """A named layer, block or head once more, with the same weights."""
+    """A named layer, block or head that runs once more with the same weights."""
 
     layer: Marked
     common: Common
@@ -142,7 +142,7 @@ Item = Layer | Use | Residual | Join | Group | Reuse
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A macro: parameters in order (a null default is a required one), defaults and layers."""
+    """A macro: its parameters in order (a null default means that it is required), its defaults and its layers."""
 
     name: str
     params: Mapping[str, Marked]
@@ -153,7 +153,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An output and the layers that lead to it."""
+    """An output and the layers that compute it."""
 
     group: Group
     training_only: bool

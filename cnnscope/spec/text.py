@@ -1,4 +1,4 @@
-"""The text of a spec: its file, ruamel.yaml's parser events and complaints, and plain scalars.
+"""The text of a spec: its file, ruamel.yaml's parser events and errors, and plain scalars.
 
 Scalars follow the YAML 1.2 core schema: ``no`` is a string, ``1e-3`` a number, ``.nan`` an error.
 """
@@ -17,7 +17,7 @@ MAX_BYTES = 2_000_000
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a spec file, one more than are allowed at most; E109 if it cannot be read."""
+    """Returns the bytes of a spec file, at most one more than allowed; raises E109 if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -36,7 +36,7 @@ def _unreadable(path: Path, message: str, hint: str | None) -> CnnscopeError:
 
 
 def events(text: str, filename: str) -> Iterator[tuple[str, Any]]:
-    """ruamel.yaml's events by class name; its syntax errors as E101."""
+    """Yields ruamel.yaml's events by class name; raises its syntax errors as E101."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -90,7 +90,9 @@ _DIGITS = len(str(MAX_INT))
 
 
 def resolve(text: str, span: Span | None = None) -> Scalar:
-    """A plain scalar by the YAML 1.2 core schema; numbers must be finite and whole ones fit 64 bits (E203)."""
+    """Returns the value of a plain scalar by the YAML 1.2 core schema. Numbers must be finite and whole ones fit 64
+    bits (E203).
+    """
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Reading `use`: a block, its parameters, and how often."""
+"""Reads `use`: a block, its parameters, and how often it is repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = ("block", "with", "repeat", "first", "each", *COMMON)
 
 
 def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
-    """``use: NAME`` or ``use: {block: NAME, ...}``."""
+    """Returns a `use`, written ``use: NAME`` or ``use: {block: NAME, ...}``."""
     if not isinstance(value.value, dict):
         block = _block(ctx, value)
         _complete(ctx, block, (), span)
@@ -46,7 +46,7 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
 
 
 def _check_exclusive(ctx: Context, value: Marked, each: Table) -> None:
-    """What a table takes the place of may not stand beside it."""
+    """Records whatever may not be written beside a table because the table replaces it."""
     if "repeat" in value.entries:
         ctx.problems.add("E202", "`each` is a table instead of `repeat`", value.keys.get("repeat"))
     if "name" in value.entries and "name" in each.columns:
@@ -58,7 +58,7 @@ def _check_exclusive(ctx: Context, value: Marked, each: Table) -> None:
 
 
 def times(value: Marked) -> int:
-    """A number of repetitions, or E203."""
+    """Returns a number of repetitions; raises E203."""
     number = value.value
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         message = f"`repeat` is a whole number >= 1, not {kind_of(value)}"

@@ -1,4 +1,4 @@
-"""Walking a list of layers: what is known at each point, and the step from one layer to the next."""
+"""Walks a list of layers: what is known at each point, and the step from one layer to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_DEPTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Where the layer being reused goes, and the path of the weights it takes."""
+    """Where the layer that is reused goes, and the path of the weights it uses."""
 
     scope: Scope
     name: str
@@ -33,7 +33,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A layer or group that was expanded and can be again: where, how, and where its weights are."""
+    """A layer or group that was expanded and can be expanded again: its place, how it was written, and its weights."""
 
     path: str
     weights: str
@@ -43,9 +43,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What a spec holds for the whole walk: its blocks, its own parameters, and what can be reused, by path.
+    """What a spec has for the whole walk: its blocks, its own parameters, and what can be reused, by path.
 
-    ``least`` is how many layers each block expands to at least.
+    ``least`` is the least number of layers that each block expands to.
     """
 
     blocks: Mapping[str, Block]
@@ -56,7 +56,7 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is known while one list of layers is walked."""
+    """What is known during the walk over one list of layers."""
 
     net: Network
     library: Library
@@ -69,17 +69,17 @@ class Frame:
     again: Again | None = None
 
     def value(self, mark: Marked) -> Marked:
-        """``mark`` without expressions."""
+        """Returns ``mark`` with its expressions evaluated."""
         return evaluate(mark, self.env, self.channels)
 
     def argument(self, arg: Arg) -> Marked:
-        """An argument without expressions."""
+        """Returns an argument with its expressions evaluated."""
         if not arg.moving:
             return arg.mark
         return evaluate(arg.mark, self.library.env if arg.spec_level else self.env, self.channels)
 
     def inside(self, span: Span | None, **changes: Any) -> Frame:
-        """The frame of a list within this one; E105 when lists nest too deep."""
+        """Returns the frame of a list inside this one; raises E105 when lists are nested too deeply."""
         if max(self.depth, changes.get("depth", 0)) >= MAX_DEPTH:
             raise CnnscopeError.of("E105", f"blocks and paths nest deeper than {MAX_DEPTH} levels", span=span)
         return replace(self, **{"depth": self.depth + 1, "again": None, **changes})
@@ -98,7 +98,9 @@ EXPANDERS: Registry[Callable[[Any, Frame, str | None], str | None]] = Registry(
         "Reuse": f"{_HERE}.blocks:reuse",
     },
 )
-"""What adds an entry of a list of layers to the network, by the name of the entry's class in `cnnscope.spec.syntax`."""
+"""The functions that add an entry of a list of layers to the network, by the name of its class in
+`cnnscope.spec.syntax`.
+"""
 
 
 def expand(item: Item, frame: Frame, current: str | None) -> str | None:
@@ -119,7 +121,7 @@ def walk(body: Body, frame: Frame, current: str | None) -> str | None:
 
 
 def channels(net: Network, node: str | None) -> int | None:
-    """How many channels (of tokens and vectors: features) a node yields; None where there is no one node."""
+    """Returns the number of channels (or features) of a node; None if there is not exactly one current node."""
     if node is None:
         return None
     value: Value = net.values[node]
@@ -127,7 +129,9 @@ def channels(net: Network, node: str | None) -> int | None:
 
 
 def spot(frame: Frame, common: Common, base: str, *, alone: bool = False) -> Spot:
-    """Where a layer goes: under its own name or, without one, under ``base`` with a number (``alone``: from 2 on)."""
+    """Returns the place of a layer: its own name or, without one, ``base`` with a number (with ``alone`` only from 2
+    on).
+    """
     again, scope = frame.again, frame.scope
     if again is not None:
         path, weights = join(again.scope.path, again.name), again.weights
@@ -139,7 +143,7 @@ def spot(frame: Frame, common: Common, base: str, *, alone: bool = False) -> Spo
 
 
 def finish(frame: Frame, item: Item, where: Spot, node: str) -> str:
-    """Makes a finished layer or group known by its name, for `from` and for `reuse`."""
+    """Makes a finished layer or group available by its name, for `from` and for `reuse`."""
     frame.net.names.nodes[where.path] = node
     frame.library.runs[where.path] = Run(where.path, where.weights, item, frame)
     return node
@@ -149,12 +153,12 @@ MAX_NOTES = 6
 
 
 def noted(error: CnnscopeError, note: Note) -> CnnscopeError:
-    """The same error with one more note on each of its diagnostics; of very many, the last is replaced."""
+    """Returns the same error with one more note on each of its diagnostics; after many notes the last is replaced."""
     return CnnscopeError(*(replace(d, notes=(*d.notes[: MAX_NOTES - 1], note)) for d in error.diagnostics))
 
 
 def flags(frame: Frame, common: Common) -> Flags:
-    """The frame's flags and the layer's own ``frozen``."""
+    """Returns the frame's flags, changed by the layer's own ``frozen``."""
     if frame.flags.frozen or common.frozen is None:
         return frame.flags
     value = frame.value(common.frozen)
@@ -165,14 +169,14 @@ def flags(frame: Frame, common: Common) -> Flags:
 
 
 def inputs(frame: Frame, common: Common, current: str | None) -> tuple[str, ...]:
-    """The nodes a layer reads: those named by ``from``, else the current one."""
+    """Returns the nodes that a name in ``from`` or ``like`` means; a parameter may be a list of several."""
     if not common.sources:
         return (start(frame, common, current),)
     return tuple(node for source in common.sources for node in named(frame, source))
 
 
 def start(frame: Frame, common: Common, current: str | None) -> str:
-    """The current node; E205 where there are several inputs and none was chosen."""
+    """Returns the current node; raises E205 if there are several inputs and none was chosen."""
     if current is None:
         names = ", ".join(f"`{name}`" for name in frame.net.inputs)
         raise CnnscopeError.of(
@@ -182,7 +186,7 @@ def start(frame: Frame, common: Common, current: str | None) -> str:
 
 
 def source(frame: Frame, common: Common, current: str | None) -> str:
-    """The one node a block, a residual or a set of paths starts from."""
+    """Returns the only node from which a block, a residual or a set of paths starts."""
     nodes = inputs(frame, common, current)
     if len(nodes) > 1:
         raise CnnscopeError.of(
@@ -192,14 +196,14 @@ def source(frame: Frame, common: Common, current: str | None) -> str:
 
 
 def named(frame: Frame, mark: Marked) -> list[str]:
-    """The nodes that a name in ``from`` or ``like`` stands for; a parameter may hold several."""
+    """Returns the nodes that a name in ``from`` or ``like`` stands for; a parameter may hold several."""
     scope, value = lookup_scope(frame, mark), frame.value(mark)
     names = value.value if isinstance(value.value, list) else [value]
     return [_node(frame, scope, name) for name in names]
 
 
 def lookup_scope(frame: Frame, mark: Marked) -> Scope:
-    """Where a name is looked up: a name in a parameter belongs to whoever set it."""
+    """Returns the scope in which a name is looked up. A name in a parameter belongs to the scope that set it."""
     if isinstance(mark.value, str) and expressions.is_expression(mark.value):
         bound = frame.env.get(expressions.parse(mark.value).name or "")
         if bound is not None and bound.scope is not None:
@@ -217,7 +221,7 @@ def _node(frame: Frame, scope: Scope, name: Marked) -> str:
 
 
 def unknown_layer(frame: Frame, scope: Scope, name: Marked) -> CnnscopeError:
-    """E205, with the nearest visible name or the reason why this one is not."""
+    """Returns E205 with the nearest visible name, or the reason why this one is not visible."""
     text, names = str(name.value), frame.net.names
     around = list(scope.outward())
     for level in around:

@@ -23,7 +23,7 @@ from cnnscope.sources.resolve import Loaded
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """The model in a ``.keras`` archive or the text of ``to_json()``."""
+    """Returns the model in a ``.keras`` archive or the text of ``to_json()``."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
     return Loaded(read_graph(source, input=inputs), source)
@@ -35,7 +35,7 @@ CONFIG = "config.json"
 
 
 def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
-    """The graph of a Keras model.
+    """Returns the graph of a Keras model.
 
     ``input`` gives sizes the file leaves open, or other ones, in the author's order of axes. The graph is
     channel-first; its ``layout`` says how the author writes shapes. Batch normalisation's statistics, which Keras calls

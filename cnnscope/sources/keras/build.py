@@ -23,7 +23,9 @@ Made = dict[tuple[str, int], list[Tensor]]
 
 
 def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
-    """The graph of a model. ``sizes`` are input shapes as the author writes them (channels last in most of Keras)."""
+    """Returns the graph of a model. ``sizes`` are input shapes as the author writes them (channels last in most of
+    Keras).
+    """
     layers = list(_all_layers(network))
     channels_last = not any(layer.config.get("data_format") == "channels_first" for layer in layers)
     signals = any("1D" in layer.kind for layer in layers)
@@ -46,7 +48,7 @@ class _Reader:
     count: int = 0
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
-        """A graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
+        """Returns a graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
         shape, name = (1, *size.shape), self.builder.unique(clean(layer.name))
         is_map = len(shape) > 3 or (len(shape) == 3 and signals)
         axes = map_axes(len(shape), self.channels_last) if is_map else tuple(range(len(shape)))
@@ -111,7 +113,7 @@ def _all_layers(network: Network) -> Iterator[Layer]:
 
 
 def _in_order(network: Network) -> Iterator[tuple[Layer, int]]:
-    """Every call after those it reads; otherwise as listed. E443 where calls wait for each other."""
+    """Returns every call after those it reads; otherwise as listed. E443 where calls wait for each other."""
     calls = [(layer, n) for layer in network.layers for n in range(layer.made)]
     place = {(layer.name, n): i for i, (layer, n) in enumerate(calls)}
     order = topological([
@@ -142,7 +144,7 @@ Declared = tuple[int | None, ...]
 
 
 def input_size(network: Network, sizes: Sequence[InputSize], channels_last: bool) -> list[tuple[Layer, InputSize]]:
-    """Each input layer with its size, without the batch, in the order its author writes axes.
+    """Returns each input layer with its size, without the batch, in the order its author writes axes.
 
     A size given replaces the declared one in its positions; the channels must be as declared. E403 where a size is
     missing, for no input, or does not fit.
@@ -199,7 +201,7 @@ def _declared(layer: Layer) -> Declared | None:
 
 
 def dtype_of(layer: Layer) -> str:
-    """An input's dtype; what the graph has no word for is float32."""
+    """Returns an input's dtype; what the graph has no word for is float32."""
     dtype = layer.config.get("dtype")
     if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):
         dtype = dtype["config"].get("name")
@@ -207,7 +209,7 @@ def dtype_of(layer: Layer) -> str:
 
 
 def kind_of(rank: int) -> Kind:
-    """What a tensor that is no map is."""
+    """Returns what a tensor that is no map is."""
     return "flat" if rank == 2 else "tokens" if rank == 3 else "tensor"
 
 

@@ -36,7 +36,7 @@ class LayerCall:
     kwargs: Json
 
     def refs(self) -> Iterator[Ref]:
-        """Every tensor among the arguments."""
+        """Returns every tensor among the arguments."""
         return refs_of([*self.args, self.kwargs])
 
 
@@ -67,7 +67,9 @@ def read_call(node: object, layer: str) -> LayerCall:
 
 
 def decode(value: Any) -> Any:
-    """The argument of a call as plain data: `Ref`, `slice` and `...` in place of what stands for them in JSON."""
+    """Returns the argument of a call as plain data: `Ref`, `slice` and `...` in place of what stands for
+    them in JSON.
+    """
     if isinstance(value, list):
         if len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int:
             if value[0] == "_CONSTANT_VALUE":
@@ -112,7 +114,7 @@ def malformed(what: str, hint: str | None = None) -> CnnscopeError:
 
 
 def is_shape(value: object) -> TypeGuard[Sequence[int | None]]:
-    """A list of extents, None where one is free."""
+    """Returns a list of extents, None where one is free."""
     return isinstance(value, (list, tuple)) and all(n is None or (type(n) is int and n > 0) for n in value)
 
 
@@ -164,7 +166,7 @@ class Network:
     trainable: bool = True
 
     def stated_shapes(self) -> dict[tuple[str, int], tuple[int, ...]]:
-        """Shapes of first outputs, at batch 1, by layer and call, where whoever reads them says so in full."""
+        """Returns shapes of first outputs, at batch 1, by layer and call, where whoever reads them says so in full."""
         refs = (ref for layer in self.layers for call in layer.calls for ref in call.refs())
         known = {(ref.layer, ref.call): ref.shape[1:] for ref in refs if ref.shape and not ref.index}
         whole = {place: tuple(n for n in shape if n is not None) for place, shape in known.items()}
@@ -172,7 +174,9 @@ class Network:
 
 
 def read_network(document: object, depth: int = 0) -> Network:
-    """The model a ``config.json`` or the text of ``model.to_json()`` describes; E443 where it does not."""
+    """Returns the model a ``config.json`` or the text of ``model.to_json()`` describes; raises E443 where
+    it does not.
+    """
     if depth > MAX_DEPTH:
         raise CnnscopeError.of("E442", f"models are nested more than {MAX_DEPTH} deep")
     if not isinstance(document, dict) or "class_name" not in document or "config" not in document:
@@ -238,7 +242,7 @@ def _layer(entry: Json, depth: int) -> Layer:
 
 
 def _first_call_is_own(network: Network) -> bool:
-    """Whether the calls of a model used as a layer are numbered from 1.
+    """Returns whether the calls of a model used as a layer are numbered from 1.
 
     Keras 2, which writes ``batch_input_shape``, counts the model's own construction as call 0; Keras 3 does not.
     """

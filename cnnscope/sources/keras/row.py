@@ -37,7 +37,7 @@ class Tensor:
         return len(self.axes)
 
     def axis(self, authored: int) -> int:
-        """Where the author's axis (negative from the end) is in the value; E443 if there is none."""
+        """Returns where the author's axis (negative from the end) is in the value; raises E443 if there is none."""
         place = authored + self.rank if authored < 0 else authored
         if not 0 <= place < self.rank:
             raise CnnscopeError.of("E443", f"axis {authored} does not exist in {list(self.shape)}")
@@ -45,7 +45,7 @@ class Tensor:
 
 
 def map_axes(rank: int, channels_last: bool) -> Axes:
-    """How a map is stored: batch, channels, positions."""
+    """Returns how a map is stored: batch, channels, positions."""
     return (0, rank - 1, *range(1, rank - 1)) if channels_last else tuple(range(rank))
 
 
@@ -91,7 +91,7 @@ class LayerRow:
         return Tensor(self._unnamed(part), value, axes)
 
     def store(self, x: Tensor, axes: Axes, kind: Kind) -> Tensor:
-        """The same tensor with its axes in this order, through a view where they are in another."""
+        """Returns the same tensor with its axes in this order, through a view where they are in another."""
         if x.axes == axes and x.value.kind == kind:
             return x
         order = tuple(x.axes.index(axis) for axis in axes[1:])
@@ -139,5 +139,5 @@ class LayerRow:
         return free
 
     def _unnamed(self, part: str) -> str:
-        """What stands for a part until `finish`: no name in a graph contains a null."""
+        """Returns what stands for a part until `finish`: no name in a graph contains a null."""
         return f"{self.name}\0{part}"

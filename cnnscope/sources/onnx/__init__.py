@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """The model in an ``.onnx`` file."""
+    """Returns the model in an ``.onnx`` file."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
     graph = read_graph(source, input=inputs)
@@ -36,7 +36,7 @@ MAX_NODES = 200_000
 
 @explained
 def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
-    """The graph of an ONNX model at batch 1, called like its file: exporters call every graph the same.
+    """Returns the graph of an ONNX model at batch 1, called like its file: exporters call every graph the same.
 
     ``input`` gives sizes the file leaves open, or others, in the file's order of axes. Stored real numbers that nodes
     compute with count as parameters, statistics of batch normalisation as buffers: ONNX does not say what was trained.
@@ -67,7 +67,7 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:
-    """The model with its local functions in place of the calls of them."""
+    """Returns the model with its local functions in place of the calls of them."""
     if not model.functions:
         return model
     import onnx.inliner
@@ -90,7 +90,7 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
 
 
 def read_weights(path: Path, graph: Graph) -> dict[str, Tensor]:
-    """Every weight and buffer of ``graph``, which `read_graph` made of the same file.
+    """Returns every weight and buffer of ``graph``, which `read_graph` made of the same file.
 
     ONNX multiplies by a matrix of (in, out) where torch's linear layers keep (out, in). E448 where the file lacks a
     weight or has it in another shape, or where its weights lie in a file that is not there.
@@ -122,7 +122,7 @@ def read_weights(path: Path, graph: Graph) -> dict[str, Tensor]:
 
 
 def _turned(model: ModelProto) -> list[str]:
-    """Names of the matrices that are multiplied from the right as they are stored."""
+    """Returns names of the matrices that are multiplied from the right as they are stored."""
     names = []
     for node in model.graph.node:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}

@@ -24,7 +24,7 @@ from cnnscope.sources.onnx.values import Const, Operand, invalid
 
 
 def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
-    """The graph of a model without local functions. ``sizes`` are input shapes without the batch."""
+    """Returns the graph of a model without local functions. ``sizes`` are input shapes without the batch."""
     if not model.graph.output:
         raise invalid("the graph has no outputs")
     reader = read(model, sizes)
@@ -34,7 +34,7 @@ def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
-    """All nodes of a model, and what each of its values is."""
+    """Returns all nodes of a model, and what each of its values is."""
     proto = model.graph
     check_text(proto)
     builder = Builder(clean(proto.name or "model"))
@@ -115,7 +115,7 @@ class Reader:
             return call.unsupported(str(error))
 
     def _branch(self, call: OperatorCall) -> Sequence[Operand]:
-        """The branch that is taken, in place of an ``If``, where the condition is a constant."""
+        """Returns the branch that is taken, in place of an ``If``, where the condition is a constant."""
         condition = call.constant(0)
         if condition is None or condition.value is None:
             return call.unsupported("the network itself decides which branch of `If` is taken")
@@ -139,7 +139,7 @@ class Reader:
                 _define(self.env, name, operand)
 
     def output(self, name: str) -> str:
-        """The node of an output of the graph; a constant, or an input handed on, gets one."""
+        """Returns the node of an output of the graph; a constant, or an input handed on, gets one."""
         operand = self._operand(name, None)
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
@@ -174,7 +174,7 @@ def check_text(proto: GraphProto) -> None:
 
 
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """Every node after those it reads, otherwise as listed. E447 where nodes wait for each other."""
+    """Returns every node after those it reads, otherwise as listed. E447 where nodes wait for each other."""
     makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     needs = [{makers[name] for name in (*node.input, *_outer(node)) if name in makers} for node in nodes]
     order = topological(needs)
@@ -195,7 +195,7 @@ def _outer(node: NodeProto) -> Iterator[str]:
 
 
 def _computing(nodes: Sequence[NodeProto], live: set[str]) -> Iterator[NodeProto]:
-    """The nodes whose results depend on more than shapes and constants."""
+    """Returns the nodes whose results depend on more than shapes and constants."""
     for node in nodes:
         if node.op_type not in ("Shape", "Size", "Constant") and any(name in live for name in node.input):
             live.update(node.output)
@@ -210,7 +210,7 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def _constant(node: NodeProto) -> Const:
-    """The value of a ``Constant`` node, written in one of several ways."""
+    """Returns the value of a ``Constant`` node, written in one of several ways."""
     attributes, name = _attributes(node), node.output[0] if node.output else ""
     value = next(iter(attributes.values()), None)
     if isinstance(value, TensorProto):

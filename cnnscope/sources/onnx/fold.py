@@ -21,7 +21,9 @@ Arrays = Sequence[Array]
 
 
 def fold(call: OperatorCall) -> list[Const] | None:
-    """The outputs of a node of constants, or of one that asks for a shape; None where they are not worked out."""
+    """Returns the outputs of a node of constants, or of one that asks for a shape; None where they are not
+    worked out.
+    """
     if call.type in ("Shape", "Size"):
         extents = _shape(call)
         return [Const.folded(call.outputs[0], extents, np.ones(extents.shape, bool))]
@@ -53,7 +55,9 @@ def fold(call: OperatorCall) -> list[Const] | None:
 
 
 def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Array | None:
-    """Which elements of a result were worked out from shapes: where a function only moves elements, those that were."""
+    """Returns which elements of a result were worked out from shapes: where a function only moves elements, those that
+    were.
+    """
     marks = [constant.from_shape if (constant := call.constant(i)) else None for i in range(len(arrays))]
     if all(mark is None for mark in marks):
         return None
@@ -80,7 +84,7 @@ def _shape(call: OperatorCall) -> Array:
 
 
 def _moved_weight(call: OperatorCall, weight: Const) -> list[Const] | None:
-    """A weight stays the weight it is under another shape; None where it is computed with."""
+    """Returns a weight stays the weight it is under another shape; None where it is computed with."""
     shape, sizes = weight.shape, call.constant(1)
     target = None if sizes is None else sizes.integers()
     match call.type:
@@ -117,7 +121,7 @@ def _constant_of_shape(call: OperatorCall, x: Arrays) -> Array | None:
 
 
 def _each(function: Callable[..., Array]) -> Callable[[OperatorCall, Arrays], Array | None]:
-    """A function of single elements, its operands broadcast."""
+    """Returns a function of single elements, its operands broadcast."""
 
     def run(call: OperatorCall, x: Arrays) -> Array | None:
         shape = np.broadcast_shapes(*(array.shape for array in x))
@@ -192,7 +196,7 @@ def _cast(call: OperatorCall, x: Arrays) -> Array:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Whole numbers are cut towards zero, as in C."""
+    """Returns whole numbers are cut towards zero, as in C."""
     if np.issubdtype(a.dtype, np.integer):
         return np.trunc(np.true_divide(a, b)).astype(a.dtype)
     return np.divide(a, b)

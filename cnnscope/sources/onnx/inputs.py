@@ -29,10 +29,10 @@ Dim = int | str
 
 
 def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str, Value], frozenset[str]]:
-    """The inputs by name in the file, at batch 1, and which of them are images with their channels last.
+    """Returns the inputs by name in the file, at batch 1, and which of them are images with their channels last.
 
-    Those are read channels first: the transposes behind them fall away. A free first axis is the batch; E403 for any
-    other free axis that no size is given for, and where a given size does not fit.
+    Those are read channels first: the transposes behind them fall away. A free first axis is the batch; raises E403 for
+    any other free axis that no size is given for, and where a given size does not fit.
     """
     stored = {tensor.name for tensor in proto.initializer}
     infos = [info for info in proto.input if info.name not in stored]
@@ -73,7 +73,7 @@ def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Valu
 
 
 def _shape(info: ValueInfoProto, given: InputSize | None, several: bool) -> Shape:
-    """The shape at batch 1: the one given, or the one in the file if no axis but the batch is left open."""
+    """Returns the shape at batch 1: the one given, or the one in the file if no axis but the batch is left open."""
     dims = _declared(info)
     if given is not None:
         return _replaced(info.name, dims, given.shape)
@@ -90,7 +90,7 @@ def _shape(info: ValueInfoProto, given: InputSize | None, several: bool) -> Shap
 
 
 def _declared(info: ValueInfoProto) -> list[Dim] | None:
-    """The extents in the file, those left open by name; None where it has no shape at all."""
+    """Returns the extents in the file, those left open by name; None where it has no shape at all."""
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -101,7 +101,7 @@ def _declared(info: ValueInfoProto) -> list[Dim] | None:
 
 
 def _replaced(name: str, dims: list[Dim] | None, given: Shape) -> Shape:
-    """The shape given for an input, the batch put before it where it is without."""
+    """Returns the shape given for an input, the batch put before it where it is without."""
     if dims is not None and len(given) not in (len(dims), len(dims) - 1):
         raise CnnscopeError.of(
             "E403", f"the input `{name}` is {_text(dims)} in the file but `--input` is {_text(given)}",
@@ -142,7 +142,7 @@ class Shapes:
             return {}
 
     def _lean(self) -> ModelProto:
-        """The model at these input sizes; a large constant is an input of its shape."""
+        """Returns the model at these input sizes; a large constant is an input of its shape."""
         source = self.model.graph
         lean = ModelProto(ir_version=self.model.ir_version, opset_import=self.model.opset_import)
         lean.graph.name = source.name or "graph"
@@ -168,7 +168,7 @@ def _known(graph: GraphProto, batch: Collection[str]) -> dict[str, tuple[Shape, 
 
 
 def _read(info: ValueInfoProto, batch: Collection[str]) -> tuple[Shape, str] | None:
-    """The shape at batch 1 (``batch`` has the names of that axis), None if another axis is left open."""
+    """Returns the shape at batch 1 (``batch`` has the names of that axis), None if another axis is left open."""
     tensor = info.type.tensor_type
     if not tensor.HasField("shape") or tensor.elem_type not in DTYPES:
         return None

@@ -50,7 +50,7 @@ def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
 
 
 def _above(scope: str) -> list[str]:
-    """The scopes a scope lies in."""
+    """Returns the scopes a scope lies in."""
     parts = scope.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
@@ -81,7 +81,7 @@ def _joined(path: Sequence[str]) -> list[str]:
 
 
 def _metadata(node: NodeProto, key: str) -> list[str]:
-    """A list that torch's exporter keeps with a node, written as Python writes lists."""
+    """Returns a list that torch's exporter keeps with a node, written as Python writes lists."""
     for entry in node.metadata_props:
         if entry.key == key and len(entry.value) < 10_000:
             try:
@@ -93,7 +93,7 @@ def _metadata(node: NodeProto, key: str) -> list[str]:
 
 
 def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
-    """The class of each module that has modules inside, where the metadata have it."""
+    """Returns the class of each module that has modules inside, where the metadata have it."""
     result: dict[str, str] = {}
     for node in nodes:
         scopes, classes = _metadata(node, SCOPES), _metadata(node, CLASSES)

@@ -38,7 +38,9 @@ def invalid(what: str, hint: str | None = None) -> CnnscopeError:
 
 
 def dtype_of(number: int, what: str) -> str:
-    """The name of an element type; E447 for one the graph has no word for (strings, 4-bit, 8-bit floats)."""
+    """Returns the name of an element type; raises E447 for one the graph has no word for (strings, 4-bit, 8-bit
+    floats).
+    """
     if number not in DTYPES:
         known = number in TensorProto.DataType.values()
         word = TensorProto.DataType.Name(number).lower() if known else str(number)
@@ -84,7 +86,7 @@ class Const:
 
     @classmethod
     def read(cls, proto: TensorProto, name: str, *, stored: bool) -> Const:
-        """The constant in a protobuf message, its elements untouched."""
+        """Returns the constant in a protobuf message, its elements untouched."""
         shape = tuple(proto.dims)
         if any(n < 0 for n in shape):
             raise invalid(f"the constant `{name}` has the shape {list(shape)}")
@@ -92,12 +94,12 @@ class Const:
 
     @classmethod
     def folded(cls, name: str, array: Array, from_shape: Array | None = None) -> Const:
-        """A constant that was worked out."""
+        """Returns a constant that was worked out."""
         number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         return cls(name, array.shape, dtype_of(number, f"the constant `{name}`"), array=array, from_shape=from_shape)
 
     def integers(self) -> list[int] | None:
-        """The elements in a row if they are known whole numbers."""
+        """Returns the elements in a row if they are known whole numbers."""
         if self.value is None or not np.issubdtype(self.value.dtype, np.integer):
             return None
         return [int(n) for n in self.value.reshape(-1)]

@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 
 def build(factory: Callable[[], T]) -> T:
-    """What ``factory`` makes, its weights on the meta device; built with real weights only if there is no other way.
+    """Returns what ``factory`` makes, its weights on the meta device; built with real weights only if there is no other
+    way.
 
     Buffers keep their values: index tables are needed, and small. A constructor that computes with its own weights
     fails without values and is run once more with them.
@@ -120,7 +121,7 @@ class Feed:
 
 
 def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
-    """Batch-1 tensors of these sizes as ``forward`` takes them; E434 if it takes others.
+    """Returns batch-1 tensors of these sizes as ``forward`` takes them; raises E434 if it takes others.
 
     On meta, or if ``real`` with normal random numbers (zeros where they are integers, as they may be indices).
     """

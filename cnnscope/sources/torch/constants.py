@@ -34,7 +34,7 @@ class Constants:
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, whose id must stay taken
 
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
-        """What a call on constants yields."""
+        """Returns what a call on constants yields."""
         given = list(tensors(args, kwargs))
         target = written(rule, args, kwargs)
         if target is not None:
@@ -57,7 +57,7 @@ class Constants:
         return out
 
     def make(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large for that."""
+        """Returns a new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large for that."""
         size = func(*args, **{**kwargs, "device": META})
         return size if size.numel() > LARGEST else func(*args, **{**kwargs, "device": CPU})
 
@@ -67,12 +67,12 @@ class Constants:
         return t
 
     def keys(self, t: Tensor) -> tuple[str, ...]:
-        """Keys of the buffers a constant is, or was computed from."""
+        """Returns keys of the buffers a constant is, or was computed from."""
         key = self._own_key(t)
         return (key,) if key else self._keys.get(id(t), ())
 
     def _is_borrowed(self, t: Tensor) -> bool:
-        """Whether its memory belongs to the model, not to this run."""
+        """Returns whether its memory belongs to the model, not to this run."""
         return id(t) not in self._made and id(t) not in self._copies
 
     def _copy(self, t: Tensor) -> None:
@@ -102,12 +102,12 @@ def _to_cpu(a: Any) -> Any:
 
 
 def share_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors lie in the same storage."""
+    """Returns whether two tensors lie in the same storage."""
     return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
 def inverse(steps: Sequence[Step], whole: Value) -> tuple[Step, ...] | None:
-    """The steps that take each element of a view (``steps`` of ``whole``) to its place in ``whole``.
+    """Returns the steps that take each element of a view (``steps`` of ``whole``) to its place in ``whole``.
 
     None for a view that shows an element in more than one place.
     """

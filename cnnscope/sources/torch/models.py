@@ -34,7 +34,7 @@ Settings = Mapping[str, Any]
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """The model a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
+    """Returns the model a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
     kind, _, rest = source.partition(":")
     library = {"torchvision": torchvision, "timm": timm}.get(kind)
     if library is None:
@@ -53,7 +53,7 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
 
 
 def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """A module that exists already, or a function that makes one."""
+    """Returns a module that exists already, or a function that makes one."""
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
     graph, notes, extras = _made(source, name, inputs, settings)
     return Loaded(graph, name, notes=notes, extras=extras)
@@ -112,7 +112,7 @@ def _plainly(make: Callable[[], object]) -> object:
 
 
 def _own_size(module: nn.Module) -> tuple[InputSize, ...]:
-    """The size in a configuration as timm's models have it, if the module has one."""
+    """Returns the size in a configuration as timm's models have it, if the module has one."""
     configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     size = configuration.get("input_size") if isinstance(configuration, dict) else None
     return (InputSize(tuple(size)),) if size else ()
@@ -146,7 +146,7 @@ def _pick(name: str, names: Iterable[str], lister: str) -> None:
 
 
 def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
-    """A model as its default weights want it."""
+    """Returns a model as its default weights want it."""
     models = _library("torchvision").models
     _pick(name, models.list_models(), "torchvision.models.list_models()")
     _refuse_downloads(arguments, "weights", "weights_backbone", "pretrained", "pretrained_backbone")
@@ -162,7 +162,7 @@ def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
 
 
 def _torchvision_extras(weights: Any, make: Callable[[], nn.Module]) -> Extras:
-    """Preprocessing and class names as torchvision publishes them with its weights."""
+    """Returns preprocessing and class names as torchvision publishes them with its weights."""
     transforms = weights.transforms()
     preprocess = {
         key: getattr(transforms, name)
@@ -194,7 +194,7 @@ def _torchvision_sizes(weights: Any, module: Any) -> tuple[InputSize, ...]:
 
 
 def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
-    """A model of timm, which has its input size in its configuration."""
+    """Returns a model of timm, which has its input size in its configuration."""
     library = _library("timm")
     if not library.is_model(name):
         _pick(name, library.list_models(), "timm.list_models()")
@@ -205,7 +205,7 @@ def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
 
 
 def _timm_extras(make: Callable[[], nn.Module], pretrained: Callable[[], nn.Module], module: Any) -> Extras:
-    """Preprocessing as timm's configuration says it: the image covers the input over ``crop_pct``."""
+    """Returns preprocessing as timm's configuration says it: the image covers the input over ``crop_pct``."""
     configuration = getattr(module, "pretrained_cfg", None) or {}
     preprocess = {key: configuration[key] for key in ("mean", "std", "interpolation") if configuration.get(key)}
     if size := configuration.get("input_size"):

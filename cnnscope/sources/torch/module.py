@@ -30,7 +30,7 @@ _REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other
 
 
 def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
-    """The graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
+    """Returns the graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
 
     ``inputs`` are sizes without batch, named as the parameters of ``forward`` where there are several. Whatever a
     reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced, and its
@@ -60,7 +60,7 @@ def trace(
 def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
 ) -> tuple[Graph | None, str | None]:
-    """The graph, or None and why it takes a run with values."""
+    """Returns the graph, or None and why it takes a run with values."""
     with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         feeds = make_inputs(module, inputs, real=real)
@@ -89,7 +89,7 @@ def _attempt(
 
 
 def _plain(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The module inside ``torch.compile`` or ``DataParallel``."""
+    """Returns the module inside ``torch.compile`` or ``DataParallel``."""
     notes: tuple[str, ...] = ()
     while type(module).__name__ in _WRAPPERS:
         notes += (f"looked inside `{type(module).__name__}`",)
@@ -122,7 +122,7 @@ def _check(module: nn.Module) -> None:
 
 
 def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
-    """A copy on the CPU whose weights have values; E437 if they cannot be had."""
+    """Returns a copy on the CPU whose weights have values; raises E437 if they cannot be had."""
     tensors = (*module.parameters(), *module.buffers())
     if not any(t.is_meta for t in tensors):
         try:
@@ -168,7 +168,7 @@ def _hooks(recorder: Trace) -> Iterator[None]:
 
 
 def _tensors_of(output: Any, seen: frozenset[int] = frozenset()) -> Iterator[Tensor]:
-    """All tensors of a result, whatever they are packed in."""
+    """Returns all tensors of a result, whatever they are packed in."""
     if isinstance(output, Tensor):
         yield output
     elif id(output) not in seen:

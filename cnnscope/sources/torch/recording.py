@@ -71,7 +71,7 @@ class Recording:
         self.calls.append(Call(module, path, layer, len(self.drafts)))
 
     def idle(self, module: nn.Module) -> bool:
-        """Whether this is a leaf module in which nothing has run, and which is a row of its own."""
+        """Returns whether this is a leaf module in which nothing has run, and which is a row of its own."""
         call = self.calls[-1]
         own = call.layer is not None and self.calls[-2].layer is None
         return own and call.module is module and call.start == len(self.drafts)
@@ -94,7 +94,7 @@ class Recording:
         return len(self.drafts) - 1
 
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
-        """All drafts as a graph. Views, constants and selected outputs that nothing reads are left out.
+        """Returns all drafts as a graph. Views, constants and selected outputs that nothing reads are left out.
 
         A node is called like its row where the row is one op, else ``row.function``.
         """
@@ -133,12 +133,14 @@ class Recording:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a call of it is one row: no modules inside but those that compute its weights."""
+    """Returns whether a call of it is one row: no modules inside but those that compute its weights."""
     return not module._modules or module._modules.keys() == {"parametrizations"}
 
 
 def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """All weights, then persistent buffers, by their names in the state dict, tied ones once by the first of them."""
+    """Returns all weights, then persistent buffers, by their names in the state dict, tied ones once by the first of
+    them.
+    """
     tables: list[tuple[str, Mapping[str, Tensor | None], Container[str]]] = []
     tables += [(path, m._parameters, ()) for path, m in modules.items()]
     tables += [(path, m._buffers, m._non_persistent_buffers_set) for path, m in modules.items()]

@@ -237,11 +237,11 @@ def _shape_asked(*sizes: Any, **kwargs: Any) -> Any:
 
 
 def computed(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The axes of a new shape that were worked out: ``-1``, and extents of other tensors."""
+    """Returns the axes of a new shape that were worked out: ``-1``, and extents of other tensors."""
     return tuple(i for i, n in enumerate(sizes) if n == -1 or isinstance(n, Extent))
 
 
 def like(sizes: Sequence[int]) -> int | None:
-    """The place whose extents all of the sizes are, None if they are of several or were computed with."""
+    """Returns the place whose extents all of the sizes are, None if they are of several or were computed with."""
     places = {n.place if isinstance(n, Extent) else None for n in sizes}
     return places.pop() if len(places) == 1 else None

@@ -100,12 +100,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return out if result is None else result
 
     def depends_on_data(self, function: str) -> DataDependentError:
-        """The error to raise; noted as well, as the model may catch it."""
+        """Returns the error to raise; noted as well, as the model may catch it."""
         self.data_dependent = function
         return DataDependentError(function)
 
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """What the call yields, without values unless the run is real."""
+        """Returns what the call yields, without values unless the run is real."""
         if self.real:
             return func(*args, **kwargs)
         return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
@@ -125,45 +125,49 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return self._twins[id(t)]
 
     def place(self, t: Tensor) -> int | None:
-        """The place of the draft that a tensor is, None if it is none yet."""
+        """Returns the place of the draft that a tensor is, None if it is none yet."""
         return self._nodes.get(id(t))
 
     # -- which node a tensor is -------------------------------------------------------------------------------------
 
     def tracked(self, t: Tensor) -> bool:
-        """Whether it depends on the input or a parameter."""
+        """Returns whether it depends on the input or a parameter."""
         if id(t) in self._nodes or id(t) in self._parameters:
             return True
         view = self.constants.views.get(id(t))
         return view is not None and self.tracked(view[0])
 
     def key(self, t: Tensor | None) -> str | None:
-        """The key of a parameter or buffer, None for any other tensor and for one that the run has overwritten."""
+        """Returns the key of a parameter or buffer, None for any other tensor and for one that the run has
+        overwritten.
+        """
         return None if t is None or id(t) in self._nodes else self._keys.get(id(t))
 
     def constant(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
-        """A new constant, as a call of ``func`` makes it."""
+        """Returns a new constant, as a call of ``func`` makes it."""
         return self.constants.add(self.constants.make(func, args, kwargs))
 
     def constant_keys(self, t: Tensor) -> tuple[str, ...]:
-        """Keys of the buffers that a constant is, or was computed from."""
+        """Returns keys of the buffers that a constant is, or was computed from."""
         return self.constants.keys(t)
 
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
-        """The parameter or buffer called ``name`` in the module that has ``t``."""
+        """Returns the parameter or buffer called ``name`` in the module that has ``t``."""
         scope = (self.key(t) or "").rpartition(".")[0]
         return self.recording.weights.get(f"{scope}.{name}" if scope else name)
 
     def shares_memory(self, out: Tensor, x: Tensor) -> bool:
-        """Whether ``out``, computed by this run from ``x``, is a view of it."""
+        """Returns whether ``out``, computed by this run from ``x``, is a view of it."""
         return share_memory(out, self._twins.get(id(x), x))
 
     def value(self, t: Tensor) -> Value:
-        """What the graph knows of a tensor."""
+        """Returns what the graph knows of a tensor."""
         return self.recording.drafts[self.node(t)].output
 
     def node(self, t: Tensor) -> int:
-        """The place of its draft. A parameter or constant becomes a node here, where it is first needed as one."""
+        """Returns the place of its draft. A parameter or constant becomes a node here, where it is first
+        needed as one.
+        """
         place = self._nodes.get(id(t))
         if place is None:
             return self._late_node(t)
@@ -295,7 +299,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
 
 def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:
-    """The op's own output if it has the shape that torch found."""
+    """Returns the op's own output if it has the shape that torch found."""
     try:
         value = op.output(values)
     except ShapeError:

@@ -27,7 +27,7 @@ def parse(source: str) -> tuple[str, str, str]:
 
 
 def find(place: str, name: str) -> Any:
-    """The factory: a function, a class, or a module already made. E430, E431 or E433 if it cannot be had."""
+    """Returns the factory: a function, a class, or a module already made. E430, E431 or E433 if it cannot be had."""
     module = _import_file(place) if place.endswith(".py") else _import_module(place)
     found: Any = module
     for part in name.split(".") if name else [""]:
@@ -46,7 +46,7 @@ def _may_be(value: Any, module: ModuleType) -> bool:
 
 
 def import_with_operators(run: Callable[[], T]) -> T:
-    """What ``run``, which imports something, returns.
+    """Returns what ``run``, which imports something, returns.
 
     torchvision's wheel has C++ operators built for one version of torch; beside another they do not load, and
     importing torchvision stops at the first it refers to. Two declarations are all its models, which are pure Python,
@@ -93,7 +93,9 @@ def _import_file(file: str) -> ModuleType:
 def call(
     factory: Any, name: str, arguments: Mapping[str, Any], build: Callable[[Callable[[], object]], object]
 ) -> nn.Module:
-    """The module a factory makes with ``build``; E432 for wrong arguments, E433 if it raises or makes no module."""
+    """Returns the module a factory makes with ``build``; raises E432 for wrong arguments, E433 if it raises or makes no
+    module.
+    """
     if isinstance(factory, nn.Module):
         made: object = factory
     else:

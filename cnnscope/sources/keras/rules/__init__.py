@@ -37,12 +37,12 @@ class Settings:
         return int(found[1])
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value as it is in JSON; ``default`` where it is missing or null."""
+        """Returns the value as it is in JSON; ``default`` where it is missing or null."""
         value = self.layer.config.get(key)
         return default if value is None else value
 
     def read(self, key: str, kind: Argument, default: Any = None, ndim: int | None = None) -> Any:
-        """The value as ``kind`` reads it, `ArgumentError` otherwise."""
+        """Returns the value as ``kind`` reads it; raises `ArgumentError` otherwise."""
         return argument(key, self.get(key, default), kind, ndim)
 
     def integer(self, key: str, default: int | None = None, minimum: int | None = None) -> int:
@@ -73,18 +73,18 @@ class Arguments:
     stated: Shape | None = None
 
     def tensors(self) -> list[Tensor]:
-        """All tensors in order."""
+        """Returns all tensors in order."""
         return list(_tensors([*self.args, *self.kwargs.values()]))
 
     def tensor(self) -> Tensor:
-        """The only, or the first, tensor."""
+        """Returns the only, or the first, tensor."""
         found = self.tensors()
         if not found:
             raise CnnscopeError.of("E443", "it is called without a tensor")
         return found[0]
 
     def get(self, position: int, key: str, default: Any = None) -> Any:
-        """An argument given by position or by name."""
+        """Returns an argument given by position or by name."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(key, default)
 
 
@@ -118,7 +118,7 @@ def calls(*kinds: str) -> Callable[[Translator], None]:
 
 
 def refusal(layer: Layer) -> CnnscopeError:
-    """Why a class cannot be read: E444 where its behaviour is code, E445 where nothing here knows it."""
+    """Returns why a class cannot be read: E444 where its behaviour is code, E445 where nothing here knows it."""
     if layer.kind in CODE:
         return CnnscopeError.of(
             "E444", f"a `{layer.kind}` holds Python code, which is not run",
@@ -144,7 +144,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def argument(key: str, value: object, kind: Argument, ndim: int | None = None) -> Any:
-    """``value`` as ``kind`` reads it, `ArgumentError` naming ``key`` otherwise."""
+    """``value`` as ``kind`` reads it; raises `ArgumentError` naming ``key`` otherwise."""
     try:
         return kind.read(value, ndim)
     except ArgumentError as error:

@@ -32,12 +32,12 @@ REDUCTIONS = {"mean": "mean", "sum": "sum", "max": "amax", "amax": "amax", "min"
 
 
 def is_function(layer: Layer) -> bool:
-    """Whether an entry of a model is a function of `keras.ops` or TensorFlow rather than a layer."""
+    """Returns whether an entry of a model is a function of `keras.ops` or TensorFlow rather than a layer."""
     return layer.kind in KERAS_2 or layer.module.startswith(("keras.src.ops", "keras.ops"))
 
 
 def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    """The function an entry names. What no rule covers is an `Unsupported` op of the shape Keras states."""
+    """Returns the function an entry names. What no rule covers is an `Unsupported` op of the shape Keras states."""
     name = function_name(s.layer)
     options = {**s.layer.config, **call.kwargs}
     if name in BINARY:
@@ -98,7 +98,7 @@ def _constant_shape(value: Any) -> Shape:
 
 
 def _axes(x: Tensor, value: Any) -> tuple[int, ...]:
-    """The author's axes a reduction goes over; the batch is not one of them."""
+    """Returns the author's axes a reduction goes over; the batch is not one of them."""
     items = value if isinstance(value, list) else [value]
     axes = tuple(sorted(x.axes[x.axis(_integer(item, "axis"))] for item in items))
     if 0 in axes or not axes:

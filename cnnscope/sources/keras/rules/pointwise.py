@@ -53,7 +53,7 @@ def activate(row: LayerRow, x: Tensor, spec: object) -> Tensor:
 
 
 def named(row: LayerRow, x: Tensor, name: str, axis: int = -1) -> Tensor:
-    """``x`` behind the activation of that name; E445 if Keras has none."""
+    """``x`` behind the activation of that name; raises E445 if Keras has none."""
     if name in ALONG_CHANNELS:
         return row.add(ALONG_CHANNELS[name](x.axis(axis)), x, part="act")
     if name in POINTWISE or name in OTHER_POINTWISE:
@@ -126,7 +126,7 @@ def _channels_first(row: LayerRow, x: Tensor, axis: int) -> Tensor:
 
 
 def _absent(s: Settings) -> list[str]:
-    """Roles a normalisation goes without: ``scale=False`` has no weight, ``center=False`` no bias."""
+    """Returns roles a normalisation goes without: ``scale=False`` has no weight, ``center=False`` no bias."""
     return [role for key, role in (("scale", "weight"), ("center", "bias")) if not s.flag(key, True)]
 
 

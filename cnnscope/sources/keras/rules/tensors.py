@@ -59,7 +59,7 @@ def _reshape(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def reshape(row: LayerRow, x: Tensor, target: Sequence[int]) -> Tensor:
-    """The author's elements under another shape, without the batch; one -1 is worked out."""
+    """Returns the author's elements under another shape, without the batch; one -1 is worked out."""
     x = ordered(row, x, tuple(range(x.rank)))
     if not target:
         raise CnnscopeError.of("E301", f"{list(x.shape[1:])} cannot be reshaped to a single number")
@@ -77,7 +77,7 @@ def _permute(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def transpose(row: LayerRow, x: Tensor, order: Sequence[int]) -> Tensor:
-    """The author's axis i of the result is axis ``order[i]`` of ``x``: other names for the same axes."""
+    """Returns the author's axis i of the result is axis ``order[i]`` of ``x``: other names for the same axes."""
     if sorted(order) != list(range(x.rank)) or order[0] != 0:
         raise CnnscopeError.of("E301", f"{list(order)} is no reordering of the axes of {list(x.shape[1:])}")
     return relabelled(row, x, tuple(order.index(axis) for axis in x.axes))
@@ -100,7 +100,9 @@ def _repeat(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def aligned(row: LayerRow, xs: Sequence[Tensor]) -> list[Tensor]:
-    """All in the arrangement of the first of the highest rank; lower ranks get axes of size 1 behind the batch."""
+    """Returns all in the arrangement of the first of the highest rank; lower ranks get axes of size 1
+    behind the batch.
+    """
     if not xs:
         raise CnnscopeError.of("E443", "it is called without a tensor")
     first = max(xs, key=lambda x: x.rank)
@@ -113,7 +115,7 @@ def _raised(row: LayerRow, x: Tensor, rank: int) -> Tensor:
 
 
 def combine(row: LayerRow, fn: str, xs: Sequence[Tensor]) -> Tensor:
-    """``fn`` of tensors element by element, broadcast; E303 where their sizes do not fit."""
+    """``fn`` of tensors element by element, broadcast; raises E303 where their sizes do not fit."""
     xs = aligned(row, xs)
     sizes = [{n for n in extents if n != 1} for extents in zip(*(x.value.shape for x in xs), strict=True)]
     if any(len(size) > 1 for size in sizes):

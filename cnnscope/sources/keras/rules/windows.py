@@ -89,7 +89,7 @@ def _transposed(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def _cut(n: int, kernel: int, stride: int, dilation: int, *, same: bool, extra: int | None) -> Pair:
-    """What falls off a full transposed convolution at both ends; negative: what is added at the end.
+    """Returns what falls off a full transposed convolution at both ends; negative: what is added at the end.
 
     Source: Keras' `deconv_output_length`; TensorFlow places a `same` output as the input of the convolution it inverts.
     """

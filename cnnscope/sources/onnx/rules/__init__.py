@@ -50,23 +50,23 @@ class OperatorCall:
     # -- arguments --------------------------------------------------------------------------------------------------
 
     def has(self, index: int) -> bool:
-        """Whether an optional input is given."""
+        """Returns whether an optional input is given."""
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def operand(self, index: int) -> Operand:
-        """An input that must be there."""
+        """Returns an input that must be there."""
         operand = self.inputs[index] if index < len(self.inputs) else None
         if operand is None:
             raise invalid(f"`{self.type}` has no input {index + 1}")
         return operand
 
     def constant(self, index: int) -> Const | None:
-        """An input if it is a constant."""
+        """Returns an input if it is a constant."""
         operand = self.inputs[index] if index < len(self.inputs) else None
         return operand if isinstance(operand, Const) else None
 
     def attribute(self, name: str, kind: Argument, default: Any = None) -> Any:
-        """An attribute as ``kind`` reads it; E447 where it is of another kind."""
+        """Returns an attribute as ``kind`` reads it; raises E447 where it is of another kind."""
         raw = self.attributes.get(name, default)
         try:
             return kind.read(raw, None)
@@ -77,18 +77,18 @@ class OperatorCall:
         return int(self.attribute(name, Integer(), default))
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A real attribute as it was written: the file has 32 bits of it, 1e-5 as 9.99999974e-06."""
+        """Returns a real attribute as it was written: the file has 32 bits of it, 1e-5 as 9.99999974e-06."""
         return float(f"{self.attribute(name, Number(), default):.7g}")
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
-        """A list attribute; ``default`` where there is none."""
+        """Returns a list attribute; ``default`` where there is none."""
         if name not in self.attributes:
             return None if default is None else list(default)
         raw = self.attributes[name]
         return [] if isinstance(raw, list) and not raw else list(self.attribute(name, Integers()))
 
     def given_integers(self, index: int, name: str) -> list[int] | None:
-        """Whole numbers that are an input in newer opsets and an attribute in older ones; None if not given.
+        """Returns whole numbers that are an input in newer opsets and an attribute in older ones; None if not given.
 
         E447 where they are computed from the image: no shape follows from them.
         """
@@ -101,7 +101,7 @@ class OperatorCall:
         return values
 
     def computed(self, index: int) -> tuple[int, ...]:
-        """Which numbers of a constant input were worked out from shapes, or are left to be worked out (-1)."""
+        """Returns which numbers of a constant input were worked out from shapes, or are left to be worked out (-1)."""
         constant = self.constant(index)
         if constant is None or constant.value is None:
             return ()
@@ -114,14 +114,16 @@ class OperatorCall:
         return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
     def positions(self, least: int = 1) -> Shape:
-        """The positions' extents of a map, its first input; E447 where it has fewer axes of them than ``least``."""
+        """Returns the positions' extents of a map, its first input; raises E447 where it has fewer axes of them than
+        ``least``.
+        """
         shape = self.shape(0)
         if len(shape) < 2 + least:
             raise invalid(f"`{self.type}` needs {least + 2} axes or more, but its input is {list(shape)}")
         return shape[2:]
 
     def axis(self, axis: int, rank: int) -> int:
-        """An axis counted from the front; E447 if there is none."""
+        """Returns an axis counted from the front; raises E447 if there is none."""
         if not -rank <= axis < rank:
             raise invalid(f"`{self.type}` along axis {axis} of {rank} axes")
         return axis % rank
@@ -136,12 +138,12 @@ class OperatorCall:
         return operand.shape if isinstance(operand, Const) else self.value(operand).shape
 
     def tensor(self, index: int) -> str:
-        """An input as a node of the graph; a constant becomes one."""
+        """Returns an input as a node of the graph; a constant becomes one."""
         operand = self.operand(index)
         return self.held(operand) if isinstance(operand, Const) else operand
 
     def held(self, constant: Const) -> str:
-        """The node that holds a constant, in a row of its own, once for all who read it."""
+        """Returns the node that holds a constant, in a row of its own, once for all who read it."""
         if constant.name not in self.placed:
             kind = Parameter if constant.is_weight else Constant
             op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
@@ -186,7 +188,9 @@ class OperatorCall:
         return constant.name
 
     def unsupported(self, why: str = "") -> list[str]:
-        """A row for a node that no rule covers, in the shape that is stated for it; E447 where none is."""
+        """Returns a row for a node that no rule covers, in the shape that is stated for it; raises E447
+        where none is.
+        """
         constants = [c for c in self.inputs if isinstance(c, Const)]
         inputs = [name for name in self.inputs if isinstance(name, str)]
         results: list[str] = []

@@ -90,7 +90,7 @@ def _einsum(call: OperatorCall) -> list[Operand]:
 
 
 def _equation(call: OperatorCall) -> tuple[str, str, str]:
-    """The letters of both operands and of the result."""
+    """Returns the letters of both operands and of the result."""
     left, arrow, result = call.text("equation", "").replace(" ", "").partition("->")
     terms = left.split(",")
     if not arrow or len(terms) != 2 or len(call.inputs) != 2 or not (left.replace(",", "") + result).isalpha():
@@ -104,7 +104,7 @@ def _equation(call: OperatorCall) -> tuple[str, str, str]:
 def _matrix(
     call: OperatorCall, index: int, term: str, groups: Sequence[Sequence[str]], sizes: dict[str, int], part: str
 ) -> str:
-    """An operand as matrices: three axes, each of several letters."""
+    """Returns an operand as matrices: three axes, each of several letters."""
     order = tuple(term.index(c) for group in groups for c in group)
     shape = tuple(prod(sizes[c] for c in group) for group in groups)
     return call.emit(View("permute", (Permute(order), Reshape(shape))), call.tensor(index), part=part)
@@ -155,7 +155,9 @@ def _instancenorm(call: OperatorCall) -> list[Operand]:
 
 
 def _is_group_norm(call: OperatorCall) -> bool:
-    """Whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus zeros."""
+    """Returns whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus
+    zeros.
+    """
     x, ones, zeros = call.operand(0), call.constant(1), call.constant(2)
     made = call.builder.nodes.get(x) if isinstance(x, str) else None
     if made is None or not isinstance(made.op, View) or ones is None or zeros is None:

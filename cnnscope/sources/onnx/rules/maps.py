@@ -53,7 +53,7 @@ def _resize(call: OperatorCall) -> list[Operand]:
 
 
 def _intent(call: OperatorCall, axes: Sequence[int]) -> Intent:
-    """Whether the size was worked out from shapes, or given as numbers, where the operator has sizes."""
+    """Returns whether the size was worked out from shapes, or given as numbers, where the operator has sizes."""
     if _old(call) or not call.has(3):
         return NO_INTENT
     computed = call.computed(3)
@@ -70,7 +70,7 @@ def _old(call: OperatorCall) -> bool:
 
 
 def _sizes(call: OperatorCall, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[int, ...], bool]:
-    """The size after, and whether it is exactly the scale times the size before."""
+    """Returns the size after, and whether it is exactly the scale times the size before."""
     if not _old(call) and call.has(3):
         sizes = call.given_integers(3, "sizes") or []
         if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":

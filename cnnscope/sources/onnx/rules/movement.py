@@ -24,7 +24,7 @@ def move(
     part: str = "",
     computed: tuple[int, ...] = (),
 ) -> str:
-    """A rearrangement; a view where the elements can stay where they are. ``computed`` as in `Intent`."""
+    """Returns a rearrangement; a view where the elements can stay where they are. ``computed`` as in `Intent`."""
     return call.emit((View if view else Movement)(kind, steps), x, part=part, intent=Intent(computed=computed))
 
 
@@ -39,7 +39,7 @@ def _reshape(call: OperatorCall) -> list[Operand]:
 
 
 def reshaped(call: OperatorCall, shape: Shape, target: Sequence[int]) -> Shape:
-    """The shape a ``Reshape`` makes: 0 keeps an axis, one -1 is worked out."""
+    """Returns the shape a ``Reshape`` makes: 0 keeps an axis, one -1 is worked out."""
     whole = bool(call.integer("allowzero", 0))
     if any(n == 0 and i >= len(shape) for i, n in enumerate(target)) and not whole:
         raise invalid(f"`Reshape` of {list(shape)} to {list(target)} keeps an axis that is not there")
@@ -104,7 +104,7 @@ def _transpose(call: OperatorCall) -> list[Operand]:
 
 
 def order_of(call: OperatorCall, rank: int) -> tuple[int, ...]:
-    """The order a ``Transpose`` puts axes in: all turned round unless said otherwise."""
+    """Returns the order a ``Transpose`` puts axes in: all turned round unless said otherwise."""
     order = call.integers("perm", range(rank - 1, -1, -1)) or []
     if sorted(order) != list(range(rank)):
         raise invalid(f"`perm` {order} of `Transpose` is no reordering of {rank} axes")

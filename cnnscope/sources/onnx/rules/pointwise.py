@@ -61,7 +61,7 @@ def _clip(call: OperatorCall) -> list[Operand]:
 
 
 def _bound(call: OperatorCall, index: int, name: str, default: float) -> float | None:
-    """A bound of `Clip`; None where it is not known."""
+    """Returns a bound of `Clip`; None where it is not known."""
     if not call.has(index):
         bound = call.number(name, 0.0) if name in call.attributes else default
         return default if abs(bound) > 3e38 else bound  # the attribute's default is the largest float

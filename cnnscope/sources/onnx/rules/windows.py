@@ -22,7 +22,7 @@ Sides = list[Pair]
 
 
 def _per_axis(call: OperatorCall, name: str, count: int, default: int = 1) -> list[int]:
-    """A list attribute with one number an axis, none below ``default``."""
+    """Returns a list attribute with one number an axis, none below ``default``."""
     values = call.integers(name, [default] * count)
     assert values is not None
     if len(values) != count:
@@ -105,7 +105,7 @@ def _conv_transpose(call: OperatorCall) -> list[Operand]:
 
 
 def _cuts(call: OperatorCall, size: Sequence[int], stride: Sequence[int], full: Sequence[int]) -> Sides:
-    """What falls off the full result, (low, high) per axis. Source: the operator's specification."""
+    """Returns what falls off the full result, (low, high) per axis. Source: the operator's specification."""
     count, auto = len(size), call.text("auto_pad", "NOTSET")
     wanted = call.integers("output_shape")
     if wanted is None and auto.startswith("SAME"):

@@ -105,7 +105,7 @@ _DYNAMIC = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 
 def lowering(func: Any) -> Lowering:
-    """The entry of an ATen function (an `OpOverload`)."""
+    """Returns the entry of an ATen function (an `OpOverload`)."""
     known = _KNOWN.get(func)
     if known is None:
         known = _KNOWN[func] = _look_up(func)
@@ -130,7 +130,7 @@ def _look_up(func: Any) -> Lowering:
 
 
 def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
-    """All tensors among the arguments of a call, those in lists included."""
+    """Returns all tensors among the arguments of a call, those in lists included."""
     for a in (*args, *kwargs.values()):
         if isinstance(a, Tensor):
             yield a
@@ -139,7 +139,7 @@ def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
 
 
 def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The tensor a call writes to, if it does."""
+    """Returns the tensor a call writes to, if it does."""
     target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
     return target if isinstance(target, Tensor) else None
 

@@ -135,6 +135,6 @@ def col2im(
 
 
 def _stamped(o: int, kernel: int, dilation: int, pad: int, stride: int) -> tuple[int, ...]:
-    """The elements, window by window, that land on position ``o`` of the first windows."""
+    """Returns the elements, window by window, that land on position ``o`` of the first windows."""
     hits = ((o + pad - dilation * j, j) for j in range(kernel))
     return tuple(z // stride * kernel + j for z, j in hits if z % stride == 0)

@@ -36,7 +36,9 @@ def reduce(trace: Tracer, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -
 
 
 def _reduction(fn: str, axis_at: int) -> Any:
-    """A rule for functions with the axes in positional argument ``axis_at`` (``x`` is 0), then whether they stay."""
+    """Returns a rule for functions with the axes in positional argument ``axis_at`` (``x`` is 0), then whether they
+    stay.
+    """
 
     def rule(trace: Tracer, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
         arguments = [x, *rest]

@@ -213,7 +213,7 @@ def _normalised(
 
 
 def _with_counter(trace: Tracer, statistics: Weights) -> Weights:
-    """The counter of batches stands beside the running mean in the state dict; inference does not read it."""
+    """Returns the counter of batches stands beside the running mean in the state dict; inference does not read it."""
     mean = statistics.get("running_mean")
     counter = trace.sibling(mean, "num_batches_tracked") if mean is not None else None
     return {**statistics, "num_batches_tracked": counter}
