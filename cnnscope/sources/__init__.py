@@ -1,1 +1,1 @@
-"""Whatever names a network becomes a `Graph`: `resolve.load` takes a SOURCE, `kinds` lists what it may look like."""
+"""Sources: whatever names a network becomes a `Graph`. `resolve.load` takes a SOURCE, `resolve.KINDS` has the kinds."""

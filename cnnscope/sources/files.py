@@ -1,7 +1,8 @@
-"""What the readers of model files share: what a file really is, names and order of its layers, errors inside it.
+"""What the readers of model files share: the real format of a file, names and order of its layers, errors
+inside it.
 
 Whatever its suffix says, a file may be missing, a web page, a git-LFS pointer or another format. Only its first bytes
-are read to find out; nothing is decompressed, unpickled or run.
+are read to find out. Nothing is decompressed, unpickled or run.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def head(path: Path) -> bytes:
 
 
 def not_a(wanted: str, path: Path, start: bytes) -> CnnscopeError:
-    """E440: the file is no ``wanted``; says what it is where its first bytes tell."""
+    """Returns E440: the file is not ``wanted``. The error says what it is instead if its first bytes show that."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for magic, what, hint in _OTHERS:
         if text.startswith(magic):
@@ -58,24 +59,24 @@ def not_a(wanted: str, path: Path, start: bytes) -> CnnscopeError:
 
 
 def known_impostor(start: bytes) -> bool:
-    """Returns whether the first bytes are those of a file that is certainly something else."""
+    """Returns whether the first bytes are those of a file in a known format that is no model."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith(tuple(magic for magic, _, _ in _OTHERS))
 
 
 def damaged(path: Path, why: str) -> CnnscopeError:
-    """E441: the file breaks off or contradicts itself."""
+    """Returns E441: the file ends too early or contradicts itself."""
     return CnnscopeError.of("E441", f"`{path.name}` is damaged: {why}", hint="download or save it again")
 
 
 def too_large(path: Path, what: str) -> CnnscopeError:
-    """E442: reading on could exhaust memory or time; no model in use comes near these bounds."""
+    """Returns E442: reading further could exhaust memory or time. No model in use comes near these limits."""
     return CnnscopeError.of("E442", f"`{path.name}` is refused: {what}")
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Errors inside the block say which file they are about."""
+    """Adds the name of the file to errors inside the block."""
     note = Note(f"while reading `{path.name}`")
     try:
         yield
@@ -86,21 +87,21 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def at_layer(error: CnnscopeError, layer: str) -> CnnscopeError:
-    """Returns the same error, saying in which layer."""
+    """Returns the same error with the name of the layer."""
     return CnnscopeError(*(replace(d, message=f"layer `{layer}`: {d.message}") for d in error.diagnostics))
 
 
 def clean(name: str) -> str:
-    """Returns a name as cnnscope writes them, with dots between scopes: ``block1/conv:0`` is ``block1.conv_0``."""
+    """Returns a name as cnnscope writes it, with dots between scopes: ``block1/conv:0`` becomes ``block1.conv_0``."""
     parts = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in re.split(r"[/.]", name) if part]
     return ".".join(parts) or "_"
 
 
 def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str, InputSize]:
-    """Returns the sizes given with ``--input`` by the input each is for, which may be named as the file or as cnnscope
-    does.
+    """Returns the sizes given with ``--input`` by input. Names may be spelled as in the file or as cnnscope
+    shows them.
 
-    E403 where an input is unknown, or a size of one among several inputs has no name.
+    Raises E403 if an input is unknown, or if a size has no name although there are several inputs.
     """
     own = list(dict.fromkeys(names))
     known = {spelled: name for name in own for spelled in (name, clean(name))}
@@ -117,7 +118,9 @@ def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str
 
 
 def topological(needs: Sequence[set[int]]) -> list[int]:
-    """Returns numbers of things, each after those it ``needs``, otherwise in order. Those on a cycle are left out."""
+    """Returns the numbers of things, each after those in its ``needs``, otherwise in order. Those on a cycle
+    are left out.
+    """
     waiting = [set(sources) for sources in needs]
     readers: list[list[int]] = [[] for _ in needs]
     for i, sources in enumerate(needs):

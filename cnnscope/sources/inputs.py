@@ -15,7 +15,9 @@ _WRITTEN = re.compile(r"(?:(?P<name>[^=]*)=)?(?P<shape>[^:=]*)(?::(?P<dtype>.*))
 
 @dataclass(frozen=True, slots=True)
 class InputSize:
-    """The shape of one input without batch, its name where the network has several, its dtype where it matters."""
+    """The shape of one input without batch. It has a name if the network has several inputs, and a dtype if
+    that matters.
+    """
 
     shape: Shape
     name: str | None = None
@@ -23,7 +25,7 @@ class InputSize:
 
     @classmethod
     def parse(cls, text: str) -> InputSize:
-        """Reads ``[NAME=]3x224x224[:DTYPE]``; raises E403 where that is not what it says."""
+        """Reads ``[NAME=]3x224x224[:DTYPE]``; raises E403 for anything else."""
         match = _WRITTEN.fullmatch(text)
         extents = re.split("[x,]", match["shape"]) if match else []
         if not match or not all(re.fullmatch("[0-9]{1,19}", n) and 0 < int(n) <= MAX_INT for n in extents):
@@ -40,7 +42,7 @@ class InputSize:
 
 
 def parse_inputs(texts: Iterable[str]) -> tuple[InputSize, ...]:
-    """Returns several sizes; raises E403 if two name the same input, or one of several has no name."""
+    """Returns several sizes; raises E403 if two are for the same input, or if one of several has no name."""
     sizes = tuple(InputSize.parse(text) for text in texts)
     names = [size.name for size in sizes]
     if len(sizes) > 1 and None in names:

@@ -1,6 +1,6 @@
-"""Which kind of source a SOURCE string is, and loading it.
+"""Finds the kind of a SOURCE and loads it.
 
-This file imports nothing that takes long, for the help of every command lists the kinds.
+This file imports nothing that takes long, because the help of every command lists the kinds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Loader(Protocol):
 class SourceKind:
     """One kind of source.
 
-    A SOURCE is of this kind if it matches ``pattern`` as a whole. ``example`` is for help texts. ``loader`` is a
-    function, or ``module:function``. ``general`` patterns fit almost anything, so they are tried after all others.
+    A SOURCE is of this kind if the whole of it matches ``pattern``. ``example`` is for help texts. ``loader`` is a
+    function, or ``module:function``. ``general`` patterns match almost anything, so they are tried after all others.
     """
 
     name: str
@@ -48,7 +48,7 @@ class SourceKind:
     general: bool = False
 
     def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-        """Returns the network; raises `CnnscopeError` if it cannot be had."""
+        """Returns the network; raises `CnnscopeError` if it cannot be loaded."""
         if not isinstance(self.loader, str):
             return self.loader(source, inputs, settings)
         module, _, function = self.loader.partition(":")
@@ -76,11 +76,11 @@ KINDS: Registry[SourceKind] = Registry(
 )
 
 ZOO = SourceKind("zoo", "lenet5", r"[\w.-]+", "cnnscope.sources.spec_file:load")
-"""A bare name, which is looked up before the kinds are tried."""
+"""A bare name of a model. It is looked up before the kinds are tried."""
 
 
 def in_order() -> Iterator[SourceKind]:
-    """Returns all kinds in the order in which they are tried: built-in ones first, general ones last."""
+    """Yields all kinds in the order in which they are tried: built-in ones first, general ones last."""
     general = []
     for kind in KINDS.values():
         if kind.general:
@@ -91,18 +91,18 @@ def in_order() -> Iterator[SourceKind]:
 
 
 def examples() -> str:
-    """Returns what a SOURCE may look like, for help."""
+    """Returns examples of every kind, for help."""
     return "; ".join(kind.example for kind in in_order())
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What it takes to run a network on images, as far as its source knows.
+    """What is needed to run a network on images, as far as its source knows.
 
-    ``make`` gives the torch module with values, ``own_weights`` says what those are where they may be trained; ``own``
-    gives those that a file of another framework has, by the graph's keys; ``pretrained`` downloads what its library
-    publishes. ``weights`` and ``data`` are files, ``labels`` a file or the names of the classes. ``preprocess`` has
-    ``resize``, ``crop`` (pixels), ``mean``, ``std`` (of pixels from 0 to 1), ``interpolation`` and ``border``.
+    ``make`` builds the torch module with values; ``own_weights`` describes these values if they may be trained. ``own``
+    reads the weights that a file of another framework contains, by the graph's keys. ``pretrained`` downloads what the
+    library publishes. ``weights`` and ``data`` are files, ``labels`` a file or the names of the classes. ``preprocess``
+    has ``resize``, ``crop`` (pixels), ``mean``, ``std`` (of pixels from 0 to 1), ``interpolation`` and ``border``.
     """
 
     make: Callable[[], nn.Module] | None = None
@@ -119,8 +119,8 @@ class Extras:
 class Loaded:
     """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
 
-    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``,
-    ``notes`` what a reader should know of how it was loaded, ``extras`` what running it takes.
+    ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``.
+    ``notes`` say what a reader should know about how it was loaded. ``extras`` is what is needed to run it.
     """
 
     graph: Graph
@@ -132,7 +132,7 @@ class Loaded:
 
 
 def resolve(source: str) -> SourceKind:
-    """Returns the kind of a SOURCE; E401 with the nearest names of the zoo if it is none."""
+    """Returns the kind of a SOURCE; raises E401 with the nearest names of the zoo if it is of none."""
     if source in zoo.names():
         return ZOO
     for kind in in_order():
@@ -152,7 +152,7 @@ def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[s
 def _unknown(source: str) -> CnnscopeError:
     from cnnscope.ops.arguments import shown
 
-    if os.path.isdir(source):  # unlike pathlib, it answers for what can be no path at all
+    if os.path.isdir(source):  # unlike pathlib, it accepts strings that cannot be paths
         return CnnscopeError.of("E401", f"{shown(source)} is a folder", hint="name a file in it")
     if os.path.exists(source):
         hint = f"known kinds: {examples()}"

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from cnnscope.spec import Spec
 
 STDIN = "<stdin>"
-"""What standard input is called in diagnostics."""
+"""The name of standard input in diagnostics."""
 
 
 @cache
 def standard_input() -> bytes:
-    """Returns what is on standard input, up to a byte more than a spec may have. Read once: ``-`` may be
-    named twice.
+    """Returns standard input, at most one byte more than a spec may have. It is read once, because ``-`` may be named
+    twice.
     """
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """Returns the network a spec describes."""
+    """Returns the network that a spec describes."""
     spec = read(source, inputs, settings)
     extras = Extras(weights=spec.weights, data=spec.data, labels=spec.labels, preprocess=spec.preprocess)
     return Loaded(spec.graph, source, spec.reference, spec.about, extras=extras)

@@ -9,19 +9,19 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def folder() -> Path:
-    """Returns where the specs are: inside an installed package, beside it in a repository."""
+    """Returns the folder of the specs: in an installed package inside it, in a repository beside it."""
     shipped = _PACKAGE / "specs"
     return shipped if shipped.is_dir() else _PACKAGE.parent / "specs"
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """Returns all models of the zoo in alphabetical order."""
+    """Returns the names of all models in alphabetical order."""
     return tuple(sorted(path.stem for path in folder().glob("*.yaml")))
 
 
 def path(name: str) -> Path:
-    """Returns the spec of a model; KeyError if the zoo has none of that name."""
+    """Returns the spec of a model; raises KeyError if the zoo has none of that name."""
     if name not in names():
         raise KeyError(name)
     return folder() / f"{name}.yaml"

@@ -181,7 +181,7 @@ def _known(value: Marked, env: Env) -> int:
         names = expressions.parse(str(value.value)).names if expressions.is_expression(value.value) else frozenset()
         result = evaluate(value, env, None).value if names <= env.keys() else 1
     except (CnnscopeError, ExpressionError):
-        return 1  # reported where it is expanded
+        return 1  # the expansion reports it
     return result if isinstance(result, int) else 1
 
 

@@ -89,7 +89,7 @@ def parse(text: str) -> Expression:
     if not source:
         raise ExpressionError("the expression is empty", hint=_ALLOWED)
     try:
-        with warnings.catch_warnings():  # Python's own remarks about odd literals
+        with warnings.catch_warnings():  # Python warns about odd literals
             warnings.simplefilter("ignore")
             tree = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -54,7 +54,7 @@ def _input(name: str, value: Marked, problems: Problems) -> Input:
         raise CnnscopeError.of("E204", f"`{name}` needs `shape`", span=value.span, hint=f"write `{name}: {EXAMPLE}`")
     layout = _layout(entries["layout"]) if "layout" in entries else "CHW"
     shape = read_shape(entries["shape"], f"`shape` of `{name}`")
-    if "layout" not in entries and looks_like_hwc(shape):  # silence would give plausible nonsense
+    if "layout" not in entries and looks_like_hwc(shape):  # without this error the results would be wrong but plausible
         message = f"`shape` of `{name}` says {shape[0]} channels of {shape[1]}x{shape[2]}"
         hint = "say `layout: HWC`, or `layout: CHW` if that is meant"
         raise CnnscopeError.of("E203", message, span=entries["shape"].span, hint=hint)

@@ -176,7 +176,7 @@ class Network(Builder):
     def _bound(self, op: type[Op], args: Mapping[str, Any], x: tuple[Value, ...]) -> Bound:
         key = (op, repr(args), x)
         if key not in self.known:
-            op.check(x)  # before the arguments: a wrong kind of input is the more telling error
+            op.check(x)  # before the arguments are read: a wrong kind of input explains more
             ndim = len(x[0].spatial) if x and x[0].kind == "map" else None
             self.known[key] = bind(op.read(args, ndim), x)
         return self.known[key]

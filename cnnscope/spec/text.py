@@ -45,7 +45,7 @@ def events(text: str, filename: str) -> Iterator[tuple[str, Any]]:
             yield type(event).__name__, event
     except MarkedYAMLError as error:
         raise CnnscopeError(_syntax_error(error, text, filename)) from None
-    except YAMLError as error:  # the reader's, for characters YAML does not allow
+    except YAMLError as error:  # raised by ruamel's reader for characters that YAML does not allow
         raise CnnscopeError(_character_error(error, text, filename)) from None
 
 
@@ -96,7 +96,7 @@ def resolve(text: str, span: Span | None = None) -> Scalar:
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
-        digits = text.lstrip("+-0ox")  # counted first: turning a million of them into a number would take minutes
+        digits = text.lstrip("+-0ox")  # counted first: converting a million digits would take minutes
         value = int(text, 0 if text[:2] in ("0x", "0o") else 10) if len(digits) <= _DIGITS else MAX_INT + 1
         if abs(value) > MAX_INT:
             raise CnnscopeError.of("E203", f"`{_short(text)}` is beyond 64 bits", span=span)

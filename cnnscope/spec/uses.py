@@ -40,7 +40,7 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
     columns = each.columns if each else ()
     if each:
         _check_exclusive(ctx, value, each)
-    if len(ctx.problems.found) == before:  # a misspelt parameter is not a missing one too
+    if len(ctx.problems.found) == before:  # a misspelt parameter is not reported as missing too
         _complete(ctx, block, (*values, *columns), span)
     return Use(block, values, read_common(ctx, value, span), repeat, first, each)
 

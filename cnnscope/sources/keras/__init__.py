@@ -30,18 +30,19 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
 
 
 MAX_CONFIG_BYTES = 64 * 2**20
-"""The largest config of `keras.applications` has 2 MiB."""
+"""The config of the largest model in `keras.applications` has 2 MiB."""
 CONFIG = "config.json"
 
 
 def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     """Returns the graph of a Keras model.
 
-    ``input`` gives sizes the file leaves open, or other ones, in the author's order of axes. The graph is
-    channel-first; its ``layout`` says how the author writes shapes. Batch normalisation's statistics, which Keras calls
+    ``input`` has sizes that the file leaves open, or other sizes, with the axes in the author's order. The graph has
+    channels first; its ``layout`` is that of the author. Statistics of batch normalisation, which Keras calls
     non-trainable parameters, are buffers.
 
-    Raises `CnnscopeError`: E403 sizes, E440 to E442 files, E443 configs, E444 code, E445 unknown layers, E3xx shapes.
+    Raises `CnnscopeError`: E403 for sizes, E440 to E442 for files, E443 for configs, E444 for code, E445 for unknown
+    layers, E3xx for shapes.
     """
     path = Path(path)
     text = _archived(path) if files.head(path).startswith(b"PK") else _written(path)
@@ -53,7 +54,7 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
 
 
 def _archived(path: Path) -> bytes:
-    """``config.json`` of a ``.keras`` archive, decompressed up to the limit."""
+    """Returns the ``config.json`` of a ``.keras`` archive, decompressed up to the limit."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(CONFIG) as file:
             text = file.read(MAX_CONFIG_BYTES + 1)

@@ -1,4 +1,6 @@
-"""Networks of Keras layers to one graph: sizes of inputs, order of calls, models inside models, shared layers."""
+"""Builds one graph from networks of Keras layers: sizes of inputs, order of calls, models inside models,
+shared layers.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, refusal
 
 MAX_CALLS = 20_000
-"""More than any network makes; models that call the next one twice could make 2^depth."""
+"""More calls than any network makes. Models that call the next one twice could make 2^depth."""
 
 Made = dict[tuple[str, int], list[Tensor]]
 
 
 def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
-    """Returns the graph of a model. ``sizes`` are input shapes as the author writes them (channels last in most of
+    """Returns the graph of a model. ``sizes`` are input shapes in the author's order (channels last in most of
     Keras).
     """
     layers = list(_all_layers(network))
@@ -40,7 +42,9 @@ def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
 
 @dataclass
 class _Reader:
-    """``keys`` remembers the weights of a layer from its first call on, by the path to it; ``count`` counts calls."""
+    """Reads networks into ``builder``. ``keys`` has the weights of each layer by its path, from its first call on;
+    ``count`` is the number of calls.
+    """
 
     builder: Builder
     channels_last: bool
@@ -48,7 +52,7 @@ class _Reader:
     count: int = 0
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
-        """Returns a graph input for an InputLayer. Two axes are a signal if any layer treats one so, else tokens."""
+        """Adds a graph input for an InputLayer. Two axes are a signal if any layer uses them so, otherwise tokens."""
         shape, name = (1, *size.shape), self.builder.unique(clean(layer.name))
         is_map = len(shape) > 3 or (len(shape) == 3 and signals)
         axes = map_axes(len(shape), self.channels_last) if is_map else tuple(range(len(shape)))
@@ -59,7 +63,7 @@ class _Reader:
         return Tensor(self.builder.input(name, value), value, axes)
 
     def run(self, network: Network, inputs: Sequence[Tensor], path: tuple[str, ...], trainable: bool) -> list[Tensor]:
-        """Places every call of a network's layers, and returns the network's outputs."""
+        """Places every call of a network's layers and returns the network's outputs."""
         if len(inputs) != len(network.inputs):
             raise malformed(f"`{network.name}` has {len(network.inputs)} inputs but is called with {len(inputs)}")
         made: Made = {(ref.layer, ref.call): [x] for ref, x in zip(network.inputs, inputs, strict=True)}
@@ -74,7 +78,7 @@ class _Reader:
         return [_pick(ref, made) for ref in network.outputs]
 
     def call(self, layer: Layer, arguments: Arguments, path: tuple[str, ...], trainable: bool) -> list[Tensor]:
-        """Places one call of a layer, or of a model in its place."""
+        """Places one call of a layer, or of a model in the place of a layer."""
         self.count += 1
         if self.count > MAX_CALLS:
             raise CnnscopeError.of("E442", f"the model makes more than {MAX_CALLS} calls of layers")
@@ -113,7 +117,7 @@ def _all_layers(network: Network) -> Iterator[Layer]:
 
 
 def _in_order(network: Network) -> Iterator[tuple[Layer, int]]:
-    """Returns every call after those it reads; otherwise as listed. E443 where calls wait for each other."""
+    """Yields every call after those it reads, otherwise as listed. Raises E443 if calls wait for each other."""
     calls = [(layer, n) for layer in network.layers for n in range(layer.made)]
     place = {(layer.name, n): i for i, (layer, n) in enumerate(calls)}
     order = topological([
@@ -144,10 +148,10 @@ Declared = tuple[int | None, ...]
 
 
 def input_size(network: Network, sizes: Sequence[InputSize], channels_last: bool) -> list[tuple[Layer, InputSize]]:
-    """Returns each input layer with its size, without the batch, in the order its author writes axes.
+    """Returns each input layer with its size, without batch, with the axes in the author's order.
 
-    A size given replaces the declared one in its positions; the channels must be as declared. E403 where a size is
-    missing, for no input, or does not fit.
+    A given size replaces the declared one, but the number of channels must be as declared. Raises E403 if a size is
+    missing, does not fit, or is for no input.
     """
     by_name = {layer.name: layer for layer in network.layers}
     layers = [by_name[ref.layer] for ref in network.inputs]
@@ -201,7 +205,7 @@ def _declared(layer: Layer) -> Declared | None:
 
 
 def dtype_of(layer: Layer) -> str:
-    """Returns an input's dtype; what the graph has no word for is float32."""
+    """Returns the dtype of an input; float32 if the graph does not know it."""
     dtype = layer.config.get("dtype")
     if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):
         dtype = dtype["config"].get("name")
@@ -209,7 +213,7 @@ def dtype_of(layer: Layer) -> str:
 
 
 def kind_of(rank: int) -> Kind:
-    """Returns what a tensor that is no map is."""
+    """Returns the kind of a tensor that is no map."""
     return "flat" if rank == 2 else "tokens" if rank == 3 else "tensor"
 
 

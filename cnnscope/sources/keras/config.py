@@ -1,7 +1,8 @@
-"""A Keras model's config as plain data: networks of layers, each with its calls. Keras 2 and 3 come out alike.
+"""The config of a Keras model as plain data: networks of layers, each with its calls, in one form for Keras 2
+and 3.
 
-A Functional model lists layers with their calls (``inbound_nodes``), a Sequential just layers. Keras 2 names a tensor
-``["conv1", 0, 0, {kwargs}]`` (layer, call, output); Keras 3 has a ``__keras_tensor__`` with that triple as its
+A Functional model lists layers with their calls (``inbound_nodes``), a Sequential only layers. Keras 2 names a tensor
+``["conv1", 0, 0, {kwargs}]`` (layer, call, output). Keras 3 has a ``__keras_tensor__`` with that triple as its
 ``keras_history``.
 """
 
@@ -25,23 +26,23 @@ class Ref:
     call: int = 0
     index: int = 0
     shape: tuple[int | None, ...] | None = field(default=None, compare=False)
-    """As Keras 3 states it beside the reference."""
+    """The shape that Keras 3 states beside the reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """What a layer is called with: a `Ref` where a tensor goes, plain values elsewhere, in lists and dicts."""
+    """The arguments of a call: a `Ref` for each tensor, plain values elsewhere, in lists and dicts."""
 
     args: tuple[Any, ...]
     kwargs: Json
 
     def refs(self) -> Iterator[Ref]:
-        """Returns every tensor among the arguments."""
+        """Yields every tensor among the arguments."""
         return refs_of([*self.args, self.kwargs])
 
 
 def shift(value: Any, offsets: Mapping[str, int]) -> Any:
-    """``value`` with the calls of every model inside numbered from 0."""
+    """Returns ``value`` with the calls of every inner model numbered from 0."""
     if isinstance(value, Ref):
         return replace(value, call=value.call - offsets.get(value.layer, 0))
     if isinstance(value, LayerCall):
@@ -67,9 +68,7 @@ def read_call(node: object, layer: str) -> LayerCall:
 
 
 def decode(value: Any) -> Any:
-    """Returns the argument of a call as plain data: `Ref`, `slice` and `...` in place of what stands for
-    them in JSON.
-    """
+    """Returns the argument of a call as plain data, with `Ref`, `slice` and `...` instead of their JSON forms."""
     if isinstance(value, list):
         if len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int:
             if value[0] == "_CONSTANT_VALUE":
@@ -109,17 +108,17 @@ def refs_of(value: Any) -> Iterator[Ref]:
 
 
 def malformed(what: str, hint: str | None = None) -> CnnscopeError:
-    """E443: the config is not one that Keras writes."""
+    """Returns E443: the config is not one that Keras writes."""
     return CnnscopeError.of("E443", what, hint=hint)
 
 
 def is_shape(value: object) -> TypeGuard[Sequence[int | None]]:
-    """Returns a list of extents, None where one is free."""
+    """Returns whether a value is a list of extents, with None for those left open."""
     return isinstance(value, (list, tuple)) and all(n is None or (type(n) is int and n > 0) for n in value)
 
 
 def text(value: object, what: str) -> str:
-    """``value`` if it is text; E443 otherwise."""
+    """Returns ``value`` if it is text; raises E443 otherwise."""
     if not isinstance(value, str) or not value:
         raise malformed(f"{what} is {kind_of_json(value)}, not text")
     return value
@@ -131,14 +130,14 @@ def kind_of_json(value: object) -> str:
 
 
 MAX_DEPTH = 16
-"""Models inside models; published ones have two levels at most."""
+"""The deepest nesting of models. Published ones have two levels at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer (or a model in a layer's place) by name, its class, its config and its calls in order.
+    """A layer (or a model in the place of a layer): its name, its class, its config and its calls in order.
 
-    ``module`` is where Keras says the class lives, empty in older files.
+    ``module`` is the module of the class as Keras states it; empty in older files.
     """
 
     name: str
@@ -150,7 +149,7 @@ class Layer:
 
     @property
     def made(self) -> int:
-        """How many results it has: one a call; an input has one without being called."""
+        """The number of results: one per call. An input has one without being called."""
         return len(self.calls) or (self.kind == "InputLayer")
 
 
@@ -166,7 +165,9 @@ class Network:
     trainable: bool = True
 
     def stated_shapes(self) -> dict[tuple[str, int], tuple[int, ...]]:
-        """Returns shapes of first outputs, at batch 1, by layer and call, where whoever reads them says so in full."""
+        """Returns the shapes of first outputs at batch 1, by layer and call, if a reader of that output states
+        it in full.
+        """
         refs = (ref for layer in self.layers for call in layer.calls for ref in call.refs())
         known = {(ref.layer, ref.call): ref.shape[1:] for ref in refs if ref.shape and not ref.index}
         whole = {place: tuple(n for n in shape if n is not None) for place, shape in known.items()}
@@ -174,9 +175,7 @@ class Network:
 
 
 def read_network(document: object, depth: int = 0) -> Network:
-    """Returns the model a ``config.json`` or the text of ``model.to_json()`` describes; raises E443 where
-    it does not.
-    """
+    """Returns the model in a ``config.json`` or in the text of ``model.to_json()``; raises E443 if there is none."""
     if depth > MAX_DEPTH:
         raise CnnscopeError.of("E442", f"models are nested more than {MAX_DEPTH} deep")
     if not isinstance(document, dict) or "class_name" not in document or "config" not in document:
@@ -242,15 +241,15 @@ def _layer(entry: Json, depth: int) -> Layer:
 
 
 def _first_call_is_own(network: Network) -> bool:
-    """Returns whether the calls of a model used as a layer are numbered from 1.
+    """Returns whether the calls of a model that is used as a layer are numbered from 1.
 
-    Keras 2, which writes ``batch_input_shape``, counts the model's own construction as call 0; Keras 3 does not.
+    Keras 2, which writes ``batch_input_shape``, counts the construction of the model as call 0; Keras 3 does not.
     """
     return any("batch_input_shape" in inner.config for inner in network.layers)
 
 
 def _check_names(network: Network) -> None:
-    """Layer names are unique and every tensor comes from a call that exists."""
+    """Raises E443 unless layer names are unique and every tensor comes from a call that exists."""
     layers: dict[str, Layer] = {}
     for layer in network.layers:
         if layer.name in layers:

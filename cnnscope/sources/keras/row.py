@@ -1,7 +1,8 @@
-"""One call of a Keras layer as a row of ops, and the tensors between them.
+"""One call of a Keras layer as a row of ops, and the tensors between rows.
 
-Keras' maps have their channels last, the graph's first. A `Tensor` therefore says which axis of the author's shape each
-axis of the graph's value is; a layer asks for the arrangement it needs, and gets a permuting view where that differs.
+Keras' maps have their channels last, those of the graph first. So a `Tensor` says which axis of the author's shape each
+axis of the graph's value is. A layer asks for the arrangement it needs, and gets a permuting view if the tensor has
+another.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value of the graph; axis i of it is axis ``axes[i]`` of the shape its author sees (the batch is 0 in both)."""
+    """A value of the graph. Its axis i is axis ``axes[i]`` of the shape that the author sees (the batch is 0
+    in both).
+    """
 
     name: str
     value: Value
@@ -29,7 +32,7 @@ class Tensor:
 
     @property
     def shape(self) -> Shape:
-        """As the author sees it, with the batch."""
+        """The shape that the author sees, with the batch."""
         return tuple(self.value.shape[self.axes.index(axis)] for axis in range(len(self.axes)))
 
     @property
@@ -37,7 +40,9 @@ class Tensor:
         return len(self.axes)
 
     def axis(self, authored: int) -> int:
-        """Returns where the author's axis (negative from the end) is in the value; raises E443 if there is none."""
+        """Returns the axis of the value that is the author's ``authored`` (negative: from the end); raises E443 if
+        there is none.
+        """
         place = authored + self.rank if authored < 0 else authored
         if not 0 <= place < self.rank:
             raise CnnscopeError.of("E443", f"axis {authored} does not exist in {list(self.shape)}")
@@ -51,9 +56,10 @@ def map_axes(rank: int, channels_last: bool) -> Axes:
 
 @dataclass
 class LayerRow:
-    """The ops of one call. They get their names when all are there: one alone is called like the layer.
+    """The ops of one call. They get their names when the row is complete: a single op is called like the
+    layer.
 
-    ``keys`` has the weights of earlier calls of the same layer by part and role, ``parts`` each op and its inputs.
+    ``keys`` has the weights of earlier calls of the same layer by part and role. ``parts`` has each op with its inputs.
     """
 
     builder: Builder
@@ -67,9 +73,10 @@ class LayerRow:
         self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
         without: Collection[str] = (), pad: PadWord | None = None,
     ) -> Tensor:  # fmt: skip
-        """Appends an op. ``without`` names roles of weights it does not have here; their effect is neutral.
+        """Appends an op and returns its output. ``without`` names roles of weights that it lacks here; their effect is
+        neutral.
 
-        ``pad`` is the author's word for padding where the op itself gets numbers.
+        ``pad`` is the author's word for padding if the op itself gets numbers.
         """
         values = [x.value for x in xs]
         bound = bind(op, values)
@@ -91,29 +98,29 @@ class LayerRow:
         return Tensor(self._unnamed(part), value, axes)
 
     def store(self, x: Tensor, axes: Axes, kind: Kind) -> Tensor:
-        """Returns the same tensor with its axes in this order, through a view where they are in another."""
+        """Returns the tensor with its axes in this order, through a permuting view if they are in another."""
         if x.axes == axes and x.value.kind == kind:
             return x
         order = tuple(x.axes.index(axis) for axis in axes[1:])
         return self.add(PermuteOp(order), replace(x, value=replace(x.value, kind="tensor")), axes=axes, kind=kind)
 
     def map(self, x: Tensor) -> Tensor:
-        """As a map, channels first."""
+        """Returns the tensor as a map, channels first."""
         if x.rank < 3:
             raise CnnscopeError.of("E301", f"it needs positions and channels but gets {list(x.shape[1:])}")
         return self.store(x, map_axes(x.rank, self.channels_last), "map")
 
     def authored(self, x: Tensor) -> Tensor:
-        """In the author's own order, for layers that look at the last axis or at all elements in a row."""
+        """Returns the tensor in the author's order, for layers that use the last axis or all elements in a row."""
         kind: Kind = "tokens" if x.rank == 3 else "flat" if x.rank == 2 else "tensor"
         return self.store(x, tuple(range(x.rank)), kind)
 
     def settle(self, x: Tensor, channels_last: bool) -> Tensor:
-        """As other layers get it: whatever has more than one axis of positions is a map."""
+        """Returns the tensor as other layers expect it: with more than one spatial axis it is a map."""
         return self.store(x, map_axes(x.rank, channels_last), "map") if x.rank > 3 else x
 
     def finish(self, results: Sequence[Tensor]) -> list[Tensor]:
-        """Names the ops, enters them and their weights, and gives the results their final names."""
+        """Names the ops, adds them and their weights to the graph, and returns the results with their final names."""
         if not self.parts:
             results = [self.add(Identity(), x) for x in results]
         alone = len(self.parts) == 1
@@ -139,5 +146,5 @@ class LayerRow:
         return free
 
     def _unnamed(self, part: str) -> str:
-        """Returns what stands for a part until `finish`: no name in a graph contains a null."""
+        """Returns the name of a part until `finish`. No name in a graph contains a null character."""
         return f"{self.name}\0{part}"

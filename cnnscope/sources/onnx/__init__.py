@@ -1,6 +1,8 @@
-"""ONNX files as sources: the graph of a model, and its weights. Needs the package `onnx` (the extra of that name).
+"""ONNX files as sources: the graph of a model, and its weights. Needs the package `onnx` (the extra of that
+name).
 
-Reading the graph looks at the shapes and sizes of weights alone. Weights in other files are not read, nothing is run.
+To read the graph, only the shapes and dtypes of weights are looked at. Weights in other files are not read, and nothing
+is run.
 """
 
 from __future__ import annotations
@@ -31,18 +33,22 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
 
 
 MAX_NODES = 200_000
-"""More than any model has once its functions are inlined; functions that call each other twice could make 2^depth."""
+"""More nodes than any model has once its functions are inlined. Functions that call each other twice could
+make 2^depth.
+"""
 
 
 @explained
 def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
-    """Returns the graph of an ONNX model at batch 1, called like its file: exporters call every graph the same.
+    """Returns the graph of an ONNX model at batch 1, named after its file, since exporters give every graph
+    the same name.
 
-    ``input`` gives sizes the file leaves open, or others, in the file's order of axes. Stored real numbers that nodes
-    compute with count as parameters, statistics of batch normalisation as buffers: ONNX does not say what was trained.
-    What no rule covers is an `Unsupported` row.
+    ``input`` has sizes that the file leaves open, or other sizes, with the axes in the file's order. Stored real
+    numbers that nodes compute with count as parameters, and statistics of batch normalisation as buffers: ONNX does not
+    say what was trained. An operator without a rule becomes an `Unsupported` row.
 
-    Raises `CnnscopeError`: E403 sizes, E440 to E442 files, E414 without `onnx`, E447 graphs, E3xx shapes.
+    Raises `CnnscopeError`: E403 for sizes, E440 to E442 for files, E414 without `onnx`, E447 for graphs, E3xx for
+    shapes.
     """
     path = Path(path)
     start = files.head(path)
@@ -52,7 +58,7 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
 
     from cnnscope.sources.onnx.build import build
 
-    protobuf = import_module("google.protobuf.message")  # has no types of its own
+    protobuf = import_module("google.protobuf.message")  # without type stubs
     try:
         model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except protobuf.DecodeError:
@@ -67,7 +73,7 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:
-    """Returns the model with its local functions in place of the calls of them."""
+    """Returns the model with its local functions inlined."""
     if not model.functions:
         return model
     import onnx.inliner
@@ -90,10 +96,10 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
 
 
 def read_weights(path: Path, graph: Graph) -> dict[str, Tensor]:
-    """Returns every weight and buffer of ``graph``, which `read_graph` made of the same file.
+    """Returns every weight and buffer of ``graph``, which `read_graph` read from the same file.
 
-    ONNX multiplies by a matrix of (in, out) where torch's linear layers keep (out, in). E448 where the file lacks a
-    weight or has it in another shape, or where its weights lie in a file that is not there.
+    ONNX stores a matrix as (in, out) where torch's linear layers have (out, in). Raises E448 if the file lacks a weight
+    or has it in another shape, or if its weights are in another file that is missing.
     """
     import onnx
     import torch
@@ -122,7 +128,7 @@ def read_weights(path: Path, graph: Graph) -> dict[str, Tensor]:
 
 
 def _turned(model: ModelProto) -> list[str]:
-    """Returns names of the matrices that are multiplied from the right as they are stored."""
+    """Returns the names of the matrices that are multiplied from the right as they are stored."""
     names = []
     for node in model.graph.node:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}

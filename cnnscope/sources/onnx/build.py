@@ -1,4 +1,4 @@
-"""An ONNX model to a graph: its inputs, its constants, its nodes in order."""
+"""Builds the graph of an ONNX model: its inputs, its constants, its nodes in order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
-    """Returns all nodes of a model, and what each of its values is."""
+    """Reads all nodes of a model and returns the reader, which knows each of its values."""
     proto = model.graph
     check_text(proto)
     builder = Builder(clean(proto.name or "model"))
@@ -62,7 +62,7 @@ def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
 
 @dataclass
 class Reader:
-    """Reads nodes into ``builder``. ``env`` has every value so far by its name in the file."""
+    """Reads nodes into ``builder``. ``env`` has every value so far, by its name in the file."""
 
     builder: Builder
     env: dict[str, Operand]
@@ -71,7 +71,7 @@ class Reader:
     placed: dict[str, str] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
-        """Lowers every node. ``channels_last`` are inputs whose transposes only put their channels first."""
+        """Lowers every node. ``channels_last`` are inputs whose transposes only move their channels to the front."""
         ordered = in_order(nodes)
         computing = list(_computing(ordered, {name for name, x in self.env.items() if isinstance(x, str)}))
         names = dict(zip(map(id, computing), rows(computing), strict=True))
@@ -115,7 +115,7 @@ class Reader:
             return call.unsupported(str(error))
 
     def _branch(self, call: OperatorCall) -> Sequence[Operand]:
-        """Returns the branch that is taken, in place of an ``If``, where the condition is a constant."""
+        """Returns the results of the branch of an ``If`` that is taken, if the condition is a constant."""
         condition = call.constant(0)
         if condition is None or condition.value is None:
             return call.unsupported("the network itself decides which branch of `If` is taken")
@@ -139,7 +139,9 @@ class Reader:
                 _define(self.env, name, operand)
 
     def output(self, name: str) -> str:
-        """Returns the node of an output of the graph; a constant, or an input handed on, gets one."""
+        """Returns the node of an output of the graph. A constant, or an input that is an output too, gets a node of its
+        own.
+        """
         operand = self._operand(name, None)
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
@@ -149,7 +151,7 @@ class Reader:
         return call.emit(Identity(), held) if held in self.builder.inputs else held
 
     def keep_unused(self, proto: GraphProto) -> None:
-        """Weights that no node reads are parameters all the same."""
+        """Adds the weights that no node reads: they are parameters all the same."""
         read = {name for node in proto.node for name in (*node.input, *_outer(node))}
         for tensor in proto.initializer:
             stored = self.env[tensor.name]
@@ -158,7 +160,7 @@ class Reader:
 
 
 def check_text(proto: GraphProto) -> None:
-    """E447 unless every name is text: protobuf hands damaged ones on as bytes."""
+    """Raises E447 unless every name is text: protobuf passes damaged names on as bytes."""
     names = [proto.name, *(info.name for info in (*proto.input, *proto.output, *proto.value_info))]
     names += [tensor.name for tensor in proto.initializer] + [sparse.values.name for sparse in proto.sparse_initializer]
     names += [dim.dim_param for info in proto.input for dim in info.type.tensor_type.shape.dim]
@@ -174,7 +176,7 @@ def check_text(proto: GraphProto) -> None:
 
 
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """Returns every node after those it reads, otherwise as listed. E447 where nodes wait for each other."""
+    """Returns the nodes, each after those it reads, otherwise as listed. Raises E447 if nodes wait for each other."""
     makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     needs = [{makers[name] for name in (*node.input, *_outer(node)) if name in makers} for node in nodes]
     order = topological(needs)
@@ -195,7 +197,7 @@ def _outer(node: NodeProto) -> Iterator[str]:
 
 
 def _computing(nodes: Sequence[NodeProto], live: set[str]) -> Iterator[NodeProto]:
-    """Returns the nodes whose results depend on more than shapes and constants."""
+    """Yields the nodes whose results depend on more than shapes and constants."""
     for node in nodes:
         if node.op_type not in ("Shape", "Size", "Constant") and any(name in live for name in node.input):
             live.update(node.output)
@@ -210,7 +212,7 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def _constant(node: NodeProto) -> Const:
-    """Returns the value of a ``Constant`` node, written in one of several ways."""
+    """Returns the value of a ``Constant`` node, which may be written in several ways."""
     attributes, name = _attributes(node), node.output[0] if node.output else ""
     value = next(iter(attributes.values()), None)
     if isinstance(value, TensorProto):

@@ -1,4 +1,5 @@
-"""Working out constants: what exporters compute of shapes (``Shape``, ``Gather``, ``Concat`` ... before ``Reshape``).
+"""Computes constants: the shapes that exporters compute (``Shape``, ``Gather``, ``Concat`` ... before
+``Reshape``).
 
 Every function here is bounded: constants of more than `MAX_ELEMENTS` are neither read nor made.
 """
@@ -21,9 +22,7 @@ Arrays = Sequence[Array]
 
 
 def fold(call: OperatorCall) -> list[Const] | None:
-    """Returns the outputs of a node of constants, or of one that asks for a shape; None where they are not
-    worked out.
-    """
+    """Returns the outputs of a node of constants, or of one that asks for a shape; None if they cannot be computed."""
     if call.type in ("Shape", "Size"):
         extents = _shape(call)
         return [Const.folded(call.outputs[0], extents, np.ones(extents.shape, bool))]
@@ -46,7 +45,7 @@ def fold(call: OperatorCall) -> list[Const] | None:
         with np.errstate(all="ignore"):
             results = function(call, arrays)
     except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, MemoryError):
-        return None  # not what the specification allows: the rule of the operator says what is wrong
+        return None  # against the specification: the rule of the operator reports what is wrong
     results = results if isinstance(results, list) else [results]
     if any(result is None or result.size > MAX_ELEMENTS for result in results):
         return None
@@ -55,8 +54,8 @@ def fold(call: OperatorCall) -> list[Const] | None:
 
 
 def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Array | None:
-    """Returns which elements of a result were worked out from shapes: where a function only moves elements, those that
-    were.
+    """Returns which elements of a result were computed from shapes. Where a function only moves elements, the marks
+    move too.
     """
     marks = [constant.from_shape if (constant := call.constant(i)) else None for i in range(len(arrays))]
     if all(mark is None for mark in marks):
@@ -70,9 +69,9 @@ def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Arr
 
 
 MOVING = frozenset({"Identity", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Expand", "Tile"})
-"""Functions whose elements are elements of their first input."""
+"""Functions whose output elements are elements of their first input."""
 OPTIONAL = frozenset({"Slice", "Squeeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"})
-"""Functions whose inputs after the first may be left out."""
+"""Functions whose inputs after the first are optional."""
 
 
 def _shape(call: OperatorCall) -> Array:
@@ -84,7 +83,7 @@ def _shape(call: OperatorCall) -> Array:
 
 
 def _moved_weight(call: OperatorCall, weight: Const) -> list[Const] | None:
-    """Returns a weight stays the weight it is under another shape; None where it is computed with."""
+    """Returns a weight under its new shape, which is still the same weight; None if it is computed with."""
     shape, sizes = weight.shape, call.constant(1)
     target = None if sizes is None else sizes.integers()
     match call.type:
@@ -121,7 +120,7 @@ def _constant_of_shape(call: OperatorCall, x: Arrays) -> Array | None:
 
 
 def _each(function: Callable[..., Array]) -> Callable[[OperatorCall, Arrays], Array | None]:
-    """Returns a function of single elements, its operands broadcast."""
+    """Returns a function of single elements that broadcasts its operands."""
 
     def run(call: OperatorCall, x: Arrays) -> Array | None:
         shape = np.broadcast_shapes(*(array.shape for array in x))
@@ -196,7 +195,7 @@ def _cast(call: OperatorCall, x: Arrays) -> Array:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Returns whole numbers are cut towards zero, as in C."""
+    """Divides. Whole numbers are rounded towards zero, as in C."""
     if np.issubdtype(a.dtype, np.integer):
         return np.trunc(np.true_divide(a, b)).astype(a.dtype)
     return np.divide(a, b)

@@ -1,6 +1,7 @@
-"""Shapes that an ONNX file states: of its inputs, which ``--input`` may replace, and of other values.
+"""Shapes that an ONNX file states: those of its inputs, which ``--input`` may replace, and those of other
+values.
 
-Shapes of other values are asked for only where no rule knows better.
+Shapes of other values are used only where no rule knows them better.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ SPATIAL = frozenset({
 })  # fmt: skip
 """Operators whose input is a map."""
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-"""Operators whose input has the time before the batch."""
+"""Operators whose input has the time axis before the batch."""
 Dim = int | str
 
 
 def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str, Value], frozenset[str]]:
-    """Returns the inputs by name in the file, at batch 1, and which of them are images with their channels last.
+    """Returns the inputs by name in the file, at batch 1, and the names of those that are images with their
+    channels last.
 
-    Those are read channels first: the transposes behind them fall away. A free first axis is the batch; raises E403 for
-    any other free axis that no size is given for, and where a given size does not fit.
+    Such images are read channels first, and the transposes after them disappear. A free first axis is the batch. Raises
+    E403 for any other free axis without a given size, and where a given size does not fit.
     """
     stored = {tensor.name for tensor in proto.initializer}
     infos = [info for info in proto.input if info.name not in stored]
@@ -90,7 +92,7 @@ def _shape(info: ValueInfoProto, given: InputSize | None, several: bool) -> Shap
 
 
 def _declared(info: ValueInfoProto) -> list[Dim] | None:
-    """Returns the extents in the file, those left open by name; None where it has no shape at all."""
+    """Returns the extents in the file, with names for those left open; None if the file has no shape at all."""
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -101,7 +103,7 @@ def _declared(info: ValueInfoProto) -> list[Dim] | None:
 
 
 def _replaced(name: str, dims: list[Dim] | None, given: Shape) -> Shape:
-    """Returns the shape given for an input, the batch put before it where it is without."""
+    """Returns the shape given for an input, with a batch of 1 in front if it has none."""
     if dims is not None and len(given) not in (len(dims), len(dims) - 1):
         raise CnnscopeError.of(
             "E403", f"the input `{name}` is {_text(dims)} in the file but `--input` is {_text(given)}",
@@ -120,7 +122,7 @@ def _text(dims: Sequence[Dim]) -> str:
 
 
 class Shapes:
-    """``stated(name)`` is the shape and dtype of a value at the inputs' sizes, None where nothing tells."""
+    """``stated(name)`` returns the shape and dtype of a value at the inputs' sizes; None if they are unknown."""
 
     def __init__(self, model: ModelProto, inputs: Mapping[str, Value], channels_last: Collection[str]) -> None:
         self.model, self.inputs, self.channels_last = model, inputs, channels_last
@@ -135,14 +137,14 @@ class Shapes:
 
     @cached_property
     def _inferred(self) -> dict[str, tuple[Shape, str]]:
-        """By `onnx.shape_inference`, of a copy without weights."""
+        """The shapes that `onnx.shape_inference` finds for a copy without weights."""
         try:
             return _known(onnx.shape_inference.infer_shapes(self._lean(), data_prop=True).graph, ())
         except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
             return {}
 
     def _lean(self) -> ModelProto:
-        """Returns the model at these input sizes; a large constant is an input of its shape."""
+        """Returns the model at these input sizes, with large constants replaced by inputs of their shape."""
         source = self.model.graph
         lean = ModelProto(ir_version=self.model.ir_version, opset_import=self.model.opset_import)
         lean.graph.name = source.name or "graph"
@@ -168,7 +170,7 @@ def _known(graph: GraphProto, batch: Collection[str]) -> dict[str, tuple[Shape, 
 
 
 def _read(info: ValueInfoProto, batch: Collection[str]) -> tuple[Shape, str] | None:
-    """Returns the shape at batch 1 (``batch`` has the names of that axis), None if another axis is left open."""
+    """Returns the shape at batch 1 (``batch`` has the names of that axis); None if another axis is left open."""
     tensor = info.type.tensor_type
     if not tensor.HasField("shape") or tensor.elem_type not in DTYPES:
         return None

@@ -1,8 +1,8 @@
-"""What the rows of an ONNX graph are called: after the modules it was exported from, where the file tells.
+"""The names of the rows of an ONNX graph: those of the modules it was exported from, if the file has them.
 
-torch's exporters name nodes ``/layer1/layer1.0/conv1/Conv`` or keep the modules as metadata; others write paths
-(``block1/conv/Conv2D``) or nothing. A module with no modules inside is one row; nodes directly in a larger module are
-rows of their own, ``layer1.0.add``.
+torch's exporters name nodes ``/layer1/layer1.0/conv1/Conv``, or keep the modules as metadata. Others write paths
+(``block1/conv/Conv2D``) or nothing. A module without modules inside is one row. A node directly in a larger module is a
+row of its own, such as ``layer1.0.add``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node belongs: the path of its module, and what it is called there."""
+    """The place of a node: the path of its module, and its name in there."""
 
     scope: str
     name: str
 
 
 def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
-    """For each node its row and its own name, neither made unique yet."""
+    """Returns the row and the name of each node. Neither is unique yet."""
     places = [_place(node) for node in nodes]
     inner = {scope for place in places for scope in _above(place.scope)}
     leaves = [place.scope if place.scope and place.scope not in inner else "" for place in places]
@@ -50,7 +50,7 @@ def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
 
 
 def _above(scope: str) -> list[str]:
-    """Returns the scopes a scope lies in."""
+    """Returns the scopes around a scope."""
     parts = scope.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
@@ -60,7 +60,7 @@ def _place(node: NodeProto) -> Place:
     if len(scopes) > 1:
         module = scopes[-2]
         if node.op_type.startswith("Conv") and "BatchNorm" in "".join(classes[-2:-1]):
-            weight = node.input[1] if len(node.input) > 1 else ""  # fused: torch's exporter keeps the norm's place
+            weight = node.input[1] if len(node.input) > 1 else ""  # fused: torch's exporter keeps the place of the norm
             module = weight.removesuffix(".weight") if weight.endswith(".weight") else module
         return Place(clean(module) if module else "", clean(scopes[-1]).rpartition(".")[2])
     if "/" in node.name:
@@ -71,7 +71,7 @@ def _place(node: NodeProto) -> Place:
 
 
 def _joined(path: Sequence[str]) -> list[str]:
-    """``layer1/layer1.0/layer1.0.conv`` says each scope whole; here each is said once."""
+    """Returns the path with each scope stated once: exporters write ``layer1/layer1.0/layer1.0.conv``."""
     result: list[str] = []
     before = ""
     for part in path:
@@ -81,7 +81,7 @@ def _joined(path: Sequence[str]) -> list[str]:
 
 
 def _metadata(node: NodeProto, key: str) -> list[str]:
-    """Returns a list that torch's exporter keeps with a node, written as Python writes lists."""
+    """Returns a list that torch's exporter stores with a node in Python's notation."""
     for entry in node.metadata_props:
         if entry.key == key and len(entry.value) < 10_000:
             try:
@@ -93,7 +93,7 @@ def _metadata(node: NodeProto, key: str) -> list[str]:
 
 
 def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
-    """Returns the class of each module that has modules inside, where the metadata have it."""
+    """Returns the class of each module that has modules inside, if the metadata have it."""
     result: dict[str, str] = {}
     for node in nodes:
         scopes, classes = _metadata(node, SCOPES), _metadata(node, CLASSES)

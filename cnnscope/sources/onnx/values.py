@@ -1,6 +1,6 @@
-"""What flows through an ONNX graph while it is read: tensors of the network by name, and constants.
+"""The values of an ONNX graph while it is read: tensors of the network by name, and constants.
 
-A constant's elements are looked at only where they say something about shapes; weights stay in the file.
+The elements of a constant are read only if they say something about shapes. Weights stay in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cnnscope.ir import Shape
 
 Array = npt.NDArray[Any]
 MAX_ELEMENTS = 2**18
-"""Larger constants are never looked into."""
+"""The elements of larger constants are never read."""
 
 DTYPES: Mapping[int, str] = {
     TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64", TensorProto.FLOAT16: "float16",
@@ -29,16 +29,16 @@ DTYPES: Mapping[int, str] = {
     TensorProto.INT32: "int32", TensorProto.INT16: "int16", TensorProto.INT8: "int8", TensorProto.UINT8: "uint8",
     TensorProto.BOOL: "bool", TensorProto.UINT64: "int64", TensorProto.UINT32: "int32", TensorProto.UINT16: "int16",
 }  # fmt: skip
-"""Element types by number. The graph has one unsigned type; the others count as many bytes."""
+"""Element types by number. The graph has one unsigned type; the others have as many bytes as their signed ones."""
 
 
 def invalid(what: str, hint: str | None = None) -> CnnscopeError:
-    """E447: the graph contradicts the ONNX specification, or itself."""
+    """Returns E447: the graph contradicts the ONNX specification, or itself."""
     return CnnscopeError.of("E447", what, hint=hint)
 
 
 def dtype_of(number: int, what: str) -> str:
-    """Returns the name of an element type; raises E447 for one the graph has no word for (strings, 4-bit, 8-bit
+    """Returns the name of an element type; raises E447 for one that the graph does not know (strings, 4-bit, 8-bit
     floats).
     """
     if number not in DTYPES:
@@ -50,10 +50,10 @@ def dtype_of(number: int, what: str) -> str:
 
 @dataclass(frozen=True)
 class Const:
-    """A constant by its name in the file. ``stored``: it is an initializer, so it may be a weight.
+    """A constant by its name in the file. If it is ``stored`` it is an initializer, and may be a weight.
 
-    ``array`` holds the elements of a folded constant, ``proto`` those of one in the file. ``from_shape`` tells which
-    elements were worked out from the shapes of tensors; None where none was.
+    ``array`` has the elements of a computed constant, ``proto`` those of one in the file. ``from_shape`` marks the
+    elements that were computed from shapes of tensors; None if none was.
     """
 
     name: str
@@ -81,12 +81,12 @@ class Const:
 
     @property
     def is_weight(self) -> bool:
-        """A stored tensor of more than one real number; single numbers are constants of the arithmetic."""
+        """Whether it is a stored tensor of several real numbers. Single numbers are constants of the arithmetic."""
         return self.stored and prod(self.shape) > 1 and self.dtype.startswith(("float", "bfloat"))
 
     @classmethod
     def read(cls, proto: TensorProto, name: str, *, stored: bool) -> Const:
-        """Returns the constant in a protobuf message, its elements untouched."""
+        """Returns the constant in a protobuf message without reading its elements."""
         shape = tuple(proto.dims)
         if any(n < 0 for n in shape):
             raise invalid(f"the constant `{name}` has the shape {list(shape)}")
@@ -94,16 +94,16 @@ class Const:
 
     @classmethod
     def folded(cls, name: str, array: Array, from_shape: Array | None = None) -> Const:
-        """Returns a constant that was worked out."""
+        """Returns a constant that was computed."""
         number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         return cls(name, array.shape, dtype_of(number, f"the constant `{name}`"), array=array, from_shape=from_shape)
 
     def integers(self) -> list[int] | None:
-        """Returns the elements in a row if they are known whole numbers."""
+        """Returns the elements in row-major order if they are known whole numbers, otherwise None."""
         if self.value is None or not np.issubdtype(self.value.dtype, np.integer):
             return None
         return [int(n) for n in self.value.reshape(-1)]
 
 
 Operand = str | Const
-"""A tensor of the network by its name in the graph, or a constant."""
+"""A tensor of the network, by its name in the graph, or a constant."""

@@ -1,4 +1,6 @@
-"""Torch modules before and around their run: built without memory for weights, fed, and left exactly as they were."""
+"""Handles torch modules before and around their run: builds them without memory for weights, makes inputs,
+restores them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ T = TypeVar("T")
 
 
 def build(factory: Callable[[], T]) -> T:
-    """Returns what ``factory`` makes, its weights on the meta device; built with real weights only if there is no other
-    way.
+    """Returns what ``factory`` makes, with weights on the meta device. Real weights are used only if it fails without
+    values.
 
     Buffers keep their values: index tables are needed, and small. A constructor that computes with its own weights
     fails without values and is run once more with them.
@@ -28,7 +30,7 @@ def build(factory: Callable[[], T]) -> T:
     try:
         with _weights_on_meta():
             return factory()
-    except Exception:  # noqa: BLE001  # whatever it is, it either comes again below or was for want of values
+    except Exception:  # noqa: BLE001  # a real error comes again below; otherwise it was for lack of values
         made = factory()
         if isinstance(made, nn.Module):
             _drop_values(made)
@@ -37,9 +39,9 @@ def build(factory: Callable[[], T]) -> T:
 
 @contextmanager
 def _weights_on_meta() -> Iterator[None]:
-    """Inside, every parameter goes to the meta device as it is registered, which is before it is initialised."""
+    """Inside, every parameter moves to the meta device when it is registered, which is before it is initialised."""
     register = nn.Module.register_parameter
-    twins: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # with the originals, whose ids must stay taken
+    twins: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # with the originals, so that their ids are not used again
 
     def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
         if type(param) is nn.Parameter and not param.is_meta:
@@ -48,7 +50,7 @@ def _weights_on_meta() -> Iterator[None]:
             param = twins[id(param)][0]
         register(self, name, param)
 
-    setattr(nn.Module, "register_parameter", register_on_meta)  # noqa: B010  # patched, which types cannot express
+    setattr(nn.Module, "register_parameter", register_on_meta)  # noqa: B010  # a patch, which types cannot express
     try:
         yield
     finally:
@@ -71,13 +73,13 @@ def _drop_values(module: nn.Module) -> None:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is as it was: mode, hooks, buffers, attributes."""
+    """Sets eval mode inside. Afterwards mode, hooks, buffers and attributes of every module are as they were."""
     kept = [(m, dict(m.__dict__), _containers(m)) for m in module.modules()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
-        torch.backends.mha.set_fastpath_enabled(False)  # attention as one opaque call
+        torch.backends.mha.set_fastpath_enabled(False)  # otherwise attention is one opaque call
         for m, _, _ in kept:
-            m.__dict__["training"] = False  # not eval(): a module may do more there than set its mode
+            m.__dict__["training"] = False  # not eval(): a module may override it to do more than set its mode
         with _eager():
             yield
     finally:
@@ -90,7 +92,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
-    """Dicts, lists and sets among a module's attributes, each with what is in it."""
+    """Returns the dicts, lists and sets among the attributes of a module, each with its content."""
     found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
     return [(value, tuple(value.items() if isinstance(value, dict) else value)) for value in found]
 
@@ -103,7 +105,9 @@ def _refill(container: Any, content: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _eager() -> Iterator[None]:
-    """Compiled parts run as they were written. Only where something was compiled, as asking is not cheap."""
+    """Runs compiled parts as they were written. This is set only if something was compiled, because asking
+    takes long.
+    """
     if "torch._dynamo" in sys.modules:
         with torch.compiler.set_stance("force_eager"):
             yield
@@ -121,9 +125,9 @@ class Feed:
 
 
 def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
-    """Returns batch-1 tensors of these sizes as ``forward`` takes them; raises E434 if it takes others.
+    """Returns tensors of batch 1 with these sizes, as ``forward`` takes them; raises E434 if it takes others.
 
-    On meta, or if ``real`` with normal random numbers (zeros where they are integers, as they may be indices).
+    They are on the meta device or, if ``real``, normal random numbers (zeros for integers, which may be indices).
     """
     accepted = inspect.signature(module.forward).parameters
     wanted = [p for p in accepted.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

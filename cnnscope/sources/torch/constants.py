@@ -1,8 +1,9 @@
-"""What a traced run computes from neither its input nor a parameter: masks, grids of coordinates, index tables.
+"""Constants: what a traced run computes from neither its input nor a parameter (masks, grids of coordinates, index
+tables).
 
-Constants are computed for real on the CPU, so that code which reads their values works, unless they are very large or
-come of buffers that have no values. Nothing of the model is written to: a tensor of its own is copied before a call
-that writes to it or shares its memory.
+They are computed for real on the CPU, so that code which reads their values works, unless they are very large or come
+from buffers without values. Nothing of the model is overwritten: its tensors are copied before a call that writes to
+them or shares their memory.
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ from cnnscope.ops.traced import moved
 from cnnscope.sources.torch.rules import Lowering, tensors, written
 
 LARGEST = 2**24
-"""Elements of a constant that is still computed for real; a larger one has no values."""
+"""The most elements of a constant that is computed for real. A larger one has no values."""
 META, CPU = torch.device("meta"), torch.device("cpu")
 
 
 class Constants:
-    """The constants of one run. ``own_key`` names a buffer, ``to_meta`` makes arguments of a call valueless."""
+    """The constants of one run. ``own_key`` returns the name of a buffer, ``to_meta`` removes the values from
+    arguments.
+    """
 
     def __init__(self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any]) -> None:
         self.views: dict[int, tuple[Tensor, Lowering, Sequence[Any], Mapping[str, Any]]] = {}
         self._own_key, self._to_meta = own_key, to_meta
         self._made: dict[int, Tensor] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, whose id must stay taken
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, so that its id is not used again
 
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
-        """Returns what a call on constants yields."""
+        """Returns the result of a call on constants."""
         given = list(tensors(args, kwargs))
         target = written(rule, args, kwargs)
         if target is not None:
@@ -57,28 +60,30 @@ class Constants:
         return out
 
     def make(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Returns a new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large for that."""
+        """Returns a new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large."""
         size = func(*args, **{**kwargs, "device": META})
         return size if size.numel() > LARGEST else func(*args, **{**kwargs, "device": CPU})
 
     def add(self, t: Tensor) -> Tensor:
-        """Takes a tensor that this run made as one of its constants."""
+        """Adds a tensor that this run made to its constants, and returns it."""
         self._made[id(t)] = t
         return t
 
     def keys(self, t: Tensor) -> tuple[str, ...]:
-        """Returns keys of the buffers a constant is, or was computed from."""
+        """Returns the keys of the buffers that a constant is, or was computed from."""
         key = self._own_key(t)
         return (key,) if key else self._keys.get(id(t), ())
 
     def _is_borrowed(self, t: Tensor) -> bool:
-        """Returns whether its memory belongs to the model, not to this run."""
+        """Returns whether the memory of a tensor belongs to the model, not to this run."""
         return id(t) not in self._made and id(t) not in self._copies
 
     def _copy(self, t: Tensor) -> None:
-        """From here on this run uses a copy in its place."""
+        """Makes the run use a copy of the tensor from here on."""
         if self._is_borrowed(t):
-            with torch.inference_mode(False):  # a view of it is taken for a view of `t`, which is no inference tensor
+            with torch.inference_mode(
+                False
+            ):  # torch treats a view of it as a view of `t`, which is no inference tensor
                 self._copies[id(t)] = t.detach().clone(), t
 
     def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -102,14 +107,15 @@ def _to_cpu(a: Any) -> Any:
 
 
 def share_memory(a: Tensor, b: Tensor) -> bool:
-    """Returns whether two tensors lie in the same storage."""
+    """Returns whether two tensors are in the same storage."""
     return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
 def inverse(steps: Sequence[Step], whole: Value) -> tuple[Step, ...] | None:
-    """Returns the steps that take each element of a view (``steps`` of ``whole``) to its place in ``whole``.
+    """Returns the steps that move each element of a view (``steps`` of ``whole``) back to its place in
+    ``whole``.
 
-    None for a view that shows an element in more than one place.
+    None if the view shows an element in more than one place.
     """
     back: list[Step] = []
     for i, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""SOURCE strings that name torch models, each with keyword arguments if needed.
+"""Loads the torch models that SOURCE strings name, with keyword arguments if needed.
 
 ``torchvision:resnet50``, ``timm:vit_base_patch16_224?img_size=384``, ``pkg.mod:factory``, ``file.py:factory?width=2``.
 The last two run the user's code, and say so. Nothing is ever downloaded.
@@ -34,7 +34,7 @@ Settings = Mapping[str, Any]
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """Returns the model a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
+    """Returns the model that a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
     kind, _, rest = source.partition(":")
     library = {"torchvision": torchvision, "timm": timm}.get(kind)
     if library is None:
@@ -53,7 +53,7 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
 
 
 def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """Returns a module that exists already, or a function that makes one."""
+    """Returns the network of a module that exists already, or of a function that makes one."""
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
     graph, notes, extras = _made(source, name, inputs, settings)
     return Loaded(graph, name, notes=notes, extras=extras)
@@ -64,7 +64,7 @@ def _made(
 ) -> tuple[Graph, tuple[str, ...], Extras]:
     def make() -> nn.Module:
         made = user_code.call(factory, name, arguments, _plainly)
-        return copy.deepcopy(made) if made is factory else made  # the user's own stays as it is
+        return copy.deepcopy(made) if made is factory else made  # the user's own module must not change
 
     module = user_code.call(factory, name, arguments, build)
     graph, notes = trace(module, inputs or _own_size(module), name=name, rebuild=make)
@@ -72,7 +72,9 @@ def _made(
 
 
 def _split(text: str, settings: Settings) -> tuple[str, dict[str, Any]]:
-    """``name?width=2&act=relu`` as the name and its keyword arguments, values in Python's notation or else text."""
+    """Returns ``name?width=2&act=relu`` as the name and its keyword arguments. Values are Python literals, or
+    else text.
+    """
     name, _, query = text.partition("?")
     arguments: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
@@ -95,7 +97,7 @@ def _value(text: str) -> Any:
 def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
-    with importable(place), redirect_stdout(sys.stderr):  # what it prints is not our result
+    with importable(place), redirect_stdout(sys.stderr):  # what it prints must not mix with our output
         graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments)
 
     def make() -> nn.Module:
@@ -112,14 +114,16 @@ def _plainly(make: Callable[[], object]) -> object:
 
 
 def _own_size(module: nn.Module) -> tuple[InputSize, ...]:
-    """Returns the size in a configuration as timm's models have it, if the module has one."""
+    """Returns the input size in a configuration like that of timm's models, if the module has one."""
     configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     size = configuration.get("input_size") if isinstance(configuration, dict) else None
     return (InputSize(tuple(size)),) if size else ()
 
 
 class Recipe(NamedTuple):
-    """How to make a model; the sizes of its inputs and what running it takes, for which it may have to be looked at."""
+    """How to make a model, the sizes of its inputs, and what is needed to run it. The latter two may need the
+    module.
+    """
 
     make: Callable[[], nn.Module]
     sizes: Callable[[Any], tuple[InputSize, ...]]
@@ -146,7 +150,7 @@ def _pick(name: str, names: Iterable[str], lister: str) -> None:
 
 
 def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
-    """Returns a model as its default weights want it."""
+    """Returns the recipe of a model for the input size of its default weights."""
     models = _library("torchvision").models
     _pick(name, models.list_models(), "torchvision.models.list_models()")
     _refuse_downloads(arguments, "weights", "weights_backbone", "pretrained", "pretrained_backbone")
@@ -162,7 +166,7 @@ def torchvision(name: str, arguments: Mapping[str, Any]) -> Recipe:
 
 
 def _torchvision_extras(weights: Any, make: Callable[[], nn.Module]) -> Extras:
-    """Returns preprocessing and class names as torchvision publishes them with its weights."""
+    """Returns the preprocessing and class names that torchvision publishes with its weights."""
     transforms = weights.transforms()
     preprocess = {
         key: getattr(transforms, name)
@@ -182,7 +186,7 @@ def _torchvision_sizes(weights: Any, module: Any) -> tuple[InputSize, ...]:
     transforms = weights.transforms()
     size = getattr(transforms, "crop_size", None) or getattr(transforms, "resize_size", None)
     if type(transforms).__name__ == "VideoClassification":
-        return ()  # how many frames is not said
+        return ()  # the number of frames is not stated
     if isinstance(fixed := getattr(module, "image_size", None), int):
         size = (fixed,)
     elif size is None:  # detectors resize by themselves
@@ -194,7 +198,7 @@ def _torchvision_sizes(weights: Any, module: Any) -> tuple[InputSize, ...]:
 
 
 def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
-    """Returns a model of timm, which has its input size in its configuration."""
+    """Returns the recipe of a model of timm, whose configuration has its input size."""
     library = _library("timm")
     if not library.is_model(name):
         _pick(name, library.list_models(), "timm.list_models()")
@@ -205,18 +209,18 @@ def timm(name: str, arguments: Mapping[str, Any]) -> Recipe:
 
 
 def _timm_extras(make: Callable[[], nn.Module], pretrained: Callable[[], nn.Module], module: Any) -> Extras:
-    """Returns preprocessing as timm's configuration says it: the image covers the input over ``crop_pct``."""
+    """Returns the preprocessing in timm's configuration. There the image covers the input divided by ``crop_pct``."""
     configuration = getattr(module, "pretrained_cfg", None) or {}
     preprocess = {key: configuration[key] for key in ("mean", "std", "interpolation") if configuration.get(key)}
     if size := configuration.get("input_size"):
         preprocess["crop"] = size[1:]
-        preprocess["resize"] = int(size[1] / (configuration.get("crop_pct") or 1.0))  # as timm.data rounds it
+        preprocess["resize"] = int(size[1] / (configuration.get("crop_pct") or 1.0))  # rounded as in timm.data
     return Extras(make, preprocess=preprocess, pretrained=lambda: pretrained().state_dict())
 
 
 def _timm_sizes(name: str, arguments: Mapping[str, Any], module: Any) -> tuple[InputSize, ...]:
     configuration: Any = getattr(module, "pretrained_cfg", None)
-    if configuration is None:  # wrappers for features have none of their own
+    if configuration is None:  # wrappers for features have no configuration of their own
         registered = _library("timm").get_pretrained_cfg(name)
         configuration = registered.to_dict() if registered else {}
     channels, height, width = configuration.get("input_size", (3, 224, 224))

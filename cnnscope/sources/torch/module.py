@@ -1,4 +1,4 @@
-"""A live torch module to a graph: one run without values, the module left exactly as it was."""
+"""Turns a live torch module into a graph: one run without values, after which the module is exactly as it was."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other
 
 
 def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
-    """Returns the graph of a module at batch 1 in eval mode; the module itself is not changed in any way.
+    """Returns the graph of a module at batch 1 in eval mode. The module itself is not changed in any way.
 
-    ``inputs`` are sizes without batch, named as the parameters of ``forward`` where there are several. Whatever a
-    reader should know of how it was traced is a warning. `CnnscopeError` where the module cannot be traced, and its
-    subclass `PartialError` with the graph up to there where the forward pass fails.
+    ``inputs`` are sizes without batch, named like the parameters of ``forward`` if there are several. What a reader
+    should know about the run is issued as a warning. Raises `CnnscopeError` if the module cannot be traced, and its
+    subclass `PartialError`, with the graph so far, if the forward pass fails.
     """
     graph, notes = trace(module, inputs)
     for note in notes:
@@ -45,7 +45,9 @@ def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
 def trace(
     module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None
 ) -> tuple[Graph, tuple[str, ...]]:
-    """`from_module` with the notes apart. ``rebuild`` makes the module with values, if this one is on meta."""
+    """Returns the graph and the notes of `from_module`. ``rebuild`` makes the module with values, if this one
+    has none.
+    """
     module, notes = _plain(module)
     _check(module)
     name = name or type(module).__name__
@@ -60,7 +62,7 @@ def trace(
 def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
 ) -> tuple[Graph | None, str | None]:
-    """Returns the graph, or None and why it takes a run with values."""
+    """Returns the graph; or None and the reason why the run needs values."""
     with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         feeds = make_inputs(module, inputs, real=real)
@@ -89,7 +91,7 @@ def _attempt(
 
 
 def _plain(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Returns the module inside ``torch.compile`` or ``DataParallel``."""
+    """Returns the module inside ``torch.compile`` or ``DataParallel``, and a note that says so."""
     notes: tuple[str, ...] = ()
     while type(module).__name__ in _WRAPPERS:
         notes += (f"looked inside `{type(module).__name__}`",)
@@ -101,7 +103,9 @@ _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "Distribu
 
 
 def _check(module: nn.Module) -> None:
-    """E436 for modules whose calls do not go through torch's dispatcher one by one, or that have no shapes yet."""
+    """Raises E436 for modules whose calls do not pass through torch's dispatcher one by one, or that have no
+    shapes yet.
+    """
     for path, m in module.named_modules():
         kind, place = type(m), f"`{path}`" if path else "the model"
         if isinstance(m, torch.jit.ScriptModule):
@@ -122,7 +126,7 @@ def _check(module: nn.Module) -> None:
 
 
 def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
-    """Returns a copy on the CPU whose weights have values; raises E437 if they cannot be had."""
+    """Returns a copy on the CPU whose weights have values; raises E437 if that is impossible."""
     tensors = (*module.parameters(), *module.buffers())
     if not any(t.is_meta for t in tensors):
         try:
@@ -168,7 +172,7 @@ def _hooks(recorder: Trace) -> Iterator[None]:
 
 
 def _tensors_of(output: Any, seen: frozenset[int] = frozenset()) -> Iterator[Tensor]:
-    """Returns all tensors of a result, whatever they are packed in."""
+    """Yields all tensors of a result, in whatever containers they are."""
     if isinstance(output, Tensor):
         yield output
     elif id(output) not in seen:
@@ -197,7 +201,7 @@ _NEEDS_VALUES = {
     "should be the same": "it mixes types, as autocast does",
     "meta": "a function tells no shape without values",
 }
-"""What errors of torch without values contain, and what that means. There are ways to read values that are no calls."""
+"""Parts of error messages of torch that mean that the run needs values. Some ways to read values are no ATen calls."""
 
 
 def _needs_values(error: Exception) -> str | None:

@@ -1,4 +1,4 @@
-"""Drafts of nodes as a traced run makes them, the rows they belong to, and the graph they become."""
+"""Drafts of nodes during a traced run, the rows they belong to, and the graph they become."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from cnnscope.ops.generic import Constant, Select, View
 
 @dataclass(slots=True)
 class Draft:
-    """A node before it has a name: ``inputs`` are places in the list of drafts, ``op`` is None for a network input.
+    """A node before it has a name. ``inputs`` are places in the list of drafts; ``op`` is None for a network
+    input.
 
-    ``like`` is the place of the draft whose size this takes; `graph` adds its name to the ``intent``.
+    ``like`` is the place of the draft whose size this one takes; `graph` adds its name to the ``intent``.
     """
 
     op: Op | None
@@ -35,7 +36,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A module call under way. ``layer`` is the row its ops belong to, None in a module that has modules inside."""
+    """A module call under way. ``layer`` is the row of its ops; None in a module that has modules inside."""
 
     module: nn.Module | None
     path: str
@@ -46,8 +47,8 @@ class Call:
 class Recording:
     """Drafts in execution order, named after the modules under way.
 
-    A call of a leaf module is one row, named by the module's path; a function called by any other module is a row of
-    its own, named by that module's path and the function. The second of a name is ``name#2``.
+    A call of a leaf module is one row, named by the path of the module. A function called by any other module is a row
+    of its own, named by the path of that module and the function. The second row of a name is ``name#2``.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -71,13 +72,15 @@ class Recording:
         self.calls.append(Call(module, path, layer, len(self.drafts)))
 
     def idle(self, module: nn.Module) -> bool:
-        """Returns whether this is a leaf module in which nothing has run, and which is a row of its own."""
+        """Returns whether the module is a leaf and a row of its own, and nothing has run in it."""
         call = self.calls[-1]
         own = call.layer is not None and self.calls[-2].layer is None
         return own and call.module is module and call.start == len(self.drafts)
 
     def leave(self, error: BaseException | None) -> None:
-        """The forward of the module under way is over; by an error, which came from here if nobody has it yet."""
+        """Ends the forward of the module under way. An error counts as raised here unless an inner module had
+        it already.
+        """
         call = self.calls.pop()
         if error is not None and (self.failed is None or self.failed[0] is not error):
             self.failed = error, call
@@ -94,9 +97,9 @@ class Recording:
         return len(self.drafts) - 1
 
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
-        """Returns all drafts as a graph. Views, constants and selected outputs that nothing reads are left out.
+        """Returns all drafts as a graph, without views, constants and selected outputs that nothing reads.
 
-        A node is called like its row where the row is one op, else ``row.function``.
+        A node is named like its row if the row is one op, otherwise ``row.function``.
         """
         ends = dict.fromkeys(outputs)
         kept = self._needed(ends)
@@ -133,13 +136,15 @@ class Recording:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Returns whether a call of it is one row: no modules inside but those that compute its weights."""
+    """Returns whether a call of the module is one row: it has no modules inside except those that compute its
+    weights.
+    """
     return not module._modules or module._modules.keys() == {"parametrizations"}
 
 
 def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Returns all weights, then persistent buffers, by their names in the state dict, tied ones once by the first of
-    them.
+    """Returns all weights, then all persistent buffers, by their names in the state dict. Tied ones have the first of
+    their names.
     """
     tables: list[tuple[str, Mapping[str, Tensor | None], Container[str]]] = []
     tables += [(path, m._parameters, ()) for path, m in modules.items()]
@@ -160,5 +165,5 @@ def _param(tensor: Tensor) -> Param:
 
 
 def dtype_name(tensor: Tensor) -> str:
-    """``float32``."""
+    """Returns the dtype as the graph writes it: ``float32``."""
     return str(tensor.dtype).removeprefix("torch.")

@@ -1,12 +1,13 @@
-"""Shapes during a run: outputs of the commonest functions without asking torch, and which sizes come from shapes.
+"""Shapes during a run: outputs of the most frequent functions without asking torch, and which sizes come from
+shapes.
 
-torch's own shape rules for meta tensors are Python and slow. A shortcut takes the arguments of a call and returns its
-output, or None where it is not sure: torch then runs the function, and reports what is wrong with it. Shortcuts cover
-plain cases of contiguous floating-point tensors only.
+torch's own shape rules for meta tensors are slow, since they are Python. A shortcut takes the arguments of a call and
+returns its output, or None if it is not sure: then torch runs the function and reports what is wrong with it. Shortcuts
+cover plain cases of contiguous floating-point tensors only.
 
-ATen is called with plain numbers. So while a module runs, the shapes of tensors that depend on its input consist of
-`Extent`s: whole numbers that stay what they are under arithmetic. ``view``, ``reshape`` and ``interpolate`` note the
-sizes that they were called with, for the rules that record them.
+ATen sees plain numbers. So while a module runs, the shapes of tensors that depend on its input consist of `Extent`s,
+whole numbers that stay extents under arithmetic. ``view``, ``reshape`` and ``interpolate`` store the sizes they were
+called with for the rules that record them.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def cat(parts: Sequence[Tensor], axis: int = 0) -> Tensor | None:
 
 
 class Extent(int):
-    """An extent that comes from a shape: of the draft at ``place``, or None if it was computed with."""
+    """An extent from a shape: that of the draft at ``place``, or None if it is the result of arithmetic."""
 
     place: int | None = None
 
@@ -166,7 +167,7 @@ for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "floordiv", "rfloordi
 
 
 class Watched(Protocol):
-    """A run whose shapes are watched. ``busy`` while cnnscope itself is at work, which sees plain numbers."""
+    """A run whose shapes are watched. While ``busy``, cnnscope itself is at work and sees plain numbers."""
 
     busy: bool
     sizes: Sequence[int]
@@ -175,12 +176,14 @@ class Watched(Protocol):
 
 
 _LOCK = RLock()
-"""Held during a run, as what is watched is a class of torch's."""
+"""The lock of a run: what is changed during a run is a class of torch."""
 
 
 @contextmanager
 def watched(run: Watched) -> Iterator[None]:
-    """Inside, shapes of tensors with a place in ``run`` consist of extents, and ``run.sizes`` is what is asked for."""
+    """Inside, the shapes of tensors with a place in ``run`` consist of extents, and ``run.sizes`` has the
+    sizes asked for.
+    """
     base: Any = torch._C.TensorBase
     shape_of, size_of = base.shape.__get__, base.size
 
@@ -237,11 +240,11 @@ def _shape_asked(*sizes: Any, **kwargs: Any) -> Any:
 
 
 def computed(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Returns the axes of a new shape that were worked out: ``-1``, and extents of other tensors."""
+    """Returns the axes of a new shape that were computed: ``-1``, and extents of other tensors."""
     return tuple(i for i, n in enumerate(sizes) if n == -1 or isinstance(n, Extent))
 
 
 def like(sizes: Sequence[int]) -> int | None:
-    """Returns the place whose extents all of the sizes are, None if they are of several or were computed with."""
+    """Returns the place of the draft whose extents all sizes are; None if they are of several or were computed."""
     places = {n.place if isinstance(n, Extent) else None for n in sizes}
     return places.pop() if len(places) == 1 else None

@@ -1,13 +1,13 @@
-"""Recording one run of a torch module, call by call.
+"""Records one run of a torch module, call by call.
 
-`Trace` sees every ATen call of a forward pass before it runs. Tensors are of three sorts. *Tracked* ones depend on the
-input or on a parameter: they live on the meta device, and each call on them becomes a node by the rules of
-`cnnscope.sources.torch.rules`. *Parameters* and buffers are never computed with or written to; a call gets a meta
-twin in their place. Whatever depends on neither is a *constant* (`cnnscope.sources.torch.constants`) and becomes a node
-only where a tracked call takes it.
+`Trace` sees every ATen call of a forward pass before it runs. There are three sorts of tensors. *Tracked* ones depend
+on the input or on a parameter: they are on the meta device, and each call on them becomes a node by the rules of
+`cnnscope.sources.torch.rules`. *Parameters* and buffers are never computed with or written to; calls get a meta twin
+instead. All others are *constants* (`cnnscope.sources.torch.constants`), which become nodes only where a tracked call
+uses them.
 
 The run is in inference mode, in which torch shows whole functions (linear, layer_norm, scaled_dot_product_attention)
-and not the kernels they are made of.
+and not the kernels that they consist of.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DataDependentError(Exception):
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
-    """Records what runs inside ``with trace:``. If ``real``, tracked tensors have values."""
+    """Records everything that runs inside ``with trace:``. If ``real``, tracked tensors have values."""
 
     def __init__(self, module: nn.Module, *, real: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
@@ -56,7 +56,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._nodes: dict[int, int] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
         self._twins: dict[int, Tensor] = {}
-        self._alive: list[Any] = []  # all of the above go by id, which is a tensor's own only while it lives
+        self._alive: list[Any] = []  # keeps the tensors of the dicts above alive, since ids of dead ones are used again
 
     # -- every call -------------------------------------------------------------------------------------------------
 
@@ -100,12 +100,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return out if result is None else result
 
     def depends_on_data(self, function: str) -> DataDependentError:
-        """Returns the error to raise; noted as well, as the model may catch it."""
+        """Returns the error to raise. It is also stored, because the model may catch it."""
         self.data_dependent = function
         return DataDependentError(function)
 
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Returns what the call yields, without values unless the run is real."""
+        """Returns the result of a call, without values unless the run is real."""
         if self.real:
             return func(*args, **kwargs)
         return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
@@ -119,36 +119,38 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def _twin(self, t: Tensor) -> Tensor:
         if id(t) not in self._twins:
-            with torch.inference_mode(False):  # a view of it is taken for a view of `t`, which is no inference tensor
+            with torch.inference_mode(
+                False
+            ):  # torch treats a view of it as a view of `t`, which is no inference tensor
                 self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META)
             self._alive.append(t)
         return self._twins[id(t)]
 
     def place(self, t: Tensor) -> int | None:
-        """Returns the place of the draft that a tensor is, None if it is none yet."""
+        """Returns the place of the draft that a tensor is; None if it has none yet."""
         return self._nodes.get(id(t))
 
     # -- which node a tensor is -------------------------------------------------------------------------------------
 
     def tracked(self, t: Tensor) -> bool:
-        """Returns whether it depends on the input or a parameter."""
+        """Returns whether a tensor depends on the input or a parameter."""
         if id(t) in self._nodes or id(t) in self._parameters:
             return True
         view = self.constants.views.get(id(t))
         return view is not None and self.tracked(view[0])
 
     def key(self, t: Tensor | None) -> str | None:
-        """Returns the key of a parameter or buffer, None for any other tensor and for one that the run has
+        """Returns the key of a parameter or buffer; None for any other tensor, and for one that the run has
         overwritten.
         """
         return None if t is None or id(t) in self._nodes else self._keys.get(id(t))
 
     def constant(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
-        """Returns a new constant, as a call of ``func`` makes it."""
+        """Returns a new constant, made by a call of ``func``."""
         return self.constants.add(self.constants.make(func, args, kwargs))
 
     def constant_keys(self, t: Tensor) -> tuple[str, ...]:
-        """Returns keys of the buffers that a constant is, or was computed from."""
+        """Returns the keys of the buffers that a constant is, or was computed from."""
         return self.constants.keys(t)
 
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
@@ -161,12 +163,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         return share_memory(out, self._twins.get(id(x), x))
 
     def value(self, t: Tensor) -> Value:
-        """Returns what the graph knows of a tensor."""
+        """Returns what the graph knows about a tensor."""
         return self.recording.drafts[self.node(t)].output
 
     def node(self, t: Tensor) -> int:
-        """Returns the place of its draft. A parameter or constant becomes a node here, where it is first
-        needed as one.
+        """Returns the place of the draft of a tensor. A parameter or constant becomes a node where it is first needed
+        as one.
         """
         place = self._nodes.get(id(t))
         if place is None:
@@ -176,7 +178,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             return place
         parent, op, seen = view
         now = self.node(parent)
-        if now != seen:  # what it is a view of was overwritten since
+        if now != seen:  # the tensor that it shows was overwritten since
             value = self.recording.drafts[place].output
             place = now if op is None else self.recording.append(op, (now,), value, op.label())
             self._nodes[id(t)], self._views[id(t)] = place, (parent, op, now)
@@ -222,16 +224,16 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
         fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
     ) -> None:  # fmt: skip
-        """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is what to call it.
+        """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is its name.
 
-        ``params`` are its weights by role, ``keys`` those of further buffers that constants in it came from.
-        ``like`` is the place of the node whose size the output takes.
+        ``params`` are its weights by role, ``keys`` further buffers from which constants in it were computed. ``like``
+        is the place of the node whose size the output takes.
         """
         places = tuple(map(self.node, inputs))
         values = [self.recording.drafts[place].output for place in places]
         shape, dtype = tuple(out.shape), dtype_name(out)
         value = _agreed(op, values, shape)
-        if value is None:  # torch has the last word on what it computes
+        if value is None:  # the shape that torch computes decides
             op = Unsupported(shape, dtype, fn=fn or op.tag)
             value = op.output(values)
         value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
@@ -245,7 +247,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self._views[id(out)] = (inputs[0], op, places[0])
 
     def same(self, out: Tensor, source: Tensor) -> None:
-        """Records that ``out`` is ``source`` under another name (detach, alias, a cast to what it is already)."""
+        """Records that ``out`` is ``source`` with another name (detach, alias, a cast to the dtype it has already)."""
         if out is source:
             return
         key = self.key(source)
@@ -260,7 +262,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self._alive.append(out)
 
     def idle(self, output: Tensor, kind: str) -> Tensor:
-        """Records a leaf module that just passed its input on; its output gets an identity of its own."""
+        """Records a leaf module that only returned its input. Its output becomes an identity of its own."""
         out = output.detach()
         self.busy = True
         self.emit(Identity(), [output], out, fn=kind)
@@ -270,7 +272,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     # -- writes -----------------------------------------------------------------------------------------------------
 
     def _write_back(self, t: Tensor) -> None:
-        """After a write to a view: the tensor it is a view of has changed too."""
+        """Updates the tensor that a view shows after a write to the view."""
         written = self.node(t)
         if id(t) in self._aliases:
             self._remember(self._aliases[id(t)], written)
@@ -293,13 +295,13 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if back is None:
             op: Op = Unsupported(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
             return self.recording.append(op, (before, written), whole, "overwrite")
-        if not any(isinstance(step, Taps) for step in back):  # nothing of what was there is left
+        if not any(isinstance(step, Taps) for step in back):  # all of the old elements are overwritten
             return self.recording.append(View("overwrite", back), (written,), whole, "overwrite")
         return self.recording.append(Overwrite(back), (before, written), whole, "overwrite")
 
 
 def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:
-    """Returns the op's own output if it has the shape that torch found."""
+    """Returns the op's own output if it has the shape that torch found, otherwise None."""
     try:
         value = op.output(values)
     except ShapeError:

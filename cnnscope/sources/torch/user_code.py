@@ -1,4 +1,4 @@
-"""Finding and calling a factory in the user's own code, and saying what went wrong there in their terms."""
+"""Finds and calls a factory in the user's own code, and reports errors there in the user's terms."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 def parse(source: str) -> tuple[str, str, str]:
-    """``file.py:factory?width=2`` as the file or module, the factory and its arguments."""
+    """Returns ``file.py:factory?width=2`` as the file or module, the factory and its arguments."""
     path, _, query = source.partition("?")
     place, colon, name = path.rpartition(":")
     return (place, name, query) if colon and not name.endswith(".py") else (path, "", query)
 
 
 def find(place: str, name: str) -> Any:
-    """Returns the factory: a function, a class, or a module already made. E430, E431 or E433 if it cannot be had."""
+    """Returns the factory: a function, a class, or a module that exists already; raises E430, E431 or E433."""
     module = _import_file(place) if place.endswith(".py") else _import_module(place)
     found: Any = module
     for part in name.split(".") if name else [""]:
@@ -48,9 +48,9 @@ def _may_be(value: Any, module: ModuleType) -> bool:
 def import_with_operators(run: Callable[[], T]) -> T:
     """Returns what ``run``, which imports something, returns.
 
-    torchvision's wheel has C++ operators built for one version of torch; beside another they do not load, and
-    importing torchvision stops at the first it refers to. Two declarations are all its models, which are pure Python,
-    need of them: where an import fails for exactly that reason they are made, and the import is tried again.
+    The C++ operators in torchvision's wheel are built for one version of torch. With another version they do not load,
+    and the import of torchvision fails at the first of them. Its models, which are pure Python, need only two
+    declarations: if an import fails for exactly that reason, they are made and the import is repeated.
     """
     try:
         return run()
@@ -65,7 +65,7 @@ def import_with_operators(run: Callable[[], T]) -> T:
 
 
 _DECLARATIONS: list[object] = []
-"""Operators declared above; a declaration lives as long as this."""
+"""Operators declared above. A declaration ends when its library is deleted."""
 
 
 def _import_module(name: str) -> ModuleType:
@@ -93,8 +93,8 @@ def _import_file(file: str) -> ModuleType:
 def call(
     factory: Any, name: str, arguments: Mapping[str, Any], build: Callable[[Callable[[], object]], object]
 ) -> nn.Module:
-    """Returns the module a factory makes with ``build``; raises E432 for wrong arguments, E433 if it raises or makes no
-    module.
+    """Returns the module that a factory makes with ``build``; raises E432 for wrong arguments, E433 if it fails or
+    makes no module.
     """
     if isinstance(factory, nn.Module):
         made: object = factory
@@ -114,7 +114,7 @@ def _check_arguments(factory: Any, name: str, arguments: Mapping[str, Any]) -> N
         raise CnnscopeError.of("E431", f"`{name}` is no factory but {a(type(factory).__name__)}")
     try:
         signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # a builtin: it will say itself what it needs
+    except (TypeError, ValueError):  # a builtin, which reports wrong arguments itself
         return
     try:
         signature.bind(**arguments)

@@ -25,19 +25,19 @@ from cnnscope.sources.keras.row import LayerRow, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A layer's config, read with the kinds of argument that ops have."""
+    """The config of a layer, read with the kinds of argument that ops have."""
 
     layer: Layer
 
     @property
     def ndim(self) -> int:
-        """Spatial axes, as the class name says: 2 for ``Conv2D``."""
+        """The number of spatial axes in the name of the class: 2 for ``Conv2D``."""
         found = re.search("([123])D", self.layer.kind)
         assert found, self.layer.kind
         return int(found[1])
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Returns the value as it is in JSON; ``default`` where it is missing or null."""
+        """Returns the value as it is in JSON; ``default`` if it is missing or null."""
         value = self.layer.config.get(key)
         return default if value is None else value
 
@@ -55,7 +55,7 @@ class Settings:
         return bool(self.read(key, Flag(), default))
 
     def integers(self, key: str, default: Any = None) -> list[int]:
-        """One whole number or a list of them, as a list."""
+        """Returns one whole number, or a list of them, as a list."""
         value = self.get(key, default)
         items = list(value) if isinstance(value, (list, tuple)) else [value]
         return [argument(key, item, Integer()) for item in items]
@@ -63,9 +63,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a layer is called with: `Tensor` where one goes, plain values elsewhere.
+    """The arguments of a call: a `Tensor` for each tensor, plain values elsewhere.
 
-    ``stated`` is the shape of the (first) result where the file says it.
+    ``stated`` is the shape of the (first) result if the file states it.
     """
 
     args: Sequence[Any]
@@ -77,7 +77,7 @@ class Arguments:
         return list(_tensors([*self.args, *self.kwargs.values()]))
 
     def tensor(self) -> Tensor:
-        """Returns the only, or the first, tensor."""
+        """Returns the only tensor, or the first of several."""
         found = self.tensors()
         if not found:
             raise CnnscopeError.of("E443", "it is called without a tensor")
@@ -95,7 +95,7 @@ CODE = frozenset({"Lambda"})
 
 
 def layer(*kinds: str) -> Callable[[Callable[[LayerRow, Settings, Tensor], Tensor]], None]:
-    """Adds the function for layer classes with one input and one output."""
+    """Adds a rule for layer classes with one input and one output."""
 
     def add(function: Callable[[LayerRow, Settings, Tensor], Tensor]) -> None:
         @wraps(function)
@@ -108,7 +108,7 @@ def layer(*kinds: str) -> Callable[[Callable[[LayerRow, Settings, Tensor], Tenso
 
 
 def calls(*kinds: str) -> Callable[[Translator], None]:
-    """Adds the function for layer classes that look at how they are called."""
+    """Adds a rule for layer classes that need all arguments of a call."""
 
     def add(function: Translator) -> None:
         for kind in kinds:
@@ -118,7 +118,7 @@ def calls(*kinds: str) -> Callable[[Translator], None]:
 
 
 def refusal(layer: Layer) -> CnnscopeError:
-    """Returns why a class cannot be read: E444 where its behaviour is code, E445 where nothing here knows it."""
+    """Returns the error for a class without a rule: E444 if its behaviour is code, E445 if it is unknown."""
     if layer.kind in CODE:
         return CnnscopeError.of(
             "E444", f"a `{layer.kind}` holds Python code, which is not run",
@@ -144,7 +144,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def argument(key: str, value: object, kind: Argument, ndim: int | None = None) -> Any:
-    """``value`` as ``kind`` reads it; raises `ArgumentError` naming ``key`` otherwise."""
+    """Returns ``value`` as ``kind`` reads it; raises `ArgumentError` with ``key`` in its message."""
     try:
         return kind.read(value, ndim)
     except ArgumentError as error:

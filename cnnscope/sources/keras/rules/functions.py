@@ -1,4 +1,4 @@
-"""Functions of tensors used like layers: ``keras.ops.silu(x)`` in Keras 3, ``tf.nn.silu(x)``, ``x + y`` in Keras 2."""
+"""Functions used like layers: ``keras.ops.silu(x)`` in Keras 3, ``tf.nn.silu(x)`` and ``x + y`` in Keras 2."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def is_function(layer: Layer) -> bool:
 
 
 def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    """Returns the function an entry names. What no rule covers is an `Unsupported` op of the shape Keras states."""
+    """Adds the function of an entry. One without a rule becomes an `Unsupported` op with the shape that Keras
+    states.
+    """
     name = function_name(s.layer)
     options = {**s.layer.config, **call.kwargs}
     if name in BINARY:
@@ -52,7 +54,7 @@ def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
 
 
 def function_name(layer: Layer) -> str:
-    """``HardSilu``, ``nn.hard_silu`` and ``tf.nn.hard_silu`` are all ``hard_silu``."""
+    """Returns the name of a function: ``HardSilu``, ``nn.hard_silu`` and ``tf.nn.hard_silu`` are all ``hard_silu``."""
     written = str(layer.config.get("function", "")) if layer.kind in KERAS_2 else layer.kind
     last = written.rpartition(".")[2]
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower().removeprefix("reduce_")
@@ -98,7 +100,7 @@ def _constant_shape(value: Any) -> Shape:
 
 
 def _axes(x: Tensor, value: Any) -> tuple[int, ...]:
-    """Returns the author's axes a reduction goes over; the batch is not one of them."""
+    """Returns the axes of a reduction in the author's order; raises E445 for the batch."""
     items = value if isinstance(value, list) else [value]
     axes = tuple(sorted(x.axes[x.axis(_integer(item, "axis"))] for item in items))
     if 0 in axes or not axes:
@@ -140,7 +142,7 @@ def _get_item(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> lis
 
 
 def _without(row: LayerRow, x: Tensor, dropped: Sequence[int]) -> Tensor:
-    """``x`` without the author's axes ``dropped``, which have size 1."""
+    """Returns ``x`` without the author's axes ``dropped``, which have size 1."""
     shape = [n for axis, n in enumerate(x.shape) if axis not in dropped]
     return reshape(row, x, shape[1:]) if dropped else x
 

@@ -23,7 +23,7 @@ POINTWISE: Mapping[str, Op] = {
     "hard_sigmoid": act.Hardsigmoid(), "hard_silu": act.Hardswish(), "hard_swish": act.Hardswish(),
     "hard_tanh": act.Hardtanh(), "log_sigmoid": act.LogSigmoid(),
 }  # fmt: skip
-"""By Keras' name. `hard_sigmoid` is Keras 3's; Keras 2's had the slope 1/5, and cost the same."""
+"""Activations by Keras' name. `hard_sigmoid` is that of Keras 3; the one of Keras 2 had slope 1/5 and the same cost."""
 
 OTHER_POINTWISE = frozenset({
     "exponential", "squareplus", "sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink", "tanh_shrink",
@@ -35,11 +35,11 @@ ALONG_CHANNELS: Mapping[str, Callable[[int], Op]] = {
     "glu": act.GLU,
     "sparsemax": lambda axis: Scan("sparsemax", (axis,)),
 }
-"""Those that look along an axis, the author's last."""
+"""Activations along an axis, by default the author's last."""
 
 
 def activate(row: LayerRow, x: Tensor, spec: object) -> Tensor:
-    """``x`` behind an ``activation=`` argument: a name, a function or layer by its class, or nothing."""
+    """Adds the activation of an ``activation=`` argument: a name, a function or layer by its class, or nothing."""
     kind = str(spec.get("class_name")) if isinstance(spec, dict) else ""
     if isinstance(spec, dict) and isinstance(config := spec.get("config"), dict) and kind in LAYERS:
         inner = Layer(row.name, kind, config, ())
@@ -53,7 +53,7 @@ def activate(row: LayerRow, x: Tensor, spec: object) -> Tensor:
 
 
 def named(row: LayerRow, x: Tensor, name: str, axis: int = -1) -> Tensor:
-    """``x`` behind the activation of that name; raises E445 if Keras has none."""
+    """Adds the activation of that name; raises E445 if Keras has none."""
     if name in ALONG_CHANNELS:
         return row.add(ALONG_CHANNELS[name](x.axis(axis)), x, part="act")
     if name in POINTWISE or name in OTHER_POINTWISE:
@@ -97,7 +97,7 @@ def _thresholded(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("PReLU")
 def _prelu(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """A weight for every element, except along the shared axes."""
+    """Has a weight for every element, except along the shared axes."""
     shared = {x.axis(axis) for axis in s.integers("shared_axes", [])}
     shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.value.shape) if axis > 0)
     if x.value.kind in ("map", "flat") and shape == (x.value.shape[1], *(1,) * (x.rank - 2)):
@@ -117,7 +117,7 @@ TORCH_COUNTER = "num_batches_tracked"
 
 
 def _channels_first(row: LayerRow, x: Tensor, axis: int) -> Tensor:
-    """``x`` with the author's ``axis`` where a map has its channels."""
+    """Returns ``x`` with the author's ``axis`` in the place of the channels of a map."""
     wanted = x.axes[x.axis(axis)]
     if wanted == 0:
         raise CnnscopeError.of("E443", "`axis` 0 is the batch")
@@ -126,7 +126,7 @@ def _channels_first(row: LayerRow, x: Tensor, axis: int) -> Tensor:
 
 
 def _absent(s: Settings) -> list[str]:
-    """Returns roles a normalisation goes without: ``scale=False`` has no weight, ``center=False`` no bias."""
+    """Returns the weights that a normalisation lacks: ``scale=False`` means no weight, ``center=False`` no bias."""
     return [role for key, role in (("scale", "weight"), ("center", "bias")) if not s.flag(key, True)]
 
 
@@ -143,7 +143,7 @@ def _layernorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     eps, without = s.get("epsilon", 1e-3), [*_absent(s), *(["bias"] if s.flag("rms_scaling", False) else [])]
     if x.value.kind == "map" and axes == [x.axes[1]]:
         return row.add(LayerNorm.read({"eps": eps}), x, without=without)
-    rest = tuple(a for a in range(x.rank) if a not in axes)  # the op looks at the last axes
+    rest = tuple(a for a in range(x.rank) if a not in axes)  # the op works on the last axes
     x = row.store(x, (*rest, *axes), "flat" if x.rank == 2 else "tokens" if x.rank == 3 else "tensor")
     return row.add(LayerNorm.read({"eps": eps, "axes": len(axes)}), x, without=without)
 
@@ -171,7 +171,7 @@ def _unitnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("Normalization")
 def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance); both are buffers, with a counter, unless the config has their values."""
+    """Computes (x - mean) / sqrt(variance). Both are buffers, with a counter, unless the config has their values."""
     if s.get("mean") is not None:
         return row.add(Elementwise("divide"), row.add(Elementwise("subtract"), x, part="centre"), part="scale")
     axes = [] if s.layer.config.get("axis", -1) is None else s.integers("axis", -1)
@@ -183,7 +183,7 @@ def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("LayerScale")
 def _layerscale(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """ConvNeXt's, a class of `keras.applications`: one factor a channel."""
+    """ConvNeXt's layer scale, a class of `keras.applications`: one factor per channel."""
     if s.integer("projection_dim") != x.shape[-1]:
         raise CnnscopeError.of("E443", f"`projection_dim` is not the last axis of {list(x.shape[1:])}")
     on_map = x.value.kind == "map" and x.axes[1] == x.rank - 1
@@ -217,13 +217,13 @@ def _alpha_dropout(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     "MixUp", "CutMix",
 )  # fmt: skip
 def _identity(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """Nothing happens at inference."""
+    """These layers do nothing at inference."""
     return row.add(Identity(), x)
 
 
 @layer("Rescaling")
 def _rescaling(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """scale * x + offset; the constants are no parameters."""
+    """Computes scale * x + offset. The constants are no parameters."""
     x = row.add(Elementwise("multiply"), x, part="scale")
     offset = s.get("offset", 0)
     return x if offset in (0, 0.0) else row.add(Elementwise("add"), x, part="offset")

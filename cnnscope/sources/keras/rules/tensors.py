@@ -20,7 +20,7 @@ from cnnscope.sources.keras.rules.pointwise import activate
 
 @layer("Dense")
 def _dense(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """On the author's last axis, whatever the rank."""
+    """Works on the author's last axis, whatever the rank."""
     op = Linear.read({"out": s.get("units"), "bias": s.get("use_bias", True)})
     if x.rank < 2:
         raise CnnscopeError.of("E301", "it needs features but gets one number an image")
@@ -38,7 +38,7 @@ def _embedding(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("Flatten")
 def _flatten(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """In the author's order, channels fastest; Keras moves the channels last even where they are first."""
+    """Flattens in the author's order with channels fastest. Keras moves the channels last even if they are first."""
     if x.rank == 1:
         return reshape(row, x, (1,))
     order = tuple(range(x.rank)) if row.channels_last or x.rank < 3 else (0, *range(2, x.rank), 1)
@@ -46,7 +46,9 @@ def _flatten(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def ordered(row: LayerRow, x: Tensor, order: tuple[int, ...]) -> Tensor:
-    """``x`` with its elements as if its axes were in ``order``; no view where only axes of size 1 would move."""
+    """Returns ``x`` with its elements as if its axes were in ``order``; without a view if only axes of size 1
+    would move.
+    """
     shape = x.shape
     if [a for a in x.axes if shape[a] > 1] == [a for a in order if shape[a] > 1]:
         return x
@@ -59,7 +61,7 @@ def _reshape(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def reshape(row: LayerRow, x: Tensor, target: Sequence[int]) -> Tensor:
-    """Returns the author's elements under another shape, without the batch; one -1 is worked out."""
+    """Returns the author's elements with another shape, without the batch. One -1 is computed."""
     x = ordered(row, x, tuple(range(x.rank)))
     if not target:
         raise CnnscopeError.of("E301", f"{list(x.shape[1:])} cannot be reshaped to a single number")
@@ -77,14 +79,14 @@ def _permute(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def transpose(row: LayerRow, x: Tensor, order: Sequence[int]) -> Tensor:
-    """Returns the author's axis i of the result is axis ``order[i]`` of ``x``: other names for the same axes."""
+    """Returns ``x`` with its axes renamed: the author's axis i of the result is axis ``order[i]`` of ``x``."""
     if sorted(order) != list(range(x.rank)) or order[0] != 0:
         raise CnnscopeError.of("E301", f"{list(order)} is no reordering of the axes of {list(x.shape[1:])}")
     return relabelled(row, x, tuple(order.index(axis) for axis in x.axes))
 
 
 def relabelled(row: LayerRow, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """``x`` whose stored axes are now called ``axes``, arranged as a tensor of its rank is."""
+    """Returns ``x`` with its stored axes renamed to ``axes``, arranged as a tensor of its rank."""
     x = replace(x, axes=axes)
     return x if x.rank > 3 else row.authored(x)
 
@@ -100,8 +102,8 @@ def _repeat(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def aligned(row: LayerRow, xs: Sequence[Tensor]) -> list[Tensor]:
-    """Returns all in the arrangement of the first of the highest rank; lower ranks get axes of size 1
-    behind the batch.
+    """Returns all tensors in the arrangement of the first with the highest rank. Lower ranks get axes of size 1 after
+    the batch.
     """
     if not xs:
         raise CnnscopeError.of("E443", "it is called without a tensor")
@@ -115,7 +117,7 @@ def _raised(row: LayerRow, x: Tensor, rank: int) -> Tensor:
 
 
 def combine(row: LayerRow, fn: str, xs: Sequence[Tensor]) -> Tensor:
-    """``fn`` of tensors element by element, broadcast; raises E303 where their sizes do not fit."""
+    """Adds ``fn`` of tensors, element by element and broadcast; raises E303 if their sizes do not fit."""
     xs = aligned(row, xs)
     sizes = [{n for n in extents if n != 1} for extents in zip(*(x.value.shape for x in xs), strict=True)]
     if any(len(size) > 1 for size in sizes):
@@ -150,7 +152,7 @@ def _concatenate(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
 
 
 def concatenate(row: LayerRow, xs: Sequence[Tensor], axis: int) -> Tensor:
-    """One behind the other along the author's axis."""
+    """Concatenates along the author's axis."""
     if len({x.rank for x in xs}) > 1:
         raise different_sizes([x.value for x in xs])
     xs = aligned(row, xs)
@@ -162,7 +164,9 @@ def concatenate(row: LayerRow, xs: Sequence[Tensor], axis: int) -> Tensor:
 
 @calls("MultiHeadAttention")
 def _attention(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    """Queries, keys and values by a dense layer each, attention in every head, a dense layer over the joined heads."""
+    """Has a dense layer each for queries, keys and values, attention in every head, and a dense layer over the joined
+    heads.
+    """
     if call.get(9, "return_attention_scores") or s.flag("use_gate", False) or call.kwargs.get("attention_mask"):
         raise CnnscopeError.of("E445", "attention with a gate, a mask, or scores as an output is not read yet")
     query, value = call.get(0, "query"), call.get(1, "value")

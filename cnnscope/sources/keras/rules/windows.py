@@ -1,4 +1,4 @@
-"""Keras layers that slide a window or change a map's borders and size: convolutions, pools, padding, resizing."""
+"""Keras layers with a sliding window, and layers that change the border or size of a map."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def _pad_word(s: Settings, *more: PadWord) -> PadWord:
 
 
 def _window(s: Settings) -> dict[str, Any]:
-    """Kernel, stride, padding and dilation of a convolution as its op takes them."""
+    """Returns kernel, stride, padding and dilation of a convolution as its op takes them."""
     one = PerAxis(1)
     kernel, dilation = s.read("kernel_size", one, ndim=s.ndim), s.read("dilation_rate", one, 1, s.ndim)
     pad: Any = _pad_word(s, "causal")
-    if pad == "causal":  # all of the padding is in the past
+    if pad == "causal":  # all padding is before the first element
         pad = [[span(k, d) - 1, 0] for k, d in zip(kernel, dilation, strict=True)]
     return {"kernel": kernel, "stride": s.read("strides", one, 1, s.ndim), "pad": pad, "dilation": dilation}
 
@@ -68,7 +68,9 @@ def _separable(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution2DTranspose", "Convolution3DTranspose")
 def _transposed(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """Keras states the output's size and cuts unevenly what is beyond it; the op cuts evenly, a crop does the rest."""
+    """Keras states the size of the output and cuts unevenly what is beyond it. The op cuts evenly; a crop does
+    the rest.
+    """
     x, one = _map(row, s, x), PerAxis(1)
     kernel, stride = s.read("kernel_size", one, ndim=s.ndim), s.read("strides", one, 1, s.ndim)
     dilation, extra = s.read("dilation_rate", one, 1, s.ndim), s.read("output_padding", Maybe(PerAxis(0)), ndim=s.ndim)
@@ -89,9 +91,11 @@ def _transposed(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def _cut(n: int, kernel: int, stride: int, dilation: int, *, same: bool, extra: int | None) -> Pair:
-    """Returns what falls off a full transposed convolution at both ends; negative: what is added at the end.
+    """Returns what is removed from a full transposed convolution at both ends; a negative number is added at
+    the end.
 
-    Source: Keras' `deconv_output_length`; TensorFlow places a `same` output as the input of the convolution it inverts.
+    Source: Keras' `deconv_output_length`. TensorFlow places a `same` output like the input of the convolution that it
+    inverts.
     """
     reach = span(kernel, dilation)
     full = (n - 1) * stride + reach
@@ -140,7 +144,7 @@ def _adaptive(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 def _sides(s: Settings, key: str) -> list[Pair]:
-    """(low, high) per axis; Keras also writes one number for all, or one per axis."""
+    """Returns (low, high) per axis. Keras also writes one number for all, or one per axis."""
     value = s.get(key, 1)
     if s.ndim == 1 and isinstance(value, list):
         value = [value]

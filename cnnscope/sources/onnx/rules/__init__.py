@@ -31,8 +31,8 @@ Stated = tuple[Shape, str]
 class OperatorCall:
     """One ONNX node while it is lowered: its inputs, attributes and names.
 
-    ``base`` is what its op is called, ``layer`` its row; ``stated`` gives the shape and dtype the file states for a
-    value, where it does.
+    ``base`` is the name for its op, ``layer`` its row. ``stated`` returns the shape and dtype that the file states for
+    a value, or None.
     """
 
     builder: Builder
@@ -45,7 +45,7 @@ class OperatorCall:
     opset: int
     stated: Callable[[str], Stated | None]
     placed: dict[str, str] = field(default_factory=dict)
-    """Nodes that hold constants, by the constants' names: shared by all calls."""
+    """The nodes of constants by the name of the constant, shared by all nodes."""
 
     # -- arguments --------------------------------------------------------------------------------------------------
 
@@ -54,19 +54,19 @@ class OperatorCall:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def operand(self, index: int) -> Operand:
-        """Returns an input that must be there."""
+        """Returns an input; raises E447 if it is missing."""
         operand = self.inputs[index] if index < len(self.inputs) else None
         if operand is None:
             raise invalid(f"`{self.type}` has no input {index + 1}")
         return operand
 
     def constant(self, index: int) -> Const | None:
-        """Returns an input if it is a constant."""
+        """Returns an input if it is a constant, otherwise None."""
         operand = self.inputs[index] if index < len(self.inputs) else None
         return operand if isinstance(operand, Const) else None
 
     def attribute(self, name: str, kind: Argument, default: Any = None) -> Any:
-        """Returns an attribute as ``kind`` reads it; raises E447 where it is of another kind."""
+        """Returns an attribute as ``kind`` reads it; raises E447 if it is of another kind."""
         raw = self.attributes.get(name, default)
         try:
             return kind.read(raw, None)
@@ -77,20 +77,21 @@ class OperatorCall:
         return int(self.attribute(name, Integer(), default))
 
     def number(self, name: str, default: float | None = None) -> float:
-        """Returns a real attribute as it was written: the file has 32 bits of it, 1e-5 as 9.99999974e-06."""
+        """Returns a real attribute as it was written. The file has 32 bits of it: 1e-5 is stored as 9.99999974e-06."""
         return float(f"{self.attribute(name, Number(), default):.7g}")
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
-        """Returns a list attribute; ``default`` where there is none."""
+        """Returns a list attribute; ``default`` if it is missing."""
         if name not in self.attributes:
             return None if default is None else list(default)
         raw = self.attributes[name]
         return [] if isinstance(raw, list) and not raw else list(self.attribute(name, Integers()))
 
     def given_integers(self, index: int, name: str) -> list[int] | None:
-        """Returns whole numbers that are an input in newer opsets and an attribute in older ones; None if not given.
+        """Returns whole numbers that are an input in newer opsets and an attribute in older ones; None if they are
+        missing.
 
-        E447 where they are computed from the image: no shape follows from them.
+        Raises `UnreadableError` if they are computed from the image, since no shape follows from them.
         """
         if not self.has(index):
             return self.integers(name)
@@ -101,7 +102,9 @@ class OperatorCall:
         return values
 
     def computed(self, index: int) -> tuple[int, ...]:
-        """Returns which numbers of a constant input were worked out from shapes, or are left to be worked out (-1)."""
+        """Returns the positions of the numbers in a constant input that were computed from shapes, or are to
+        be (-1).
+        """
         constant = self.constant(index)
         if constant is None or constant.value is None:
             return ()
@@ -114,16 +117,14 @@ class OperatorCall:
         return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
     def positions(self, least: int = 1) -> Shape:
-        """Returns the positions' extents of a map, its first input; raises E447 where it has fewer axes of them than
-        ``least``.
-        """
+        """Returns the spatial extents of the first input, a map; raises E447 if it has fewer than ``least``."""
         shape = self.shape(0)
         if len(shape) < 2 + least:
             raise invalid(f"`{self.type}` needs {least + 2} axes or more, but its input is {list(shape)}")
         return shape[2:]
 
     def axis(self, axis: int, rank: int) -> int:
-        """Returns an axis counted from the front; raises E447 if there is none."""
+        """Returns an axis counted from the front; raises E447 if it does not exist."""
         if not -rank <= axis < rank:
             raise invalid(f"`{self.type}` along axis {axis} of {rank} axes")
         return axis % rank
@@ -138,12 +139,12 @@ class OperatorCall:
         return operand.shape if isinstance(operand, Const) else self.value(operand).shape
 
     def tensor(self, index: int) -> str:
-        """Returns an input as a node of the graph; a constant becomes one."""
+        """Returns an input as a node of the graph. A constant becomes a node."""
         operand = self.operand(index)
         return self.held(operand) if isinstance(operand, Const) else operand
 
     def held(self, constant: Const) -> str:
-        """Returns the node that holds a constant, in a row of its own, once for all who read it."""
+        """Returns the node of a constant. It is a row of its own, and all readers share it."""
         if constant.name not in self.placed:
             kind = Parameter if constant.is_weight else Constant
             op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
@@ -161,8 +162,8 @@ class OperatorCall:
     ) -> str:  # fmt: skip
         """Appends an op and returns its name. The last op of a node has no ``part``.
 
-        ``params`` are its weights by role, ``constants`` further operands, which count as parameters if they are.
-        ``apart``: a further output of the node, in a row of its own.
+        ``params`` are its weights by role. ``constants`` are further operands; stored ones count as parameters. With
+        ``apart`` the op is a further output of the node, in a row of its own.
         """
         x = [self._seen(op, self.value(name), as_kind) for name in inputs]
         bound = bind(op, x)
@@ -183,13 +184,13 @@ class OperatorCall:
         if prod(shape) != prod(constant.shape):
             raise invalid(f"`{self.type}` needs a weight of shape {list(shape)}, but `{constant.name}` has "
                           f"{list(constant.shape)}")  # fmt: skip
-        if constant.name not in self.builder.params:  # another reader may have it as many elements of another shape
+        if constant.name not in self.builder.params:  # another reader may use the same elements with another shape
             self.builder.param(constant.name, Param(shape, constant.dtype, not buffer, buffer))
         return constant.name
 
     def unsupported(self, why: str = "") -> list[str]:
-        """Returns a row for a node that no rule covers, in the shape that is stated for it; raises E447
-        where none is.
+        """Adds a row for a node without a rule, in the shape that the file states for it; raises E447 if it
+        states none.
         """
         constants = [c for c in self.inputs if isinstance(c, Const)]
         inputs = [name for name in self.inputs if isinstance(name, str)]
@@ -213,7 +214,7 @@ class OperatorCall:
 
 
 class UnreadableError(Exception):
-    """A rule does not cover this use of its operator; says why."""
+    """A rule does not cover this use of its operator. The message says why."""
 
 
 Rule = Callable[[OperatorCall], Sequence[Operand]]

@@ -19,7 +19,7 @@ from cnnscope.sources.onnx.values import Const, Operand, invalid
 
 @rule("MatMul")
 def _matmul(call: OperatorCall) -> list[Operand]:
-    """A stored matrix on the right is a linear layer."""
+    """A stored matrix on the right makes it a linear layer."""
     weight = call.constant(1)
     if weight is not None and len(weight.shape) == 2 and isinstance(call.operand(0), str):
         if call.shape(0)[-1:] != weight.shape[:1]:
@@ -36,7 +36,7 @@ def _matmul(call: OperatorCall) -> list[Operand]:
 
 @rule("Gemm")
 def _gemm(call: OperatorCall) -> list[Operand]:
-    """alpha A B + beta C: a linear layer where B and C are stored."""
+    """Computes alpha A B + beta C, a linear layer if B and C are stored."""
     weight, bias = call.constant(1), call.constant(2)
     shape = call.shape(1)
     if len(shape) != 2 or len(call.shape(0)) != 2:
@@ -69,7 +69,7 @@ def _gemm(call: OperatorCall) -> list[Operand]:
 
 @rule("Einsum")
 def _einsum(call: OperatorCall) -> list[Operand]:
-    """Two operands: the letters of both and the result are a batch, those of both alone are summed over."""
+    """Has two operands. Letters in both and in the result are a batch; letters in both alone are summed over."""
     a, b, result = _equation(call)
     sizes: dict[str, int] = {}
     for index, term in enumerate((a, b)):
@@ -90,7 +90,7 @@ def _einsum(call: OperatorCall) -> list[Operand]:
 
 
 def _equation(call: OperatorCall) -> tuple[str, str, str]:
-    """Returns the letters of both operands and of the result."""
+    """Returns the letters of the two operands and of the result."""
     left, arrow, result = call.text("equation", "").replace(" ", "").partition("->")
     terms = left.split(",")
     if not arrow or len(terms) != 2 or len(call.inputs) != 2 or not (left.replace(",", "") + result).isalpha():
@@ -104,7 +104,7 @@ def _equation(call: OperatorCall) -> tuple[str, str, str]:
 def _matrix(
     call: OperatorCall, index: int, term: str, groups: Sequence[Sequence[str]], sizes: dict[str, int], part: str
 ) -> str:
-    """Returns an operand as matrices: three axes, each of several letters."""
+    """Returns an operand as a batch of matrices: three axes, each made from several letters."""
     order = tuple(term.index(c) for group in groups for c in group)
     shape = tuple(prod(sizes[c] for c in group) for group in groups)
     return call.emit(View("permute", (Permute(order), Reshape(shape))), call.tensor(index), part=part)
@@ -130,7 +130,7 @@ def _batchnorm(call: OperatorCall) -> list[Operand]:
 
 @rule("LayerNormalization", "RMSNormalization")
 def _layernorm(call: OperatorCall) -> list[Operand]:
-    """Over the last axes, from ``axis`` on."""
+    """Normalises over the last axes, from ``axis`` on."""
     rank, rms = len(call.shape(0)), call.type == "RMSNormalization"
     axis, scale, bias = call.integer("axis", -1), call.constant(1), call.constant(2)
     axes = -axis if axis < 0 else rank - axis
@@ -155,8 +155,8 @@ def _instancenorm(call: OperatorCall) -> list[Operand]:
 
 
 def _is_group_norm(call: OperatorCall) -> bool:
-    """Returns whether it is the middle of a group norm as torch exports one: of a reshaped tensor, times ones, plus
-    zeros.
+    """Returns whether this is the middle of a group norm as torch exports it: a reshaped tensor, times ones,
+    plus zeros.
     """
     x, ones, zeros = call.operand(0), call.constant(1), call.constant(2)
     made = call.builder.nodes.get(x) if isinstance(x, str) else None
@@ -169,7 +169,7 @@ def _is_group_norm(call: OperatorCall) -> bool:
 
 @rule("GroupNormalization")
 def _groupnorm(call: OperatorCall) -> list[Operand]:
-    """Opset 18 has a weight a group, 21 one a channel."""
+    """Has one weight per group in opset 18, one per channel from opset 21 on."""
     weight, bias = call.constant(1), call.constant(2)
     if weight is None or bias is None:
         raise UnreadableError("`GroupNormalization` with computed weights")
@@ -216,7 +216,7 @@ def _prelu(call: OperatorCall) -> list[Operand]:
 
 @rule("LSTM", "GRU", "RNN")
 def _recurrent(call: OperatorCall) -> list[Operand]:
-    """Y is (T, directions, N, hidden); the last states are read off it."""
+    """The output is (T, directions, N, hidden). The last states are parts of it."""
     weights = [call.constant(i) for i in (1, 2, 3)]
     x, hidden = call.value(call.tensor(0)), call.integer("hidden_size")
     if None in weights[:2] or (call.has(3) and weights[2] is None) or call.integer("layout", 0) or len(x.shape) != 3:
@@ -239,7 +239,7 @@ def _recurrent(call: OperatorCall) -> list[Operand]:
 
 @rule("Attention")
 def _attention(call: OperatorCall) -> list[Operand]:
-    """Opset 23, heads already apart: (N, heads, tokens, features)."""
+    """The operator of opset 23, with separate heads: (N, heads, tokens, features)."""
     if any(len(call.shape(i)) != 4 for i in range(3)) or any(map(call.has, (4, 5))) or any(call.outputs[1:]):
         raise UnreadableError("`Attention` with joined heads or a cache")
     masked = call.has(3) or bool(call.integer("is_causal", 0))

@@ -23,7 +23,7 @@ ROUNDINGS: Mapping[str, Callable[[Fraction], int]] = {
     "round_prefer_ceil": lambda x: floor(x + Fraction(1, 2)),
 }
 MAX_PHASES = 2**14
-"""After as many outputs as a scale's numerator, the pixels read repeat; no image needs more."""
+"""The pixels read repeat after as many outputs as the numerator of the scale. No image needs more."""
 MODES = {"linear": "bilinear", "cubic": "bicubic", "bilinear": "bilinear"}
 
 
@@ -53,7 +53,9 @@ def _resize(call: OperatorCall) -> list[Operand]:
 
 
 def _intent(call: OperatorCall, axes: Sequence[int]) -> Intent:
-    """Returns whether the size was worked out from shapes, or given as numbers, where the operator has sizes."""
+    """Returns which axes of the size were computed from shapes and which are plain numbers, if the operator
+    has sizes.
+    """
     if _old(call) or not call.has(3):
         return NO_INTENT
     computed = call.computed(3)
@@ -65,12 +67,12 @@ def _intent(call: OperatorCall, axes: Sequence[int]) -> Intent:
 
 
 def _old(call: OperatorCall) -> bool:
-    """Before opset 11 there was no choice of coordinates: pixel corners are aligned at the origin."""
+    """Returns whether the operator is older than opset 11, which has no choice of coordinates: o * n / m is read."""
     return call.type == "Upsample" or call.opset < 11
 
 
 def _sizes(call: OperatorCall, shape: Sequence[int], axes: Sequence[int]) -> tuple[tuple[int, ...], bool]:
-    """Returns the size after, and whether it is exactly the scale times the size before."""
+    """Returns the size of the output, and whether it is exactly the scale times the size of the input."""
     if not _old(call) and call.has(3):
         sizes = call.given_integers(3, "sizes") or []
         if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -108,7 +110,7 @@ _NEAREST: Mapping[str, Callable[[int, Fraction, int, int], Fraction]] = {
     "half_pixel_symmetric": lambda o, ratio, n, m: (o + Fraction(1, 2)) * ratio - Fraction(1, 2),
     "asymmetric": lambda o, ratio, n, m: o * ratio,
 }
-"""The source coordinate of output ``o`` where n pixels become m and ``ratio`` is n / m."""
+"""The source coordinate of output ``o`` where n pixels become m; ``ratio`` is n / m."""
 
 
 def _nearest(
@@ -133,7 +135,7 @@ BORDERS: dict[str, tuple[Border, str]] = {"constant": ("drop", "zeros"), "reflec
 
 @rule("Pad")
 def _pad(call: OperatorCall) -> list[Operand]:
-    """The sizes are an attribute up to opset 10, an input after; negative ones cut."""
+    """Adds borders. The sizes are an attribute up to opset 10 and an input later. Negative sizes cut."""
     x, flat = call.tensor(0), call.given_integers(1, "pads") or call.integers("paddings") or []
     value, mode = call.value(x), call.text("mode", "constant")
     axes = call.given_integers(3, "axes") or list(range(len(value.shape)))
@@ -160,7 +162,7 @@ def _pad(call: OperatorCall) -> list[Operand]:
 
 @rule("DepthToSpace")
 def _depth_to_space(call: OperatorCall) -> list[Operand]:
-    """CRD is pixel shuffle; DCR has the block's position slowest."""
+    """The mode CRD is pixel shuffle. In DCR the position inside the block is the slowest axis."""
     x, b = call.tensor(0), call.integer("blocksize")
     n, c, h, w = _image(call, x)
     if b < 1 or c % (b * b):

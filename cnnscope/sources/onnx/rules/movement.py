@@ -24,7 +24,9 @@ def move(
     part: str = "",
     computed: tuple[int, ...] = (),
 ) -> str:
-    """Returns a rearrangement; a view where the elements can stay where they are. ``computed`` as in `Intent`."""
+    """Appends a rearrangement and returns its name. It is a view if the elements can stay in place. ``computed`` as in
+    `Intent`.
+    """
     return call.emit((View if view else Movement)(kind, steps), x, part=part, intent=Intent(computed=computed))
 
 
@@ -39,7 +41,7 @@ def _reshape(call: OperatorCall) -> list[Operand]:
 
 
 def reshaped(call: OperatorCall, shape: Shape, target: Sequence[int]) -> Shape:
-    """Returns the shape a ``Reshape`` makes: 0 keeps an axis, one -1 is worked out."""
+    """Returns the shape that a ``Reshape`` makes: 0 keeps an axis, one -1 is computed."""
     whole = bool(call.integer("allowzero", 0))
     if any(n == 0 and i >= len(shape) for i, n in enumerate(target)) and not whole:
         raise invalid(f"`Reshape` of {list(shape)} to {list(target)} keeps an axis that is not there")
@@ -73,7 +75,7 @@ def _squeeze(call: OperatorCall) -> list[Operand]:
 
 
 def squeezed(call: OperatorCall, shape: Shape) -> Shape:
-    """``shape`` without the axes of size 1 that a ``Squeeze`` names, or without any."""
+    """Returns ``shape`` without the axes of size 1 that a ``Squeeze`` names, or without all of them."""
     axes = call.given_integers(1, "axes")
     gone = {call.axis(axis, len(shape)) for axis in axes} if axes else {i for i, n in enumerate(shape) if n == 1}
     if any(shape[axis] != 1 for axis in gone):
@@ -88,7 +90,7 @@ def _unsqueeze(call: OperatorCall) -> list[Operand]:
 
 
 def unsqueezed(call: OperatorCall, shape: Shape) -> Shape:
-    """``shape`` with axes of size 1 where an ``Unsqueeze`` names them."""
+    """Returns ``shape`` with axes of size 1 where an ``Unsqueeze`` names them."""
     axes = call.given_integers(1, "axes") or []
     new = {call.axis(axis, len(shape) + len(axes)) for axis in axes}
     if len(new) < len(axes):
@@ -104,7 +106,7 @@ def _transpose(call: OperatorCall) -> list[Operand]:
 
 
 def order_of(call: OperatorCall, rank: int) -> tuple[int, ...]:
-    """Returns the order a ``Transpose`` puts axes in: all turned round unless said otherwise."""
+    """Returns the new order of the axes of a ``Transpose``: reversed unless stated otherwise."""
     order = call.integers("perm", range(rank - 1, -1, -1)) or []
     if sorted(order) != list(range(rank)):
         raise invalid(f"`perm` {order} of `Transpose` is no reordering of {rank} axes")
@@ -138,7 +140,7 @@ def _tile(call: OperatorCall) -> list[Operand]:
 
 @rule("Slice")
 def _slice(call: OperatorCall) -> list[Operand]:
-    """Bounds are attributes up to opset 9, inputs after."""
+    """Bounds are attributes up to opset 9 and inputs later."""
     x = call.tensor(0)
     shape = call.value(x).shape
     starts, ends = call.given_integers(1, "starts") or [], call.given_integers(2, "ends") or []
@@ -175,7 +177,7 @@ def _split(call: OperatorCall) -> list[Operand]:
 
 @rule("Gather")
 def _gather(call: OperatorCall) -> list[Operand]:
-    """Known places of a tensor are a movement; rows of a stored table, picked by the network, an embedding."""
+    """Elements at known places are a movement. Rows of a stored table, chosen by the network, are an embedding."""
     table, places = call.constant(0), call.constant(1)
     shape, chosen = call.shape(0), call.shape(1)
     axis = call.axis(call.integer("axis", 0), len(shape))
@@ -200,7 +202,7 @@ def _gather(call: OperatorCall) -> list[Operand]:
 
 @rule("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "GridSample", "RoiAlign")
 def _picked(call: OperatorCall) -> list[Operand]:
-    """What is read depends on values, so only the shape is known."""
+    """The elements read depend on values, so only the shape is known."""
     inputs = [x for x in call.inputs if isinstance(x, str)]
     results: list[Operand] = []
     for index, output in enumerate(call.outputs):

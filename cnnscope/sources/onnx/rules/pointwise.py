@@ -48,7 +48,7 @@ def _with_numbers(call: OperatorCall) -> list[Operand]:
 
 @rule("Clip")
 def _clip(call: OperatorCall) -> list[Operand]:
-    """Bounds are attributes up to opset 10, inputs after."""
+    """Bounds are attributes up to opset 10 and inputs later."""
     low, high = (_bound(call, i, name, bound) for i, name, bound in ((1, "min", -inf), (2, "max", inf)))
     op: Op = Elementwise("clip")
     if (low, high) == (0, inf):
@@ -61,10 +61,10 @@ def _clip(call: OperatorCall) -> list[Operand]:
 
 
 def _bound(call: OperatorCall, index: int, name: str, default: float) -> float | None:
-    """Returns a bound of `Clip`; None where it is not known."""
+    """Returns a bound of `Clip`; None if it is unknown."""
     if not call.has(index):
         bound = call.number(name, 0.0) if name in call.attributes else default
-        return default if abs(bound) > 3e38 else bound  # the attribute's default is the largest float
+        return default if abs(bound) > 3e38 else bound  # the default of the attribute is the largest float
     constant = call.constant(index)
     known = constant is not None and constant.value is not None and constant.value.size == 1
     return float(constant.value.reshape(-1)[0]) if known and constant and constant.value is not None else None
@@ -72,7 +72,7 @@ def _bound(call: OperatorCall, index: int, name: str, default: float) -> float |
 
 @rule("Softmax", "LogSoftmax", "Hardmax")
 def _softmax(call: OperatorCall) -> list[Operand]:
-    """Along one axis since opset 13, over all from ``axis`` on before."""
+    """Works along one axis since opset 13, before that over all axes from ``axis`` on."""
     rank = len(call.shape(0))
     axis = call.axis(call.integer("axis", -1 if call.opset >= 13 else 1), rank)
     axes = tuple(range(axis, axis + 1 if call.opset >= 13 else rank))
@@ -84,7 +84,7 @@ def _softmax(call: OperatorCall) -> list[Operand]:
 
 @rule("Dropout")
 def _dropout(call: OperatorCall) -> list[Operand]:
-    """The ratio is an attribute up to opset 11, an input after."""
+    """The ratio is an attribute up to opset 11 and an input later."""
     ratio = call.constant(1)
     given = ratio.value if ratio is not None else None
     p = float(given.reshape(-1)[0]) if given is not None and given.size else call.number("ratio", 0.5)
@@ -106,7 +106,7 @@ _BOOLEAN = frozenset({
     "BitwiseXor", "Where", *_BOOLEAN,
 )  # fmt: skip
 def _arithmetic(call: OperatorCall) -> list[Operand]:
-    """Operands broadcast. Constants are part of the function; they are parameters if they are weights."""
+    """Operands are broadcast. Constants are part of the function, and parameters if they are stored weights."""
     operands = [operand for operand in call.inputs if operand is not None]
     if len(operands) > 2 and call.type in ("Max", "Min"):
         raise UnreadableError(f"`{call.type}` of more than two")
@@ -165,7 +165,7 @@ _REDUCTIONS = {
 
 @rule(*_REDUCTIONS)
 def _reduce(call: OperatorCall) -> list[Operand]:
-    """The axes are an attribute up to opset 12 (sum) or 17 (others), an input after."""
+    """The axes are an attribute up to opset 12 (sum) or 17 (others), and an input later."""
     x = call.tensor(0)
     value, axes = call.value(x), call.given_integers(1, "axes")
     rank, keep = len(value.shape), bool(call.integer("keepdims", 1))

@@ -22,7 +22,7 @@ Sides = list[Pair]
 
 
 def _per_axis(call: OperatorCall, name: str, count: int, default: int = 1) -> list[int]:
-    """Returns a list attribute with one number an axis, none below ``default``."""
+    """Returns a list attribute with one number per axis, none smaller than ``default``."""
     values = call.integers(name, [default] * count)
     assert values is not None
     if len(values) != count:
@@ -33,7 +33,7 @@ def _per_axis(call: OperatorCall, name: str, count: int, default: int = 1) -> li
 
 
 def _pads(call: OperatorCall, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Sides:
-    """(low, high) per axis, from ``pads`` or ``auto_pad``."""
+    """Returns the padding (low, high) per axis, from ``pads`` or ``auto_pad``."""
     count, auto = len(kernel), call.text("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         sides = []
@@ -75,7 +75,9 @@ def _conv(call: OperatorCall) -> list[Operand]:
 
 @rule("ConvTranspose")
 def _conv_transpose(call: OperatorCall) -> list[Operand]:
-    """The operator cuts each side of the full result by its padding; the op cuts evenly, a crop does the rest."""
+    """The operator removes its padding from each side of the full result. The op removes the same on both sides; a crop
+    does the rest.
+    """
     size, weight = call.positions(), call.constant(1)
     count, bias = len(size), call.constant(2)
     if weight is None or (call.has(2) and bias is None):
@@ -105,7 +107,7 @@ def _conv_transpose(call: OperatorCall) -> list[Operand]:
 
 
 def _cuts(call: OperatorCall, size: Sequence[int], stride: Sequence[int], full: Sequence[int]) -> Sides:
-    """Returns what falls off the full result, (low, high) per axis. Source: the operator's specification."""
+    """Returns what is removed from the full result, (low, high) per axis. Source: the specification of the operator."""
     count, auto = len(size), call.text("auto_pad", "NOTSET")
     wanted = call.integers("output_shape")
     if wanted is None and auto.startswith("SAME"):
@@ -130,7 +132,7 @@ def _pool(call: OperatorCall) -> list[Operand]:
     dilation = _per_axis(call, "dilations", count)
     pads, x = _pads(call, kernel, stride, dilation), call.tensor(0)
     wide = call.type == "LpPool" or any(2 * max(sides) > k for sides, k in zip(pads, kernel, strict=True))
-    if wide and any(map(any, pads)):  # the ops take no more padding than half a window
+    if wide and any(map(any, pads)):  # the ops accept no more padding than half a window
         x = call.emit(Pad.read({"pad": pads}, count), x, part="pad", as_kind="map")
         pads = [(0, 0)] * count
     args: dict[str, Any] = {"kernel": kernel, "stride": stride, "pad": pads}

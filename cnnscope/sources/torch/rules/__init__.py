@@ -1,13 +1,14 @@
-"""From ATen functions to ops: the table of rules, and what a rule is given. Each topic is a file of this folder.
+"""Turns ATen functions into ops: the table of rules, and what a rule sees. Each topic is a file of this
+folder.
 
-A rule is named by the function's name in ATen without the overload, and without the underscore of in-place functions:
+A rule has the name of the function in ATen without the overload, and without the underscore of in-place functions:
 
     @records("relu")
     def relu(trace: Tracer, out: Tensor, x: Tensor) -> None:
         trace.emit(ReLU(), [x], out)
 
-It is called after the function ran, with its output and the very arguments of the call. Functions without a rule that
-torch can take apart are taken apart; the others are `Unsupported`. A plugin adds rules with the same decorators.
+It is called after the function ran, with its output and the arguments of the call. A function without a rule is
+decomposed if torch can do that; otherwise it becomes an `Unsupported` op. A plugin adds rules with the same decorators.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from cnnscope.sources.torch.shapes import SHORTCUTS
 
 Rule = Callable[..., Any]
 RECORDS: Registry[Rule] = Registry("cnnscope.torch_records", "rule after the function of torch")
-"""``rule(trace, out, *args, **kwargs)`` after the call. What it returns, if not None, is the call's output instead."""
+"""``rule(trace, out, *args, **kwargs)`` is called after the function. What it returns, if not None, replaces
+the output.
+"""
 INSTEAD: Registry[Rule] = Registry("cnnscope.torch_instead", "rule in place of the function of torch")
-"""``rule(trace, func, *args, **kwargs)`` in place of the call, returning its output."""
+"""``rule(trace, func, *args, **kwargs)`` is called instead of the function and returns its output."""
 
 
 def records(*names: str) -> Callable[[Rule], Rule]:
@@ -57,12 +60,12 @@ def _adding(table: Registry[Rule], other: Registry[Rule], names: Iterable[str]) 
 
 
 class Tracer(Protocol):
-    """What a rule sees of the run that is being recorded: `cnnscope.sources.torch.trace.Trace`."""
+    """The part of the run, `cnnscope.sources.torch.trace.Trace`, that rules see."""
 
     real: bool
     """Whether tensors have values."""
     sizes: Sequence[int]
-    """The sizes that ``view``, ``reshape`` or ``interpolate`` was called with, if that is under way."""
+    """The sizes with which ``view``, ``reshape`` or ``interpolate`` was called, while it runs."""
 
     def emit(
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
@@ -84,10 +87,11 @@ class Tracer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """What is known of one ATen function.
+    """What is known about one ATen function.
 
-    ``shortcut`` makes its output where that is easy. ``mutable``: it writes to an argument; ``dynamic``: its output's
-    shape or value depends on values; ``view``: it shares memory; ``composite``: it can be taken apart.
+    ``shortcut`` makes its output where that is easy. ``mutable`` functions write to an argument. The shape or value of
+    the output of a ``dynamic`` one depends on values. The output of a ``view`` shares memory. ``composite`` functions
+    can be decomposed.
     """
 
     name: str
@@ -105,7 +109,7 @@ _DYNAMIC = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 
 def lowering(func: Any) -> Lowering:
-    """Returns the entry of an ATen function (an `OpOverload`)."""
+    """Returns what is known about an ATen function (an `OpOverload`)."""
     known = _KNOWN.get(func)
     if known is None:
         known = _KNOWN[func] = _look_up(func)
@@ -119,7 +123,7 @@ def _look_up(func: Any) -> Lowering:
     if mutable and name.endswith("_"):
         name = name[:-1]
     if name == "where" and len(func._schema.arguments) == 1:
-        name = "nonzero"  # what it is
+        name = "nonzero"  # which it is
     if namespace != "aten":
         name = f"{namespace}::{name}"
     dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
@@ -130,7 +134,7 @@ def _look_up(func: Any) -> Lowering:
 
 
 def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
-    """Returns all tensors among the arguments of a call, those in lists included."""
+    """Yields all tensors among the arguments of a call, including those in lists."""
     for a in (*args, *kwargs.values()):
         if isinstance(a, Tensor):
             yield a
@@ -139,13 +143,13 @@ def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
 
 
 def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Returns the tensor a call writes to, if it does."""
+    """Returns the tensor that a call writes to; None if it writes to none."""
     target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
     return target if isinstance(target, Tensor) else None
 
 
 def unsupported(trace: Tracer, out: Any, name: str, inputs: Iterable[Tensor]) -> None:
-    """Records a call that no rule covers: one op, and a select for each further output."""
+    """Records a call without a rule: one op, and a select for each further output."""
     first, *others = tensors((out,), {}) if not isinstance(out, Tensor) else (out,)
     used = [t for t in inputs if trace.tracked(t)]
     trace.emit(Unsupported(tuple(first.shape), fn=name), used, first, fn=name)

@@ -57,14 +57,16 @@ def _is_mask(t: Tensor) -> bool:
 
 
 def _taken(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
-    """Elements at given places along an axis. Which ones is unknown of computed places, and of no use in a table."""
+    """Records elements at given places along an axis. Places that were computed are unknown; for a table they do not
+    matter.
+    """
     if trace.tracked(source) or not trace.tracked(x) or trace.key(x):
         keys = () if trace.tracked(source) else trace.constant_keys(source)
         op, inputs = Gather(tuple(out.shape), fn="index"), [t for t in (x, source) if trace.tracked(t)]
         trace.emit(op, inputs, out, fn="index", keys=_numbered(keys))
         return
     size, count = x.shape[axis], out.shape[axis]
-    if index.is_meta:  # a list that torch made a tensor of itself: it may be any place
+    if index.is_meta:  # torch itself made it from a list: it may be any place
         step: Step = Mix(axis, count)
     else:
         step = Taps(axis, count, size, tuple((i % size,) for i in index.tolist()))
@@ -90,7 +92,7 @@ def gather(trace: Tracer, out: Any, *args: Any, **kwargs: Any) -> None:
 
 @records("unfold")
 def unfold(trace: Tracer, out: Tensor, x: Tensor, axis: int, size: int, step: int) -> None:
-    """Windows along an axis, their elements as a new last axis."""
+    """Records windows along an axis, with their elements as a new last axis."""
     axis %= x.dim()
     count = out.shape[axis]
     taps = Taps(axis, count * size, step, tuple((j,) for j in range(size)))
@@ -135,6 +137,6 @@ def col2im(
 
 
 def _stamped(o: int, kernel: int, dilation: int, pad: int, stride: int) -> tuple[int, ...]:
-    """Returns the elements, window by window, that land on position ``o`` of the first windows."""
+    """Returns the elements, window by window, that are added to position ``o`` of the first windows."""
     hits = ((o + pad - dilation * j, j) for j in range(kernel))
     return tuple(z // stride * kernel + j for z, j in hits if z % stride == 0)

@@ -1,4 +1,4 @@
-"""Rules for what is done to maps without weights: pooling, resizing, padding, pixel shuffling."""
+"""Rules for maps without weights: pooling, resizing, padding, pixel shuffling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for moving elements about: reshape, permute, slice, expand, roll, concatenate, index, fold."""
+"""Rules that move elements: reshape, permute, slice, expand, roll, concatenate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cnnscope.sources.torch.shapes import computed
 def move(
     trace: Tracer, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = ()
 ) -> None:
-    """Records a rearrangement: a view where the result shares its memory. ``computed`` as in `Intent`."""
+    """Records a rearrangement. It is a view if the result shares memory with ``x``. ``computed`` as in `Intent`."""
     if out is x:
         return
     dtype = dtype_name(out) if out.dtype != x.dtype else None
@@ -188,7 +188,7 @@ def flip(trace: Tracer, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
 
 @records("rot90")
 def rotate(trace: Tracer, out: Tensor, x: Tensor, times: int = 1, axes: Sequence[int] = (0, 1)) -> None:
-    """Quarter turns from the first axis to the second: (i, j) of one reads (j, n - 1 - i)."""
+    """Rotates by quarter turns from the first axis to the second: after one turn, (i, j) reads (j, n - 1 - i)."""
     first, second = (axis % x.dim() for axis in axes)
     order = list(range(x.dim()))
     if times % 2:

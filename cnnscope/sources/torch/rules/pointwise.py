@@ -85,7 +85,7 @@ def glu(trace: Tracer, out: Tensor, x: Tensor, axis: int = -1) -> None:
 
 def _dropout(kind: type[Op]) -> Any:
     def rule(trace: Tracer, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
-        out = x.view_as(x)  # eval mode returns x itself, which is not a row of its own
+        out = x.view_as(x)  # in eval mode torch returns x itself, which would be no row of its own
         trace.emit(kind(p=p), [x], out)  # type: ignore[call-arg]  # an op's fields
         return out
 
@@ -115,7 +115,7 @@ _ELEMENTWISE = (
 
 
 def elementwise(trace: Tracer, out: Tensor, fn: str, operands: Sequence[Any]) -> None:
-    """Records a function of single elements. Constants among its operands are no inputs: they are part of it."""
+    """Records a function of single elements. Constants among its operands are part of the function, not inputs."""
     inputs = [t for t in operands if isinstance(t, Tensor) and trace.tracked(t)]
     constants = [t for t in operands if isinstance(t, Tensor) and not trace.tracked(t)]
     keys = [key for t in constants for key in trace.constant_keys(t)]

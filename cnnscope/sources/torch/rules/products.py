@@ -21,7 +21,7 @@ _POOLS = {"mean": pool.GlobalAvgPool(), "amax": pool.GlobalMaxPool()}
 
 
 def reduce(trace: Tracer, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -> None:
-    """Records a reduction; a second output holds indices or a second statistic."""
+    """Records a reduction. A second output has indices or a second statistic."""
     if axes is None or (isinstance(axes, (list, tuple)) and not axes):
         along = tuple(range(x.dim()))
     else:
@@ -36,8 +36,8 @@ def reduce(trace: Tracer, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -
 
 
 def _reduction(fn: str, axis_at: int) -> Any:
-    """Returns a rule for functions with the axes in positional argument ``axis_at`` (``x`` is 0), then whether they
-    stay.
+    """Returns a rule for functions whose argument ``axis_at`` has the axes (``x`` is 0); the last says whether they are
+    kept.
     """
 
     def rule(trace: Tracer, out: Any, x: Tensor, *rest: Any, **kwargs: Any) -> None:
@@ -72,7 +72,7 @@ def check(trace: Tracer, out: Any, *args: Any) -> None:
 
 @records("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def matmul(trace: Tracer, out: Tensor, a: Tensor, b: Tensor, *rest: Any, **kwargs: Any) -> None:
-    """A vector on the left is a row, one on the right a column; their axes leave the result."""
+    """Multiplies. A vector on the left is a row, one on the right a column; their axes are missing in the result."""
     left = a if a.dim() > 1 else _shaped(trace, a, (1, a.shape[0]))
     right = b if b.dim() > 1 else _shaped(trace, b, (b.shape[0], 1))
     if left is a and right is b:
@@ -132,7 +132,7 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
     packed = not isinstance(rest[1], bool)
     kind = func._schema.name.removeprefix("aten::").partition("_")[0]
     if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
-        with trace:  # step by step, as the states are computed
+        with trace:  # step by step, because the states are computed
             return func.decompose(x, state, *rest)
     params, has_biases, layers, _, _, bidirectional, batch_first = rest
     gates = {"lstm": 4, "gru": 3}.get(kind, 1)
@@ -142,7 +142,7 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
     )
     if trace.real:
         out, *last = func(x, state, *rest)
-    else:  # torch would go through it step by step here too
+    else:  # without values torch, too, would go through it step by step
         out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
     trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
     for index, final in enumerate(last, start=1):

@@ -23,7 +23,7 @@ Weights = Mapping[str, Tensor | None]
 
 
 def each(n: Ints, count: int) -> tuple[int, ...]:
-    """One number per axis."""
+    """Returns one number per axis."""
     if isinstance(n, int):
         return (n,) * count
     return tuple(n) * count if len(n) == 1 else tuple(n)
@@ -32,7 +32,7 @@ def each(n: Ints, count: int) -> tuple[int, ...]:
 def with_batch(
     trace: Tracer, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None, intent: Intent = NO_INTENT
 ) -> None:
-    """Records a layer that wants ``rank`` axes; torch also takes its input without a batch."""
+    """Records a layer that needs ``rank`` axes. torch also accepts its input without a batch."""
     if x.dim() >= rank:
         trace.emit(op, [x], out, weights, intent=intent)
         return
@@ -53,7 +53,7 @@ def convolution(
     kernel = tuple(weight.shape[2:])
     count = len(kernel)
     gaps = each(dilation, count)
-    if padding == "same":  # stride 1; an odd pixel goes to the high side
+    if padding == "same":  # the stride is 1; an odd pixel is added at the high side
         reach = [d * (k - 1) for d, k in zip(gaps, kernel, strict=True)]
         pad = tuple((r // 2, r - r // 2) for r in reach)
     else:
@@ -62,7 +62,7 @@ def convolution(
         "out": weight.shape[0], "kernel": kernel, "stride": each(stride, count), "pad": pad, "dilation": gaps,
         "groups": groups, "bias": bias is not None,
     }  # fmt: skip
-    intent = Intent(pad="same") if padding == "same" else NO_INTENT  # "valid" is what ATen is told of no padding at all
+    intent = Intent(pad="same") if padding == "same" else NO_INTENT  # ATen cannot tell "valid" from no padding
     _weighted(trace, Conv, ComputedConv, layer, x, weight, bias, out, intent)
 
 
@@ -73,7 +73,7 @@ def transposed_convolution(
 ) -> None:  # fmt: skip
     kernel = tuple(weight.shape[2:])
     count = len(kernel)
-    if x.shape[-count - 1] != weight.shape[0]:  # without values torch takes any
+    if x.shape[-count - 1] != weight.shape[0]:  # without values torch accepts any number
         raise RuntimeError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
     layer = {
         "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count), "pad": each(padding, count),
@@ -162,7 +162,7 @@ def layer_norm(
     def make(affine: bool) -> Op:
         if value.kind == "map" and count == x.dim() - 1:
             return norm.LayerNorm(eps, "all", affine, bias is not None)
-        if value.kind == "map":  # the rows or columns of a map
+        if value.kind == "map":  # over the rows or columns of a map
             return Scan("layer_norm", axes, cost=5 if affine else 4)
         return norm.LayerNorm(eps, "channels", affine, bias is not None, count)
 
@@ -171,7 +171,9 @@ def layer_norm(
 
 @records("_weight_norm", "_weight_norm_interface")
 def weight_norm(trace: Tracer, out: Any, direction: Tensor, length: Tensor, axis: int = 0) -> None:
-    """A weight as direction / |direction| * length (Salimans & Kingma 2016), the norm over all axes but one."""
+    """Computes a weight as direction / |direction| * length (Salimans & Kingma 2016), the norm taken over all axes but
+    one.
+    """
     weight = _first(out)
     unit = torch.empty_like(weight)
     axes = tuple(i for i in range(direction.dim()) if i != axis)
@@ -198,7 +200,7 @@ def _normalised(
     trace: Tracer, make: Callable[[bool], Op], x: Tensor, out: Tensor, axes: tuple[int, ...], weight: Tensor | None,
     bias: Tensor | None, statistics: Weights | None = None,
 ) -> None:  # fmt: skip
-    """A normalisation with ``make(affine)``; a computed scale and shift over ``axes`` are ops of their own."""
+    """Records the normalisation ``make(affine)``. A computed scale and shift over ``axes`` are ops of their own."""
     affine = {"weight": weight, "bias": bias}
     if all(t is None or trace.key(t) for t in affine.values()):
         trace.emit(make(weight is not None), [x], out, {**affine, **_with_counter(trace, statistics or {})})
@@ -213,7 +215,7 @@ def _normalised(
 
 
 def _with_counter(trace: Tracer, statistics: Weights) -> Weights:
-    """Returns the counter of batches stands beside the running mean in the state dict; inference does not read it."""
+    """Adds the counter of batches, which is beside the running mean in the state dict. Inference does not read it."""
     mean = statistics.get("running_mean")
     counter = trace.sibling(mean, "num_batches_tracked") if mean is not None else None
     return {**statistics, "num_batches_tracked": counter}
