@@ -126,5 +126,5 @@ def _along(correlation: NDArray[np.float64], angle: float, radii: NDArray[np.flo
     rows, columns = correlation.shape
     down = np.exp(2j * pi * np.outer(radii * np.cos(angle), np.fft.fftfreq(rows, 1 / rows)))
     across = np.exp(2j * pi * np.outer(radii * np.sin(angle), np.fft.fftfreq(columns, 1 / columns)))
-    power: NDArray[np.float64] = ((down @ correlation) * across).sum(axis=1).real
-    return np.maximum(power, 0.0)
+    power: NDArray[np.complex128] = np.einsum("rx,rx->r", down @ correlation, across)
+    return np.maximum(power.real, 0.0)
