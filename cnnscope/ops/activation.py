@@ -1,4 +1,4 @@
-"""Activations: one function of each element, and the few that look along the channels (softmax, glu)."""
+"""Activations: functions of single elements, and the few that combine channels (softmax, glu)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SELU(_Pointwise, tag="selu", category="activation"):
 
 
 class GELU(_Pointwise, tag="gelu", category="activation"):
-    """x * Phi(x), Phi the normal distribution function; ``tanh`` takes the approximation by tanh.
+    """x * Phi(x), where Phi is the normal distribution function; ``tanh`` uses the approximation by tanh.
 
     Source: Hendrycks & Gimpel 2016, section 2.
     """

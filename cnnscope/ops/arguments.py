@@ -1,7 +1,7 @@
-"""Kinds of arguments an op may take: how each is read, what it says when it cannot be, and its JSON Schema.
+"""The kinds of arguments of ops: how each is read, its error messages, and its JSON Schema.
 
-An op's fields are annotated with the aliases at the bottom (``out: Pos``, ``kernel: Size``); everything else about an
-argument follows from that. Values are plain Python as YAML yields them.
+The fields of an op are annotated with the names at the bottom (``out: Pos``, ``kernel: Size``); all else follows from
+that. Values are plain Python as YAML has them.
 """
 
 from __future__ import annotations
@@ -13,39 +13,42 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 MAX_INT = 2**63 - 1
 MOST_ALONG_AN_AXIS = 1_000_000
-"""Windows and sizes up to this are analysed position by position; beyond it a number is a slip of the pen."""
+"""Largest window or size. Positions are analysed one by one, and a larger number is surely a mistake."""
 
 Pair = tuple[int, int]
 
 
 class ArgumentError(Exception):
-    """An argument cannot be read. ``where`` is the path to the offending value inside the arguments."""
+    """An argument cannot be read. ``where`` is the path to the wrong value inside the arguments."""
 
     def __init__(self, message: str, *, hint: str | None = None, code: str = "E203", where: tuple[str | int, ...] = ()):
         super().__init__(message)
         self.message, self.hint, self.code, self.where = message, hint, code, where
 
     def inside(self, *keys: str | int) -> ArgumentError:
-        """The same error seen from a container that holds the value under ``keys``."""
+        """The same error for a container that has the value under ``keys``."""
         return ArgumentError(self.message, hint=self.hint, code=self.code, where=(*keys, *self.where))
 
 
 class Argument(Protocol):
-    """One kind of argument. ``spatial`` says that it has one value per spatial axis."""
+    """One kind of argument. If it is ``spatial`` it has one value for each spatial axis."""
 
     @property
     def spatial(self) -> bool: ...
 
     def read(self, raw: object, ndim: int | None) -> Any:
-        """The value in canonical form, or `ArgumentError`. ``ndim`` is the number of spatial axes, None if unknown."""
+        """Returns the value in canonical form. ``ndim`` is the number of spatial axes, None if unknown.
+
+        Raises `ArgumentError` if it cannot be read.
+        """
         ...
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema (draft-07) of what `read` takes."""
+        """The JSON Schema (draft-07) of values that `read` accepts."""
         ...
 
     def describe(self) -> str:
-        """A few words for the reference page."""
+        """A few words for messages and the reference."""
         ...
 
 
@@ -57,7 +60,7 @@ def shown(raw: object) -> str:
         return str(raw).lower()
     text = str(raw)
     if isinstance(raw, str) and text.lstrip("+-").replace(".", "", 1).isdigit():
-        text = f'"{text}"'  # a string that reads like a number is not one
+        text = f'"{text}"'  # quotes show that it is a string, not a number
     return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
 
 
@@ -113,7 +116,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """true or false; YAML 1.2 keeps ``yes`` and ``no`` as strings."""
+    """true or false. In YAML 1.2 ``yes`` and ``no`` are strings."""
 
     spatial: ClassVar[bool] = False
 
@@ -153,7 +156,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class PerAxis:
-    """A whole number for all spatial axes, or a list with one per axis: ``3``, ``[1, 7]``. Canonical: one per axis."""
+    """A whole number for all spatial axes, or a list with one for each: ``3``, ``[1, 7]``. Canonical: one for each."""
 
     spatial: ClassVar[bool] = True
     minimum: int = 1
@@ -204,7 +207,9 @@ _SIDES = {1: (("left", "right"),), 2: (("top", "bottom"), ("left", "right")),
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """Padding of a window: ``n``, one per axis, sides by name, or a word. Canonical: the word, or (low, high) per axis.
+    """Padding of a window: a number, one for each axis, sides by name, or a word.
+
+    The canonical form is the word, or (low, high) for each axis.
 
     ``valid`` pads nothing; ``same`` makes ceil(n / stride) with the extra pixel at the bottom and right; ``half`` is
     dilation * (kernel - 1) // 2 on both sides; ``full`` is dilation * (kernel - 1) on both sides.
@@ -264,7 +269,7 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class Maybe:
-    """Another kind of argument that may be left out; its absence is None and means what the op says it means."""
+    """Another kind of argument that may be left out. It is None then, whose meaning the op defines."""
 
     kind: Argument
 
@@ -283,7 +288,7 @@ class Maybe:
 
 
 def check_axes(raw: list[Any] | tuple[Any, ...], ndim: int | None) -> None:
-    """A per-axis list has as many values as the map has spatial axes."""
+    """Raises `ArgumentError` if a list has not one value for each spatial axis."""
     if ndim is not None and len(raw) != ndim:
         axes = "axis" if ndim == 1 else "axes"
         raise ArgumentError(f"got {len(raw)} values but the map has {ndim} spatial {axes}")

@@ -1,12 +1,11 @@
-"""The op: one class per layer type, the only place that knows its analytic facts.
+"""The op: one class for each layer type, the only place for its analytic facts.
 
 Subclasses state their arguments as annotated fields and override what differs from the defaults:
 
     class ReLU(Elementwise, tag="relu", category="activation"): ...
 
-`Op.read` turns plain values (as YAML yields them) into an op; `bind` fills in what depends on the input; after that
-every method takes the input values and answers exactly. All shapes are full ones, the batch (of size 1) included, so
-costs are per image.
+`Op.read` makes an op of plain values as YAML has them, and `bind` resolves what depends on the input. After that every
+method takes the input values and returns exact results. Shapes include a batch of size 1, so costs are per image.
 """
 
 from __future__ import annotations
@@ -56,39 +55,39 @@ class Case:
 
 @dataclass_transform(frozen_default=True)
 class Op:
-    """Base of all layer types; a frozen dataclass of its arguments."""
+    """Base of all layer types. A layer type is a frozen dataclass of its arguments."""
 
     tag: ClassVar[str] = ""
     category: ClassVar[Category] = "other"
     accepts: ClassVar[tuple[Kind, ...]] = ("map", "tokens", "flat")
-    """Kinds of input it takes; a traced ``tensor`` is always taken."""
+    """Kinds of input it accepts, beside a traced ``tensor``, which every op accepts."""
     remedies: ClassVar[Mapping[str, str]] = {"map": "put `- flatten` before it"}
-    """For a kind it does not take: what to do about it."""
+    """What to do about an input of a kind that it does not accept."""
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     """Fewest and most inputs."""
     short: ClassVar[str | None] = None
-    """The argument meant by a bare value: ``linear: 84``."""
+    """The argument that a bare value sets: ``linear: 84``."""
     foreign: ClassVar[tuple[str, ...]] = ()
     """Other frameworks' names for this type of layer, in lower case, used for `did you mean` only."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other frameworks' names for arguments, used for `did you mean` only."""
     decorates: ClassVar[bool] = False
-    """Whether a layer of this type takes ``norm:`` and ``act:``."""
+    """Whether a layer of this type may have ``norm:`` and ``act:``."""
     is_view: ClassVar[bool] = False
-    """Whether the output is the input's memory: costs no activation bytes."""
+    """Whether the output shares the input's memory and so costs no activation bytes."""
     symmetric: ClassVar[bool] = False
-    """Whether what a window reads may be mirrored, and its axes exchanged, without changing the result: as in pools,
-    interpolation, and where elements only move. In a convolution the weights decide."""
+    """Whether the result stays the same when what a window reads is mirrored or its axes change places, as in pools, in
+    interpolation, and where elements only move. In a convolution it depends on the weights."""
     polyphase: ClassVar[bool] = False
-    """Whether its grid follows the content, so that a shift of the input by any amount is one of the output."""
+    """Whether its grid follows the content, so that any shift of the input shifts the output."""
     like: ClassVar[str | None] = None
-    """The argument that ``like: NAME`` stands for in a spec: the spatial size of the layer of that name."""
+    """The argument that ``like: NAME`` sets in a spec, to the spatial size of the layer of that name."""
     flops: ClassVar[int] = 0
     """FLOPs for each output element beside those of products, where that number is always the same."""
     keeps: ClassVar[Kept | None] = None
-    """What training keeps of it for the backward pass, where that is always the same; else `saved` says it."""
+    """What training keeps of it for the backward pass, if that is always the same; `saved` returns it."""
     in_torch: ClassVar[str | None] = None
-    """The module that has its record for torch (see `cnnscope.nn.ops`), where that is another one than usual."""
+    """The module that has its record for torch, if it is not the usual one (see `cnnscope.nn.ops`)."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
@@ -105,14 +104,17 @@ class Op:
     @classmethod
     @cache
     def parameters(cls) -> dict[str, tuple[Argument, Any]]:
-        """Arguments by name: their kind and default (`dataclasses.MISSING` for a required one)."""
+        """The kind and default of each argument by name (`dataclasses.MISSING` for a required one)."""
         hints = get_type_hints(cls, include_extras=True)
         kinds = {f.name: get_args(hints[f.name])[-1] for f in fields(cls)}  # type: ignore[arg-type]
         return {f.name: (kinds[f.name], f.default) for f in fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:
-        """The op with these arguments, or `ArgumentError`. ``ndim`` is the number of spatial axes of its input."""
+        """Returns the op with these arguments. ``ndim`` is the number of spatial axes of its input.
+
+        Raises `ArgumentError` if an argument is unknown, missing or wrong.
+        """
         parameters = cls.parameters()
         for name in args:
             if name not in parameters:
@@ -130,12 +132,12 @@ class Op:
             elif default is MISSING:
                 raise ArgumentError(f"`{cls.tag}` needs `{name}`: {kind.describe()}", code="E204")
             elif kind.spatial and isinstance(default, tuple):
-                values[name] = default * (ndim or 1)  # stated for one axis, meant for all
+                values[name] = default * (ndim or 1)  # the default for one axis is that of all axes
         return cls(**values)
 
     @classmethod
     def unknown_argument(cls, name: str) -> ArgumentError:
-        """E202, with the right spelling where one is near or another framework's name is known."""
+        """E202, with the right spelling if a name is near or is that of another framework."""
         known = [*cls.parameters(), *(("norm", "act") if cls.decorates else ())]
         right = cls.aliases.get(name)
         hint = f"did you mean `{right}`?" if right in known else did_you_mean(name, known)
@@ -144,11 +146,11 @@ class Op:
     # -- facts, each from the input values --------------------------------------------------------------------------
 
     def bind(self, x: Sequence[Value]) -> Op:
-        """This op with every argument resolved against its input (``pad: half`` becomes numbers)."""
+        """Returns the op with arguments that no longer depend on the input (``pad: half`` becomes numbers)."""
         return self
 
     def output(self, x: Sequence[Value]) -> Value:
-        """The output; `ShapeError` saying which axis and why if the inputs do not fit."""
+        """Returns the output. Raises `ShapeError` with the axis and the reason if the inputs do not fit."""
         return x[0]
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
@@ -160,7 +162,7 @@ class Op:
         return {}
 
     def macs(self, x: Sequence[Value]) -> int | None:
-        """Multiply-accumulates of convolution, linear or matmul, bias excluded. None means unknown."""
+        """Multiply-accumulates of convolutions and matrix products, without biases. None means unknown."""
         return 0
 
     def elementwise(self, x: Sequence[Value]) -> int | None:
@@ -168,12 +170,12 @@ class Op:
         return self.flops * self.output(x).numel if self.flops else 0
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...] | None:
-        """Per input, what an output element reads of it (see `cnnscope.ir.steps`). None means unknown."""
+        """What an output element reads of each input, as steps of `cnnscope.ir.steps`. None means unknown."""
         return ((),) * len(x)
 
     def anchored(self, x: Sequence[Value]) -> tuple[int, ...]:
-        """Axes of the first input along which it tells positions apart although `reads` treats them alike: by weights
-        of their own (position embeddings), or because their order matters (running sums)."""
+        """Axes of the first input whose positions differ although `reads` treats them alike, because each has weights
+        of its own (position embeddings) or because their order matters (running sums)."""
         return ()
 
     def saved(self, step: TrainStep) -> Kept | None:
@@ -187,14 +189,14 @@ class Op:
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
 
     def label(self) -> str:
-        """A few characters for a diagram or a table: what distinguishes this layer from others of its type."""
+        """A few characters for diagrams and tables that distinguish this layer from others of its type."""
         return self.tag
 
-    # -- entry point for whoever places the op -----------------------------------------------------------------------
+    # -- for code that places the op in a graph -----------------------------------------------------------------------
 
     @classmethod
     def check(cls, x: Sequence[Value]) -> None:
-        """`ShapeError` unless number and kind of the inputs are what this type of layer takes."""
+        """Raises `ShapeError` if this type of layer does not accept the number or the kind of the inputs."""
         low, high = cls.arity
         if len(x) < low or (high is not None and len(x) > high):
             wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
@@ -209,7 +211,7 @@ class Op:
                 )
 
     def infer(self, x: Sequence[Value]) -> Value:
-        """`output` after `check`, and before anything absurd gets into a graph."""
+        """Returns `output` after `check`. Raises `ShapeError` if it would have absurdly many elements."""
         self.check(x)
         result = self.output(x)
         if result.numel > MAX_INT:
@@ -218,17 +220,20 @@ class Op:
 
 
 def channel_axis(value: Value) -> int:
-    """The axis of the full shape that holds channels or features: the last of tokens, else the one after the batch."""
+    """The axis of channels or features in the full shape: the last axis of tokens, else the one after the batch."""
     return len(value.shape) - 1 if value.kind == "tokens" else min(1, len(value.shape) - 1)
 
 
 def along(value: Value, axis: int | None) -> int:
-    """``axis`` of the full tensor as `axis_of` has it, or the axis of the channels where it is None."""
+    """Returns `axis_of` this axis, or the axis of the channels if it is None."""
     return channel_axis(value) if axis is None else axis_of(value, axis)
 
 
 def axis_of(value: Value, axis: int) -> int:
-    """``axis`` of the full tensor (the batch is 0, negative counts from the end), or `ShapeError`."""
+    """Returns an axis of the full tensor (the batch is 0) as a number from 0; a negative one counts from the end.
+
+    Raises `ShapeError` if there is no such axis, or if it is the batch.
+    """
     rank = len(value.shape)
     place = axis + rank if axis < 0 else axis
     if not 0 <= place < rank:

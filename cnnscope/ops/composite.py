@@ -1,4 +1,4 @@
-"""Layers that are short for several plain ones; whoever reads a spec puts those in their place."""
+"""Layers that are short for several plain ones, by which the reader of specs replaces them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PlainLayer = Mapping[str, Any]
 
 
 class Composite(Op):
-    """An op that never becomes a node: `layers` says, as plain data, what to write instead.
+    """An op that never becomes a node: `layers` returns, as plain data, the layers that replace it.
 
-    The result is a list of layers in the spec language, one ``{op: arguments}`` pair each, complete in themselves: the
-    reader inlines them under this layer's name as if they were a block's layers, with no ``defaults`` laid over them.
-    ``name`` is set where an inner layer has one. ``norm:``, ``act:`` and ``frozen:`` written on the composite itself
-    stay the reader's business: norm and act follow the last layer. Inner layers say ``norm: none`` and ``act: none``.
+    The result is a list of layers in the spec language, one ``{op: arguments}`` pair each, with all arguments: the
+    reader puts them under this layer's name like the layers of a block, and applies no ``defaults`` to them. ``name``
+    is set if an inner layer has one. The reader handles ``norm:``, ``act:`` and ``frozen:`` of the composite itself;
+    norm and act come after the last layer. Inner layers have ``norm: none`` and ``act: none``.
     """
 
     def layers(self, channels: int) -> list[PlainLayer]:
-        """The layers that stand for this one, given the number of channels entering it."""
+        """Returns the layers that replace this one, for an input with this number of channels."""
         raise NotImplementedError
 
     def infer(self, x: Sequence[Value]) -> Value:

@@ -1,4 +1,4 @@
-"""Convolution in one to three dimensions, plain, depthwise and transposed."""
+"""Convolutions in one to three dimensions: plain, depthwise and transposed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Conv(Op, tag="conv", category="conv"):
         return " ".join(parts)
 
     def saved(self, step: TrainStep) -> Kept:
-        """The input, or a copy where torch pads in a step of its own: unevenly, or with other pixels than zeros."""
+        """The input, or a padded copy if torch pads in a step of its own: unevenly, or with pixels other than zeros."""
         x, pads = step.x[0], [pair for pair in self.pad if not isinstance(pair, str)]
         if self.pad_mode == "zeros" and all(low == high for low, high in pads):
             return INPUT
@@ -219,7 +219,7 @@ class TransposedConv(Op, tag="upconv", category="conv"):
 
 
 def transposed_taps(kernel: int, stride: int, pad: int, dilation: int) -> tuple[tuple[int, ...], ...]:
-    """Per output phase o in 0..stride-1 the inputs (o + pad - dilation * j) / stride that divide evenly."""
+    """For each output phase o in 0..stride-1 the inputs (o + pad - dilation * j) / stride that are whole numbers."""
     phases: list[list[int]] = [[] for _ in range(stride)]
     for j in reversed(range(kernel)):
         o = (dilation * j - pad) % stride

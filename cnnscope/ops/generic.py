@@ -1,7 +1,7 @@
-"""What traced networks are made of beyond layers: arithmetic, movement of elements, reductions, constants.
+"""Ops of traced networks that are no layers: arithmetic, movement of elements, reductions, constants.
 
-A trace meets hundreds of functions; these few ops stand for all of them. None is in the spec language: they have a tag
-but no entry in `REGISTRY`, and hold shapes of the full tensor as traced. Products of matrices are in
+A trace has hundreds of functions, and these few ops represent all of them. None is in the spec language: they have a
+tag but no entry in `REGISTRY`. Their arguments are those of full tensors as traced. Products of matrices are in
 `cnnscope.ops.product`.
 """
 
@@ -39,7 +39,7 @@ class Elementwise(Traced, tag="elementwise", category="other"):
     def of(
         cls, fn: str, shape: Shape, inputs: Sequence[Shape], constants: Sequence[Shape], dtype: str | None = None
     ) -> Elementwise:
-        """The function of inputs and constants of these shapes whose result has ``shape``."""
+        """Returns the op for inputs and constants of these shapes and a result of ``shape``."""
         given = broadcast([(1,) * len(shape), *constants])
         varies = tuple(axis for axis, n in enumerate(given) if n > 1)
         return cls(fn, shape if broadcast(inputs) != shape else (), dtype, varies)
@@ -105,7 +105,7 @@ class View(Movement, tag="view", category="movement"):
 
 
 class Join(Traced, tag="join", category="merge"):
-    """Lays tensors of any kind one behind the other along ``axis`` of the full tensor. No arithmetic."""
+    """Joins tensors of any kind one after the other along ``axis`` of the full tensor. No arithmetic."""
 
     axis: int
     arity = (1, None)
@@ -148,7 +148,7 @@ class Overwrite(Traced, tag="overwrite", category="movement"):
 
 
 def _rest(cut: Step, part: Value) -> Taps:
-    """The positions of an axis at which no element of ``part`` is put."""
+    """The positions of an axis to which no element of ``part`` goes."""
     assert isinstance(cut, Taps)
     phases, there = len(cut.taps), range(part.shape[cut.axis])
     taken = {o for o in range(cut.size) if any(tap + cut.n * (o // phases) in there for tap in cut.taps[o % phases])}
@@ -213,11 +213,11 @@ _ORDERLESS = {
     "softmax", "logsoftmax", "sparsemax", "hardmax", "unit norm", "weight_norm", "lpnormalization",
     "meanvariancenormalization",
 }  # fmt: skip
-"""Functions of `Scan` to which the order of elements makes no difference."""
+"""Functions of `Scan` that do not depend on the order of elements."""
 
 
 class _Known(Traced):
-    """A tensor whose shape is just known: no rule derives it."""
+    """A tensor whose shape is known from the trace, not from a rule."""
 
     shape: Shape
     dtype: str = "float32"
@@ -231,7 +231,7 @@ class _Known(Traced):
 
 
 class Constant(_Known, tag="constant", category="constant"):
-    """A tensor that no image changes (a mask, a grid of coordinates). No cost; nothing is read."""
+    """A tensor that does not depend on the image (a mask, a grid of coordinates). It costs and reads nothing."""
 
     arity = (0, 0)
 
@@ -242,7 +242,7 @@ class Constant(_Known, tag="constant", category="constant"):
 
 
 class Parameter(_Known, tag="parameter", category="constant"):
-    """A weight or buffer used as it is, outside any layer (a class token, a scale). Its memory is the parameter's."""
+    """A weight or buffer that is used outside of any layer (a class token, a scale). Its memory is the parameter's."""
 
     arity = (0, 0)
     is_view = True
@@ -291,7 +291,7 @@ class Gather(_Known, tag="gather", category="movement"):
 
 
 class Select(_Known, tag="select", category="movement"):
-    """Another output, number ``index``, of the op it reads, whose elements depend on everything that op's do."""
+    """Output number ``index`` of the op that it reads. Its elements depend on all that the elements of that op do."""
 
     index: int = 1
     via: Via = "dense"
@@ -304,7 +304,7 @@ class Select(_Known, tag="select", category="movement"):
 
 
 class Unsupported(_Known, tag="unsupported", category="other"):
-    """A function ``fn`` no rule covers: its shape is as traced; MACs, FLOPs and receptive field are unknown."""
+    """A function ``fn`` without a rule. Its shape is as traced; MACs, FLOPs and receptive field are unknown."""
 
     fn: str = "?"
     arity = (0, None)

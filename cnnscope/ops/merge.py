@@ -92,7 +92,7 @@ class Mul(_Elementwise, tag="mul", category="merge"):
 
 
 class Concat(Op, tag="concat", category="merge"):
-    """Lays inputs one behind the other along ``axis`` (the batch is 0): the channels unless said otherwise.
+    """Joins inputs one after the other along ``axis`` (the batch is 0), by default the channels.
 
     No arithmetic. Source: Szegedy et al. 2015, section 4; Huang et al. 2017, section 3.
     """
@@ -129,13 +129,13 @@ class Concat(Op, tag="concat", category="merge"):
 
 
 def kept_of_product(step: TrainStep) -> Kept:
-    """Each factor that another one's gradient needs, and the products on the way to the last of several factors."""
+    """Each factor that the gradient of another needs, and for more than two factors the products in between."""
     wanted = tuple(i for i in range(len(step.x)) if any(read for j, read in enumerate(step.reads) if j != i))
     return Kept(wanted, image_bytes=max(len(step.x) - 2, 0) * FLOAT * prod(step.y.features))
 
 
 def different_sizes(x: Sequence[Value], *, hint: str | None = None) -> ShapeError:
-    """E303, with the size of every input (the first and the odd ones, if there are many)."""
+    """E303 with the size of every input, or of the first and those that differ if there are many."""
     kinds = len({value.kind for value in x}) > 1
     sizes = [shape_text(value.features) + (f" ({value.kind})" if kinds else "") for value in x]
     texts = [f"input {i} is {size}" for i, size in enumerate(sizes, start=1)]
@@ -149,7 +149,7 @@ def _without(shape: Shape, axis: int) -> Shape:
 
 
 def _broadcast(shapes: Sequence[Shape]) -> Shape | None:
-    """numpy's rule: right-aligned, sizes equal or 1. None where they do not fit."""
+    """The shape by numpy's rule (aligned at the right, sizes equal or 1); None if the shapes do not fit."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     result = tuple(max(sizes) if min(sizes) else 0 for sizes in zip(*padded, strict=True))

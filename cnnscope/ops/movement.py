@@ -184,7 +184,7 @@ class Slice(Op, tag="slice", category="movement"):
 
 
 class Roll(Op, tag="roll", category="movement"):
-    """Shifts along one axis; what leaves at the end comes back in front: y[i] = x[(i - shift) mod n].
+    """Shifts along one axis; elements that leave at the end come back at the start: y[i] = x[(i - shift) mod n].
 
     Source: Liu et al. 2021 (Swin), section 3.2 (cyclic shift).
     """
@@ -230,7 +230,7 @@ class Flip(Op, tag="flip", category="movement"):
 
 
 def _kind_of(shape: Shape, was: Kind) -> Kind:
-    """What a tensor of this shape is after its axes were merged or split."""
+    """The kind of a tensor of this shape after axes were merged or split."""
     if was == "tensor":
         return "tensor"
     if len(shape) == 2:

@@ -58,7 +58,7 @@ class BatchNorm(Op, tag="batchnorm", category="norm"):
         return (() if self.track else _statistics(*_spatial_axes(x[0])),)
 
     def saved(self, step: TrainStep) -> Kept:
-        """The input, and mean and deviation where they are the batch's."""
+        """The input, and mean and deviation of each channel if they are those of the batch."""
         own = step.training or not self.track
         return Kept((0,), fixed_bytes=2 * FLOAT * step.x[0].shape[1] if own else 0)
 
@@ -90,7 +90,7 @@ class LayerNorm(Op, tag="layernorm", category="norm"):
     aliases = _TORCH_NAMES
 
     def normalised(self, x: Value) -> tuple[int, ...]:
-        """The axes the statistics are taken over."""
+        """The axes over which the statistics are computed."""
         rank = len(x.shape)
         if self.over == "all":
             return tuple(range(1, rank))
@@ -234,7 +234,7 @@ class RMSNorm(Op, tag="rmsnorm", category="norm"):
         return (_statistics(channel_axis(x[0])),)
 
     def saved(self, step: TrainStep) -> Kept:
-        """The input and one factor for each position; for the weights' gradient what they multiply."""
+        """The input and one factor for each position; for the gradient of the weights also what they multiply."""
         x, (reads,) = step.x[0], step.reads
         factors = x.numel // x.shape[channel_axis(x)] if reads else 0
         return Kept((0,) if reads else (), image_bytes=FLOAT * (factors + (x.numel if step.trains else 0)))
@@ -290,5 +290,5 @@ def _scale_and_shift(shape: Shape) -> dict[str, Shape]:
 
 
 def _cost(value: Value, affine: bool) -> int:
-    """Statistics and scaling: 4 an element, 5 with weights."""
+    """FLOPs of statistics and scaling: 4 an element, 5 with weights."""
     return (5 if affine else 4) * value.numel

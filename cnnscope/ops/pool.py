@@ -1,4 +1,4 @@
-"""Pooling: windows that summarise (max, average, Lp, blur), grids of a fixed size (adaptive), whole maps (global)."""
+"""Pooling of windows (max, average, Lp, blur), to a grid of a fixed size (adaptive), and of whole maps (global)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TORCH_NAMES = {
 
 
 class _Window(Op):
-    """What every windowed pool shares: the stride is the kernel unless said otherwise (Krizhevsky et al. 2012,
-    section 3.4, overlap where it is smaller). FLOPs: prod(kernel) an output element."""
+    """Base of pools with windows. By default the stride is the kernel; with a smaller one windows overlap (Krizhevsky
+    et al. 2012, section 3.4). FLOPs: prod(kernel) an output element."""
 
     kernel: Size
     stride: MaybeSize = None
@@ -36,7 +36,7 @@ class _Window(Op):
 
     @property
     def gaps(self) -> Shape:
-        """Dilation per axis; only max pooling has one."""
+        """The dilation of each axis, which only max pooling can change."""
         return (1,) * len(self.kernel)
 
     @property
@@ -130,7 +130,7 @@ class LpPool(_Window, tag="lppool", category="pool"):
         return super().output(x)
 
     def saved(self, step: TrainStep) -> Kept:
-        """The input, its powers, and four tensors of the output's size on the way to the root."""
+        """The input, its powers, and four tensors of the output's size to compute the root."""
         return Kept((0,), image_bytes=FLOAT * (step.x[0].numel + 4 * step.y.numel))
 
     cases = (
@@ -219,7 +219,7 @@ class _Adaptive(Op):
 
 
 def adaptive_windows(n: int, m: int) -> list[range]:
-    """The input positions each of ``m`` outputs covers of ``n`` inputs."""
+    """For each of ``m`` outputs the positions that it covers of ``n`` inputs."""
     return [range(o * n // m, ceil((o + 1) * n / m)) for o in range(m)]
 
 
@@ -229,7 +229,7 @@ class AdaptiveAvgPool(_Adaptive, tag="adaptiveavgpool", category="pool"):
     foreign = ("adaptiveavgpool2d",)
 
     def saved(self, step: TrainStep) -> Kept:
-        """Nothing for one cell, which is a mean and needs sizes alone."""
+        """Nothing for one cell, because the gradient of a mean needs only sizes; else the input."""
         return NOTHING if all(n == 1 for n in step.y.spatial) else INPUT
 
     cases = (

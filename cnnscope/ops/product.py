@@ -205,7 +205,7 @@ class _Computed(Op):
 
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
         super().__init_subclass__(category=category, **kwargs)
-        cls.tag = tag  # that of the layer it computes, whose entry in the registry stays
+        cls.tag = tag  # the tag of the layer that it computes, which stays in the registry
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         return {}

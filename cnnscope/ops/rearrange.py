@@ -1,4 +1,4 @@
-"""Borders (pad, crop) and trades between channels and positions (channel shuffle, pixel shuffle and back)."""
+"""Borders (pad, crop), channel shuffle, and exchanges of channels for positions (pixel shuffle and its inverse)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Crop(Op, tag="crop", category="movement"):
     is_view = True
 
     def offsets(self, size: Shape) -> Shape:
-        """Where the window starts along each axis of an input of ``size``; `ShapeError` if it does not fit."""
+        """The start of the window along each axis of an input of ``size``. Raises `ShapeError` if it does not fit."""
         centred = tuple((n - m) // 2 for n, m in zip(size, self.size, strict=True))
         offsets = centred if self.offset is None else self.offset
         for n, m, first in zip(size, self.size, offsets, strict=True):

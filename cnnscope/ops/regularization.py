@@ -1,4 +1,4 @@
-"""Dropout in its kinds. All are the identity at inference: no cost, no memory of their own."""
+"""Kinds of dropout. At inference each is the identity, without cost or memory of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = {"rate": "p", "prob": "p", "drop_prob": "p"}
 
 
 class _Dropout(Op):
-    """Drops with probability ``p`` in training."""
+    """Base of the kinds of dropout: zeroes with probability ``p`` in training."""
 
     p: Probability = 0.5
     short = "p"

@@ -16,7 +16,7 @@ from cnnscope.ops.saved import FLOAT, INDEX, NOTHING, Kept, TrainStep
 from cnnscope.ops.window import size_text
 
 _REACH = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
-"""Pixels an output may read along an axis, relative to the one at or before its source coordinate."""
+"""Pixels that an output may read along an axis, relative to the pixel at or before its source coordinate."""
 
 
 class Upsample(Op, tag="upsample", category="resize"):
@@ -90,7 +90,7 @@ class Upsample(Op, tag="upsample", category="resize"):
 
 
 def _pixels(mode: str, source: int, unit: int) -> tuple[int, ...]:
-    """The pixels with a weight other than zero at the coordinate source / unit: one alone where it falls on a pixel."""
+    """The pixels with a weight other than zero at the coordinate source / unit: one pixel if it lies exactly there."""
     first, beyond = divmod(source, unit)
     return tuple(first + step for step in _REACH[mode]) if beyond else (first,)
 

@@ -15,10 +15,10 @@ FLOAT, INDEX, FLAG = 4, 8, 1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an op keeps: the numbers of the inputs, whether its output, and bytes beside them.
+    """What an op keeps: inputs by number, perhaps its output, and bytes of other tensors.
 
     ``image_bytes`` are bytes for each image of the batch, ``fixed_bytes`` those that do not depend on the batch.
-    ``exact`` is False where no rule covers the op; its inputs and output then stand for what it keeps.
+    ``exact`` is False if there is no rule for the op; its inputs and output are an estimate of what it keeps then.
     """
 
     inputs: tuple[int, ...] = ()
@@ -30,7 +30,7 @@ class Kept:
 
 NOTHING, INPUT, OUTPUT = Kept(), Kept((0,)), Kept(output=True)
 SAVES_INPUT = ("reflect", "replicate")
-"""Modes of padding whose gradient torch computes from the input; the others need its size alone."""
+"""Modes of padding whose gradient torch computes from the input; other modes need only its size."""
 
 
 @dataclass(frozen=True)

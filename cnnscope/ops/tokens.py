@@ -1,4 +1,4 @@
-"""Tokens: between maps and sequences, class token, positions, layer scale, picking, averaging, self-attention."""
+"""Tokens: maps as sequences, class token, positions, layer scale, one token, the mean of tokens, self-attention."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class Attention(Op, tag="attention", category="attention"):
         return f"{self.heads} heads" if self.heads > 1 else "1 head"
 
     def saved(self, step: TrainStep) -> Kept:
-        """Query, key, value, joined heads, a logarithm for each row of weights; a copy of the input if it trains."""
+        """Query, key, value, joined heads, a logarithm for each row of weights; if it trains, a copy of the input."""
         _, t, c = step.x[0].shape
         return Kept(image_bytes=FLOAT * ((5 if step.trains else 4) * t * c + self.heads * t))
 

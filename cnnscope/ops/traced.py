@@ -1,4 +1,4 @@
-"""The base of ops that only traces contain, and how their shapes and batch axes follow from what they read."""
+"""The base of ops that only traces have, and the rules for their shapes and batch axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRACED: dict[str, type[Traced]] = {}
 
 
 class Traced(Op):
-    """Base of the ops that only traces contain."""
+    """Base of the ops that only traces have."""
 
     accepts = ("map", "tokens", "flat", "tensor")
 
@@ -27,31 +27,31 @@ class Traced(Op):
             raise TypeError(f"two ops are tagged {tag!r}")
 
     def label(self) -> str:
-        """The function that it stands for, else its tag."""
+        """The name of the function, else the tag."""
         return str(getattr(self, "fn", self.tag))
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
-    """numpy's rule for shapes that are known to fit: right-aligned, an axis of size 1 stretches."""
+    """The shape by numpy's rule, of shapes that fit: aligned at the right, an axis of size 1 is stretched."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*padded, strict=True))
 
 
 def kind_of(shape: Shape, batch_axis: int | None) -> Kind:
-    """What a tensor of a trace is after its axes changed: a flat vector if that is certain, else just a tensor."""
+    """The kind of a traced tensor after its axes changed: a flat vector if that is certain, else a tensor."""
     return "flat" if len(shape) == 2 and batch_axis == 0 else "tensor"
 
 
 def batch_of_all(x: Sequence[Value], rank: int) -> int | None:
-    """The batch axis of a broadcast result: where an input has it, unless another input stretches that axis."""
+    """The batch axis of a broadcast result: that of an input, unless another input stretches the axis."""
     axes = [rank - len(v.shape) + v.batch_axis for v in x if v.batch_axis is not None]
     whole = broadcast([v.shape for v in x])
     return next((axis for axis in axes if axis >= len(whole) or whole[axis] == 1), None)
 
 
 def moved(value: Value, steps: Sequence[Step]) -> Value:
-    """The value after ``steps``: its shape, and where the batch has gone. It stays a map if its axes stay in place."""
+    """The value after ``steps``, with its new shape and batch axis. It stays a map if its axes stay in place."""
     shape, batch, in_place = value.shape, value.batch_axis, True
     for step in steps:
         match step:
@@ -77,7 +77,7 @@ def moved(value: Value, steps: Sequence[Step]) -> Value:
 
 
 def _reshaped_batch(old: Shape, batch: int | None, new: Shape) -> int | None:
-    """Where the batch axis (of size 1) is after a reshape: the axis of size 1 with as many elements before it.
+    """The batch axis (of size 1) after a reshape: the axis of size 1 with as many elements before it.
 
     None once it is merged with another axis. A batch that was merged into the leading axis, as by window attention,
     is back once that axis is split again and starts with 1.

@@ -15,14 +15,14 @@ BORDERS: dict[str, Border] = {"zeros": "drop", "reflect": "reflect", "replicate"
 
 
 def span(kernel: int, dilation: int) -> int:
-    """Input positions a window covers: dilation * (kernel - 1) + 1."""
+    """The number of input positions from the first to the last of a window: dilation * (kernel - 1) + 1."""
     return dilation * (kernel - 1) + 1
 
 
 def resolve_pad(
     pad: str | tuple[Pair, ...], size: Shape, kernel: Shape, stride: Shape, dilation: Shape
 ) -> tuple[Pair, ...]:
-    """``pad`` as (low, high) per axis; see `cnnscope.ops.arguments.Padding` for the words."""
+    """``pad`` as (low, high) for each axis; `cnnscope.ops.arguments.Padding` explains the words."""
     if not isinstance(pad, str):
         return pad
     reach = [span(k, d) - 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -40,7 +40,7 @@ def resolve_pad(
 
 
 def extent(n: int, kernel: int, stride: int, pad: Pair, dilation: int = 1, *, ceil: bool = False) -> int:
-    """Output positions along one axis: floor((n + low + high - span) / stride) + 1, or with ceil.
+    """The number of output positions along one axis: floor((n + low + high - span) / stride) + 1, or with ceil.
 
     With ``ceil`` a last window that would start beyond the input and its low padding is dropped, as in torch.
     """
@@ -62,7 +62,7 @@ def extents(
 
 
 def check_border(mode: str, size: Shape, pad: Sequence[Pair]) -> None:
-    """Reflected and wrapped padding must find its pixels inside the input, as in torch."""
+    """Raises `ShapeError` if reflected or wrapped padding needs more pixels than the input has, as torch does."""
     for n, sides in zip(size, pad, strict=True):
         if mode == "reflect" and max(sides) >= n:
             raise ShapeError(f"reflect padding of {max(sides)} needs an input larger than that, not {n}")
@@ -73,7 +73,7 @@ def check_border(mode: str, size: Shape, pad: Sequence[Pair]) -> None:
 def window_taps(
     out: Shape, kernel: Shape, stride: Shape, pad: Sequence[Pair], dilation: Shape, border: Border = "drop"
 ) -> tuple[Taps, ...]:
-    """What a window reads along each spatial axis of (N, C, spatial...): o * stride - low + dilation * j."""
+    """The positions that windows read along each spatial axis of (N, C, spatial...): o * stride - low + dilation * j."""
     axes = enumerate(zip(out, kernel, stride, pad, dilation, strict=True), start=2)
     return tuple(
         Taps(axis, n, s, (tuple(d * j - low for j in range(k)),), border) for axis, (n, k, s, (low, _), d) in axes

@@ -36,7 +36,7 @@ def steps(graph: Graph) -> tuple[TrainStep, ...]:
 
 
 def keeps(step: TrainStep) -> Kept:
-    """What autograd keeps for one op; inputs and output stand for it where no rule says it."""
+    """What autograd keeps for one op. Without a rule, its inputs and output are the estimate."""
     kept = step.node.op.saved(step) if isinstance(step.node.op, Op) else None
     return kept or Kept(tuple(range(len(step.x))), output=True, exact=False)
 

@@ -1,4 +1,4 @@
-"""Ops in torch: `torch_op` finds the record of an op, `module_of` builds its module, `role_of` says what that does.
+"""Ops in torch: `torch_op` finds the record of an op, `module_of` builds its module, `role_of` returns its role.
 
 The record of an op of ``cnnscope/ops/norm.py`` is in ``cnnscope/nn/ops/norm.py``, in the tuple ``TORCH_OPS``. Any other
 op has its record in the module that defines it, or in the one that its attribute ``in_torch`` names.
@@ -22,7 +22,7 @@ from cnnscope.ops.traced import TRACED
 __all__ = ["TorchOp", "is_gate", "is_known", "make", "module_of", "records", "role_of", "torch_op"]
 
 _FOUND: dict[str, dict[type[Operation], TorchOp]] = {}
-"""The records of each module that was asked for."""
+"""The records of each Python module that was read."""
 _ROLES: dict[Definition, Role | Callable[[nn.Module], Role]] = {}
 """The role of every class and function that a record names."""
 _GATES: set[Definition] = set()
@@ -30,7 +30,7 @@ _OTHER: Role = "other"
 
 
 def torch_op(op: type[Operation]) -> TorchOp | None:
-    """The record of an op; None where nobody wrote one."""
+    """Returns the record of an op, or None if it has none."""
     home = _home(op)
     if home not in _FOUND:
         _FOUND[home] = _read(home)
@@ -73,7 +73,7 @@ def records() -> Iterator[TorchOp]:
 
 
 def make(op: Operation, x: X) -> Module | Function:
-    """How torch computes ``op`` on inputs like ``x`` at any batch size. E428 where it cannot."""
+    """Returns how torch computes ``op`` on inputs like ``x`` at any batch size. Raises E428 if it cannot."""
     record = torch_op(type(op))
     if record is not None and not isinstance(record.make, Lacks):
         made = record.make(op, [_as_map(op, value) for value in x])
@@ -83,34 +83,34 @@ def make(op: Operation, x: X) -> Module | Function:
 
 
 def module_of(op: Operation, x: X) -> nn.Module:
-    """A fresh torch module that computes ``op`` on inputs like ``x`` at any batch size. E428 where torch cannot."""
+    """Returns a new module that computes ``op`` on inputs like ``x`` at any batch size. Raises E428 if torch cannot."""
     return make(op, x).build()
 
 
 def _as_map(op: Operation, value: Value) -> Value:
-    """A tensor of a trace as the map that a layer for maps takes it for."""
+    """The value; for layers that accept maps but no tokens, a traced tensor as a map."""
     tensor = value.kind == "tensor" and len(value.shape) > 2 and "tokens" not in getattr(op, "accepts", ())
     return replace(value, kind="map") if tensor else value
 
 
 def role_of(module: nn.Module) -> Role:
-    """What a module does to its input, as far as rules of attribution care, in eval mode."""
+    """The role of a module in eval mode for the rules of attribution, ``other`` if it is unknown."""
     role = next((_ROLES[thing] for thing in _things(module) if thing in _ROLES), _OTHER)
     return role(module) if callable(role) else role
 
 
 def is_gate(module: nn.Module) -> bool:
-    """Whether a module makes a factor of a product that only says how much of the other factor passes."""
+    """Whether the output of a module is a factor that only scales the other factor of a product."""
     return any(thing in _GATES for thing in _things(module))
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether the very class of a module is one that a record names, or a function as a module."""
+    """Whether a record names the class of a module itself, not only a base of it; or whether it is a `Call`."""
     return isinstance(module, Call) or any(thing is type(module) for thing in _things(module) if thing in _ROLES)
 
 
 def _things(module: nn.Module) -> tuple[Any, ...]:
-    """What records may name of a module: the function it calls, or its class and the bases of that."""
+    """What a record may name of a module: the function that it calls, or its class and the bases of that."""
     for _ in records():  # so that the roles of all ops are known
         pass
     return (module.function,) if isinstance(module, Call) else type(module).__mro__

@@ -32,7 +32,7 @@ number to one number, ``max``: the largest of a window, ``other``: anything else
 
 @dataclass(frozen=True)
 class Lacks:
-    """Says that there is nothing to state, and why."""
+    """The answer to a question that has none, with the reason."""
 
     reason: str
 
@@ -41,11 +41,11 @@ class Lacks:
 class TorchOp:
     """All that is known of one op in torch.
 
-    ``make`` says how torch computes the op on inputs like ``x`` at any batch size, or None where this op does not say
-    enough. ``roles`` has the module classes, and the functions called without a module, that compute the op in this
-    or any other network, each with the role that rules of attribution give it: a `Role`, or a function of the module.
-    A ``gate`` makes a factor of a product that only says how much of the other factor passes.
-    ``aten`` and ``onnx`` are the names of functions and operators that are always this op, without overloads.
+    ``make`` returns how torch computes the op on inputs like ``x`` at any batch size; None if this op does not have
+    enough information. ``roles`` has the module classes and functions that compute the op, in any network, each with
+    its role for rules of attribution: a `Role`, or a function that returns the role of a module. The output of a
+    ``gate`` is a factor that only scales the other factor of a product. ``aten`` and ``onnx`` are the names of the
+    functions and operators that always are this op, without overloads.
     """
 
     op: type[Operation]
@@ -96,7 +96,7 @@ class Module:
 
     @property
     def written(self) -> Code | None:
-        """How source writes it; None for a class that torch lacks and nobody defines."""
+        """The code for it; None for a class that `torch.nn` does not have and no record defines."""
         if self.code is not None:
             return self.code
         if self.defines:
@@ -136,7 +136,7 @@ class Function:
 
     @property
     def written(self) -> Code | None:
-        """How source writes it; None where nothing says so."""
+        """The code for it; None if there is neither an expression nor a definition."""
         write = self.write or (self._call if self.defines else None)
         return None if write is None else inline(write, *self.defines)
 

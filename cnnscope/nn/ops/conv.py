@@ -1,4 +1,4 @@
-"""Convolutions in torch, and the one torch lacks: of an input that is padded unevenly first."""
+"""Convolutions in torch, and one that torch lacks, with uneven padding."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PADDED = (PaddedConv1d, PaddedConv2d, PaddedConv3d)
 
 
 def _conv(op: conv.Conv, x: X) -> Module:
-    """torch's convolution; where the padding is uneven, one that pads first, which source writes in two steps."""
+    """torch's convolution, or for uneven padding one that pads first, which source writes as two steps."""
     even, mode = base.even_pads(op.pad), base.PAD_MODES[op.pad_mode]
     args = {
         "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,

@@ -1,6 +1,6 @@
-"""Ops of traces in torch, as far as they say all there is to say: movement, joins, reductions, arithmetic, weights.
+"""Ops of traces in torch, if they have all the information: movement, joins, reductions, sums, products, weights.
 
-A trace keeps what functions of single elements cost and read, not their constant operands: those cannot be run.
+Of functions of single elements a trace keeps costs and reads, not constant operands, so most of them cannot be run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COPIES = ("clone", "contiguous")
 
 
 class Weight(nn.Module):
-    """A weight used as it is, with no batch axis of its own."""
+    """A weight as a value of the network, without a batch axis."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
 
 
 def _move(step: Step) -> tuple[Move, Callable[[Expr], Expr]] | None:
-    """One step as a function and as an expression; None where it may touch the batch or is no plain window."""
+    """One step as a function and as an expression; None if it may change the batch or is no plain window."""
     match step:
         case Permute(order):
             return lambda x: x.permute(order), lambda x: Call("permute", tuple(map(Lit, order)), target=x)
@@ -93,7 +93,7 @@ def _elementwise(op: generic.Elementwise, x: X) -> Function | None:
 
 
 _OTHERS = (nn.CELU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold)
-"""Activations that no op of the spec language stands for."""
+"""Activations for which the spec language has no op."""
 _MANY = Lacks("it stands for many functions, which the rules of sources list")
 _NAMED_ELSEWHERE = Lacks("the functions it is made of are those of other ops")
 _UNKNOWN = {

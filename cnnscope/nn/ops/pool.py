@@ -21,9 +21,9 @@ from cnnscope.ops.window import extent, span
 
 
 def covered(op: pool.MaxPool | pool.AvgPool, size: Sequence[int]) -> list[int]:
-    """Torch's pads for an input of ``size`` that make it just the pixels the windows cover.
+    """Torch's pads that make an input of ``size`` exactly the pixels that windows cover.
 
-    So pads may be uneven and sizes round up; the high side is negative where trailing pixels are never read.
+    This allows uneven pads and sizes that are rounded up. A high side is negative if no window reads the last pixels.
     """
     assert not isinstance(op.pad, str)
     pads = []
@@ -92,7 +92,7 @@ class BlurPool(nn.Module):
 
 
 def _windows(op: pool.MaxPool | pool.AvgPool, family: str, x: X, **own: Any) -> Module | None:
-    """torch's own class of a pool; None where the padding is uneven."""
+    """torch's own class of a pool; None if the padding is uneven."""
     even = base.even_pads(op.pad)
     args = {"kernel_size": op.kernel, "stride": op.step, "padding": even, "ceil_mode": op.ceil, **own}
     name = f"F.{'max' if family == 'MaxPool' else 'avg'}_pool{len(op.kernel)}d"
@@ -114,14 +114,14 @@ def _avgpool(op: pool.AvgPool, x: X) -> Module | Function:
     def write(inputs: Inputs) -> Expr:
         return Call("padded_avg_pool", (*inputs, *map(Lit, _uneven(op, x[0].spatial))))
 
-    # AvgPool3d alone wants an input no smaller than the kernel, padding apart
+    # only AvgPool3d refuses an input that is smaller than the kernel before padding
     refused = len(op.kernel) == 3 and any(n < k for n, k in zip(x[0].spatial, op.kernel, strict=True))
     even = None if refused else _windows(op, "AvgPool", x, count_include_pad=op.count_pad)
     return even or Function(avg_pool, (op,), write=write, defines=(padded_avg_pool,))
 
 
 def _lppool(op: pool.LpPool, x: X) -> Module:
-    alone = len(op.kernel) == 1  # LPPool1d alone wants numbers
+    alone = len(op.kernel) == 1  # only LPPool1d needs numbers instead of tuples
     kernel, stride = (op.kernel[0], op.step[0]) if alone else (op.kernel, op.step)
     args = {"norm_type": op.p, "kernel_size": kernel, "stride": stride, "ceil_mode": op.ceil}
     return Module(base.of_rank("LPPool", x), args)
