@@ -73,7 +73,7 @@ def check_border(mode: str, size: Shape, pad: Sequence[Pair]) -> None:
 def window_taps(
     out: Shape, kernel: Shape, stride: Shape, pad: Sequence[Pair], dilation: Shape, border: Border = "drop"
 ) -> tuple[Taps, ...]:
-    """The positions that windows read along each spatial axis of (N, C, spatial...): o * stride - low + dilation * j."""
+    """The positions windows read along each spatial axis of (N, C, spatial...): o * stride - low + dilation * j."""
     axes = enumerate(zip(out, kernel, stride, pad, dilation, strict=True), start=2)
     return tuple(
         Taps(axis, n, s, (tuple(d * j - low for j in range(k)),), border) for axis, (n, k, s, (low, _), d) in axes
