@@ -121,6 +121,11 @@ class Registry(Generic[T]):
         """The value called ``name``, or None."""
         return self.find(name) if name in self else None
 
+    def ready(self, name: str) -> T | None:
+        """The value called ``name`` if nothing has to be imported for it; for help texts."""
+        value: T | None = self._entries()[name].value  # type: ignore[assignment]  # `_load` and `add` put it there
+        return value
+
     def items(self) -> Iterator[tuple[str, T]]:
         """Names and values, imported one by one, without those that do not work: `problems` says why."""
         for name in self.names():

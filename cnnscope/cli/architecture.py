@@ -15,7 +15,8 @@ from cnnscope.cli.output import Destination, Showing, Writing
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import Option, group
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, PageOptions, Theme
-from cnnscope.render.formats import GRAPHS, PICTURES, check_format
+from cnnscope.render.diagram import views
+from cnnscope.render.formats import PICTURES, check_format, graph_formats
 
 
 @group("Output")
@@ -80,16 +81,20 @@ def parse_names(text: str) -> tuple[str, ...]:
     return names
 
 
-@flat(output="svg, png, pdf, tex, dot, json or mmd by its suffix; NAME.svg in this folder without it.")
+@flat(
+    output=f"{', '.join(graph_formats())} by its suffix; NAME.svg in this folder without it.",
+    view=f"What is drawn. {views.about()}.",
+)
 def diagram(
     source: o.Source, destination: Destination, options: DiagramOptions, loading: o.Loading, showing: Showing
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
-    from cnnscope.render.diagram.answer import SimplerPicture, diagram
+    from cnnscope.render.diagram.answer import diagram
+    from cnnscope.render.diagram.picture import SimplerPicture
     from cnnscope.render.illustrated import kind_of
 
     if destination.output is not None:
-        check_format(kind_of(destination.output), GRAPHS)
+        check_format(kind_of(destination.output), views.formats(options.view))
     drawing = diagram(loading.load(source).graph, options)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", SimplerPicture)

@@ -39,8 +39,12 @@ class DiagramOptions(Theme):
     """How the architecture is drawn."""
 
     view: Annotated[
-        Literal["graph", "volumes", "paper"],
-        Option("Boxes and arrows, feature maps to scale, or the overview with the anatomy of every distinct block."),
+        str,
+        Option(
+            "graph, volumes or paper: boxes and arrows, feature maps to scale, or the overview with the anatomy of "
+            "every distinct block.",
+            metavar="NAME",
+        ),
     ] = "graph"
     level: Annotated[
         Literal["overview", "block", "layer", "op"],

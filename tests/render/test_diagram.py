@@ -14,13 +14,14 @@ from cnnscope import api
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.ops.movement import Identity
+from cnnscope.options.network import DiagramOptions
 from cnnscope.render.diagram import layout, picture
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
 from cnnscope.render.diagram.picture import anatomies, paper
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
 from cnnscope.render.diagram.volumes import volumes
-from cnnscope.render.formats import GRAPHS, check_format
+from cnnscope.render.formats import check_format, graph_formats
 from cnnscope.render.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
@@ -57,7 +58,7 @@ def test_what_was_folded_is_said() -> None:
     assert "46 equal neighbours are drawn as 4 boxes (×n)" in figure("resnet152").notes
 
 
-@pytest.mark.parametrize("form", GRAPHS)
+@pytest.mark.parametrize("form", graph_formats())
 def test_the_same_bytes_every_time(form: str) -> None:
     graph = api.load("lenet5").graph
     first, second = (picture.picture(graph, form, "overview", Options()) for _ in range(2))
@@ -68,7 +69,7 @@ def test_the_same_bytes_every_time(form: str) -> None:
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
 def test_volumes_have_the_same_bytes_every_time(form: str) -> None:
     graph = api.load("lenet5").graph
-    assert picture.volumes_picture(graph, form, "light") == picture.volumes_picture(graph, form, "light")
+    assert picture.volumes_view(graph, form, DiagramOptions()) == picture.volumes_view(graph, form, DiagramOptions())
 
 
 def test_no_dot_on_the_path_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +91,7 @@ def test_hostile_names_break_nothing(name: str) -> None:
     assert not [element for element in root.iter() if element.tag.endswith("script")]
     assert json.loads(to_json(diagram(graph), Options()))["model"]["name"] == name
     assert "<script" not in to_mermaid(diagram(graph), Options())
-    assert ElementTree.fromstring(picture.volumes_picture(graph, "svg", "light")).tag.endswith("svg")
+    assert ElementTree.fromstring(picture.volumes_view(graph, "svg", DiagramOptions())).tag.endswith("svg")
 
 
 def test_mermaid_and_json_hold_every_box() -> None:
@@ -132,7 +133,7 @@ def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_unknown_formats_name_the_known() -> None:
     with pytest.raises(CnnscopeError) as caught:
-        check_format("bmp", GRAPHS)
+        check_format("bmp", graph_formats())
     assert caught.value.diagnostics[0].hint == "the formats are svg, png, pdf, dot, json, mmd, tex"
 
 
@@ -230,10 +231,10 @@ def test_the_paper_view_has_one_anatomy_for_each_distinct_block(network: str, di
     assert len(figure.boxes) == len(overview.boxes) + sum(len(part.boxes) for _, part in parts)
 
 
-@pytest.mark.parametrize("form", GRAPHS)
+@pytest.mark.parametrize("form", graph_formats())
 def test_the_paper_view_is_drawn_in_every_format(form: str) -> None:
     graph = api.load("resnet18").graph
-    first, second = (picture.paper_picture(graph, form, Options()) for _ in range(2))
+    first, second = (picture.paper_view(graph, form, DiagramOptions()) for _ in range(2))
     assert first == second
     assert len(first) > 1000
 

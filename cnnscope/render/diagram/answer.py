@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from cnnscope.ir import Graph
 from cnnscope.options.network import DiagramOptions, ThemeName
 from cnnscope.render.diagram import difference
-from cnnscope.render.diagram.dot import Options
-from cnnscope.render.diagram.picture import paper_picture, picture, volumes_picture
+from cnnscope.render.diagram.views import VIEWS, formats
 from cnnscope.render.difference import DifferenceReport
-from cnnscope.render.formats import GRAPHS, PICTURES
+from cnnscope.render.formats import PICTURES
 from cnnscope.render.illustrated import Drawing, file_name
 from cnnscope.render.result import File, form_of, written
 
@@ -20,32 +18,15 @@ DIFFERENCES = (*PICTURES, "dot")
 """What the difference of two networks is drawn as."""
 
 
-class SimplerPicture(UserWarning):
-    """A figure was too much to lay out, and drawn with less detail than asked for."""
-
-
 def diagram(graph: Graph, options: DiagramOptions | None = None) -> Drawing:
-    """The picture of a network: svg, png, pdf, tex, dot, json or mmd.
+    """The picture of a network: svg, png, pdf, tex, dot, json or mmd, and what else the view has.
 
-    Drawing it may raise E604 for a format that the view does not have and E605 where Graphviz does not finish, and
-    warns with `SimplerPicture`.
+    E608 for an unknown view. Drawing it may raise E604 for a format that the view does not have and E605 where Graphviz
+    does not finish, and warns with `picture.SimplerPicture`.
     """
-    options = options or DiagramOptions()
-    look = Options(options.heat, options.rf, options.theme, options.direction)
-
-    def draw(kind: str) -> bytes:
-        if options.view == "volumes":
-            return volumes_picture(graph, kind, options.theme)
-        if options.view == "paper":
-            return paper_picture(graph, kind, look, engine=options.engine, fit=options.fit)
-        content, drawn = picture(graph, kind, options.level, look, engine=options.engine, fit=options.fit)
-        if drawn != options.level:
-            warnings.warn(
-                f"drawn at level {drawn}: {options.level} is too much to lay out", SimplerPicture, stacklevel=2
-            )
-        return content
-
-    return Drawing(draw, file_name(graph.name), GRAPHS)
+    chosen = options or DiagramOptions()
+    view = VIEWS.find(chosen.view)
+    return Drawing(lambda form: view.content(graph, form, chosen), file_name(graph.name), formats(chosen.view))
 
 
 @dataclass(frozen=True)

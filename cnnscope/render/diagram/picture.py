@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import Literal
@@ -12,17 +13,16 @@ from cnnscope.analysis.fuse import fuse
 from cnnscope.analysis.structure import signature
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
+from cnnscope.options.network import DiagramOptions
 from cnnscope.render.diagram import layout
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
 from cnnscope.render.diagram.model import Box, Cluster, DetailLevel, Diagram, Edge, diagram
-from cnnscope.render.diagram.text import to_json, to_mermaid, to_tikz
-from cnnscope.render.formats import GRAPHS, PICTURES, check_format
-from cnnscope.render.style import ThemeName
+from cnnscope.render.diagram.text import to_tikz
+from cnnscope.render.formats import TEXT, check_format, graph_formats
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""
-TEXT: dict[str, Callable[[Diagram, Options], str]] = {"dot": to_dot, "json": to_json, "mmd": to_mermaid}
 
 PAGES = {"a4": (595.0 - 68.0, 842.0 - 68.0), "slide": (960.0, 540.0)}
 """Points of a page inside margins of 12 mm, and of a slide."""
@@ -38,10 +38,10 @@ def picture(
     limit: float | None = None, fit: Fit = "none",
 ) -> tuple[bytes, DetailLevel]:  # fmt: skip
     """The file's bytes, and the level it was drawn at: less detail than asked for where Graphviz would not finish."""
-    check_format(form, GRAPHS)
+    check_format(form, graph_formats())
     figure = diagram(graph, level)
     if form in TEXT:
-        return TEXT[form](figure, options).encode(), level
+        return TEXT.find(form)(figure, options).encode(), level
     for simpler in _simpler(level):
         if simpler != level:
             note = f"drawn at level {simpler}: {level} is too much to lay out"
@@ -66,19 +66,31 @@ def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | Non
     return draw(dot, form, engine=engine, limit=limit)
 
 
-def paper_picture(
-    graph: Graph, form: str, options: Options, *, engine: Engine | None = None, fit: Fit = "none"
-) -> bytes:
-    """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
-    from cnnscope.render.diagram.picture import paper
+class SimplerPicture(UserWarning):
+    """A figure was too much to lay out, and drawn with less detail than asked for."""
 
-    check_format(form, GRAPHS)
-    plain = replace(options, heat="none", rf=False)
+
+def graph_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
+    """The graph view in any format. Warns with `SimplerPicture` where it is drawn with less detail than asked for."""
+    content, drawn = picture(graph, form, options.level, _look(options), engine=options.engine, fit=options.fit)
+    if drawn != options.level:
+        message = f"drawn at level {drawn}: {options.level} is too much to lay out"
+        warnings.warn(message, SimplerPicture, stacklevel=2)
+    return content
+
+
+def _look(options: DiagramOptions) -> Options:
+    return Options(options.heat, options.rf, options.theme, options.direction)
+
+
+def paper_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
+    """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
+    plain = replace(_look(options), heat="none", rf=False)
     figure = paper(graph)
     if form in TEXT:
-        return TEXT[form](figure, plain).encode()
-    plain = plain if fit == "none" else replace(plain, page=PAGES[fit])
-    return _laid_out(figure, form, plain, engine, None)
+        return TEXT.find(form)(figure, plain).encode()
+    plain = plain if options.fit == "none" else replace(plain, page=PAGES[options.fit])
+    return _laid_out(figure, form, plain, options.engine, None)
 
 
 def _fitted(
@@ -101,17 +113,16 @@ def size(svg: bytes) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def volumes_picture(graph: Graph, form: str, theme: ThemeName) -> bytes:
-    """The volumes view as ``svg``, ``png`` or ``pdf``; E604 for a format that only the graph view has."""
+def volumes_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
+    """The volumes view as ``svg``, ``png`` or ``pdf``."""
     from cnnscope.render.diagram.canvas import to_raster, to_svg
     from cnnscope.render.diagram.volumes import volumes
 
+    drawn = volumes(graph, options.theme)
     match form:
-        case "svg":
-            return to_svg(volumes(graph, theme))
         case "png" | "pdf":
-            return to_raster(volumes(graph, theme), form)
-    raise CnnscopeError.of("E604", f"the volumes view is not drawn as `{form}`", hint=f"use {', '.join(PICTURES)}")
+            return to_raster(drawn, form)
+    return to_svg(drawn)
 
 
 def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:
