@@ -109,9 +109,9 @@ BAD = [
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
      + HELP + "a name is given once: rename one of them, or uninstall its package\n"),
     ("bad.py", "from cnnscope.sources.resolve import KINDS\nKINDS.add('hub', r'hub:.*')\n", "error[E413]: the kind of "
-     "source `hub` is no `Kind` but a str\n --> bad.py:2:1\n  |\n2 | KINDS.add('hub', r'hub:.*')\n"
+     "source `hub` is no `SourceKind` but a str\n --> bad.py:2:1\n  |\n2 | KINDS.add('hub', r'hub:.*')\n"
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
-     + HELP + "this version of cnnscope takes a `cnnscope.sources.resolve.Kind`\n"),
+     + HELP + "this version of cnnscope takes a `cnnscope.sources.resolve.SourceKind`\n"),
 ]  # fmt: skip
 
 

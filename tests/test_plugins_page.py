@@ -19,12 +19,14 @@ from PIL import Image
 
 from cnnscope import plugins
 from cnnscope.attribution.methods import METHODS
-from cnnscope.audits.controls.evidence import CONTROLS
-from cnnscope.audits.statistics.gates import METRICS
+from cnnscope.audits.controls import CONTROLS
+from cnnscope.audits.statistics import METRICS
 from cnnscope.cli.commands import COMMANDS
 from cnnscope.ops import REGISTRY as OPS
 from cnnscope.registry import Registry
 from cnnscope.render.columns import FIGURES
+from cnnscope.render.diagram.views import VIEWS
+from cnnscope.render.formats import TEXT
 from cnnscope.sources.resolve import KINDS as SOURCES
 from cnnscope.trained.images import KINDS as IMAGES
 from cnnscope.trust.checks import CHECKS
@@ -35,12 +37,13 @@ BLOCKS = re.findall(r"^```(python|toml)\n(.*?)^```$", PAGE, re.M | re.S)
 PYPROJECT = tomllib.loads(next(text for kind, text in BLOCKS if kind == "toml" and text.startswith("[project]")))
 POINTS: Mapping[str, Mapping[str, str]] = PYPROJECT["project"]["entry-points"]
 FILES = dict(zip(
-    ("swoosh", "swoosh_torch", "mlp", "listed", "squared", "rough", "steady", "sure", "weight", "depth"),
+    ("swoosh", "swoosh_torch", "mlp", "listed", "squared", "rough", "steady", "sure", "bars", "names", "weight",
+     "depth"),
     (text for kind, text in BLOCKS if kind == "python"), strict=True,
 ))  # fmt: skip
 REGISTRIES: dict[str, Registry[object]] = {
     registry.group: registry  # type: ignore[misc]  # of any values
-    for registry in (OPS, SOURCES, IMAGES, METHODS, CHECKS, METRICS, CONTROLS, FIGURES, COMMANDS)
+    for registry in (OPS, SOURCES, IMAGES, METHODS, CHECKS, METRICS, CONTROLS, VIEWS, TEXT, FIGURES, COMMANDS)
 }
 ADDED = [
     (group, name, place.split(":")[0].split(".")[1]) for group, all in POINTS.items() for name, place in all.items()
@@ -147,6 +150,9 @@ STATIC = [
     Expectation("ops swoosh", r"A gated activation: y = x \* sigmoid\(slope \* x\)"),
     Expectation("summary mlp:784-100-10 -q", r"linear1 +linear 100 +100 +78,500"),
     Expectation("shapes lenet5 --columns name,kib", r"c5 +188\.0"),
+    Expectation("diagram lenet5 --view bars -o bars.svg -f csv", r"^bars\.svg,svg,"),
+    Expectation("diagram lenet5 -o lenet5.names -f csv", r"^lenet5\.names,names,"),
+    Expectation("diagram --help", r"bars"),
     Expectation("depth lenet5", r"^12$"),
     Expectation("--help", r"depth +Count the layers between input and output"),
     Expectation("summary --help", r"--plugin"),

@@ -25,9 +25,8 @@ from cnnscope.audits.document import (
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.record import verdict
 from cnnscope.audits.result import DOCUMENT, GALLERY, OUTCOMES, AuditResult
-from cnnscope.audits.statistics import comparison, curves, gates
+from cnnscope.audits.statistics import METRICS, STATED, comparison, curves, gates
 from cnnscope.audits.statistics import metrics as statistics
-from cnnscope.audits.statistics.gates import METRICS, STATED
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.errors import CnnscopeError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnscope.audits.statistics import METRICS
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
 from cnnscope.cli.output import Showing, Writing
@@ -20,6 +21,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
 from cnnscope.options.trained import AuditOptions, Gates, Reports, Running, paths
 from cnnscope.progress import Silent, on_stderr
+from cnnscope.trained.images import known
 
 if TYPE_CHECKING:
     from cnnscope.audits.answer import Audit
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from cnnscope.audits.run.shards import Ranks
 
 INCOMPLETE, INTERRUPTED = 5, 130
+_GATES = (
+    "Exit with 1 unless a lower confidence bound is at least this: translation@1.agreement=0.95, rotation.kappa=0.5. "
+    f"Metrics: {', '.join(METRICS.names())}."
+)
 
 
 class Terminated(BaseException):
@@ -37,7 +43,9 @@ class Terminated(BaseException):
 
 @flat(
     output="The folder for shards, result and report, by default a new one in `audits`; or a report to write: .html, "
-    ".md, .xml (JUnit), .json, .csv, .tsv, .txt. May be repeated."
+    ".md, .xml (JUnit), .json, .csv, .tsv, .txt. May be repeated.",
+    fail_under=_GATES,
+    data=f"Images: {known()}.",
 )
 def audit(loading: o.Loading, options: AuditOptions, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
     """Measure what shifts, turns, scales and flips do to a network's predictions and layers, with controls."""
@@ -119,7 +127,7 @@ def _slug(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "network"
 
 
-@flat
+@flat(fail_under=_GATES)
 def report(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="The folder of an audit, or its audit.json.")],
     reports: Reports,

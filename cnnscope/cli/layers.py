@@ -78,7 +78,7 @@ def _report(model: Model, question: Question) -> LayerReport:
 def _view(report: LayerReport, looking: Looking) -> LayerReport:
     from cnnscope.render.columns import FIGURES
 
-    every = tuple(key for key in FIGURES if key != "rf_exact" or report.exact)
+    every = tuple(key for key, _ in FIGURES.items() if key != "rf_exact" or report.exact)
     return report.view(columns=looking.keys or (every if looking.verbose else ()), depth=looking.depth)
 
 

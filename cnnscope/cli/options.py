@@ -9,6 +9,7 @@ import typer
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import Option, group
+from cnnscope.sources.resolve import examples
 
 if TYPE_CHECKING:
     from cnnscope.api import Model
@@ -24,10 +25,7 @@ def complete_source(incomplete: str) -> list[str]:
     return [name for name in zoo.names() if name.startswith(incomplete)]
 
 
-SOURCE_HELP = (
-    "A model of the zoo (`cnnscope zoo` lists them), spec.yaml (or - for standard input), torchvision:NAME, timm:NAME, "
-    "model.keras, model.json, model.h5 or model.onnx; file.py:FACTORY and pkg.mod:FACTORY run that code."
-)
+SOURCE_HELP = f"A model of the zoo (`cnnscope zoo` lists them); {examples()}."
 
 Sources = Annotated[
     list[str],

@@ -15,17 +15,20 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import group
 from cnnscope.options.trained import AttributionOptions, FeatureOptions, FilterOptions, KernelOptions, TransferOptions
 from cnnscope.progress import on_stderr
+from cnnscope.trained.images import known
+from cnnscope.trust.checks import CHECKS
 
 if TYPE_CHECKING:
     from cnnscope.training.report import TransferReport
 
+_DATA = f"Images: {known()}."
 _WITH_ARRAYS = (
     "Write to a file: .svg .png .pdf with the arrays and a manifest beside it; .json .csv .tsv .md .txt have the "
     "figures alone."
 )
 
 
-@flat(output=_WITH_ARRAYS)
+@flat(data=_DATA, output=_WITH_ARRAYS)
 def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT) -> None:
     """Filters of a layer: norm, orientation, bandwidth, nearest designed kernel, twins; with -o out.png the atlas.
 
@@ -39,7 +42,7 @@ def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, sourc
     writing.deliver(found)
 
 
-@flat(output=f"{_WITH_ARRAYS} NAME-features.png in this folder without it.")
+@flat(data=_DATA, output=f"{_WITH_ARRAYS} NAME-features.png in this folder without it.")
 def features(
     loading: o.Loading, options: FeatureOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
 ) -> None:
@@ -71,7 +74,7 @@ def kernels(options: KernelOptions, writing: Pictured) -> None:
 
 
 @flat(method=f"Names of methods, or `all`; may be repeated, or name several as A,B: {', '.join(METHODS.names())}.",
-      output=_WITH_ARRAYS)  # fmt: skip
+      trust=f"Check each attribution: {', '.join(CHECKS.names())}.", data=_DATA, output=_WITH_ARRAYS)  # fmt: skip
 def attribute(
     loading: o.Loading, options: AttributionOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
 ) -> None:
@@ -104,6 +107,7 @@ class TransferWriting(Writing):
 
 
 @flat(
+    train=f"Train on these images: {known()}.",
     output="Write the trained weights (.safetensors .pt .pth), or the report (.json .csv .tsv .md .txt).",
     verbose="List the plan layer by layer.",
 )

@@ -91,8 +91,11 @@ def in_order() -> Iterator[SourceKind]:
 
 
 def examples() -> str:
-    """Returns examples of every kind, for help."""
-    return "; ".join(kind.example for kind in in_order())
+    """What a SOURCE may look like, for help texts. Kinds of other packages are only named."""
+    names = KINDS.names()
+    known = [kind for name in names if (kind := KINDS.ready(name)) is not None]
+    others = [f"{name} (of another package)" for name in names if KINDS.ready(name) is None]
+    return "; ".join([*(kind.example for kind in sorted(known, key=lambda kind: kind.general)), *others])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.record import AuditFacts, Control, Prediction, verdict
 from cnnscope.audits.result import AuditResult
-from cnnscope.audits.statistics import gates
+from cnnscope.audits.statistics import METRICS, gates
 from cnnscope.audits.statistics.comparison import (
     compare,
     independent_difference,
@@ -130,7 +130,7 @@ def test_a_gate_without_a_magnitude_is_about_the_mean_over_magnitudes_on_one_gri
 
 def test_every_metric_can_be_a_gate() -> None:
     o = outcomes()
-    for metric, family in product(gates.METRICS, ("translation", "scale", "rotation", "flip")):
+    for metric, family in product(METRICS, ("translation", "scale", "rotation", "flip")):
         found = gates.check(gates.parse(f"{family}.{metric}=0"), o, BOOT)
         assert found.value is not None
         assert found.low is not None

@@ -273,15 +273,17 @@ def test_local_errors_have_a_row_a_layer_and_a_column_a_movement(made: AuditResu
 
 def test_metrics_of_plugins_have_a_column_of_their_own(made: AuditResult) -> None:
     """Here one that says what agreement says, so its column is that of agreement."""
-    from cnnscope.audits.statistics.gates import METRICS, of_images
+    from cnnscope.audits.statistics import METRICS
+    from cnnscope.audits.statistics.gates import of_images
     from cnnscope.audits.statistics.metrics import agreement
     from cnnscope.registry import recording
 
     with recording() as added:
         METRICS.add("un<usual>", of_images(lambda outcomes, group: agreement(outcomes, group)))
     try:
-        found = document(made)
-        written, flat, marked = page(made), AuditReport(found).records(), markdown(found)
+        again = replace(made)  # of a result, the document is kept
+        found = document(again)
+        written, flat, marked = page(again), AuditReport(found).records(), markdown(found)
     finally:
         added[0].undo()
     for probe in found["probes"].values():

@@ -1,1 +1,35 @@
-"""Measurements whose result is known in advance: where one fails, the audit is invalid."""
+"""Controls: measurements whose result is known in advance. Where one fails, the figures of the audit are not valid.
+
+A control is a function of the `Evidence` that returns a `Control`, or None where it does not apply. Those of one kind
+share a file; a control from elsewhere is a file of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnnscope.registry import Registry
+
+if TYPE_CHECKING:
+    from cnnscope.audits.controls.evidence import Evidence
+    from cnnscope.audits.record import Control
+
+CONTROLS: Registry[Callable[[Evidence], Control | None]] = Registry(
+    "cnnscope.controls",
+    "control of audits",
+    {
+        "slices": f"{__name__}.warps:slices",
+        "samples": f"{__name__}.warps:samples",
+        "turns": f"{__name__}.warps:turns",
+        "round-trip": f"{__name__}.warps:round_trip",
+        "borders": f"{__name__}.warps:borders",
+        "moves-pixels": f"{__name__}.warps:moves_pixels",
+        "answers-vary": f"{__name__}.answers:answers_vary",
+        "class-order": f"{__name__}.answers:class_order",
+        "fills": f"{__name__}.answers:fills",
+        "repeats": f"{__name__}.answers:repeats",
+        "precision": f"{__name__}.answers:precision",
+    },
+)
+"""In the order in which they are reported."""

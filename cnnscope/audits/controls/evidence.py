@@ -1,7 +1,6 @@
-"""Controls: checks of the audit itself. One that fails makes the audit's figures void.
+"""What controls are given, and running them.
 
-Each control is a function of the `Evidence` that gives a `Control`, or None where it does not apply. Controls use the
-audit's own tools, which come with the evidence, so that a test can hand in broken ones.
+Controls use the audit's own tools, which come with the evidence, so that a test can hand in broken ones.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
+from cnnscope.audits.controls import CONTROLS
 from cnnscope.audits.outcomes import BatchOutcome, Outcomes
 from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Border, Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import Sampler, Size, reach
 from cnnscope.audits.record import Control
 from cnnscope.audits.run import measure
-from cnnscope.registry import Registry
 from cnnscope.trained.network import TrainedNetwork
 
 
@@ -92,29 +91,8 @@ class Evidence:
         return replace(self.protocol, slots=slots[::step], chains=(), pairs=())
 
 
-_WARPS, _ANSWERS = "cnnscope.audits.controls.warps", "cnnscope.audits.controls.answers"
-CONTROLS: Registry[Callable[[Evidence], Control | None]] = Registry(
-    "cnnscope.controls",
-    "control of audits",
-    {
-        "slices": f"{_WARPS}:slices",
-        "samples": f"{_WARPS}:samples",
-        "turns": f"{_WARPS}:turns",
-        "round-trip": f"{_WARPS}:round_trip",
-        "borders": f"{_WARPS}:borders",
-        "moves-pixels": f"{_WARPS}:moves_pixels",
-        "answers-vary": f"{_ANSWERS}:answers_vary",
-        "class-order": f"{_ANSWERS}:class_order",
-        "fills": f"{_ANSWERS}:fills",
-        "repeats": f"{_ANSWERS}:repeats",
-        "precision": f"{_ANSWERS}:precision",
-    },
-)
-"""In the order in which they are reported."""
-
-
 @torch.inference_mode()
 def run(evidence: Evidence) -> tuple[Control, ...]:
-    """Every control that applies."""
-    found = (check(evidence) for check in CONTROLS.values())
+    """What every control that applies found."""
+    found = (control(evidence) for control in CONTROLS.values())
     return tuple(control for control in found if control is not None)

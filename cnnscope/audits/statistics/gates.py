@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from math import isclose, isfinite
 
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
+from cnnscope.audits.statistics import METRICS
 from cnnscope.audits.statistics.curves import always, family_mean
 from cnnscope.audits.statistics.groups import Group, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.registry import Registry
 
 _EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z][a-z0-9_-]*)=(?P<bound>[-+.\deE]+)")
 _HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`, or without @MAGNITUDE for their mean"
@@ -52,21 +52,11 @@ def _of_all(function: Callable[[Outcomes, Sequence[int]], Floats], *, transforms
     return Metric(of, transforms=transforms)
 
 
-METRICS: Registry[Metric] = Registry(
-    "cnnscope.metrics",
-    "metric of audits",
-    {
-        "agreement": of_images(agreement),
-        "kappa": Metric(kappa, least=-1, unknown="unknown: the network always gives the same answer"),
-        "accuracy": of_images(accuracy, labels=True),
-        "consistency": _of_all(consistency, transforms=2),
-        "worst": _of_all(always),
-    },
-    form="cnnscope.audits.statistics.gates:Metric",
-)
-"""What a gate can be about. Reports show these figures too, and those of plugins beside them."""
-STATED = ("agreement", "kappa", "accuracy", "consistency", "worst")
-"""The metrics that have a place of their own in reports."""
+AGREEMENT = of_images(agreement)
+KAPPA = Metric(kappa, least=-1, unknown="unknown: the network always gives the same answer")
+ACCURACY = of_images(accuracy, labels=True)
+CONSISTENCY = _of_all(consistency, transforms=2)
+WORST = _of_all(always)
 
 
 @dataclass(frozen=True, slots=True)

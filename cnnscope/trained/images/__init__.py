@@ -77,6 +77,12 @@ KINDS: Registry[Kind] = Registry(
 """In the order in which they are tried, general ones last."""
 
 
+def known() -> str:
+    """What a set of images may be, for help texts and messages. Kinds of other packages are only named."""
+    ready = [(name, KINDS.ready(name)) for name in KINDS.names()]
+    return "; ".join(kind.words if kind else f"{name} (of another package)" for name, kind in ready)
+
+
 def open_images(path: str | Path) -> ImageSet:
     """The images at a path. E460 where there is no such path or it is no set of images, E461 where a set is damaged."""
     path = Path(path)
@@ -86,5 +92,4 @@ def open_images(path: str | Path) -> ImageSet:
     for kind in kinds:
         if kind.holds(path):
             return kind.open(path)
-    known = "; ".join(kind.words for kind in kinds)
-    raise CnnscopeError.of("E460", f"`{path}` is no set of images", hint=f"known sets: {known}")
+    raise CnnscopeError.of("E460", f"`{path}` is no set of images", hint=f"known sets: {known()}")
