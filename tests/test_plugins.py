@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for file in list(plugins._loaded):
         plugins._forget(file)
     for name in set(sys.modules) - modules:
-        if not name.startswith(("cnnscope", "torch", "numpy")):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
     sys.path[:] = path
 

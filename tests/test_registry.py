@@ -35,7 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         return folder / f"{package}.py"
 
     yield put
-    for name in set(sys.modules) - before:
+    for name in {"paint", "tubes", "shop"} & (set(sys.modules) - before):
         del sys.modules[name]
 
 
