@@ -1,4 +1,7 @@
-"""Sets of images: `open_images` finds which kind of set a path is; each kind has a file that reads it."""
+"""Sets of images: `open_images` finds which kind of set a path is; each kind has a file that reads it.
+
+Help texts list the kinds, so what takes long to import is imported when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.registry import Registry
-from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
+
+if TYPE_CHECKING:
+    from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
 
 __all__ = ["KINDS", "ImageSet", "Kind", "Sample", "Shard", "Skipped", "open_images"]
 
-Opener = Callable[[Path], ImageSet]
+Opener = Callable[[Path], "ImageSet"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("cnnscope.trained.images.sample"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True, slots=True)
