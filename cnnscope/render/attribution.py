@@ -6,43 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnscope.render import numbers
-from cnnscope.render.documents.document import OMITTED, Document
-from cnnscope.render.documents.features import AttributionDocument, Completeness, Finding, NamedModel, Tile
+from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.features import AttributionDocument, Finding, NamedModel, Tile
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
-
-
-@dataclass(frozen=True, slots=True)
-class TileFigures:
-    """One attribution. ``completeness`` is a relative error, None where the method promises no sum.
-
-    ``extreme`` is the value of largest magnitude, ``array`` the file with all of them. ``trust`` has what was measured
-    of how far it can be trusted, None where that was not asked for.
-    """
-
-    method: str
-    weights: str
-    weights_sha256: str
-    target: int
-    label: str
-    probability: float
-    signed: bool
-    extreme: float
-    baseline: str | None = None
-    completeness: float | None = None
-    notes: tuple[str, ...] = ()
-    array: str | None = None
-    trust: Mapping[str, Finding] | None = None
-
-    def document(self) -> Tile:
-        """The tile in the document."""
-        error = self.completeness
-        return Tile(
-            method=self.method, weights=self.weights, weights_sha256=self.weights_sha256, target=self.target,
-            label=self.label, probability=self.probability, baseline=self.baseline, signed=self.signed,
-            extreme=self.extreme, completeness=None if error is None else Completeness(relative_error=error),
-            notes=self.notes, array=self.array, trust=OMITTED if self.trust is None else self.trust,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,29 +19,29 @@ class AttributionReport(Result):
     name: str
     source: str
     image: str
-    tiles: tuple[TileFigures, ...]
+    tiles: tuple[Tile, ...]
     picture: str | None = None
     bare: bool = False
 
     def as_document(self) -> Document:
         return AttributionDocument(
             model=NamedModel(name=self.name, source=self.source), image=self.image, picture=self.picture,
-            tiles=[tile.document() for tile in self.tiles],
+            tiles=self.tiles,
         )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         return [
             {"method": tile.method, "weights": tile.weights, "target": tile.target, "label": tile.label,
              "probability": f"{tile.probability:.6g}", "baseline": tile.baseline, "extreme": f"{tile.extreme:.6g}",
-             "relative_error": None if tile.completeness is None else f"{tile.completeness:.3g}",
-             "notes": "; ".join(tile.notes), "array": tile.array, **trust_record(tile.trust or {})}
+             "relative_error": None if tile.completeness is None else f"{tile.completeness.relative_error:.3g}",
+             "notes": "; ".join(tile.notes), "array": tile.array, **trust_record(tile.findings)}
             for tile in self.tiles
         ]  # fmt: skip
 
     def table(self) -> Table:
         several = len({tile.weights_sha256 for tile in self.tiles}) > 1
         title = self._title(several)
-        if any(tile.trust for tile in self.tiles):
+        if any(tile.findings for tile in self.tiles):
             return trust_table(title, self.tiles, self.bare)
         columns = [Column("method"), *([Column("weights")] if several else []), Column("baseline"),
                    Column("extreme", right=True), Column("sum's error", right=True), Column("notes")]  # fmt: skip
@@ -92,8 +59,8 @@ class AttributionReport(Result):
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
         return f"{title}, probability {chance}"
 
-    def _cells(self, tile: TileFigures, several: bool) -> tuple[str, ...]:
-        error = "" if tile.completeness is None else f"{tile.completeness:.1e}"
+    def _cells(self, tile: Tile, several: bool) -> tuple[str, ...]:
+        error = "" if tile.completeness is None else f"{tile.completeness.relative_error:.1e}"
         weights = (numbers.printable(tile.weights),) if several else ()
         notes = numbers.printable("; ".join(tile.notes))
         return (tile.method, *weights, tile.baseline or "", f"{tile.extreme:.3g}", error, notes)
@@ -102,7 +69,7 @@ class AttributionReport(Result):
 STYLES = {"pass": "green", "fail": "red", "unknown": "dim"}
 
 
-def trust_table(title: str, tiles: Sequence[TileFigures], bare: bool) -> Table:
+def trust_table(title: str, tiles: Sequence[Tile], bare: bool) -> Table:
     """Every finding beside its controls. ``bare`` leaves the rules out."""
     several = len({tile.weights_sha256 for tile in tiles}) > 1
     names = ("method", "weights", "check") if several else ("method", "check")
@@ -120,9 +87,9 @@ def trust_record(trust: Mapping[str, Finding]) -> dict[str, Cell]:
     return cells
 
 
-def _lines(tile: TileFigures, several: bool) -> Iterator[Line]:
+def _lines(tile: Tile, several: bool) -> Iterator[Line]:
     first: tuple[str, ...] = (tile.method, *((numbers.printable(tile.weights),) if several else ()))
-    for found in (tile.trust or {}).values():
+    for found in tile.findings.values():
         limit = _figure(found.limit)
         passes = f"{'>' if found.better == 'high' else '<'} {limit}" if limit else ""
         yield Line((*first, found.title, _figure(found.value), passes, found.verdict, _beside(found)),
@@ -142,11 +109,11 @@ def _beside(found: Finding) -> str:
     return "; ".join([part for part in (", ".join(controls), *said) if part])
 
 
-def _rules(tiles: Sequence[TileFigures]) -> Iterator[str]:
+def _rules(tiles: Sequence[Tile]) -> Iterator[str]:
     """The rule of every check, once; checks that follow one another with the same rule together."""
     groups: dict[str, list[str]] = {}
     for tile in tiles:
-        for found in (tile.trust or {}).values():
+        for found in tile.findings.values():
             titles = groups.setdefault(found.rule, [])
             if found.title not in titles:
                 titles.append(found.title)

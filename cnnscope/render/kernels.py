@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import fsum
-from typing import Literal
 
-from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.filters import DesignedKernel, Extremes, KernelImage, KernelsDocument, Pass
+from cnnscope.render.documents.document import Document, Matrix
+from cnnscope.render.documents.filters import DesignedKernel, KernelImage, KernelsDocument
 from cnnscope.render.numbers import ABSENT, printable
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.sliding import text
@@ -18,71 +17,31 @@ _SMALL = 9
 """Weights up to which a kernel is written out in the table."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRow:
-    """One kernel.
-
-    ``orientation`` in degrees of the stripes it answers to, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves,
-    each None where there is none; ``band`` is low-, band-, high- or all-pass. ``low`` and ``high`` are the extremes of
-    its response to the image, whose pixels are from 0 to 1.
-    """
-
-    name: str
-    weights: tuple[tuple[float, ...], ...]
-    family: Literal["smooth", "edge"]
-    about: str
-    orientation: float | None
-    coherence: float | None
-    frequency: float | None
-    bandwidth: float | None
-    band: Pass | None
-    low: float
-    high: float
-
-    @property
-    def total(self) -> float:
-        """What the weights add up to: 1 keeps plain areas, 0 ignores them; rounding of large weights apart."""
-        weights = [weight for line in self.weights for weight in line]
-        found = fsum(weights)
-        return 0.0 if abs(found) < 1e-12 * fsum(map(abs, weights)) else round(found, 9) + 0.0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return len(self.weights), len(self.weights[0])
-
-
 @dataclass(frozen=True)
 class KernelsReport(Result):
     """The ``cnnscope.kernels`` document of kernels of one size on an image."""
 
-    kernels: tuple[KernelRow, ...]
+    kernels: tuple[DesignedKernel, ...]
     image: str
     image_size: tuple[int, int]
     bare: bool = False
 
     def as_document(self) -> Document:
-        kernels = [
-            DesignedKernel(
-                name=row.name, family=row.family, about=row.about, weights=row.weights, sum=row.total,
-                orientation_deg=row.orientation, coherence=row.coherence, frequency_cycles_per_pixel=row.frequency,
-                bandwidth_octaves=row.bandwidth, band=row.band, response=Extremes(min=row.low, max=row.high),
-            )
-            for row in self.kernels
-        ]  # fmt: skip
         image = KernelImage(name=self.image, height=self.image_size[0], width=self.image_size[1])
-        return KernelsDocument(kernels=kernels, image=image, example=None)
+        return KernelsDocument(kernels=self.kernels, image=image, example=None)
 
     def records(self) -> list[dict[str, Cell]]:
         return [
-            {"name": row.name, "weights": written(row), "sum": f"{row.total:g}",
-             "orientation_deg": _plain(row.orientation), "frequency_cycles_per_pixel": _plain(row.frequency),
-             "bandwidth_octaves": _plain(row.bandwidth), "band": row.band, "response_min": f"{row.low:.4g}",
-             "response_max": f"{row.high:.4g}", "about": row.about}
+            {"name": row.name, "weights": written(row), "sum": f"{row.sum:g}",
+             "orientation_deg": _plain(row.orientation_deg),
+             "frequency_cycles_per_pixel": _plain(row.frequency_cycles_per_pixel),
+             "bandwidth_octaves": _plain(row.bandwidth_octaves), "band": row.band,
+             "response_min": f"{row.response.min:.4g}", "response_max": f"{row.response.max:.4g}", "about": row.about}
             for row in self.kernels
         ]  # fmt: skip
 
     def table(self) -> Table:
-        height, width = self.kernels[0].size
+        height, width = len(self.kernels[0].weights), len(self.kernels[0].weights[0])
         spelled = height * width <= _SMALL
         columns = [Column("kernel"), *([Column("weights")] if spelled else []), Column("sum", True),
                    Column("angle", True), Column("octaves", True), Column("response", True),
@@ -92,11 +51,11 @@ class KernelsReport(Result):
         title = f"{height}x{width} kernels on {printable(self.image)}, {rows}x{across}"
         return Table(title, tuple(columns), lines, notes=() if self.bare else (_CONVENTIONS,))
 
-    def _cells(self, row: KernelRow, spelled: bool) -> list[str]:
-        octaves = f"{row.bandwidth:.1f}" if row.bandwidth is not None else row.band or ABSENT
+    def _cells(self, row: DesignedKernel, spelled: bool) -> list[str]:
+        octaves = f"{row.bandwidth_octaves:.1f}" if row.bandwidth_octaves is not None else row.band or ABSENT
         weights = [written(row)] if spelled else []
-        total, extremes = f"{row.total:g}", span(row.low, row.high)
-        return [row.name, *weights, total, angle(row.orientation), octaves, extremes, row.about]
+        total, extremes = f"{row.sum:g}", span(row.response.min, row.response.max)
+        return [row.name, *weights, total, angle(row.orientation_deg), octaves, extremes, row.about]
 
 
 _CONVENTIONS = (
@@ -105,7 +64,7 @@ _CONVENTIONS = (
 )
 
 
-def written(row: KernelRow) -> str:
+def written(row: DesignedKernel) -> str:
     """The weights as ``--kernel`` reads them; exact where they are fractions."""
     return text(tuple(tuple(_fraction(weight) for weight in line) for line in row.weights))
 
@@ -120,6 +79,13 @@ def span(low: float, high: float) -> str:
     largest = max(abs(low), abs(high))
     form = ",.2f" if largest < 100 else ",.0f" if largest < 1e6 else ".3g"
     return f"{low:{form}} to {high:{form}}"
+
+
+def total(weights: Matrix) -> float:
+    """What the weights add up to, without the rounding errors of large weights."""
+    every = [weight for line in weights for weight in line]
+    found = fsum(every)
+    return 0.0 if abs(found) < 1e-12 * fsum(map(abs, every)) else round(found, 9) + 0.0
 
 
 def _fraction(weight: float) -> Fraction:

@@ -22,7 +22,9 @@ from cnnscope.options.group import part
 from cnnscope.options.trained import AttributionOptions, Running, paths
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.attribution import AttributionReport, TileFigures
+from cnnscope.render.attribution import AttributionReport
+from cnnscope.render.documents.document import OMITTED
+from cnnscope.render.documents.features import Completeness, Tile
 from cnnscope.render.illustrated import Illustrated, file_name, npy
 from cnnscope.render.result import File, form_of, written
 from cnnscope.sources.resolve import Loaded
@@ -109,9 +111,9 @@ def _picture(network: TrainedNetwork, image: str | Path | None) -> tuple[Image, 
     return found.image, found.name
 
 
-def _figures(one: Explained) -> TileFigures:
-    answer, network = one.attribution, one.network
-    return TileFigures(
+def _figures(one: Explained) -> Tile:
+    answer, network, error = one.attribution, one.network, one.attribution.completeness
+    return Tile(
         method=answer.method,
         weights=network.weights,
         weights_sha256=network.weights_sha256,
@@ -121,9 +123,10 @@ def _figures(one: Explained) -> TileFigures:
         signed=answer.signed,
         extreme=float(answer.values.flat[abs(answer.values).argmax()]),
         baseline=one.baseline,
-        completeness=answer.completeness,
+        completeness=None if error is None else Completeness(relative_error=error),
         notes=answer.notes,
-        trust={finding.name: finding.document() for finding in one.trust} or None,
+        array=None,
+        trust={finding.name: finding.document() for finding in one.trust} or OMITTED,
     )
 
 

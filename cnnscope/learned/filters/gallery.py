@@ -15,8 +15,9 @@ from cnnscope.learned.filters.figures import known
 from cnnscope.learned.filters.kernels import Grid, Kernel
 from cnnscope.learned.filters.spectrum import band, orientation
 from cnnscope.render import style
+from cnnscope.render.documents.filters import DesignedKernel, Extremes
 from cnnscope.render.formats import check_format
-from cnnscope.render.kernels import KernelRow, span
+from cnnscope.render.kernels import span, total
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,16 +80,18 @@ def respond(kernel: Grid, image: Grid) -> Grid:
     return result
 
 
-def rows(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> tuple[KernelRow, ...]:
+def rows(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> tuple[DesignedKernel, ...]:
     """The figures of kernels of one size, in their order, and of what they made of an image."""
     filters = np.stack([kernel.weights for kernel in kernels])[:, None]
     degrees, coherence = orientation(filters)
     bands = band(filters)
     return tuple(
-        KernelRow(
-            kernel.name, tuple(map(tuple, kernel.weights.tolist())), kernel.family, kernel.about,
-            known(degrees[i], 1, 180), known(coherence[i], 3), known(bands.frequency[i], 3), known(bands.octaves[i], 2),
-            bands.kind[i], float(response.min()), float(response.max()),
+        DesignedKernel(
+            name=kernel.name, family=kernel.family, about=kernel.about, weights=kernel.weights.tolist(),
+            sum=total(kernel.weights.tolist()), orientation_deg=known(degrees[i], 1, 180),
+            coherence=known(coherence[i], 3), frequency_cycles_per_pixel=known(bands.frequency[i], 3),
+            bandwidth_octaves=known(bands.octaves[i], 2), band=bands.kind[i],
+            response=Extremes(min=float(response.min()), max=float(response.max())),
         )
         for i, (kernel, response) in enumerate(zip(kernels, responses, strict=True))
     )  # fmt: skip

@@ -195,6 +195,11 @@ class Tile:
     trust: Annotated[Mapping[str, Finding], keywords(minProperties=1)] | Omitted = OMITTED
     """with --trust: what each check found, by name"""
 
+    @property
+    def findings(self) -> Mapping[str, Finding]:
+        """What each check found; empty where none was asked for."""
+        return {} if self.trust is OMITTED else self.trust
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttributionDocument(Document):
