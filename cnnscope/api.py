@@ -22,14 +22,8 @@ from cnnscope.errors import explained, explained_methods
 from cnnscope.ir import Graph
 from cnnscope.options.group import part, takes
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, LayerOptions, PageOptions, ThemeName
-from cnnscope.options.trained import (
-    AttributionOptions,
-    AuditOptions,
-    FeatureOptions,
-    FilterOptions,
-    Running,
-    TransferOptions,
-)
+from cnnscope.options.running import Running
+from cnnscope.options.trained import AttributionOptions, AuditOptions, FeatureOptions, FilterOptions, TransferOptions
 from cnnscope.render.checks import CheckReport, Comparand
 from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb

@@ -1,6 +1,8 @@
 """Options as data: groups shared by the command line and Python, and former names that still work."""
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -148,3 +150,63 @@ def test_groups_are_frozen() -> None:
     assert [one.name for one in fields(Light)] == ["colour", "bright"]
     with pytest.raises(AttributeError):
         Light().colour = "blue"  # type: ignore[misc]  # that is the point
+
+
+def verbs() -> dict[str, list[str]]:
+    """The parameters of every command, those of the groups of commands too."""
+    import typer
+
+    from cnnscope.cli.commands import COMMANDS
+
+    found = {}
+    for name, verb in COMMANDS.items():
+        functions = [one.callback for one in verb.registered_commands] if isinstance(verb, typer.Typer) else [verb]
+        for function in functions:
+            assert function is not None
+            found[f"{name} {function.__name__}"] = list(inspect.signature(function).parameters)
+    return found
+
+
+def test_all_verbs_have_one_vocabulary() -> None:
+    without_source = ("kernels", "report", "compare", "zoo", "ops", "schema")
+    for verb, options in verbs().items():
+        assert "output" in options, verb
+        if verb.split()[0] not in without_source:
+            assert {"input", "set"} <= set(options), verb
+        former = {one.old[2:] for one in RENAMED if verb.split()[0] in one.verbs}
+        assert not {"batch", "out", "layers", "plot"} & set(options), verb
+        assert not former & set(options), verb
+    for one in RENAMED:
+        for verb in one.verbs:
+            assert one.new[2:].replace("-", "_") in verbs()[f"{verb} {verb}"]
+
+
+def test_names_are_repeated_or_separated_by_commas() -> None:
+    from cnnscope.options.running import names
+
+    assert names("c1") == names(["c1"]) == ("c1",)
+    assert names("c1, c3") == names(["c1", "c3"]) == names(["c1,c3", "c1"]) == ("c1", "c3")
+    assert names(()) == ()
+
+
+def test_an_option_under_both_names_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(cnnscope.CnnscopeError, match="`--batch` and `--batch-size` are the same option"):
+        renamed(["summary", "lenet5", "--batch", "2", "--batch-size=3"])
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_options(tmp_path: Path) -> None:
+    file = tmp_path / "asked.py"
+    file.write_text(
+        "import cnnscope\n"
+        "reveal_type(cnnscope.audit('lenet5-digits', limit=3, layer='c1').exit_code)\n"
+        "reveal_type(cnnscope.load('lenet5').summary(level='op'))\n"
+        "cnnscope.audit('lenet5-digits', limit='three')\n"
+        "cnnscope.attribute('lenet5-digits', input=(1, 32, 32), methdo='lrp')\n"
+    )
+    words = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(file)]
+    said = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT).stdout
+    assert 'asked.py:2: note: Revealed type is "int"' in said
+    assert 'asked.py:3: note: Revealed type is "cnnscope.render.layers.LayerReport"' in said
+    assert 'asked.py:4: error: Argument "limit" to "__call__"' in said
+    assert 'asked.py:5: error: Unexpected keyword argument "methdo"' in said

@@ -14,7 +14,8 @@ from cnnscope.attribution.methods import METHODS
 from cnnscope.attribution.montage import Tile
 from cnnscope.attribution.run import attribute, check_image, check_target
 from cnnscope.errors import CnnscopeError
-from cnnscope.options.trained import AttributionOptions, names
+from cnnscope.options.running import names
+from cnnscope.options.trained import AttributionOptions
 from cnnscope.progress import SILENT, Progress
 from cnnscope.trained.network import TrainedNetwork, probabilities
 

@@ -12,7 +12,8 @@ from cnnscope.audits.report import document, judged
 from cnnscope.audits.result import AuditResult, load
 from cnnscope.audits.statistics import comparison
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.options.trained import AuditOptions, Gates, names, paths
+from cnnscope.options.running import names, paths
+from cnnscope.options.trained import AuditOptions, Gates
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.audit.report import AuditReport, CompareReport
 from cnnscope.render.result import File, written

@@ -19,7 +19,8 @@ from cnnscope.cli.flat import flat
 from cnnscope.cli.output import Showing, Writing
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
-from cnnscope.options.trained import AuditOptions, Gates, Reports, Running, paths
+from cnnscope.options.running import Running, paths
+from cnnscope.options.trained import AuditOptions, Gates, Reports
 from cnnscope.progress import Silent, on_stderr
 from cnnscope.trained.images import known
 

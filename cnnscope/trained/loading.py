@@ -14,7 +14,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason
 from cnnscope.ir import Graph, Shape
 from cnnscope.nn.build import build
-from cnnscope.options.trained import Running, settings
+from cnnscope.options.running import Running, settings
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess

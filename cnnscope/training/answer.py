@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
-from cnnscope.options.trained import Running, TransferOptions
+from cnnscope.options.running import Running
+from cnnscope.options.trained import TransferOptions
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.result import File
 from cnnscope.render.weights import WEIGHTS

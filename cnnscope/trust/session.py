@@ -19,7 +19,8 @@ from cnnscope.attribution.session import Explained, Session, chosen_methods, exp
 from cnnscope.audits.protocol import transforms
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
-from cnnscope.options.trained import AttributionOptions, Running, paths
+from cnnscope.options.running import Running, paths
+from cnnscope.options.trained import AttributionOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.attribution import AttributionReport

@@ -13,7 +13,8 @@ from cnnscope.learned.features.channel import arrays, channel_row, look
 from cnnscope.learned.features.layers import check_channel, choose
 from cnnscope.learned.features.maps import LayerMaps, first_image, label_of, maps_of
 from cnnscope.options.group import part
-from cnnscope.options.trained import FeatureOptions, Running, names
+from cnnscope.options.running import Running, names
+from cnnscope.options.trained import FeatureOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.features import LayerRow

@@ -19,7 +19,8 @@ from cnnscope.learned.filters.atlas import draw
 from cnnscope.learned.filters.layer_filters import Chosen, choose, is_coloured, layer_filters, weights_of
 from cnnscope.learned.filters.mosaic import Panel
 from cnnscope.options.group import part
-from cnnscope.options.trained import FilterOptions, Running, names
+from cnnscope.options.running import Running, names
+from cnnscope.options.trained import FilterOptions
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.filters import FiltersReport
 from cnnscope.render.illustrated import Illustrated, file_name
