@@ -13,8 +13,8 @@ from audit_jobs import Heard, digits, job
 from torch import Tensor, nn
 
 from cnnscope.audits.controls import evidence as controls
-from cnnscope.audits.controls.answers import precision
 from cnnscope.audits.controls.evidence import Evidence, Tools
+from cnnscope.audits.controls.predictions import precision
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.protocol.protocol import Border, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas, sample, window
@@ -27,10 +27,13 @@ SLOTS = (
     mirror("horizontal"),
 )  # fmt: skip
 NAMES = {
-    "whole shifts are exact", "the sampler hits pixels", "quarter turns are exact", "there and back",
-    "fills are as named", "transforms change pixels", "answers vary", "labels fit the classes", "fills decide nothing",
-    "the same again",
+    "whole shifts are exact", "sampler is exact at pixels", "quarter turns are exact",
+    "round trip restores the image",
+    "border fill is as named", "transforms change pixels", "predictions vary", "labels match the classes",
+    "border fill does not matter", "repeats exactly",
 }  # fmt: skip
+UNSAMPLED = {"sampler is exact at pixels", "quarter turns are exact", "round trip restores the image"}
+"""What fails with a sampler that is off everywhere."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def test_a_sound_audit_passes(evidence: Evidence) -> None:
     assert {control.name for control in found} == NAMES
     assert all(control.passed for control in found), found
     assert named(evidence, "whole shifts are exact").value == 0
-    assert named(evidence, "the same again").value == 0
+    assert named(evidence, "repeats exactly").value == 0
 
 
 # -- broken tools ------------------------------------------------------------------------------------------------------
@@ -105,13 +108,13 @@ def border_pixel_repeated(x: Tensor, size: Any, margin: int, border: Border, bla
 
 
 @pytest.mark.parametrize(("tools", "expected"), [
-    (Tools(sample=half_a_pixel_off), {"the sampler hits pixels", "quarter turns are exact", "there and back"}),
+    (Tools(sample=half_a_pixel_off), UNSAMPLED),
     (Tools(sample=turned_the_other_way), {"quarter turns are exact"}),
-    (Tools(sample=corners_aligned), {"the sampler hits pixels", "quarter turns are exact", "there and back"}),
-    (Tools(sample=nearest), {"there and back"}),
+    (Tools(sample=corners_aligned), UNSAMPLED),
+    (Tools(sample=nearest), {"round trip restores the image"}),
     (Tools(window=one_pixel_off), {"whole shifts are exact", "quarter turns are exact"}),
     (Tools(window=turned_back), {"quarter turns are exact"}),
-    (Tools(canvas=border_pixel_repeated), {"fills are as named"}),
+    (Tools(canvas=border_pixel_repeated), {"border fill is as named"}),
 ], ids=lambda value: sorted(value)[0] if isinstance(value, set) else None)  # fmt: skip
 def test_broken_warps(evidence: Evidence, tools: Tools, expected: set[str]) -> None:
     assert failed(replace(evidence, tools=tools)) == expected
@@ -121,8 +124,8 @@ def test_a_wrong_fill(evidence: Evidence) -> None:
     """With a mean that is not 0, as ImageNet's, so that grey is not black."""
     preprocess = replace(evidence.network.preprocess, mean=(0.4,), std=(0.3,))
     other = replace(evidence, network=replace(evidence.network, preprocess=preprocess))
-    assert "fills are as named" not in failed(other)
-    assert "fills are as named" in failed(replace(other, tools=Tools(canvas=filled_with_grey)))
+    assert "border fill is as named" not in failed(other)
+    assert "border fill is as named" in failed(replace(other, tools=Tools(canvas=filled_with_grey)))
 
 
 # -- broken networks, labels and outcomes ------------------------------------------------------------------------------
@@ -130,9 +133,9 @@ def test_a_wrong_fill(evidence: Evidence) -> None:
 
 def test_a_constant_classifier(evidence: Evidence) -> None:
     constant = replace(evidence.outcomes, top1_clean=np.full_like(evidence.outcomes.top1_clean, 3))
-    assert failed(replace(evidence, outcomes=constant)) == {"answers vary"}
-    control = named(replace(evidence, outcomes=constant), "answers vary")
-    assert (control.value, control.limit, control.detail) == (1.0, 0.95, "`3` is the answer for 100.0% of the images")
+    assert failed(replace(evidence, outcomes=constant)) == {"predictions vary"}
+    control = named(replace(evidence, outcomes=constant), "predictions vary")
+    assert (control.value, control.limit, control.detail) == (1.0, 0.95, "`3` is predicted for 100.0% of the images")
 
 
 def test_random_weights_that_are_a_constant_classifier() -> None:
@@ -145,33 +148,33 @@ def test_random_weights_that_are_a_constant_classifier() -> None:
     assert (outcomes.top1 == outcomes.top1_clean[:, None]).all()  # it seems to be perfectly invariant
     pixels = torch.from_numpy(prepared.pixels[:12])
     few = Evidence(untrained.network, pixels, prepared.key[:12], outcomes, untrained.protocol)
-    assert "answers vary" in failed(few)
+    assert "predictions vary" in failed(few)
 
 
 def test_images_of_one_class_may_have_one_answer(evidence: Evidence) -> None:
     ones = np.flatnonzero(evidence.outcomes.label == 1)
     few, many = (replace(evidence, outcomes=evidence.outcomes.select(np.tile(ones, n))) for n in (1, 2))
-    assert named(many, "answers vary").passed is True
-    undecided = named(few, "answers vary")
+    assert named(many, "predictions vary").passed is True
+    undecided = named(few, "predictions vary")
     assert (undecided.passed, undecided.detail) == (None, f"{len(ones)} images: too few to tell")
 
 
 @pytest.mark.parametrize("order", [[1, 0, *range(2, 10)], [*range(1, 10), 0], [*range(9, -1, -1)]], ids=str)
 def test_a_mislabelled_class_order(evidence: Evidence, order: list[int]) -> None:
     renamed = replace(evidence.outcomes, label=np.array(order, np.int32)[evidence.outcomes.label])
-    assert failed(replace(evidence, outcomes=renamed)) == {"labels fit the classes"}
+    assert failed(replace(evidence, outcomes=renamed)) == {"labels match the classes"}
 
 
 def test_a_poor_classifier_is_not_taken_for_a_mislabelled_one(evidence: Evidence) -> None:
     random = np.random.default_rng(0)
     guesses = random.integers(0, 10, len(evidence.outcomes)).astype(np.int32)
     guessed = replace(evidence, outcomes=replace(evidence.outcomes, top1_clean=guesses))
-    assert named(guessed, "labels fit the classes").passed
+    assert named(guessed, "labels match the classes").passed
     one_each = evidence.outcomes.select([int(np.flatnonzero(evidence.outcomes.label == c)[0]) for c in range(10)])
-    control = named(replace(evidence, outcomes=one_each), "labels fit the classes")
+    control = named(replace(evidence, outcomes=one_each), "labels match the classes")
     assert (control.passed, control.value, control.detail) == (None, None, "0 images: too few to tell")
     unlabelled = replace(evidence.outcomes, label=np.full_like(evidence.outcomes.label, -1))
-    assert "labels fit the classes" not in {c.name for c in controls.run(replace(evidence, outcomes=unlabelled))}
+    assert "labels match the classes" not in {c.name for c in controls.run(replace(evidence, outcomes=unlabelled))}
 
 
 def test_transforms_that_do_nothing(evidence: Evidence) -> None:
@@ -203,7 +206,7 @@ def test_a_network_that_looks_at_the_border(evidence: Evidence) -> None:
     network = trained(Frame().eval(), (1, 32, 32))
     bright = torch.full_like(evidence.pixels, 200)
     moved = replace(evidence, network=network, pixels=bright)
-    assert not named(moved, "fills decide nothing").passed
+    assert not named(moved, "border fill does not matter").passed
 
 
 def test_measurements_that_do_not_repeat(evidence: Evidence) -> None:
@@ -213,7 +216,7 @@ def test_measurements_that_do_not_repeat(evidence: Evidence) -> None:
         found = measure_batch(*given)
         return replace(found, js=found.js + np.float32(1e-6 * next(calls)))
 
-    assert failed(replace(evidence, tools=Tools(measure=noisy))) == {"the same again"}
+    assert failed(replace(evidence, tools=Tools(measure=noisy))) == {"repeats exactly"}
 
 
 def test_precision_that_does_not_suffice(evidence: Evidence) -> None:
@@ -221,7 +224,7 @@ def test_precision_that_does_not_suffice(evidence: Evidence) -> None:
     sound = precision(half)
     assert sound is not None
     assert sound.passed
-    assert sound.detail == "answers in bfloat16 as in float32"
+    assert sound.detail == "predictions in bfloat16 as in float32"
     assert precision(evidence) is None
     import copy
 

@@ -25,11 +25,11 @@ CONTROLS: Registry[Callable[[Evidence], Control | None]] = Registry(
         "round-trip": f"{__name__}.warps:round_trip",
         "borders": f"{__name__}.warps:borders",
         "moves-pixels": f"{__name__}.warps:moves_pixels",
-        "answers-vary": f"{__name__}.answers:answers_vary",
-        "class-order": f"{__name__}.answers:class_order",
-        "fills": f"{__name__}.answers:fills",
-        "repeats": f"{__name__}.answers:repeats",
-        "precision": f"{__name__}.answers:precision",
+        "answers-vary": f"{__name__}.predictions:answers_vary",
+        "class-order": f"{__name__}.predictions:class_order",
+        "fills": f"{__name__}.predictions:fills",
+        "repeats": f"{__name__}.predictions:repeats",
+        "precision": f"{__name__}.predictions:precision",
     },
 )
 """In the order in which they are reported."""

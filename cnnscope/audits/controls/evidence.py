@@ -24,14 +24,14 @@ from cnnscope.trained.network import TrainedNetwork
 
 
 class Canvas(Interface):
-    """As `cnnscope.audits.protocol.transforms.canvas`."""
+    """The signature of `cnnscope.audits.protocol.transforms.canvas`."""
 
     def __call__(self, x: Tensor, size: Size, margin: int, border: Border, black: Tensor, room: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The functions an audit is made with."""
+    """The functions that an audit measures with."""
 
     canvas: Canvas = transforms.canvas
     window: Callable[[Tensor, Transform, Size], Tensor] = transforms.window
@@ -41,10 +41,10 @@ class Tools:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A finished audit and some of its images again.
+    """A finished audit, and some of its images for what controls measure anew.
 
-    ``pixels`` (N, C, >= H, >= W) uint8 and ``keys`` are of N images for what is measured anew; ``outcomes`` are of all,
-    under the slots of ``protocol``. ``batch`` is the most samples in a forward pass.
+    ``pixels`` (N, C, >= H, >= W) uint8 and ``keys`` belong to these N images. ``outcomes`` belong to all images, under
+    the slots of ``protocol``. ``batch`` is the largest number of samples in a forward pass.
     """
 
     network: TrainedNetwork
@@ -64,16 +64,16 @@ class Evidence:
 
     @cached_property
     def normalised(self) -> Tensor:
-        """The first few images as the network reads them, with what is around them."""
+        """The first four images, normalised, with the pixels around the input."""
         return self.network.preprocess.normalise(self.pixels[:4].to(self.network.device))
 
     @cached_property
     def black(self) -> Tensor:
-        """(C,) of a black pixel."""
+        """(C,): a black pixel, normalised."""
         return self.network.preprocess.normalise(torch.zeros_like(self.pixels[:1, :, :1, :1])).flatten()
 
     def canvas(self, slots: Sequence[Slot], border: Border | None = None) -> Tensor:
-        """The first few images with room for these slots."""
+        """The first four images on a canvas that is large enough for these slots."""
         margin = reach(slots, self.size)
         room = self.protocol.margin if border is None else 0
         return self.tools.canvas(
@@ -81,11 +81,11 @@ class Evidence:
         )
 
     def measured(self, protocol: Protocol, network: TrainedNetwork | None = None) -> BatchOutcome:
-        """The images under another protocol, or by another network."""
+        """Outcomes of the images under another protocol, or with another network."""
         return self.tools.measure(network or self.network, self.pixels, self.keys, protocol, self.seed, [], self.batch)
 
     def few(self, most: int) -> Protocol:
-        """The protocol with at most so many of its slots, at even distances."""
+        """The protocol with at most ``most`` of its slots, evenly spaced."""
         slots = self.protocol.slots
         step = -(-len(slots) // most)
         return replace(self.protocol, slots=slots[::step], chains=(), pairs=())
@@ -93,6 +93,6 @@ class Evidence:
 
 @torch.inference_mode()
 def run(evidence: Evidence) -> tuple[Control, ...]:
-    """What every control that applies found."""
+    """The results of all controls that apply."""
     found = (control(evidence) for control in CONTROLS.values())
     return tuple(control for control in found if control is not None)

@@ -1,4 +1,4 @@
-"""Controls of how images are moved: each compares the audit's tools with code that shares nothing with them."""
+"""Controls of how images are moved: each compares the audit's tools with independent code."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from cnnscope.audits.record import Control
 from cnnscope.audits.run.features import INPUT
 
 SAMPLER_LIMIT = 1e-4
-"""Of bilinear samples that hit pixels, in float32, normalised units (measured: 0 at 32 px, 4e-5 at 299 px)."""
+"""Largest error of bilinear samples at whole pixels, in float32 and normalised units (measured: 0 at 32 px, 4e-5 at 299
+px)."""
 ROUND_TRIP_LIMIT = 0.1
-"""Of the pattern below: two passes of bilinear sampling blur it by 0.04; half a pixel off makes 0.2."""
+"""Largest relative change of `_pattern`: two passes of bilinear sampling change it by 0.04, an error of half a pixel by
+0.2."""
 PERIOD = 16
 
 
 def slices(e: Evidence) -> Control:
-    """Whole shifts are slices of the canvas: exactly what rolling it gives."""
+    """Whole shifts, which are slices of the canvas, equal a rolled canvas exactly."""
     return _worst("whole shifts are exact", _slice_errors(e), 0.0, "slices against a rolled canvas")
 
 
 def samples(e: Evidence) -> Control:
-    """The sampler, asked for whole shifts and mirrors, gives what rolling and flipping give."""
+    """The bilinear sampler, used for whole shifts and flips, equals rolling and flipping the canvas."""
     errors = []
     moves = [*_shifts(e.size), mirror("horizontal"), mirror("vertical")]
     x = e.canvas(moves)
@@ -36,11 +38,11 @@ def samples(e: Evidence) -> Control:
         expected = _middle(x.roll((int(t.dy), int(t.dx)), (2, 3)) if not t.flip else _flipped(x, t), e.size)
         errors.append(_difference(e.tools.sample(x, [t], e.size)[0], expected))
     detail = "bilinear samples at whole shifts against a rolled canvas"
-    return _worst("the sampler hits pixels", errors, SAMPLER_LIMIT, detail)
+    return _worst("sampler is exact at pixels", errors, SAMPLER_LIMIT, detail)
 
 
 def turns(e: Evidence) -> Control | None:
-    """Quarter turns are those of `torch.rot90`: slices exactly, samples within rounding."""
+    """Quarter turns equal `torch.rot90`: slices exactly, bilinear samples within rounding."""
     if e.size[0] != e.size[1]:
         return None
     x = e.canvas([rotate(90)])
@@ -55,26 +57,29 @@ def turns(e: Evidence) -> Control | None:
 
 
 def round_trip(e: Evidence) -> Control:
-    """There and back again, a smooth pattern is what it was, away from the border."""
+    """A smooth pattern that is transformed and transformed back is unchanged away from the border."""
     x = _pattern(e.size).to(e.network.device)
     errors = {name: _returned(e, x, there, back) for name, there, back in _journeys()}
     worst = max(errors, key=lambda name: errors[name])
     images = e.canvas([rotate(30)])
     blurred = _returned(e, _middle(images, e.size), *_journeys()[0][1:])
     detail = f"worst: a pattern {worst}; the images themselves change by {blurred:.1%} turned by 30 degrees"
-    return Control("there and back", errors[worst] <= ROUND_TRIP_LIMIT, errors[worst], ROUND_TRIP_LIMIT, detail)
+    return Control(
+        "round trip restores the image", errors[worst] <= ROUND_TRIP_LIMIT, errors[worst], ROUND_TRIP_LIMIT, detail
+    )
 
 
 def borders(e: Evidence) -> Control:
-    """What lies beyond the border is what the border's name says, worked out from the pixels by numpy."""
+    """The pixels beyond the border are those that the border's name stands for, compared with `numpy.pad`."""
     errors = {border: _border_error(e, border) for border in BORDERS}
     worst = max(errors, key=lambda border: errors[border])
-    name, limit = "fills are as named", 1e-5
+    name, limit = "border fill is as named", 1e-5
     return Control(name, errors[worst] <= limit, errors[worst], limit, f"worst: {worst}, against numpy.pad")
 
 
 def moves_pixels(e: Evidence) -> Control | None:
-    """Every transform changes its image, and the largest of a family not less than half as much as the smallest."""
+    """Every transform changes its image, and the largest of a family changes it at least half as much as the
+    smallest."""
     if INPUT not in e.outcomes.layers or not e.outcomes.distance.size:
         return None
     distance = e.outcomes.distance[:, e.outcomes.layers.index(INPUT)].mean(0, dtype=np.float64)
@@ -108,7 +113,7 @@ def _middle(x: Tensor, size: Size) -> Tensor:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """The largest; infinite where they are not of one shape."""
+    """The largest absolute difference; infinite where the shapes differ."""
     return float((a - b).abs().max()) if a.shape == b.shape else math.inf
 
 
@@ -118,7 +123,8 @@ def _worst(name: str, errors: Iterable[float], limit: float, detail: str) -> Con
 
 
 def _pattern(size: Size) -> Tensor:
-    """(1, 1, H, W): waves across rows, columns and both, of a period of 16 pixels and no symmetry about the centre."""
+    """(1, 1, H, W): waves along rows, columns and diagonals with a period of 16 pixels, without symmetry about the
+    centre."""
     y, x = (torch.arange(n, dtype=torch.float32) * (2 * math.pi / PERIOD) for n in size)
     return (torch.sin(y[:, None] + 0.4) + torch.cos(x[None] - 0.9) + torch.sin((y[:, None] + x[None]) / 2))[None, None]
 
@@ -131,7 +137,7 @@ def _journeys() -> list[tuple[str, Transform, Transform]]:
 
 
 def _returned(e: Evidence, x: Tensor, there: Transform, back: Transform) -> float:
-    """Relative change over the disc that never leaves the image."""
+    """Relative change inside the disc that stays in the image under every turn."""
     once = e.tools.sample(x, [there], e.size)[0]
     twice = e.tools.sample(once, [back], e.size)[0]
     y, x_ = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in e.size)
@@ -141,7 +147,7 @@ def _returned(e: Evidence, x: Tensor, there: Transform, back: Transform) -> floa
 
 
 def _border_error(e: Evidence, border: Border) -> float:
-    """A canvas of the first image against its pixels padded by numpy, normalised afterwards."""
+    """Largest difference between a canvas of the first image and its pixels padded by numpy and then normalised."""
     more = 5
     found = e.tools.canvas(e.normalised[:1], e.size, more, border, e.black.to(e.network.device), 0)[0]
     pixels = _middle(e.pixels[:1], e.size)[0].cpu().numpy().astype(np.float32)
@@ -159,7 +165,7 @@ def _border_error(e: Evidence, border: Border) -> float:
 
 
 def _grows(protocol: Protocol, distance: np.ndarray[tuple[int], np.dtype[np.float64]], family: str) -> bool:
-    """Whether the largest movement of a family off its grid changes at least half as much as the smallest."""
+    """Whether the largest transform of a family off the pixel grid changes at least half as much as the smallest."""
     sizes = [
         (abs(math.log(s.magnitude)) if family == "scale" else abs(s.magnitude), float(d))
         for s, d in zip(protocol.slots, distance, strict=True)

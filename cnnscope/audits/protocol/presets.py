@@ -16,7 +16,10 @@ DIAGONALS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def preset(name: str, size: Size) -> Protocol:
-    """The protocol of that name for an input of ``size`` (H, W): E471 for an unknown one, E472 for a small input."""
+    """The protocol called ``name`` for an input of ``size`` (H, W).
+
+    E471 for an unknown name, E472 for a small input.
+    """
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS) or f"there are {', '.join(PRESETS)}"
         raise CnnscopeError.of("E471", f"there is no protocol `{name}`", hint=hint)
@@ -27,7 +30,8 @@ def preset(name: str, size: Size) -> Protocol:
 
 
 def quick(size: Size) -> Protocol:
-    """Shifts along the axes by powers of two, to a quarter of the input, and parts of a pixel; turns, scales, flips."""
+    """Shifts along the axes by powers of two up to a quarter of the input, and by parts of a pixel; turns, scales,
+    flips."""
     steps = _powers(size)
     slots = [
         *(shift(s * y, s * x) for s in steps for y, x in AXES),
@@ -42,7 +46,8 @@ def quick(size: Size) -> Protocol:
 
 
 def full(size: Size) -> Protocol:
-    """All whole shifts up to 4 px, larger ones in eight directions, angles all round by 15 degrees, and small ones."""
+    """All whole shifts up to 4 px, larger ones in eight directions; turns in steps of 15 degrees, and small ones;
+    scales, flips."""
     near = [shift(y, x) for y, x in product(range(-4, 5), repeat=2) if (y, x) != (0, 0)]
     far = [s for s in (6, 8, 12, 16, 24, 32, 48, 64) if s <= min(size) // 4]
     small = [sign * angle for angle in (1, 2, 5, 10) for sign in (1, -1)]
@@ -74,7 +79,7 @@ def kayhan_288(size: Size) -> Protocol:
 
 
 def azulay_diag(size: Size) -> Protocol:
-    """Ten steps of one pixel along the diagonal: how often the answer changes, and how much its probability."""
+    """Ten steps of one pixel along the diagonal: how often the prediction changes, and by how much its probability."""
     source = "Azulay & Weiss 2019, Why do deep convolutional networks generalize so poorly, JMLR 20(184), sec. 2 (crop)"
     slots = [shift(i, i) for i in range(1, 11) if i <= min(size) // 2]
     return _protocol("azulay-diag", source, slots, size, chains=[[CLEAN, *(slot.name for slot in slots)]])
@@ -159,7 +164,7 @@ def _powers(size: Size) -> list[int]:
 
 
 def _scaled(pixels: int, size: Size) -> int:
-    """A length of the papers' 224 pixels at this input."""
+    """A length that a paper states for 224 pixels, scaled to this input."""
     return round(pixels * min(size) / 224)
 
 

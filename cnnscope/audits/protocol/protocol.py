@@ -20,7 +20,7 @@ Axis = Literal["", "horizontal", "vertical"]
 Border = Literal["crop", "reflect", "zero", "mean", "circular"]
 BORDERS: tuple[Border, ...] = ("crop", "reflect", "zero", "mean", "circular")
 CLEAN = "clean"
-"""The name of the image as it is, in chains."""
+"""Stands for the untransformed image in chains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Transform:
 
     @property
     def record(self) -> TransformRecord:
-        """What is stored beside its outcomes."""
+        """What is stored of the transform beside its outcomes."""
         return TransformRecord(
             self.name, self.family, self.magnitude, self.unit, self.on_grid, float(self.dy), float(self.dx)
         )
@@ -90,7 +90,7 @@ Slot = Transform | Draw
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which transforms every image goes through.
+    """The transforms that every image goes through.
 
     ``source`` names the paper and section it follows. ``margin`` is how many pixels of the picture
     around the input may be shown, as far as it has them; ``border`` says what lies beyond: the picture's mirror image
@@ -119,21 +119,21 @@ class Protocol:
             raise ValueError(f"protocol {self.name} has no slot {', '.join(sorted(unknown))}")
 
     def bordered(self, border: Border) -> Protocol:
-        """The same with another border; all but ``crop`` see the input alone."""
+        """The same protocol with another border; with all but ``crop`` only the input's own pixels are shown."""
         return replace(self, border=border, margin=self.margin if border == "crop" else 0)
 
     @property
     def records(self) -> tuple[TransformRecord, ...]:
-        """Its slots as they are stored beside outcomes."""
+        """The slots as they are stored beside outcomes."""
         return tuple(slot.record for slot in self.slots)
 
     def index(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Places of slots by name; `CLEAN` is -1."""
+        """The places of slots by name; `CLEAN` is -1."""
         places = {slot.name: i for i, slot in enumerate(self.slots)} | {CLEAN: -1}
         return tuple(places[name] for name in names)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for provenance."""
+        """The protocol as plain values, for the record."""
         return {
             "name": self.name, "source": self.source, "border": self.border, "margin": self.margin,
             "resize": self.resize, "slots": [asdict(slot) for slot in self.slots],
@@ -141,7 +141,8 @@ class Protocol:
         }  # fmt: skip
 
     def hash(self, seed: int = 0) -> str:
-        """sha256 of everything that decides which pixels an image becomes; names of presets and comparisons do not."""
+        """sha256 of everything that decides the pixels of the transformed images; names and comparisons do not
+        count."""
         decisive = {
             "seed": seed, "border": self.border, "margin": self.margin, "resize": self.resize,
             "slots": [_plain(asdict(slot)) for slot in self.slots],
@@ -172,7 +173,7 @@ def mirror(axis: Axis) -> Transform:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as floats, so that 1 and 1.0 hash alike."""
+    """Values with numbers as floats, so that 1 and 1.0 have the same hash."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
@@ -192,7 +193,7 @@ def generator(seed: int, key: str, slot: str) -> np.random.Generator:
 
 
 def resolve(slot: Slot, seed: int, key: str) -> Transform:
-    """The transform of one image in a slot: the slot itself, unless its parameters are drawn."""
+    """The transform of one image in a slot: the slot itself, or one with drawn parameters."""
     if isinstance(slot, Transform):
         return slot
     random = generator(seed, key, slot.name)

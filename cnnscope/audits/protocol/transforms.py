@@ -1,6 +1,6 @@
-"""Moving pictures: exactly where every pixel lands on a pixel, by bilinear sampling elsewhere.
+"""Moves pictures: exactly where every pixel lands on a pixel, by bilinear sampling otherwise.
 
-All of it reads one *canvas*: the input with enough beyond its borders for every transform of the protocol, made once.
+All functions read a *canvas*, made once: the input with enough pixels beyond its borders for every transform.
 Images are (B, C, H, W) tensors that are normalised already; sizes are (H, W).
 """
 
@@ -33,12 +33,12 @@ def inverse(t: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mirrored = np.diag([-1.0 if t.flip == "horizontal" else 1.0, -1.0 if t.flip == "vertical" else 1.0])
     a = mirrored @ np.array([[cos, -sin], [sin, cos]]) / t.zoom  # y points down: this turns counter-clockwise
     b = -a @ np.array([t.dx, t.dy])
-    a.flags.writeable = b.flags.writeable = False  # one answer for all who ask
+    a.flags.writeable = b.flags.writeable = False  # the result is cached and shared
     return a, b
 
 
 def reach(slots: Iterable[Slot], size: Size) -> int:
-    """How many pixels beyond the input, at most, some pixel of some result comes from."""
+    """The largest distance beyond the input, in pixels, from which any of the results takes a pixel."""
     return max((math.ceil(max(0.0, _beyond(slot, size)) - 1e-9) for slot in slots), default=0)
 
 
@@ -95,7 +95,7 @@ def sample_each(canvas: Tensor, transforms: Sequence[Transform], size: Size) -> 
 def grids(transforms: Sequence[Transform], size: Size, canvas: Tensor) -> Tensor:
     """(K, H, W, 2) for `grid_sample`: where each pixel of the result lies on the canvas, which goes from -1 to 1.
 
-    What `affine_grid` gives, as the sum of a part by row and one by column: a tenth of its time, and a rounding less.
+    What `affine_grid` gives, as the sum of a part by row and one by column: a tenth of its time, and one rounding less.
     """
     by_row, by_column = _parts(tuple(transforms), size, (canvas.shape[2], canvas.shape[3]), canvas.dtype, canvas.device)
     return by_row[:, :, None] + by_column[:, None]
@@ -115,7 +115,7 @@ def _parts(
 
 
 def sliceable(t: Transform, size: Size) -> bool:
-    """Whether `window` applies: on the grid, and a turned rectangle has the same centre."""
+    """Whether `window` applies: the transform is on the grid, and a turned rectangle has the same centre."""
     return t.on_grid and (t.angle % 180 == 0 or (size[0] - size[1]) % 2 == 0)
 
 
@@ -157,7 +157,7 @@ def _beyond(slot: Slot, size: Size) -> float:
 
 
 def _beyond_borders(n: int, more: int, border: Border) -> Tensor:
-    """Indices from -more to n + more - 1 brought back into 0 to n - 1; mirroring does not repeat the border pixel."""
+    """Indices from -more to n + more - 1 mapped into 0 to n - 1; mirroring does not repeat the border pixel."""
     index = torch.arange(-more, n + more)
     if border == "circular":
         return index % n

@@ -1,4 +1,4 @@
-"""A whole audit: settle the folder, measure, merge, check, write."""
+"""A whole audit: mark the folder, measure, merge, run controls, write."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ from cnnscope.render.audit.page import html
 
 REPORT = "report.html"
 FEW, MOST = 32, 128
-"""Images that random weights and controls are measured on: an eighth of all, within these bounds."""
+"""Controls and random weights are measured on an eighth of the images, within these bounds."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an audit has to keep: bounds, and how much less agreement than an earlier one, ``before``, it may have."""
+    """The gates of an audit: lower bounds, and how far agreement may fall below that of an earlier audit,
+    ``before``."""
 
     fail_under: tuple[str, ...] = ()
     before: tuple[str, AuditResult] | None = None
@@ -41,7 +42,10 @@ class Asked:
 
     @classmethod
     def of(cls, fail_under: Sequence[str], baseline: Path | None = None, most: float | None = None) -> Asked:
-        """From what was written, ``baseline`` being the folder of an audit. E409, E475, E476 where it cannot be."""
+        """From expressions and the folder of an earlier audit, ``baseline``.
+
+        E409, E475 or E476 where that cannot be.
+        """
         if most is not None and baseline is None:
             raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
         for expression in fail_under:
@@ -52,10 +56,10 @@ class Asked:
 def run(
     job: Job, folder: Path, *, asked: Asked | None = None, ranks: Ranks | None = None, progress: Progress | None = None
 ) -> AuditResult | None:
-    """Runs an audit in a folder, going on with what is there; None for a rank that does not lead.
+    """Runs an audit in a folder, continuing with the shards that are there; None on a rank that does not lead.
 
-    `CnnscopeError`: E405 the folder cannot be written, E461 images that turn out damaged, E462 none can be used, E473
-    the folder is another audit's, E474 memory, E477 gates that this audit cannot decide.
+    `CnnscopeError`: E405 if the folder cannot be written, E461 for damaged images, E462 if none can be used, E473 if
+    the folder belongs to another audit, E474 if memory does not suffice, E477 for gates that cannot be decided.
     """
     asked, ranks = asked or Asked(), ranks or Ranks()
     counted = AuditProgress(len(job.protocol.slots), progress or Silent())
@@ -76,7 +80,7 @@ def run(
 
 
 def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
-    """`run` as the only process, in a folder that is kept or, without one, in none."""
+    """Runs an audit as the only process. Without ``folder`` nothing is kept on disk."""
     with TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         result = run(job, Path(place), asked=asked)
     assert result is not None  # the only rank leads
@@ -84,7 +88,7 @@ def run_alone(job: Job, folder: Path | None, asked: Asked) -> AuditResult:
 
 
 def _concluded(job: Job, merged: Merged, progress: AuditProgress) -> AuditResult:
-    """What is measured once all images are: controls, random weights, what the architecture promises, pictures."""
+    """The result, with what is measured after all images: controls, random weights, predictions of the architecture."""
     few = some(job, merged, max(FEW, min(MOST, len(merged.places) // 8)))
     fitting = replace(job, batch=merged.batch)  # memory may not have sufficed for more
     checked = predicted.check(fitting, some(job, merged, predicted.IMAGES))
@@ -100,12 +104,15 @@ def _concluded(job: Job, merged: Merged, progress: AuditProgress) -> AuditResult
 
 
 def finished(job: Job, folder: Path) -> int:
-    """How many of the pieces are there."""
+    """The number of shards that are finished."""
     return sum((folder / shards.FOLDER / f"{piece.name}.npz").exists() for piece in job.pieces)
 
 
 def start_over(folder: Path) -> None:
-    """Removes the shards of whatever audit is there. E473 where one is running, E405 where it cannot be."""
+    """Removes the shards of any audit in the folder.
+
+    E473 while one is running there, E405 if they cannot be removed.
+    """
     place = folder / shards.FOLDER
     try:
         claims = list(place.glob("*.claim"))
@@ -119,12 +126,12 @@ def start_over(folder: Path) -> None:
 
 @contextmanager
 def _tidied(place: Path) -> Iterator[None]:
-    """An audit that ends before it has measured anything leaves nothing: the folder is free for another."""
+    """If the audit ends before it has measured anything, its mark is removed and the folder is free for another."""
     try:
         yield
     except BaseException:
         if not any((*place.glob("*.npz"), *place.glob("*.claim"))):
-            with suppress(OSError):  # others' files in it, or one that is being written
+            with suppress(OSError):  # there are other files, or one is being written
                 (place / FILE).unlink(missing_ok=True)
                 place.rmdir()
                 place.parent.rmdir()
@@ -137,7 +144,7 @@ def _page(result: AuditResult) -> str:
 
 
 def _prepared(folder: Path) -> Path:
-    """Where the shards go; E405 where that cannot be made."""
+    """The folder of the shards, created if needed; E405 if that fails."""
     place = folder / shards.FOLDER
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -32,11 +32,11 @@ from cnnscope.trained.preprocess import Preprocess
 BEAT = 5.0
 """Seconds between touches of a claim."""
 STALE = 60.0
-"""Seconds after which an untouched claim of a process elsewhere counts as left behind."""
+"""Seconds after which an untouched claim of a process on another machine counts as abandoned."""
 
 
 def machine() -> str:
-    """What has to be equal for process numbers to mean the same: the host, and where there are some, its namespace."""
+    """Names the host and its process namespace, if any: process numbers can be compared only where these are equal."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -46,7 +46,7 @@ def machine() -> str:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process holds the claim inside; it is given back afterwards. E405 where it cannot be written."""
+    """Yields whether this process has the claim, and gives it back afterwards. E405 if the claim cannot be written."""
     if not _take(path):
         yield False
         return
@@ -62,13 +62,13 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether the holder of a claim is gone."""
+    """Whether the process that holds a claim is gone."""
     try:
         holder = json.loads(path.read_bytes())
         touched = path.stat().st_mtime
     except FileNotFoundError:
         return False
-    except ValueError:  # being written at this moment, or by a machine that went down
+    except ValueError:  # the file is being written, or the machine went down while writing
         holder, touched = {}, _touched(path)
     if holder.get("machine") == machine():
         return not _alive(holder)
@@ -86,13 +86,13 @@ def _take(path: Path) -> bool:
             if not abandoned(path) or not _remove(path):
                 return False
         except OSError as error:
-            path.unlink(missing_ok=True)  # a full disk leaves it empty
+            path.unlink(missing_ok=True)  # a full disk leaves the file empty
             raise CnnscopeError.of("E405", f"cannot write `{path}`: {os_reason(error)}") from None
     return False
 
 
 def _remove(path: Path) -> bool:
-    """Takes an abandoned claim away; false where another process was faster, or it turns out to be a new one."""
+    """Removes an abandoned claim; False if another process was faster, or if the claim turns out to be new."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         os.rename(path, aside)
@@ -101,7 +101,7 @@ def _remove(path: Path) -> bool:
     if abandoned(aside):
         aside.unlink(missing_ok=True)
         return True
-    with suppress(FileExistsError, FileNotFoundError):  # the holder goes on; at worst a piece is measured twice
+    with suppress(FileExistsError, FileNotFoundError):  # the holder continues; at worst a shard is measured twice
         os.link(aside, path)
     aside.unlink(missing_ok=True)
     return False
@@ -109,12 +109,13 @@ def _remove(path: Path) -> bool:
 
 def _beat(path: Path, done: threading.Event) -> None:
     while not done.wait(BEAT):
-        with suppress(OSError):  # a file system that is away for a moment ends no audit
+        with suppress(OSError):  # an audit survives a file system that is away for a moment
             os.utime(path)
 
 
 def _alive(holder: dict[str, object]) -> bool:
-    """Whether a process of this machine is still the one that took the claim: numbers are used again."""
+    """Whether the process that took the claim still runs on this machine; its number may belong to another one by
+    now."""
     process = holder.get("process")
     if not isinstance(process, int):
         return False
@@ -128,8 +129,7 @@ def _alive(holder: dict[str, object]) -> bool:
 
 
 def _started(process: int) -> str:
-    """When a process began, in ticks since the machine did; empty where the system does not say, ``ended`` for one that
-    is only waited for."""
+    """When a process began, in ticks since boot; empty if the system does not say, ``ended`` for a zombie."""
     try:
         state, *numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return "ended" if state in "ZX" else numbers[18]
@@ -145,7 +145,7 @@ def _touched(path: Path) -> float:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the file system, which may not be this machine's."""
+    """The time by the clock of the file system, which may differ from this machine's."""
     probe = folder / f".now.{uuid.uuid4().hex}"
     try:
         probe.touch()
@@ -163,7 +163,10 @@ def identify(
     network: TrainedNetwork, preprocess: Preprocess, images: ImageSet, protocol: Protocol, *,
     seed: int, batch: int, layers: Sequence[str], piece: int, limit: int | None,
 ) -> Identity:  # fmt: skip
-    """Everything that decides what is stored, by names that a message can use; not who computes it, nor the order."""
+    """Everything that decides what is stored, by names for messages.
+
+    Who computes it and in which order does not count.
+    """
     return {
         "network": _digest_graph(network.graph), "weights": network.weights_sha256,
         "preprocessing": json.dumps(preprocess.to_dict(), sort_keys=True), "images": images.sha256,
@@ -180,9 +183,9 @@ def digest(identity: Identity) -> str:
 
 
 def settle(folder: Path, identity: Identity) -> None:
-    """Marks a folder as this audit's, or finds that it is; E473 says what differs where it is another's.
+    """Marks a folder with this audit's identity. If it has a mark already, E473 says what differs.
 
-    Of two audits that come at once the first one has it.
+    Of two audits that start at the same time, the first one gets the folder.
     """
     file = folder / FILE
     if not file.exists():
@@ -202,20 +205,21 @@ def settle(folder: Path, identity: Identity) -> None:
 
 
 def _create(file: Path, identity: Identity) -> None:
-    """Complete or not at all, and only where there is none: a link, unlike a rename, replaces nothing."""
+    """Writes the file completely or not at all, and only if there is none: a link, unlike a rename, replaces
+    nothing."""
     draft = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     write_bytes(draft, (json.dumps(dict(identity), indent=2) + "\n").encode())
     try:
         os.link(draft, file)
     except FileExistsError:
-        pass  # another rank, or another audit: which of them is told by the content
-    except OSError:  # a file system without links
+        pass  # by another rank or another audit: the caller compares the content
+    except OSError:  # the file system has no links
         os.replace(draft, file)
     finally:
         draft.unlink(missing_ok=True)
 
 
 def _digest_graph(graph: Graph) -> str:
-    """Over what is computed, whatever it was loaded from."""
+    """sha256 of what is computed, whatever source the graph was loaded from."""
     lines = [f"{n.name} {n.op!r} {n.inputs} {n.output.shape} {sorted(n.params.items())}\n" for n in graph.nodes]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

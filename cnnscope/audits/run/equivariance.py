@@ -45,7 +45,7 @@ class Lattice:
 
 
 def lattices(network: TrainedNetwork, layers: Sequence[str]) -> dict[str, Lattice]:
-    """Of those layers that are maps whose positions lie on an even grid over the image."""
+    """The lattices of those ``layers`` that are maps with positions on an even grid over the image."""
     graph = network.graph
     fields, last = theoretical(graph), {row: members[-1].name for row, members in graph.layers()}
     found = {}
@@ -84,7 +84,7 @@ MOVEMENTS: tuple[tuple[str, Literal["px", "deg", "%"], Any, Any], ...] = (
     ("down", "px", shift(STEP, 0), shift(-STEP, 0)), ("right", "px", shift(0, STEP), shift(0, -STEP)),
     ("turn", "deg", rotate(STEP), rotate(-STEP)), ("zoom", "%", zoom(1 + STEP / 100), zoom(1 / (1 + STEP / 100))),
 )  # fmt: skip
-"""Name, unit, and a tenth of the unit forward and back."""
+"""Each movement's name and unit, with a tenth of the unit forward and back."""
 
 
 @torch.inference_mode()
@@ -103,7 +103,7 @@ def local_errors(network: TrainedNetwork, canvas: Tensor, layers: Sequence[str])
         for layer in names:
             a, b, f = ahead[layer], behind[layer], still[layer]
             if layer in places:
-                steps = ((a, back), (b, there))  # what moved ahead is brought back, and the other way round
+                steps = ((a, back), (b, there))  # the map moved forward is moved back, and the other way round
                 carried = [_carried(m, sources(places[layer], t, _size(network)), None) for m, t in steps]
                 both = carried[0][1] & carried[1][1]
                 a, b, f = (m[:, :, both] for m in (carried[0][0], carried[1][0], f))
@@ -118,7 +118,7 @@ def _size(network: TrainedNetwork) -> Size:
 
 
 def maps_of(network: TrainedNetwork, canvas: Tensor, t: Transform, layers: Sequence[str]) -> dict[str, Tensor]:
-    """What the layers hold for the transformed images, in float32 at least."""
+    """The layers' outputs for the transformed images, at least in float32."""
     size = _size(network)
     x = window(canvas, t, size) if sliceable(t, size) else sample(canvas, [t], size)[0]
     with network.capture([layer for layer in layers if layer != SCORES]) as captured:
@@ -133,18 +133,19 @@ def positions(extents: Sequence[int]) -> Positions:
 
 
 def sources(lattice: Lattice, t: Transform, size: Size) -> Positions:
-    """(H', W', 2): for each position (y, x) of the moved map, the position of the still one that it comes from."""
+    """(H', W', 2): for each position (y, x) of the moved map, the position of the unmoved one that it comes from."""
     a, b = inverse(t)
     middle = (np.array(size) - 1) / 2
     stride, origin = np.array(lattice.stride), np.array(lattice.origin)
     pixels = positions(lattice.extents) * stride + origin - middle
-    back = pixels @ a[::-1, ::-1].T + b[::-1]  # `inverse` speaks of (x, y)
+    back = pixels @ a[::-1, ::-1].T + b[::-1]  # `inverse` uses (x, y)
     found: NDArray[np.float64] = (back + middle - origin) / stride
     return np.where(np.abs(found - found.round()) < 1e-9, found.round(), found)
 
 
 def _carried(maps: Tensor, source: Positions, interior: Box | None) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, C, H', W') maps moved by ``T'``; where both maps have the position, and where it is interior in both."""
+    """Maps (N, C, H', W') moved by ``T'``; masks of the positions that both maps have, and that are interior in
+    both."""
     extents = maps.shape[2:]
     low, high = np.floor(source), np.ceil(source)
     ends = [(0, n - 1) for n in extents]
@@ -152,7 +153,7 @@ def _carried(maps: Tensor, source: Positions, interior: Box | None) -> tuple[Ten
     inside = both & False
     if interior is not None:
         inside = both & np.logical_and.reduce([_within(p, interior) for p in (positions(extents), low, high)])
-    if np.array_equal(low, high):  # every position lands on one
+    if np.array_equal(low, high):  # every position lands on a position
         index = np.clip(low, 0, np.array(extents) - 1).astype(np.int64)
         y, x = (torch.from_numpy(np.ascontiguousarray(index[..., i])).to(maps.device) for i in (0, 1))
         moved = maps[:, :, y, x]
@@ -170,6 +171,6 @@ def _within(positions: NDArray[np.float64], box: Sequence[tuple[int, int]]) -> N
 
 
 def relative_norm(change: Tensor, of: Tensor) -> float:
-    """The norm of a change by that of what changes, over all images together; 0 where both are 0."""
+    """The norm of a change divided by the norm of what changes, over all images together; 0 if both are 0."""
     size = float(torch.linalg.vector_norm(of.double()))
     return float(torch.linalg.vector_norm(change.double())) / size if size else float(bool(change.any()))

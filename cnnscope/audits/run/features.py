@@ -1,7 +1,7 @@
 """Which layers to watch, and what is kept of their outputs.
 
-A map is averaged over its four quarters, channel by channel (a level of Lazebnik et al.'s 2006 spatial pyramid): cheap,
-and yet a feature that moves with its input does not count as invariant, as it would averaged over the whole map.
+Each channel of a map is averaged over four quarters (one level of the spatial pyramid of Lazebnik et al. 2006). That is
+cheap, and a feature that moves with the input does not count as invariant, as it would after averaging the whole map.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from cnnscope.ir import Graph, Node, Value
 from cnnscope.trained.network import TrainedNetwork
 
 INPUT = "input"
-"""The layer that is the image itself, in the network's own units: distances in pixel space."""
+"""The name of the normalised image as a layer: its distances are in pixel space."""
 SCORES = "scores"
-"""The network's class scores, where what gives them is no layer that can be captured."""
+"""The name of the class scores as a layer, used if no layer that can be captured gives them."""
 CELLS = 2
 
 
 def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
-    """At most ``most`` layers: the last one before each change of the map's size, the penultimate and the last.
+    """At most ``most`` layers: the last one before each change of the map's size, the last but one, and the last.
 
-    Only layers through which everything passes count, so none inside a branch. A network whose size changes less than
-    three times (transformers) gives layers at even distances.
+    Only layers through which all data passes are chosen, so none inside a branch. For a network whose map size changes
+    less than three times (transformers) the layers are evenly spaced.
     """
     known = set(network.layer_names())
     trunk = [(name, value) for name, value in _trunk(network.graph) if name in known]
@@ -47,7 +47,7 @@ def default_layers(network: TrainedNetwork, most: int = 8) -> tuple[str, ...]:
 
 
 def pooled(output: Tensor) -> Tensor:
-    """(N, D) float32 of an output: maps (N, C, H, W) averaged over quarters, tokens (N, T, C) over T; else all."""
+    """(N, D) float32: maps (N, C, H, W) averaged over quarters, tokens (N, T, C) over T, other outputs flattened."""
     if output.ndim == 4:
         output = _cells(output)
     elif output.ndim == 3:
@@ -57,19 +57,20 @@ def pooled(output: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Features:
-    """What N images' layers hold: ``pixels`` (N, C * H * W), and all other layers one after the other in ``pooled``
-    (N, D), of which each takes its ``widths``."""
+    """Features of N images: ``pixels`` (N, C * H * W), and all other layers side by side in ``pooled`` (N, D);
+    ``widths`` has the number of columns of each.
+    """
 
     pixels: Tensor
     pooled: Tensor
     widths: tuple[int, ...]
 
     def first(self, n: int) -> Features:
-        """Of the first n images, as a copy."""
+        """The features of the first n images, as a copy."""
         return replace(self, pixels=self.pixels[:n].clone(), pooled=self.pooled[:n].clone())
 
     def next(self) -> Features:
-        """Each image in the place of the one before it, the first in that of the last."""
+        """The features with each image moved to the place before it, and the first to the last place."""
         return replace(self, pixels=self.pixels.roll(-1, 0), pooled=self.pooled.roll(-1, 0))
 
     def distance(self, other: Features) -> Tensor:
@@ -82,7 +83,8 @@ class Features:
 
 
 def features(x: Tensor, kept: Mapping[str, Tensor], layers: Sequence[str]) -> Features:
-    """Of the network's input ``x`` (N, C, H, W) and what `pooled` kept of its layers."""
+    """The features of the network's input ``x`` (N, C, H, W) and of the ``layers``, whose `pooled` outputs are in
+    ``kept``."""
     parts = [kept[layer] for layer in layers]
     together = torch.cat(parts, 1) if parts else x.new_zeros(len(x), 0, dtype=torch.float32)
     return Features(x.permute(0, 2, 3, 1).flatten(1).float(), together, tuple(part.shape[1] for part in parts))
@@ -90,7 +92,7 @@ def features(x: Tensor, kept: Mapping[str, Tensor], layers: Sequence[str]) -> Fe
 
 @lru_cache(maxsize=8)
 def _membership(widths: tuple[int, ...], device: torch.device) -> Tensor:
-    """(D, L): 1 where an entry is of a layer."""
+    """(D, L): 1 where a column belongs to a layer."""
     owner = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths, dtype=torch.int64))
     return functional.one_hot(owner, max(1, len(widths)))[:, : len(widths)].float().to(device)
 
@@ -103,12 +105,12 @@ def _cells(maps: Tensor) -> Tensor:
         small = maps if (h, w) == cells else functional.adaptive_avg_pool2d(maps, cells)
         return small.permute(0, 2, 3, 1)
     rows = maps.permute(0, 2, 3, 1).reshape(n, CELLS, h // CELLS, w * c).sum(2, dtype=torch.float32)
-    sums = rows.view(n, CELLS, CELLS, w // CELLS, c).sum(3)  # an axis at a time is twice as fast
+    sums = rows.view(n, CELLS, CELLS, w // CELLS, c).sum(3)  # summing one axis at a time is twice as fast
     return sums * (CELLS * CELLS / (h * w))
 
 
 def _trunk(graph: Graph) -> list[tuple[str, Value]]:
-    """Layers after which everything that is still needed is their own output: (name, value), views left out."""
+    """Layers whose output is the only value that later layers need, as (name, value); views are left out."""
     nodes = [node for node in graph.nodes if not node.training_only]
     readers = {name: i for i, node in enumerate(nodes) for name in node.inputs}
     readers |= {name: len(nodes) for name in graph.outputs if name in {node.name for node in nodes}}
@@ -127,7 +129,7 @@ def _is_view(node: Node) -> bool:
 
 
 def _spread(items: Sequence[int], most: int) -> list[int]:
-    """At most ``most`` of them at even distances, first and last included."""
+    """At most ``most`` items, evenly spaced, the first and the last included."""
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

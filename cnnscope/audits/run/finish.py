@@ -43,10 +43,10 @@ from cnnscope.trained.loading import randomised
 
 @dataclass(frozen=True)
 class Merged:
-    """All images in the order of their set, and the ``places`` they have there.
+    """The outcomes of all images in the order of their set; ``places`` are their places in it.
 
-    ``batch`` is the smallest that was used, ``seconds`` how long all pieces took together, ``retries`` what had to be
-    tried again, in words.
+    ``batch`` is the smallest batch that was used, ``seconds`` the time of all shards together, ``retries`` says in
+    words what had to be repeated.
     """
 
     outcomes: Outcomes
@@ -59,12 +59,12 @@ class Merged:
 
     @property
     def samples(self) -> int:
-        """Images x transforms."""
+        """The number of images times transforms."""
         return int(self.outcomes.top1.size)
 
 
 def collect(job: Job, folder: Path, progress: AuditProgress) -> Merged:
-    """What all pieces hold; one that is damaged is measured again. E462 where no image can be used."""
+    """The outcomes of all shards; a damaged one is measured again. E462 if no image can be used."""
     found: list[Measured] = []
     for piece in job.pieces:
         path = folder / f"{piece.name}.npz"
@@ -80,7 +80,7 @@ def collect(job: Job, folder: Path, progress: AuditProgress) -> Merged:
         first = merged.skipped[0]
         message = f"none of {len(merged.skipped)} images at `{job.images.path}` can be used"
         raise CnnscopeError.of("E462", f"{message}; `{first.name}`: {first.reason}")
-    if 0 < merged.enlarged < len(merged.places):  # all of them: so the set is made
+    if 0 < merged.enlarged < len(merged.places):  # if all are enlarged, the set has small images
         progress.note(f"{merged.enlarged} of {len(merged.places)} images were smaller than the input and are enlarged")
     return merged
 
@@ -102,7 +102,7 @@ def _merged(job: Job, found: list[Measured]) -> Merged:
 
 
 def some(job: Job, merged: Merged, most: int) -> Prepared:
-    """At most ``most`` of the images that were used, at even distances."""
+    """At most ``most`` of the images that were used, evenly spaced."""
     return at(job, [merged.places[i] for i in spread(len(merged.places), most)])
 
 
@@ -124,8 +124,8 @@ def at(job: Job, places: Sequence[int]) -> Prepared:
 
 
 def canvases(job: Job, prepared: Prepared, least: int = 0) -> Tensor:
-    """(N, C, H + 2 m, W + 2 m) float32 on the network's device: normalised, with all that the protocol's transforms
-    can reach, and at least so many pixels beyond the input."""
+    """(N, C, H + 2 m, W + 2 m) float32 on the network's device: normalised images with all pixels that the
+    protocol's transforms can reach, and at least ``least`` pixels beyond the input."""
     height, width = job.preprocess.size[1:]
     slots = job.protocol.slots
     pixels = torch.from_numpy(prepared.pixels).to(job.network.device)
@@ -136,7 +136,7 @@ def canvases(job: Job, prepared: Prepared, least: int = 0) -> Tensor:
 
 
 def gallery(job: Job, merged: Merged, count: int = 16) -> Gallery:
-    """The cases worth looking at, with pictures of before and after as the network sees them."""
+    """The worst cases, with pictures before and after the transform as the network gets them."""
     cases = worst_cases(merged.outcomes, count)
     if not cases:
         return Gallery.empty()
@@ -153,13 +153,13 @@ def gallery(job: Job, merged: Merged, count: int = 16) -> Gallery:
 
 
 def _pictures(job: Job, x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """(N, H, W, C) of inputs (N, C, H, W)."""
+    """uint8 pictures (N, H, W, C) of normalised inputs (N, C, H, W)."""
     shown = (job.preprocess.shown(x) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(shown.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def facts(job: Job, merged: Merged) -> AuditFacts:
-    """Everything but what is worked out or measured on top: controls, predictions, the baseline."""
+    """The record without what is measured afterwards: controls, predictions of the architecture, the baseline."""
     network = job.network
     names = network.labels or (job.images.classes if len(job.images.classes) == network.classes else ())
     keys = "".join(f"{key}\n" for key in sorted(merged.outcomes.key))
@@ -183,7 +183,7 @@ def facts(job: Job, merged: Merged) -> AuditFacts:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part in what is measured."""
+    """The versions of all packages that influence the measurement."""
     return {
         "cnnscope": __version__, "python": platform.python_version(), "torch": str(torch.__version__),
         "numpy": np.__version__, "pillow": PIL.__version__,
@@ -191,7 +191,7 @@ def versions() -> dict[str, str]:
 
 
 def total_stride(graph: Graph) -> tuple[int, int] | None:
-    """Pixels (y, x) between neighbours of the last map that has any; None where that is no whole number or unknown."""
+    """Pixels (y, x) between neighbouring positions of the last map with more than one; None if unknown or not whole."""
     for row in reversed(summarize(graph).rows):
         field, value = row.receptive_field, row.output
         if field is not None and value is not None and max(value.spatial, default=1) > 1:
@@ -202,7 +202,7 @@ def total_stride(graph: Graph) -> tuple[int, int] | None:
 
 
 def baseline(job: Job, prepared: Prepared, progress: AuditProgress) -> tuple[BaselinePoint, ...]:
-    """A point for each group of transforms; none for a network whose weights cannot be drawn, which is noted."""
+    """A point for each group of transforms. For a network whose weights cannot be drawn: none, and a note says so."""
     try:
         random = randomised(job.network, job.seed)
     except CnnscopeError as error:

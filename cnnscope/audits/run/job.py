@@ -23,13 +23,16 @@ from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.preprocess import Preprocess
 
 _LARGE = 64 * 3 * 224 * 224
-"""Numbers in a batch of inputs that keeps a processor busy without filling the memory of a small machine."""
+"""Numbers in a batch of inputs: enough to keep a CPU busy, and few enough for the memory of a small machine."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """``layers`` are watched besides the input, ``batch`` is the most samples in a forward pass, ``size`` the most
-    images in a piece. ``strict`` refuses images that would be left out."""
+    """An audit that is about to run.
+
+    ``layers`` are watched besides the input. ``batch`` is the largest number of samples in a forward pass, ``size`` the
+    largest number of images in a shard. With ``strict``, images that cannot be used are an error.
+    """
 
     network: TrainedNetwork
     preprocess: Preprocess
@@ -45,12 +48,12 @@ class Job:
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
-        """What is measured, in the order of the images."""
+        """The shards, in the order of the images."""
         return divide(self.images, self.size, self.limit)
 
     @cached_property
     def identity(self) -> Identity:
-        """What makes this audit the one it is."""
+        """Everything that decides what is stored, by name."""
         return identify(
             self.network, self.preprocess, self.images, self.protocol, seed=self.seed, batch=self.batch,
             layers=self.layers, piece=self.size, limit=self.limit,
@@ -63,16 +66,16 @@ class Job:
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """All layers of the outcomes."""
+        """The layers in the outcomes: the input and ``layers``."""
         return (INPUT, *self.layers)
 
     @property
     def total(self) -> int:
-        """Entries that are looked at."""
+        """The number of images that are looked at."""
         return sum(len(piece.places) for piece in self.pieces)
 
     def read(self, piece: Piece, places: Sequence[int] | None = None) -> tuple[Prepared, tuple[int, ...]]:
-        """The images of a piece, or of some places of its shard, and their places in the whole set."""
+        """The images of a shard, or at some places of its part of the set, and their places in the whole set."""
         wanted = piece.places if places is None else tuple(places)
         prepared, used = prepare(piece.shard.read(wanted), wanted, self.preprocess, self.protocol, self.classes)
         if self.strict and prepared.skipped:
@@ -87,8 +90,8 @@ def open_job(
 ) -> Job:  # fmt: skip
     """The audit of a network on its images.
 
-    `CnnscopeError`: E205 unknown layer, E454 pictures that cannot be prepared so, E460 and E461 images, E462 and E463
-    what ``strict`` refuses, E471 and E472 protocol, E461 and E414 kinds of sets.
+    `CnnscopeError`: E205 for an unknown layer, E454 for preprocessing, E460 and E461 for images, E462 and E463 for what
+    ``strict`` refuses, E471 and E472 for the protocol, E414 for a missing package.
     """
     if network.data is None:
         raise CnnscopeError.of("E460", f"`{network.source}` comes without images",
@@ -112,7 +115,7 @@ def open_job(
 
 
 def default_batch(network: TrainedNetwork) -> int:
-    """256 samples; on a processor up to 1,024 small ones, fewer large ones."""
+    """256 samples; on a CPU up to 1,024 where inputs are small, fewer where they are large."""
     if network.device.type != "cpu":
         return 256
     fits = max(16, _LARGE // prod(network.input_shape))
@@ -128,7 +131,7 @@ def refused(skipped: Sequence[Skipped]) -> CnnscopeError:
 
 
 class AuditProgress:
-    """Counts images and transforms, and shows them as ``progress``. Threads may share one."""
+    """Counts images and transforms over all threads and ranks, and reports them to ``progress``."""
 
     def __init__(self, slots: int, progress: Progress) -> None:
         self.slots, self.progress, self.lock = slots, progress, threading.Lock()
@@ -136,7 +139,7 @@ class AuditProgress:
         self.start = time.monotonic()
 
     def begin(self, total: int, ready: int) -> None:
-        """``ready`` of all ``total`` images were measured before. Counts once where several threads begin."""
+        """Starts with ``ready`` of ``total`` images measured. Where several threads start, the first one counts."""
         with self.lock:
             if self.finished == self.total:
                 self.total, self.ready, self.finished = total, ready, ready
@@ -150,7 +153,8 @@ class AuditProgress:
             self._show()
 
     def done(self, entries: int, samples: int) -> None:
-        """``entries`` more images are finished; `advance` counted ``samples`` of them, and none of other ranks'."""
+        """``entries`` more images are finished; ``samples`` of theirs were counted by `advance` (0 for other ranks'
+        images)."""
         with self.lock:
             self.finished += entries
             self.partial -= samples

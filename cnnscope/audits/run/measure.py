@@ -1,4 +1,4 @@
-"""The measuring loop: every image under every transform, through the network, down to the numbers that are stored."""
+"""The measuring loop: runs every image under every transform through the network and gives the numbers to store."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork, probabilities, scores
 
 ROWS = 64
-"""Images in a forward pass; the rest of the batch is their transforms."""
-_EPSILON = torch.finfo(torch.float32).eps  # keeps a logarithm from 0, where its factor is 0
+"""Images in a forward pass; a batch has several transforms of each."""
+_EPSILON = torch.finfo(torch.float32).eps  # avoids the logarithm of 0 where its factor is 0
 IDENTITY = Transform("translation", 0.0, "px", "clean")
 
 
@@ -36,11 +36,11 @@ def measure_batch(
 ) -> BatchOutcome:
     """Measures N images: ``pixels`` (N, C, >= H, >= W) uint8 whose middle (H, W) is the input, ``keys`` their sha256.
 
-    ``layers`` are watched besides the input (default: `default_layers`); ``batch`` is the most samples in a forward
-    pass. How samples are grouped depends on the protocol, ``batch`` and N alone, and which images come together changes
-    nothing but ``spread``. Numbers come to the host once, at the end.
+    ``layers`` are watched besides the input (default: `default_layers`); ``batch`` is the largest number of samples in
+    a forward pass. How samples are grouped depends on the protocol, ``batch`` and N alone; which images are measured
+    together changes nothing but ``spread``. Numbers are copied to the host once, at the end.
 
-    The network's weights are put into channels-last order, where they stay; their values are not touched.
+    The network's weights are put into channels-last order and stay so; their values do not change.
 
     `CnnscopeError`: E205 unknown layer, E453 no class scores or not finite, E470 pixels that do not fit the input.
     `torch.OutOfMemoryError` where a batch does not fit: measure again with a smaller one.
@@ -68,9 +68,10 @@ def measure_batch(
 
 
 def _compared(logits: Tensor, found: Features, p: Tensor, clean: Features) -> Tensor:
-    """(4 + layers, images, slots): the answer, its probability, that of the image's own answer, JS, and distances.
+    """(4 + layers, images, slots): prediction, its probability, the probability of the image's own prediction, JS
+    divergence and distances.
 
-    ``p`` (images, classes) and ``clean`` are of the images as they are; samples go slot by slot.
+    ``p`` (images, classes) and ``clean`` belong to the images as they are. Samples are ordered slot by slot.
     """
     n = len(p)
     q = probabilities(logits)
@@ -82,7 +83,7 @@ def _compared(logits: Tensor, found: Features, p: Tensor, clean: Features) -> Te
 
 
 def _outcome(results: NDArray[np.float32], spread: NDArray[np.float32], layers: tuple[str, ...]) -> BatchOutcome:
-    """Of (4 + layers, N, T + 1) results, the image as it is in the last slot."""
+    """The outcome from results (4 + layers, N, T + 1), which have the image as it is in the last slot."""
     top1, (confidence, kept) = results[0].astype(np.int32), results[1:3].astype(np.float16)
     distance = np.ascontiguousarray(results[4:, :, :-1].transpose(1, 0, 2))
     return BatchOutcome(
@@ -93,10 +94,11 @@ def _outcome(results: NDArray[np.float32], spread: NDArray[np.float32], layers: 
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
-    """Divergence over ln 2, so from 0 to 1, of distributions along the last axis; broadcast over the others.
+    """Jensen-Shannon divergence of distributions along the last axis, divided by ln 2: 0 to 1; broadcasts over other
+    axes.
 
     ``sum m ((1 + r) log(1 + r) + (1 - r) log(1 - r)) / 2`` with ``m = (p + q) / 2``, ``r = (p - q) / (p + q)``: Lin
-    1991, eq. 3.1, written so that nearly equal distributions do not drown in rounding, and 0 exactly for equal ones.
+    1991, eq. 3.1, written so that rounding does not dominate for nearly equal distributions; exactly 0 for equal ones.
     """
     whole = p + q
     r = ((p - q) / whole.clamp_min(torch.finfo(whole.dtype).tiny)).clamp(-1 + _EPSILON, 1 - _EPSILON)
@@ -115,16 +117,16 @@ def _check(network: TrainedNetwork, pixels: Tensor, keys: Sequence[str]) -> None
 
 
 def _channels_last(module: nn.Module) -> None:
-    """Puts weights in the order that inputs come in, unless they are."""
+    """Puts weights into channels-last order, the order of the inputs, if they are not yet."""
     maps = (p for p in module.parameters() if p.ndim == 4)
     if not all(p.is_contiguous(memory_format=torch.channels_last) for p in maps):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _chunks(network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: int) -> Iterator[tuple[slice, Tensor]]:
-    """Which images go through the network together, and their canvases.
+    """Yields which images go through the network together, and their canvases.
 
-    Every n-th image, not neighbours: these are often of one class, and images are compared with others of their chunk.
+    A chunk has every n-th image: neighbours are often of one class, and images are compared with others of their chunk.
     """
     size = network.input_shape[1:]
     margin = reach(protocol.slots, (size[0], size[1]))
@@ -139,7 +141,7 @@ def _chunks(network: TrainedNetwork, pixels: Tensor, protocol: Protocol, most: i
 def _stacks(
     protocol: Protocol, x: Tensor, keys: Sequence[str], network: TrainedNetwork, seed: int, batch: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Slots that go through the network together, and their inputs (slots x images, C, H, W) in channels-last order."""
+    """Yields slots that go through the network together, and their channels-last inputs (slots x images, C, H, W)."""
     c, h, w = network.input_shape
     n, k = len(x), max(1, batch // len(x))
     order = [-1, *sorted(range(len(protocol.slots)), key=lambda i: _kind(protocol.slots[i], (h, w)))]
@@ -152,7 +154,7 @@ def _stacks(
 
 
 def _given(protocol: Protocol, slot: int, keys: Sequence[str], seed: int) -> Transform | list[Transform]:
-    """The transform of a slot, one an image where it is drawn."""
+    """The transform of a slot; a list with one for each image if its parameters are drawn."""
     if slot < 0:
         return IDENTITY
     chosen = protocol.slots[slot]
@@ -160,15 +162,18 @@ def _given(protocol: Protocol, slot: int, keys: Sequence[str], seed: int) -> Tra
 
 
 def _kind(slot: Slot, size: tuple[int, int]) -> int:
-    """Slices first, samples last, so that most stacks are of one kind."""
+    """A sort key: slices first, interpolated transforms last, so that most stacks have one kind."""
     if isinstance(slot, Transform):
         return 0 if sliceable(slot, size) else 2
     return 1
 
 
 def _scores(output: Any, network: TrainedNetwork, *, checked: bool) -> Tensor:
-    """(N, classes) float32. The first answer of a chunk is checked whole, which waits for the device; later ones are of
-    the same shape, and whether they are finite is asked once, at the end."""
+    """(N, classes) float32.
+
+    The first output of a chunk is checked completely, which waits for the device. Later ones have the same shape;
+    whether they are finite is checked once, at the end.
+    """
     if not checked:
         return scores(output, network.graph.name)
     tensor: Tensor = next(iter(output.values())) if isinstance(output, Mapping) else output

@@ -1,7 +1,7 @@
 """What the architecture alone promises (`cnnscope.analysis.equivariance`), measured with these weights.
 
-Of the output: circular shifts by one pixel and by the total stride, flips, a quarter turn. Of every watched map: a
-shift by its stride, inside, where receptive fields miss the border, and at the border.
+For the output: circular shifts by one pixel and by the total stride, flips, a quarter turn. For every watched map: a
+shift by its stride, both inside, where receptive fields miss the border, and at the border.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from cnnscope.audits.run.prepare import Prepared
 from cnnscope.errors import CnnscopeError
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""Relative error that rounding may make of what is exact, deep networks included."""
+"""Largest relative error that counts as rounding, in deep networks too."""
 _LOCAL = 4
-"""Pixels beyond the input that the smallest movements need."""
+"""Pixels beyond the input that infinitesimal movements need."""
 IMAGES = 16
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Claims beside measurements, errors of maps inside and at the border, and under infinitesimal movements."""
+    """Claims with their measurements, errors of maps inside and at the border, and errors under infinitesimal
+    movements."""
 
     predictions: tuple[Prediction, ...] = ()
     maps: tuple[EquivarianceError, ...] = ()
@@ -51,7 +52,7 @@ class Checked:
 
 @torch.inference_mode()
 def check(job: Job, prepared: Prepared) -> Checked:
-    """Measures every claim on some images; nothing for a network that the analysis does not cover."""
+    """Measures every claim on some images; empty for a network that the analysis does not cover."""
     try:
         found = equivariance(job.network.graph)
     except CnnscopeError:
@@ -80,7 +81,7 @@ def _outputs(job: Job, found: Equivariance, whole: Tensor) -> Iterator[Predictio
 
 
 def _transforms(job: Job, size: tuple[int, int]) -> Iterator[tuple[str, Transform, Callable[[Tensor], Tensor]]]:
-    """Name, what the analysis calls it, and what it does to (N, C, H, W)."""
+    """Yields for each transform its name, its form in the analysis, and a function of images (N, C, H, W)."""
     stride = total_stride(job.network.graph) or (1, 1)
     for by in dict.fromkeys(((1, 1), stride)):
         if by[0] < size[0] and by[1] < size[1]:
@@ -127,7 +128,7 @@ def _unit(motion: Motion) -> tuple[int, int]:
 
 
 def _positions(motion: Motion) -> bool:
-    """Whether a map has positions that remain when it moves."""
+    """Whether some positions of a map remain in it after the shift."""
     return all(a.extent > 1 and a.unit < a.pixels for a in motion.along)
 
 
@@ -137,7 +138,7 @@ def _middle(whole: Tensor, size: tuple[int, int]) -> Tensor:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Without the shortened mantissas that GPUs multiply with by default: what is exact has to look exact."""
+    """Turns TF32 off inside: the shortened mantissas of GPUs would make exact results look inexact."""
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:

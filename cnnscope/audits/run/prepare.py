@@ -1,4 +1,5 @@
-"""From pictures to what the measuring loop takes: pixels of one size with as much around the input as may be shown."""
+"""From pictures to the input of the measuring loop: pixels of one size, with as much around the input as may be
+shown."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from cnnscope.trained.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Prepared:
-    """N images: ``pixels`` (N, C, H + 2 margin, W + 2 margin) uint8 and, of each, what outcomes are stored with.
+    """N images: ``pixels`` (N, C, H + 2 margin, W + 2 margin) uint8, and what is stored of each image beside its
+    outcomes.
 
     ``label`` is -1 where unknown. ``enlarged`` counts pictures that had fewer pixels than the input.
     """
@@ -34,8 +36,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Classes:
-    """What the labels of a set of images are to the network: ``of`` maps theirs to its own, None leaves them as they
-    are; without ``known`` they are left out. ``count`` classes has the network."""
+    """How the labels of a set of images relate to the network's ``count`` classes.
+
+    ``of`` maps the set's labels to the network's; None leaves them as they are. If not ``known``, labels are ignored.
+    """
 
     count: int
     known: bool = True
@@ -43,7 +47,7 @@ class Classes:
     note: str | None = None
 
     def label(self, label: int | None) -> int | None:
-        """The network's number for an image's label, -1 where unknown, None where it has no such class."""
+        """The network's number for an image's label: -1 if unknown, None if the network has no such class."""
         if label is None or not self.known:
             return -1
         mapped = label if self.of is None else self.of[label]
@@ -51,7 +55,7 @@ class Classes:
 
 
 def match_classes(found: Sequence[str], names: Sequence[str], count: int) -> Classes:
-    """Folders named as the network's classes are those, whatever their order; else as many of them count in order."""
+    """Matches classes by name if all names are the network's; otherwise by order if there are equally many."""
     if found and all(name in names for name in found):
         return Classes(count, of=tuple(list(names).index(name) for name in found))
     if found and len(found) != count:
@@ -61,20 +65,20 @@ def match_classes(found: Sequence[str], names: Sequence[str], count: int) -> Cla
 
 
 def adapted(protocol: Protocol, preprocess: Preprocess, border: Border | None) -> tuple[Protocol, Preprocess]:
-    """The protocol with the border asked for, or that of the images, and pictures of the size the protocol fixes.
+    """The protocol with the requested border or that of the images, and preprocessing to the size the protocol fixes.
 
-    A paper's own border gives way only to one that is asked for.
+    A border that a paper's protocol fixes is replaced only by a requested one.
     """
     height, width = preprocess.size[1:]
     own = preprocess.border if protocol.border == "crop" else None
-    wanted = border or cast("Border | None", own)  # preprocessing has checked its name
+    wanted = border or cast("Border | None", own)  # its name was checked by the preprocessing
     if protocol.resize is not None:
         more = protocol.resize - min(height, width)
         side = protocol.resize if height == width else (height + more, width + more)
         preprocess = replace(preprocess, resize=side)
     if wanted is None:
         return protocol, preprocess
-    if protocol.resize is not None:  # there the picture is made larger than the input, for any border
+    if protocol.resize is not None:  # then the picture is larger than the input, with any border
         return replace(protocol, border=wanted), preprocess
     return protocol.bordered(wanted), preprocess
 
@@ -83,7 +87,7 @@ def prepare(
     entries: Iterable[Sample | Skipped], places: Iterable[int], preprocess: Preprocess, protocol: Protocol,
     classes: Classes,
 ) -> tuple[Prepared, tuple[int, ...]]:  # fmt: skip
-    """What can be used of the entries at some places, and at which of them that is."""
+    """The usable ones of the entries at some places, and their places."""
     pixels: list[NDArray[np.uint8]] = []
     used: list[Sample] = []
     labels: list[int] = []
@@ -113,7 +117,7 @@ def prepare(
 
 
 def _canvas(entry: Sample, preprocess: Preprocess, protocol: Protocol) -> NDArray[np.uint8]:
-    """(C, H + 2 margin, W + 2 margin): what the picture has of the margin, the rest as the border says."""
+    """(C, H + 2 margin, W + 2 margin): the picture's own pixels, and beyond them what the border says."""
     resized = preprocess.resized(entry.image)
     room = min(preprocess.room(resized), protocol.margin)
     pixels = preprocess.cropped(resized, room)

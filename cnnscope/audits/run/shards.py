@@ -17,12 +17,12 @@ from cnnscope.files import write_bytes
 from cnnscope.trained.images import ImageSet, Shard, Skipped
 
 SIZE = 128
-"""Images a piece has at most: what is lost when a process dies, and what ranks share out."""
+"""The default number of images in a shard: as many are lost if a process dies."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some entries of one shard of the images. ``first`` is the place in the whole set of the shard's first entry."""
+    """A shard of an audit: some entries of one shard of the image set, whose first entry has the place ``first``."""
 
     index: int
     shard: Shard
@@ -31,15 +31,15 @@ class Piece:
 
     @property
     def name(self) -> str:
-        """The stem of its files."""
+        """The stem of its file names."""
         return f"{self.index:05d}"
 
 
 def divide(images: ImageSet, size: int = SIZE, limit: int | None = None) -> tuple[Piece, ...]:
-    """Pieces of at most ``size`` entries that never cross shards; ``limit`` entries at even distances, or all.
+    """Divides a set into shards of at most ``size`` entries; uses all entries, or ``limit`` of them, evenly spaced.
 
-    Neighbours are often of one class, and images are compared with others of their piece: where entries can be read in
-    any order a piece takes every n-th of its shard, else neighbours. Who computes a piece plays no part.
+    Neighbours are often of one class, and images are compared with others of their shard. So where entries can be read
+    in any order, a shard of the audit has every n-th entry of a shard of the set; otherwise it has neighbours.
     """
     pieces: list[Piece] = []
     chosen = spread(len(images), limit)
@@ -55,7 +55,7 @@ def divide(images: ImageSet, size: int = SIZE, limit: int | None = None) -> tupl
 
 
 def spread(total: int, count: int | None) -> Sequence[int]:
-    """``count`` of the numbers below ``total``, at even distances from 0; all where there are no more."""
+    """``count`` of the numbers below ``total``, evenly spaced from 0; all if there are no more."""
     if count is None or count >= total:
         return range(total)
     return [i * total // count for i in range(count)]
@@ -66,7 +66,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """``rank`` of ``world`` processes on all machines, ``local`` among those of this machine, from 0."""
+    """Which process this is: ``rank`` of ``world`` on all machines, ``local`` among those of this machine, from 0.
+
+    Ranks need no connection to each other."""
 
     rank: int = 0
     world: int = 1
@@ -74,7 +76,10 @@ class Ranks:
 
     @classmethod
     def of(cls, environment: Mapping[str, str] | None = None) -> Ranks:
-        """From RANK, WORLD_SIZE and LOCAL_RANK, a single process without them; E478 where they make no sense."""
+        """From RANK, WORLD_SIZE and LOCAL_RANK as `torchrun` sets them; one process without them.
+
+        E478 if they are wrong.
+        """
         environment = os.environ if environment is None else environment
         rank, world = (_whole(environment, name, least) for name, least in (("RANK", 0), ("WORLD_SIZE", 1)))
         local = _whole(environment, "LOCAL_RANK", 0)
@@ -85,16 +90,16 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this process puts the result together."""
+        """Whether this process merges the shards and writes the result."""
         return self.rank == 0
 
     def order(self, items: Sequence[T]) -> list[T]:
-        """Its own share first, every ``world``-th of them, then what others may not get to."""
+        """The items in this rank's order: its own share first (every ``world``-th), then those of other ranks."""
         own = list(items[self.rank :: self.world])
         return own + [item for i, item in enumerate(items) if i % self.world != self.rank]
 
     def device(self, name: str) -> str:
-        """Its GPU where each rank has one of its own: ``cuda`` is ``cuda:LOCAL_RANK``."""
+        """The device of this rank: with several ranks ``cuda`` is ``cuda:LOCAL_RANK``."""
         if self.world == 1 or name not in ("auto", "cuda"):
             return name
         if name == "auto":
@@ -113,14 +118,14 @@ def _whole(environment: Mapping[str, str], name: str, least: int) -> int:
 
 
 FOLDER = "shards"
-"""Where they are, in the folder of an audit."""
+"""The folder of the shards' files, inside that of the audit."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured piece: N images, their ``places`` (N) in the whole set, and how it went.
+    """A measured shard: N images and their ``places`` (N) in the whole set.
 
-    ``batch`` is the smallest that was used, ``seconds`` how long it took, pictures read included.
+    ``batch`` is the smallest batch that was used, ``seconds`` the time it took, reading pictures included.
     """
 
     outcomes: Outcomes

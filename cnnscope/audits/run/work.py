@@ -30,18 +30,18 @@ from cnnscope.audits.run.shards import Piece, Ranks
 from cnnscope.errors import CnnscopeError
 
 PATIENCE = 0.2
-"""Seconds between looks at what others are doing."""
+"""Seconds to wait before looking again at what other processes have finished."""
 
 
 @dataclass
 class Batch:
-    """The batch size that fits: it only ever shrinks."""
+    """The batch size that fits in memory; it only shrinks."""
 
     size: int
 
 
 def work(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress) -> None:
-    """Measures what is missing. The leading rank returns when every piece is there, others when no piece is free."""
+    """Measures the missing shards. The leading rank returns when all are finished, others when none is free."""
     identity, batch = job.digest, Batch(job.batch)
     missing = {p.index: p for p in ranks.order(job.pieces) if not (folder / f"{p.name}.npz").exists()}
     progress.begin(job.total, job.total - sum(len(piece.places) for piece in missing.values()))
@@ -53,7 +53,7 @@ def work(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress) -> None:
                 with claimed(folder / f"{piece.name}.claim") as ours:
                     if not ours:
                         continue
-                    if not path.exists():  # or another process finished it just now
+                    if not path.exists():  # else another process finished it just now
                         measured = measure(job, piece, batch, progress)
                         measured.save(path, identity)
                         samples = measured.outcomes.top1.size
@@ -66,7 +66,7 @@ def work(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress) -> None:
 
 
 def measure(job: Job, piece: Piece, batch: Batch, progress: AuditProgress) -> shards.Measured:
-    """One piece, read and put through the network."""
+    """Reads and measures one shard."""
     start = time.monotonic()
     prepared, places = job.read(piece)
     outcomes, least = outcomes_of(job, prepared, batch, progress)
@@ -76,9 +76,9 @@ def measure(job: Job, piece: Piece, batch: Batch, progress: AuditProgress) -> sh
 
 
 def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: AuditProgress) -> tuple[Outcomes, int]:
-    """Outcomes of prepared images, and the smallest batch that was used.
+    """The outcomes of prepared images, and the smallest batch that was used.
 
-    Images go through the loop in groups of every n-th, as many as it takes at a time.
+    The loop gets groups of at most `ROWS` images: every n-th image of the shard.
     """
     n, least = len(prepared), batch.size
     count = max(1, -(-n // ROWS))
@@ -97,7 +97,7 @@ def outcomes_of(job: Job, prepared: Prepared, batch: Batch, progress: AuditProgr
 def _measured(
     job: Job, pixels: torch.Tensor, keys: Sequence[str], batch: Batch, progress: AuditProgress
 ) -> BatchOutcome:
-    """`measure_batch`, with half the batch until it fits in memory. E474 where not even one sample does."""
+    """`measure_batch`, with the batch halved until it fits in memory. E474 if not even one sample fits."""
     while True:
         try:
             return measure_batch(job.network, pixels, keys, job.protocol, job.seed, job.layers, batch.size)
@@ -114,7 +114,7 @@ def _measured(
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error of torch is about; on processors it has no type of its own."""
+    """Whether an error says that memory ran out; on CPUs torch has no error type for that."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
@@ -134,15 +134,15 @@ def _empty(job: Job, prepared: Prepared) -> Outcomes:
 
 
 MOST = 8
-"""Threads of a process at most: each has a batch in memory."""
+"""The largest number of threads of a process: each has a batch in memory."""
 
 
 class Stopped(BaseException):
-    """Another thread failed, or the program was interrupted: no error of this thread."""
+    """Ends a thread because another one failed or the program was interrupted."""
 
 
 def employ(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress, many: int) -> None:
-    """`work` in ``many`` threads."""
+    """Runs `work` in ``many`` threads."""
     if many == 1:
         work(job, folder, ranks, progress)
         return
@@ -160,7 +160,8 @@ def employ(job: Job, folder: Path, ranks: Ranks, progress: AuditProgress, many: 
 
 
 def threads(job: Job, ranks: Ranks) -> int:
-    """One a core, unless other ranks have them; for CUDA two, so that one reads while the other computes."""
+    """The number of threads: one per core unless other ranks use the cores; two for CUDA, so that one reads
+    meanwhile."""
     if job.network.device.type == "cpu":
         return 1 if ranks.world > 1 else max(1, min(torch.get_num_threads(), len(job.pieces), MOST))
     return min(2, len(job.pieces)) if job.network.device.type == "cuda" else 1
@@ -168,7 +169,7 @@ def threads(job: Job, ranks: Ranks) -> int:
 
 @contextmanager
 def one_core_an_op(job: Job) -> Iterator[None]:
-    """So it is inside, on processors."""
+    """Inside, every op uses one core if the network runs on the CPU."""
     before = torch.get_num_threads()
     if job.network.device.type == "cpu":
         torch.set_num_threads(1)
@@ -179,7 +180,7 @@ def one_core_an_op(job: Job) -> Iterator[None]:
 
 
 def _own(job: Job, stop: threading.Event) -> Job:
-    """The same job with a network of its own, which computes no more once ``stop`` is set."""
+    """The same job with its own copy of the network, which raises `Stopped` once ``stop`` is set."""
     module = copy.deepcopy(job.network.module)
 
     def check(module: Any, args: Any) -> None:
