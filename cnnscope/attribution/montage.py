@@ -1,13 +1,12 @@
-"""Attributions side by side: each over its image in grey, coloured by what it is, on scales that may be compared.
+"""Attributions side by side, each over its image in grey; comparable ones share a scale.
 
-Signed maps are blue to red about 0, magnitudes magma; the stronger the value, the less of the image shows through.
-Tiles of one ``scale`` share their limit: the `SHARE` quantile of their magnitudes, with the raw maximum of each
-printed beside.
+Signed maps are blue to red about 0, magnitudes magma; the larger the value, the less of the image shows through. Tiles
+of one ``scale`` share their limit, the `SHARE` quantile of their magnitudes; the maximum of each is printed below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.render import style
-from cnnscope.render.formats import check_format
+from cnnscope.render.sheet import Spot, bare, drawn
 from cnnscope.trust.finding import Finding, draw_legend, draw_strip, strip_height
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHARE = 0.995
-"""Of the pixels of tiles with one scale that the colours tell apart; the rest has the last colour."""
+"""Share of the pixels, over all tiles of a scale, that lie within its limit; larger values have the last colour."""
 SIGNED, MAGNITUDE = "RdBu_r", "magma"
 MOST_COLUMNS = 5
 SIDE = 2.15
@@ -33,19 +31,15 @@ HEAD, FOOT = 0.62, 0.5
 TITLE = 0.55
 DPI = 150
 LIGHTER = 0.4
-"""How far the grey image is moved to white, so that colours on it can be told."""
-
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, width and height as shares of a figure."""
+"""How far the grey image is moved towards white, so that colours on it stay visible."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """One picture of a montage.
 
-    ``values`` (H, W) lie over ``image``: (H, W) or (H, W, 3) from 0 to 1. Without values it is the image itself.
-    ``title`` is a line, ``lines`` are those below it. ``trust`` is what checks found, for the strip under the tile.
+    ``values`` (H, W) lie over ``image``, (H, W) or (H, W, 3) from 0 to 1. Without values only the image is shown.
+    ``lines`` stand below the ``title``. ``trust`` has the findings for the strip below the tile.
     """
 
     image: NDArray[Any]
@@ -58,32 +52,30 @@ class Tile:
 
 
 def montage(rows: Sequence[Sequence[Tile]], title: str, kind: str) -> bytes:
-    """The tiles as ``png``, ``svg`` or ``pdf``: a row for each of ``rows``, a single one broken where it is long."""
-    from matplotlib.figure import Figure
+    """The tiles as ``png``, ``svg`` or ``pdf``: a line for each of ``rows``; a single long row is broken into several.
 
-    check_format(kind)
+    E604 for another format.
+    """
     grid = _wrapped(rows)
     limits = scale_limits([tile for row in grid for tile in row])
     columns = max(map(len, grid))
     below = max(strip_height(tile.trust) for row in grid for tile in row)
     height = HEAD + SIDE + FOOT + below
-    with style.look():
-        figure = Figure(figsize=(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height), dpi=DPI)
-        width_inches, height_inches = figure.get_size_inches()
-        figure.text(0.18 / width_inches, 1 - 0.32 / height_inches, style.shortened(title, 28 * columns), fontsize=12,
-                    fontweight="bold", va="center")  # fmt: skip
+
+    def paint(page: Spot) -> None:
+        page.title(0.18, 0.32, style.shortened(title, 28 * columns))
         for i, row in enumerate(grid):
             for j, tile in enumerate(row):
-                left, top = 0.2 + j * (SIDE + 0.3), TITLE + i * height + HEAD
-                box = (left / width_inches, 1 - (top + SIDE) / height_inches, SIDE / width_inches, SIDE / height_inches)
-                _draw(figure, box, tile, limits, height_inches)
+                spot = page.at(0.2 + j * (SIDE + 0.3), TITLE + i * height + HEAD)
+                _draw(spot, tile, limits.get(tile.scale, 1.0))
                 if below:
-                    _strip(figure, box, tile, below, height_inches)
-        return style.encoded(figure, kind, dpi=DPI)
+                    _strip(spot.axes(0, SIDE + FOOT - 0.06, SIDE, below), tile, below)
+
+    return drawn(columns * (SIDE + 0.3) + 0.2, TITLE + len(grid) * height, kind, paint, DPI)
 
 
 def _wrapped(rows: Sequence[Sequence[Tile]]) -> list[Sequence[Tile]]:
-    """A single long row as several of about the same length."""
+    """The rows, a single long one broken into several of about the same length."""
     if len(rows) > 1 or len(rows[0]) <= MOST_COLUMNS:
         return list(rows)
     (row,) = rows
@@ -93,7 +85,7 @@ def _wrapped(rows: Sequence[Sequence[Tile]]) -> list[Sequence[Tile]]:
 
 
 def scale_limits(tiles: Sequence[Tile]) -> dict[str, float]:
-    """The limit of each scale: a quantile of the magnitudes on it, its maximum where that is 0, never 0 itself."""
+    """The limit of each scale: the `SHARE` quantile of the magnitudes on it; where that is 0 their maximum, else 1."""
     found: dict[str, list[NDArray[np.float64]]] = {}
     for tile in tiles:
         if tile.values is not None:
@@ -106,7 +98,7 @@ def scale_limits(tiles: Sequence[Tile]) -> dict[str, float]:
 
 
 def coloured(tile: Tile, limit: float) -> NDArray[np.float64]:
-    """(H, W, 3) the image in grey under the colours of the values, each as opaque as it is strong."""
+    """(H, W, 3) the image in grey under the colours of the values; the larger a value, the more opaque its colour."""
     from matplotlib import colormaps
 
     assert tile.values is not None
@@ -124,35 +116,24 @@ def grey(image: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def _draw(figure: Figure, box: Box, tile: Tile, limits: Mapping[str, float], tall: float) -> None:
-    left, bottom, width, height = box
-    axes = figure.add_axes(box)
-    limit = limits.get(tile.scale, 1.0)
+def _draw(spot: Spot, tile: Tile, limit: float) -> None:
+    axes = bare(spot.axes(0, 0, SIDE, SIDE))
     smooth = "nearest" if max(tile.image.shape[:2]) <= 300 else "antialiased"
     axes.imshow(tile.image if tile.values is None else coloured(tile, limit), cmap="gray", vmin=0, vmax=1,
                 interpolation=smooth, aspect="equal")  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.6)
-    figure.text(left, bottom + height + 0.42 / tall, style.shortened(tile.title, 27), fontsize=9.5, fontweight="bold",
-                va="center")  # fmt: skip
+    spot.text(0, -0.42, style.shortened(tile.title, 27), fontsize=9.5, fontweight="bold", color=style.INK)
     for i, line in enumerate(tile.lines[:2]):
-        figure.text(left, bottom + height + (0.25 - 0.15 * i) / tall, style.shortened(line, 42), fontsize=7,
-                    color=style.MUTED, va="center")  # fmt: skip
+        spot.text(0, -0.25 + 0.15 * i, style.shortened(line, 42), fontsize=7)
     if tile.values is not None:
-        _bar(figure.add_axes((left, bottom - 0.17 / tall, width, 0.09 / tall)), tile, limit)
+        _bar(spot.axes(0, SIDE + 0.08, SIDE, 0.09), tile, limit)
 
 
-def _strip(figure: Figure, box: Box, tile: Tile, below: float, tall: float) -> None:
-    """What checks found of a tile, as high as the highest of them all; under the image what the marks mean."""
-    left, bottom, width, _ = box
-    axes = figure.add_axes((left, bottom - (FOOT + below - 0.06) / tall, width, below / tall))
+def _strip(axes: Axes, tile: Tile, tall: float) -> None:
+    """The findings of a tile; below the image itself, the meaning of the marks."""
     if tile.values is None:
-        draw_legend(axes, below)
+        draw_legend(axes, tall)
     else:
-        draw_strip(axes, tile.trust, below)
+        draw_strip(axes, tile.trust, tall)
 
 
 def _bar(axes: Axes, tile: Tile, limit: float) -> None:

@@ -15,8 +15,9 @@ from cnnscope.learned.features import layers as feature_layers
 from cnnscope.learned.features import maps as feature_maps
 from cnnscope.learned.features.layers import choose
 from cnnscope.learned.features.maps import LayerMaps, batches, maps_of
-from cnnscope.learned.features.montage import draw, scale
+from cnnscope.learned.features.montage import draw
 from cnnscope.render.formats import PICTURES
+from cnnscope.render.sheet import scale
 from cnnscope.trained.images import open_images
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil, floor, log10
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from cnnscope.learned.features.channel import Channel, Kernel, OnImage, Values
 from cnnscope.learned.features.layers import Seen
 from cnnscope.learned.features.maximise import Maximised
-from cnnscope.learned.features.montage import bare, picture, scale
+from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks, empty, longest, tile
 from cnnscope.learned.features.patches import Answers
-from cnnscope.learned.features.sheet import HEIGHT, WIDTH, Spot, blocks, empty, longest, tile
 from cnnscope.render import style
-from cnnscope.render.formats import check_format
+from cnnscope.render.sheet import Spot, bare, drawn, picture, scale, signed
 
 _MARGIN, _GAP, _NARROWEST = 0.35, 0.6, 7.0
 _PANEL, _WIDE, _HEAD = 2.1, 3.1, 0.4
@@ -33,31 +33,28 @@ _BARS = 60
 
 def draw(channel: Channel, title: str, remarks: Sequence[str], form: str) -> bytes:
     """The page as ``png``, ``svg`` or ``pdf``; E604 for another format."""
-    check_format(form)
-    from matplotlib.figure import Figure
-
     first, second = _panels(channel), blocks(channel)
     widths = [wide for wide, _ in first], [WIDTH] * len(second)
     inner = max(_NARROWEST, *(sum(row) + _GAP * (len(row) - 1) for row in widths))
     lines = [line for remark in remarks for line in textwrap.wrap(remark, int(inner * _LETTERS))]
     top = _FIRST + _LINE * len(lines) + 0.1
-    with style.look():
-        figure = Figure(figsize=(inner + 2 * _MARGIN, top + _ROW + (HEIGHT if second else 0.0)))
-        head = Spot(figure, _MARGIN, 0)
-        head.text(0, 0.32, title, fontsize=12, fontweight="bold", color=style.INK)
+
+    def paint(page: Spot) -> None:
+        page.title(_MARGIN, 0.32, title)
         for i, line in enumerate(lines):
-            head.text(0, _FIRST + _LINE * i, line, fontsize=8)
+            page.text(_MARGIN, _FIRST + _LINE * i, line, fontsize=8)
         left = _MARGIN
-        for wide, paint in first:
-            paint(Spot(figure, left, top))
+        for wide, panel in first:
+            panel(page.at(left, top))
             left += wide + _GAP
-        for i, paint in enumerate(second):
-            paint(Spot(figure, _MARGIN + i * (WIDTH + _GAP), top + _ROW))
-        return style.encoded(figure, form)
+        for i, block in enumerate(second):
+            block(page.at(_MARGIN + i * (WIDTH + _GAP), top + _ROW))
+
+    return drawn(inner + 2 * _MARGIN, top + _ROW + (HEIGHT if second else 0.0), form, paint)
 
 
 def _panels(channel: Channel) -> list[tuple[float, Callable[[Spot], None]]]:
-    """What the first row has: a width, and what draws it at a spot."""
+    """The first row: the width of each panel, and the function that draws it."""
     panels: list[tuple[float, Callable[[Spot], None]]] = []
     if channel.kernel is not None:
         panels.append((_PANEL, partial(_kernel, channel.kernel)))
@@ -72,17 +69,13 @@ def _panels(channel: Channel) -> list[tuple[float, Callable[[Spot], None]]]:
     return panels
 
 
-def _heading(spot: Spot, text: str) -> None:
-    spot.text(0, 0.2, text, fontsize=9.5, color=style.INK)
-
-
 def _kernel(kernel: Kernel, spot: Spot) -> None:
     channels, height, width = kernel.weights.shape
     shown, some = kernel.weights, ""
     if channels > _MOST_KERNELS and height * width > 1:
         heaviest = np.argsort(-np.square(shown).sum(axis=(1, 2)), kind="stable")[:_MOST_KERNELS]
         shown, some = shown[np.sort(heaviest)], f", the {_MOST_KERNELS} heaviest"
-    _heading(spot, f"kernel, {channels}x{height}x{width}{', RGB' if kernel.coloured else some}")
+    spot.heading(0.2, f"kernel, {channels}x{height}x{width}{', RGB' if kernel.coloured else some}")
     most = kernel.largest or 1.0
     mosaic = shown / (2 * most) + 0.5 if kernel.coloured else _tiled(shown)
     wide, tall = _fitted(*mosaic.shape[-2:])
@@ -92,10 +85,14 @@ def _kernel(kernel: Kernel, spot: Spot) -> None:
         bare(axes)
         spot.text(0, _HEAD + tall + 0.2, f"grey is 0; ±{kernel.largest:.3g}, the layer's largest")
         return
-    image = axes.imshow(np.ma.masked_invalid(mosaic), cmap="RdBu_r", vmin=-most, vmax=most, interpolation="none",
-                        aspect="auto")  # fmt: skip
+    image = signed(axes, np.ma.masked_invalid(mosaic), most)
     axes.set_axis_off()
-    spot.bar(0, _HEAD + tall + 0.12, image, (-most, 0.0, most), "the layer's largest weight")
+    _bar(spot, _HEAD + tall + 0.12, image, (-most, 0.0, most), "the layer's largest weight")
+
+
+def _bar(spot: Spot, y: float, image: Any, ends: Sequence[float], note: str) -> None:
+    spot.bar(spot.axes(0.2, y, 1.3, 0.08), image, ends)
+    spot.text(0, y + 0.38, note, fontsize=7)
 
 
 def _fitted(height: int, width: int) -> tuple[float, float]:
@@ -119,7 +116,7 @@ def _tiled(kernels: Values) -> Values:
 
 def _spectrum(weights: Values, spot: Spot) -> None:
     """The root of the power summed over input channels, on a grid of frequencies."""
-    _heading(spot, "its spectrum")
+    spot.heading(0.2, "its spectrum")
     transform = np.fft.fft2(weights.astype(np.float64), s=(_FREQUENCIES, _FREQUENCIES))
     amplitude = np.fft.fftshift(np.sqrt((np.abs(transform) ** 2).sum(axis=0)))
     amplitude = np.pad(amplitude, ((0, 1), (0, 1)), mode="wrap")  # half a cycle either way is the same frequency
@@ -137,7 +134,7 @@ def _spectrum(weights: Values, spot: Spot) -> None:
 def _distribution(found: Answers, spot: Spot) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    _heading(spot, f"activations on {found.images:,} images{', dead' if found.dead else ''}")
+    spot.heading(0.2, f"activations on {found.images:,} images{', dead' if found.dead else ''}")
     axes = spot.axes(0.45, _HEAD, _WIDE - 0.45, _PANEL)
     lefts, shares, width = _bins(found)
     axes.bar(lefts, shares, width=width, align="edge", color=style.LINES[0], linewidth=0)
@@ -177,7 +174,7 @@ def _bins(found: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64], flo
 
 def _maximised(best: Maximised, found: Answers | None, spot: Spot) -> None:
     assert best.pixels is not None
-    _heading(spot, "maximised image")
+    spot.heading(0.2, "maximised image")
     axes = spot.axes(0, _HEAD, _PANEL, _PANEL)
     empty(axes, 1, 1)
     tile(axes, best.pixels, best.seen, (0.0, 0.0), 1.0, longest([best.seen]), picture)
@@ -187,18 +184,18 @@ def _maximised(best: Maximised, found: Answers | None, spot: Spot) -> None:
 
 
 def _map(shown: OnImage, spot: Spot) -> None:
-    _heading(spot, f"its map of {style.shortened(shown.name, 20)}")
+    spot.heading(0.2, f"its map of {style.shortened(shown.name, 20)}")
     wide, tall = _fitted(*shown.map.shape)
     axes = spot.axes(0, _HEAD, wide, tall)
     cmap, low, high = scale(shown.low, shown.high)
     image = axes.imshow(shown.map, cmap=cmap, vmin=low, vmax=high, interpolation="none", aspect="auto")
     bare(axes)
-    spot.bar(0, _HEAD + tall + 0.12, image, (low, 0.0, high) if low < 0 else (0.0, high), "the layer's extremes")
+    _bar(spot, _HEAD + tall + 0.12, image, (low, 0.0, high) if low < 0 else (0.0, high), "the layer's extremes")
 
 
 def _value(shown: OnImage, spot: Spot) -> None:
     """A single number of an image."""
-    _heading(spot, style.shortened(shown.name, 24))
+    spot.heading(0.2, style.shortened(shown.name, 24))
     height, width = shown.pixels.shape[1:]
     whole = ((0, height - 1), (0, width - 1))
     axes = spot.axes(0, _HEAD, _PANEL, _PANEL)

@@ -1,6 +1,6 @@
 """Feature maps as pictures: all maps of a layer on one scale, in one axes; vectors as bars, or as rows of cells.
 
-A scale for each map of its own would make a map without an answer look alive.
+With a scale of its own, a map with hardly any activation would look active.
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.maps import LayerMaps
 from cnnscope.render import numbers, style
-from cnnscope.render.formats import check_format
+from cnnscope.render.sheet import Spot, bare, drawn, picture, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _WIDTH, _MARGIN, _BAR = 9.0, 0.3, 1.0
 _ACROSS = _WIDTH - _MARGIN - _BAR
@@ -37,7 +36,7 @@ _LEAST_BAR = 1.0
 
 @dataclass(frozen=True)
 class _Panel:
-    """A layer's part of the picture: its size in inches, and what is left out."""
+    """A layer's part of the picture: its size in inches, and the maps that are shown."""
 
     found: LayerMaps
     width: float
@@ -61,21 +60,17 @@ def draw(
 ) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``: the image (C, H, W) with its ``caption``, below it each layer's maps.
 
-    ``labels`` name the numbers of a vector as long as they. E604 for another format.
+    ``labels`` name the numbers of a vector of the same length. E604 for another format.
     """
-    check_format(form)
-    from matplotlib.figure import Figure
-
     panels = [_panel(found) for found in layers]
-    total = _TOP + sum(max(panel.height, _LEAST_BAR) + _HEAD + _FOOT for panel in panels)
-    with style.look():
-        figure = Figure(figsize=(_WIDTH, total))
-        _heading(figure, pixels, title, caption, total)
-        top = total - _TOP
-        for panel in panels:
-            _layer(figure, panel, labels, top, total)
-            top -= _HEAD + max(panel.height, _LEAST_BAR) + _FOOT
-        return style.encoded(figure, form)
+    tall = [_HEAD + max(panel.height, _LEAST_BAR) + _FOOT for panel in panels]
+
+    def paint(page: Spot) -> None:
+        _head(page.at(_MARGIN, 0), pixels, title, caption)
+        for i, panel in enumerate(panels):
+            _layer(page.at(_MARGIN, _TOP + sum(tall[:i])), panel, labels)
+
+    return drawn(_WIDTH, _TOP + sum(tall), form, paint)
 
 
 def _panel(found: LayerMaps) -> _Panel:
@@ -106,69 +101,34 @@ def _columns(count: int, aspect: float) -> tuple[int, float]:
     return fuller, min(_TILE, _ACROSS / fuller - _GAP)
 
 
-def _heading(figure: Figure, pixels: NDArray[np.uint8], title: str, caption: str, total: float) -> None:
+def _head(spot: Spot, pixels: NDArray[np.uint8], title: str, caption: str) -> None:
     height, width = pixels.shape[1:]
-    side = _TOP - 0.35
-    wide = min(side * width / height, 2.5)
-    tall = wide * height / width
-    axes = figure.add_axes((_MARGIN / _WIDTH, (total - 0.25 - tall) / total, wide / _WIDTH, tall / total))
+    wide = min((_TOP - 0.35) * width / height, 2.5)
+    axes = spot.axes(0, 0.25, wide, wide * height / width)
     picture(axes, pixels, (-0.5, width - 0.5, height - 0.5, -0.5))
     bare(axes)
-    left = (_MARGIN + wide + 0.2) / _WIDTH
-    figure.text(left, (total - 0.42) / total, title, fontsize=12, fontweight="bold", va="center")
-    figure.text(left, (total - 0.62) / total, caption, fontsize=8, color=style.MUTED, va="top", linespacing=1.5)
+    spot.title(wide + 0.2, 0.42, title)
+    spot.text(wide + 0.2, 0.62, caption, fontsize=8, va="top", linespacing=1.5)
 
 
-def picture(axes: Axes, pixels: NDArray[Any], extent: tuple[float, float, float, float]) -> None:
-    """(C, H, W) pixels, of 8 bits or from 0 to 1, grey or RGB."""
-    top = 255 if pixels.dtype == np.uint8 else 1.0
-    shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=top, extent=extent, interpolation="none", aspect="auto", zorder=2)
-
-
-def bare(axes: Axes) -> None:
-    """A frame without ticks."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.6)
-
-
-def scale(low: float, high: float) -> tuple[str, float, float]:
-    """Colours and limits: 0 to the greatest where nothing is negative, else symmetric about 0."""
-    if low < 0:
-        most = max(-low, high)
-        return "RdBu_r", -most, most
-    return "viridis", 0.0, high or 1.0
-
-
-def _layer(figure: Figure, panel: _Panel, labels: Sequence[str], top: float, total: float) -> None:
-    found = panel.found
-    size = f" of {numbers.shape(found.layer.size)}" if found.layer.size != (1, 1) else ""
-    what = f"{len(found.maps)} {'maps' if size else 'numbers'}{size}"
-    left = _MARGIN / _WIDTH
-    heading = f"{style.shortened(found.layer.name, 40)}: {what}, {style.shortened(found.layer.op, 44)}"
-    figure.text(left, (top - 0.16) / total, heading, fontsize=9.5, va="center")
-    figure.text(left, (top - 0.36) / total, panel.note, fontsize=7.5, color=style.MUTED, va="center")
-    box = (left, (top - _HEAD - panel.height) / total, panel.width / _WIDTH, panel.height / total)
-    if found.layer.size == (1, 1) and len(found.maps) <= _BARS:
-        _bars(figure, found, labels, box)
+def _layer(spot: Spot, panel: _Panel, labels: Sequence[str]) -> None:
+    found, vector = panel.found, panel.found.layer.size == (1, 1)
+    what = f"{len(found.maps)} " + ("numbers" if vector else f"maps of {numbers.shape(found.layer.size)}")
+    spot.heading(0.16, f"{style.shortened(found.layer.name, 40)}: {what}, {style.shortened(found.layer.op, 44)}")
+    spot.text(0, 0.36, panel.note)
+    if vector and len(found.maps) <= _BARS:
+        _bars(spot.axes(0.4, _HEAD, panel.width - 0.4, panel.height), found.maps[:, 0, 0], labels)
         return
-    axes = figure.add_axes(box)
+    axes = spot.axes(0, _HEAD, panel.width, panel.height)
     cmap, low, high = scale(found.low, found.high)
-    mosaic = _cells(found) if found.layer.size == (1, 1) else _mosaic(axes, panel)
-    plain = found.layer.size == (1, 1) or _factor(found) > 1
+    mosaic = _cells(found) if vector else _mosaic(axes, panel)
+    plain = vector or _factor(found) > 1
     shown = axes.imshow(np.ma.masked_invalid(mosaic), cmap=cmap, vmin=low, vmax=high, aspect="auto",
                         interpolation="none" if plain else "antialiased")  # fmt: skip
     axes.set_axis_off()
-    tall = min(max(panel.height, _LEAST_BAR), 1.35)
-    place = ((_MARGIN + panel.width + 0.2) / _WIDTH, (top - _HEAD - tall) / total, 0.1 / _WIDTH, tall / total)
-    bar = figure.colorbar(shown, cax=figure.add_axes(place))
-    ends = [low, 0.0, high] if low < 0 else [0.0, high]
-    bar.set_ticks(ends, labels=[f"{end:.3g}" for end in ends] if found.high or low < 0 else ["0", ""])
-    bar.ax.tick_params(labelsize=7.5, length=2)
-    bar.outline.set_linewidth(0.5)
+    place = spot.axes(panel.width + 0.2, _HEAD, 0.1, min(max(panel.height, _LEAST_BAR), 1.35))
+    ends = (low, 0.0, high) if low < 0 else (0.0, high)
+    spot.bar(place, shown, ends, None if found.high or low < 0 else ("0", ""), 7.5, across=False)
 
 
 def _factor(found: LayerMaps) -> int:
@@ -203,9 +163,7 @@ def _cells(found: LayerMaps) -> NDArray[np.float32]:
     return cells.reshape(rows, _CELLS)
 
 
-def _bars(figure: Figure, found: LayerMaps, labels: Sequence[str], box: tuple[float, float, float, float]) -> None:
-    axes = figure.add_axes((box[0] + 0.4 / _WIDTH, box[1], box[2] - 0.4 / _WIDTH, box[3]))
-    values = found.maps[:, 0, 0]
+def _bars(axes: Axes, values: NDArray[np.float32], labels: Sequence[str]) -> None:
     colours = [style.LINES[0] if value >= 0 else style.MARK for value in values]
     axes.bar(np.arange(len(values)), values, color=colours, width=0.8)
     axes.axhline(0, color=style.FRAME, linewidth=0.8)

@@ -1,7 +1,7 @@
 """The filter atlas: all filters of a layer on one grey-centred scale, in one axes.
 
-Grey is 0, white and black (or full and no red, green, blue) are the layer's largest absolute weight. A scale for each
-filter of its own would make a dead filter look alive.
+Grey is 0; white and black (or full and no red, green, blue) are the layer's largest absolute weight. A dead filter with
+a scale of its own would look alive.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, 
 from cnnscope.render import style
 from cnnscope.render.documents.filters import FilterRow
 from cnnscope.render.filters import CHANCE, LayerFilters, sizes
-from cnnscope.render.formats import check_format
+from cnnscope.render.sheet import Spot, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _MARGIN, _BAR, _HEAD, _FOOT = 0.3, 1.0, 0.56, 0.34
 _WIDTH = _MARGIN + ACROSS + _BAR
@@ -30,37 +29,29 @@ _ASCENT, _ADVANCE = 0.73, 0.636
 
 def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``; E604 for another format."""
-    check_format(form)
-    from matplotlib.figure import Figure
-
     tiled = [tiles_of(panel) for panel in panels]
-    total = sum(max(tiles.inches[0], 1.5) + _HEAD + _FOOT for tiles in tiled) + 0.5
-    with style.look():
-        figure = Figure(figsize=(_WIDTH, total))
-        figure.text(_MARGIN / _WIDTH, 1 - 0.3 / total, title, fontsize=12, fontweight="bold", va="center")
-        top = total - 0.5
-        for panel, tiles in zip(panels, tiled, strict=True):
-            _panel(figure, panel, tiles, top, total)
-            top -= _HEAD + max(tiles.inches[0], 1.5) + _FOOT
-        return style.encoded(figure, form)
+    tall = [max(tiles.inches[0], 1.5) + _HEAD + _FOOT for tiles in tiled]
+
+    def paint(page: Spot) -> None:
+        page.title(_MARGIN, 0.3, title)
+        for i, (panel, tiles) in enumerate(zip(panels, tiled, strict=True)):
+            _panel(page.at(_MARGIN, 0.5 + sum(tall[:i])), panel, tiles)
+
+    return drawn(_WIDTH, sum(tall) + 0.5, form, paint)
 
 
-def _panel(figure: Figure, panel: Panel, tiles: Tiles, top: float, total: float) -> None:
-    """One layer below ``top``, in inches from the bottom of a figure ``total`` inches high."""
+def _panel(spot: Spot, panel: Panel, tiles: Tiles) -> None:
+    """One layer."""
     layer = panel.layer
-    heading = f"{style.shortened(layer.name, 40)}: {sizes(layer)}"
-    note = ", ".join(part for part in (_found(layer), tiles.left_out) if part)
-    figure.text(_MARGIN / _WIDTH, (top - 0.16) / total, heading, fontsize=9.5, va="center")
-    figure.text(_MARGIN / _WIDTH, (top - 0.36) / total, note, fontsize=7.5, color=style.MUTED, va="center")
+    spot.heading(0.16, f"{style.shortened(layer.name, 40)}: {sizes(layer)}")
+    spot.text(0, 0.36, ", ".join(part for part in (_found(layer), tiles.left_out) if part))
     height, width = tiles.inches
-    indent = _MARGIN + (LABEL if tiles.by_channel and tiles.places[0, 0] == 0 else 0.0)
-    bottom = top - _HEAD - height
-    axes = figure.add_axes((indent / _WIDTH, bottom / total, width / _WIDTH, height / total))
+    indent = LABEL if tiles.by_channel and tiles.places[0, 0] == 0 else 0.0
+    axes = spot.axes(indent, _HEAD, width, height)
     axes.imshow(_pixels(tiles.mosaic), interpolation="none", aspect="auto")
     axes.set_axis_off()
     (_row_names if tiles.by_channel else _captions)(axes, tiles)
-    bar = (indent + width + 0.2, top - _HEAD - 1.35, 0.1, 1.35)
-    _bar(figure, panel, (bar[0] / _WIDTH, bar[1] / total, bar[2] / _WIDTH, bar[3] / total))
+    _bar(spot.axes(indent + width + 0.2, _HEAD, 0.1, 1.35), panel)
 
 
 def _pixels(mosaic: Mosaic) -> NDArray[np.uint8]:
@@ -72,10 +63,9 @@ def _pixels(mosaic: Mosaic) -> NDArray[np.uint8]:
     return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
-def _bar(figure: Figure, panel: Panel, box: tuple[float, float, float, float]) -> None:
+def _bar(axes: Axes, panel: Panel) -> None:
     largest = panel.layer.largest
     scale = largest or 1.0
-    axes = figure.add_axes(box)
     axes.imshow(np.linspace(1, 0, 256)[:, None], cmap="gray", aspect="auto", extent=(0, 1, -scale, scale))
     axes.yaxis.tick_right()
     axes.set_yticks([-scale, 0, scale], [f"{-largest:.3g}", "0", f"{largest:.3g}"] if largest else ["", "0", ""])
@@ -84,8 +74,7 @@ def _bar(figure: Figure, panel: Panel, box: tuple[float, float, float, float]) -
     if panel.coloured:
         axes.set_xlabel("each of\nR, G, B", fontsize=7, color=style.MUTED, loc="left", labelpad=4)
     for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.5)
+        spine.set(visible=True, linewidth=0.5)
 
 
 def _found(layer: LayerFilters) -> str:

@@ -16,12 +16,11 @@ from cnnscope.learned.filters.kernels import Grid, Kernel
 from cnnscope.learned.filters.spectrum import band, orientation
 from cnnscope.render import style
 from cnnscope.render.documents.filters import DesignedKernel, Extremes
-from cnnscope.render.formats import check_format
 from cnnscope.render.kernels import span, total
+from cnnscope.render.sheet import Spot, bare, drawn, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 LARGEST_SIDE = 512
@@ -106,6 +105,10 @@ _LETTERS = 14
 _WRITTEN = 25
 """Weights up to which each is written into its tile."""
 _MOST_GABORS = 4
+_NOTE = (
+    "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such pixels; "
+    "the numbers are each one's extremes"
+)
 
 
 def shown(kernels: Sequence[Kernel]) -> list[int]:
@@ -124,36 +127,30 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
     the image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another
     format.
     """
-    check_format(form)
-    from matplotlib.figure import Figure
-
     tiles = len(kernels) + 1
     columns = min(tiles, 4 if tiles <= 8 else 6)
-    lines = ceil(tiles / columns)
     aspect = min(max(image.shape[0] / image.shape[1], 0.4), 2.0)
     line = _TILE * (1 + aspect) + 0.75
     width = columns * (_TILE + 0.2) + 0.2
-    height = lines * line + (1.05 if width > _NARROW else 1.45)
+    height = ceil(tiles / columns) * line + (1.05 if width > _NARROW else 1.45)
     scale = _signed_scale(kernels, responses)
-    with style.look():
-        figure = Figure(figsize=(width, height))
-        signed: Any = None
+
+    def paint(page: Spot) -> None:
+        page.title(0.2, 0.3, title)
+        shaded: Any = None
         for i in range(tiles):
             row, column = divmod(i, columns)
-            left, top = 0.2 + column * (_TILE + 0.2), height - 0.85 - row * line
-            upper = figure.add_axes((left / width, (top - _TILE) / height, _TILE / width, _TILE / height))
-            lower = figure.add_axes(
-                (left / width, (top - _TILE * (1 + aspect) - 0.08) / height, _TILE / width, _TILE * aspect / height)
-            )
+            spot = page.at(0.2 + column * (_TILE + 0.2), 0.85 + row * line)
+            upper, lower = spot.axes(0, 0, _TILE, _TILE), spot.axes(0, _TILE + 0.08, _TILE, _TILE * aspect)
             if i == 0:
                 _image(upper, lower, image)
                 continue
             _weights(upper, kernels[i - 1])
-            signed = _response(lower, kernels[i - 1], responses[i - 1], scale) or signed
-        figure.text(0.2 / width, 1 - 0.3 / height, title, fontsize=12, fontweight="bold", va="center")
-        if signed is not None:
-            _bar(figure, signed, scale)
-        return style.encoded(figure, form)
+            shaded = _response(lower, kernels[i - 1], responses[i - 1], scale) or shaded
+        if shaded is not None:
+            _legend(page.at(0, height), shaded, scale, width)
+
+    return drawn(width, height, form, paint)
 
 
 def _signed_scale(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> float:
@@ -171,14 +168,14 @@ def strongest(weights: Grid) -> float:
 def _weights(axes: Axes, kernel: Kernel) -> None:
     weights = kernel.weights
     largest = float(np.abs(weights).max()) or 1.0
-    axes.imshow(weights, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="none", aspect="equal")
+    signed(axes, weights, largest, aspect="equal")
     if weights.size <= _WRITTEN:
         for (y, x), weight in np.ndenumerate(weights):
             colour = "white" if abs(weight) > 0.6 * largest else style.INK
             size = 9 if weights.size <= 9 else 6
             axes.text(x, y, _brief(weight), ha="center", va="center", fontsize=size, color=colour)
     axes.set_title(_heading(kernel.name), fontsize=9, loc="center", pad=4)
-    _bare(axes)
+    bare(axes)
 
 
 def _heading(name: str) -> str:
@@ -196,40 +193,25 @@ def _image(upper: Axes, lower: Axes, image: Grid) -> None:
                va="bottom", transform=upper.transAxes, linespacing=1.5)  # fmt: skip
     lower.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
     lower.set_xlabel("the image", fontsize=7.5, color=style.MUTED, labelpad=3)
-    _bare(lower)
+    bare(lower)
 
 
 def _response(axes: Axes, kernel: Kernel, response: Grid, scale: float) -> Any:
     """The response, and what a colour bar needs where it is signed."""
     axes.set_xlabel(span(float(response.min()), float(response.max())), fontsize=7.5, color=style.MUTED, labelpad=3)
-    _bare(axes)
+    bare(axes)
     if kernel.family != "edge":
         axes.imshow(response, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
         return None
-    share = response / strongest(kernel.weights)
-    return axes.imshow(share, cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="none", aspect="auto")
+    return signed(axes, response / strongest(kernel.weights), scale)
 
 
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.6)
-
-
-def _bar(figure: Figure, signed: Any, scale: float) -> None:
-    width, height = figure.get_size_inches()
-    below = 0.0 if width > _NARROW else 0.42
-    axes = figure.add_axes((0.45 / width, (0.38 + below) / height, 1.5 / width, 0.09 / height))
-    bar = figure.colorbar(signed, cax=axes, orientation="horizontal", ticks=[-scale, 0, scale])
-    bar.ax.set_xticklabels([f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"])
-    bar.ax.tick_params(labelsize=7.5, length=2)
-    bar.outline.set_linewidth(0.5)
-    note = (
-        "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such "
-        "pixels; the numbers are each one's extremes"
-    )
-    left, bottom = (0.2, 0.3) if below else (2.3, 0.42)
-    note = "\n".join(textwrap.wrap(note, int((width - left) * _LETTERS)))
-    figure.text(left / width, bottom / height, note, fontsize=7.5, color=style.MUTED, va="center", linespacing=1.4)
+def _legend(corner: Spot, shaded: Any, scale: float, width: float) -> None:
+    """The colour bar of signed responses and a note, above the lower left corner of a page that is ``width`` wide."""
+    narrow = width <= _NARROW
+    place = corner.axes(0.45, -0.89 if narrow else -0.47, 1.5, 0.09)
+    ends = (-scale, 0, scale)
+    corner.bar(place, shaded, ends, (f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"), 7.5)
+    left, bottom = (0.2, 0.3) if narrow else (2.3, 0.42)
+    note = textwrap.wrap(_NOTE, int((width - left) * _LETTERS))
+    corner.text(left, -bottom, "\n".join(note), linespacing=1.4)

@@ -1,9 +1,8 @@
-"""Placing things on a page in inches, and blocks of nine patches with their projections."""
+"""The second row of a channel's page: nine patches in a block, and a block for each of their projections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,49 +11,19 @@ from numpy.typing import NDArray
 
 from cnnscope.learned.features.channel import Channel, Values
 from cnnscope.learned.features.layers import Seen
-from cnnscope.learned.features.montage import picture
 from cnnscope.learned.features.patches import Patch
 from cnnscope.render import style
+from cnnscope.render.sheet import Spot, picture, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Extent = tuple[float, float, float, float]
 """Left, right, bottom, top, as `imshow` takes it."""
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A corner on a figure, in inches from its left and upper edge; what is placed counts from there, downwards."""
-
-    figure: Figure
-    left: float
-    top: float
-
-    def text(self, x: float, y: float, text: str, **look: Any) -> None:
-        """Text that begins at ``x``, its middle at ``y``; muted and small unless said otherwise."""
-        width, height = self.figure.get_size_inches()
-        look = {"va": "center", "fontsize": 7.5, "color": style.MUTED, **look}
-        self.figure.text((self.left + x) / width, 1 - (self.top + y) / height, text, **look)
-
-    def axes(self, x: float, y: float, wide: float, tall: float) -> Axes:
-        """Axes whose upper left corner is at ``x``, ``y``."""
-        width, height = self.figure.get_size_inches()
-        left, bottom = (self.left + x) / width, 1 - (self.top + y + tall) / height
-        return self.figure.add_axes((left, bottom, wide / width, tall / height))
-
-    def bar(self, x: float, y: float, image: Any, ends: Sequence[float], note: str = "") -> None:
-        """A colour bar of what `imshow` gave, and a note below it."""
-        bar = self.figure.colorbar(image, cax=self.axes(x + 0.2, y, 1.3, 0.08), orientation="horizontal")
-        bar.set_ticks(list(ends), labels=[f"{end:.3g}" for end in ends])
-        bar.ax.tick_params(labelsize=7, length=2)
-        bar.outline.set_linewidth(0.5)
-        self.text(x, y + 0.38, note, fontsize=7)
-
-
 def longest(seen: Sequence[Seen]) -> int:
-    """Pixels of the longest side of any frame: what `tile` needs to draw them all at one size of pixel."""
+    """Pixels of the longest side of any frame: with it `tile` draws all images at one size of pixel."""
     return max(high - low + 1 for one in seen for low, high in one.frame)
 
 
@@ -62,7 +31,7 @@ def tile(
     axes: Axes, image: NDArray[Any], seen: Seen, corner: tuple[float, float], side: float, pixels: int,
     paint: Callable[[Axes, NDArray[Any], Extent], None],
 ) -> None:  # fmt: skip
-    """What is seen of an image (C, H, W), in the middle of a square of ``side`` that is ``pixels`` wide.
+    """Draws the part of an image (C, H, W) that is seen, in the middle of a square of ``side``, ``pixels`` wide.
 
     Padding is hatched. ``paint`` draws an array in an extent.
     """
@@ -87,7 +56,7 @@ def tile(
 
 
 def empty(axes: Axes, wide: float, tall: float) -> None:
-    """Axes without axes, (0, 0) in the upper left corner."""
+    """Hides the axes and puts (0, 0) in the upper left corner."""
     axes.set_axis_off()
     axes.set_xlim(0, wide)
     axes.set_ylim(tall, 0)
@@ -101,7 +70,7 @@ HEIGHT = _BELOW + 0.45
 
 
 def blocks(channel: Channel) -> list[Callable[[Spot], None]]:
-    """What draws each block at a spot; none without images."""
+    """Functions that draw a block each; none without images."""
     if channel.answers is None:
         return []
     patches = channel.answers.patches
@@ -113,7 +82,7 @@ def blocks(channel: Channel) -> list[Callable[[Spot], None]]:
 
 
 def _block(spot: Spot, title: str) -> Axes:
-    spot.text(0, 0.2, title, fontsize=9.5, color=style.INK)
+    spot.heading(0.2, title)
     axes = spot.axes(0, _HEAD, WIDTH, 3 * (_TILE + _CAPTION))
     empty(axes, WIDTH, 3 * (_TILE + _CAPTION))
     return axes
@@ -124,7 +93,7 @@ def _corner(i: int) -> tuple[float, float]:
 
 
 def _top(patches: Sequence[Patch], several: bool, spot: Spot) -> None:
-    """``several``: whether there is more than one place in the map."""
+    """``several`` says whether the map has more than one place."""
     axes = _block(spot, "images it answers to most, as far as it sees them")
     pixels = longest([patch.seen for patch in patches])
     for i, patch in enumerate(patches):
@@ -138,7 +107,7 @@ def _top(patches: Sequence[Patch], several: bool, spot: Spot) -> None:
 
 
 def _projected(patches: Sequence[Patch], name: str, values: Values, spot: Spot) -> None:
-    """All on one scale: in red and blue where the image is grey, in its colours about grey where it has some."""
+    """All on one scale: red and blue for grey images, the image's own colours about grey for RGB."""
     axes = _block(spot, f"{name} of these")
     most = float(np.abs(values).max())
     limit = most or 1.0
@@ -149,14 +118,13 @@ def _projected(patches: Sequence[Patch], name: str, values: Values, spot: Spot) 
         if len(part) == 3:
             picture(axes, (part / (2 * limit) + 0.5).clip(0, 1), extent)
         else:
-            shown.append(axes.imshow(part[0], cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent,
-                                     interpolation="none", aspect="auto", zorder=2))  # fmt: skip
+            shown.append(signed(axes, part[0], limit, extent=extent, zorder=2))
 
     for i, (patch, projected) in enumerate(zip(patches, values, strict=True)):
         tile(axes, projected, patch.seen, _corner(i), _TILE, pixels, paint)
     if not most:
         spot.text(0, _BELOW + 0.12, "zero everywhere", fontsize=7)
     elif shown:
-        spot.bar(0, _BELOW + 0.02, shown[0], (-most, 0.0, most))
+        spot.bar(spot.axes(0.2, _BELOW + 0.02, 1.3, 0.08), shown[0], (-most, 0.0, most))
     else:
         spot.text(0, _BELOW + 0.12, f"grey is 0; ±{most:.3g}", fontsize=7)
