@@ -23,7 +23,7 @@ from cnnscope import registry
 from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
 from cnnscope.files import os_reason
 from cnnscope.registry import Addition
-from cnnscope.user_code import broken, import_file, importable, raised, shown, strangers, user_frames, whose
+from cnnscope.user_code import broken, import_file, raised, shown, strangers, user_frames, whose
 
 PYPROJECT = "pyproject.toml"
 OPTION = "--plugin"
@@ -49,6 +49,8 @@ def plugin(path: str | Path) -> None:
 @contextmanager
 def plugins(paths: Sequence[str | Path]) -> Iterator[None]:
     """Inside, the entries of these plugins can be used, each file once; afterwards they are gone again."""
+    for module in set(strangers) - set(sys.modules):  # plugins of an earlier command
+        del strangers[module]
     new = list(dict.fromkeys(resolved for path in paths if (resolved := Path(path).resolve()) not in _loaded))
     try:
         for path in paths:
@@ -71,8 +73,10 @@ def _run(path: Path) -> tuple[str, list[Addition]]:
     what = f"the plugin `{path}`"
     _check_file(path, what)
     folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for the modules beside it, which hide no others
     try:
-        with registry.recording() as added, importable(str(path)), redirect_stdout(sys.stderr):
+        with registry.recording() as added, redirect_stdout(sys.stderr):
             module = import_file(path)
     except CnnscopeError as error:
         raise _at_its_line(error) from error
@@ -83,8 +87,6 @@ def _run(path: Path) -> tuple[str, list[Addition]]:
         hint = "a plugin adds at least one entry, such as an op: see docs/plugins.md"
         raise CnnscopeError.of("E417", f"{what} adds nothing", hint=hint)
     strangers[module.__name__] = what
-    if folder not in sys.path:
-        sys.path.append(folder)  # for what its functions import when they are called
     return module.__name__, added
 
 
@@ -93,7 +95,7 @@ def _check_file(path: Path, what: str) -> None:
         raise CnnscopeError.of("E415", f"{what} is a folder", hint="name a Python file in it")
     if not path.exists():
         raise CnnscopeError.of("E415", f"{what} does not exist")
-    if path.suffix != ".py":
+    if path.suffix != ".py" or not path.is_file():
         raise CnnscopeError.of("E415", f"{what} is not a Python file", hint="the name of a plugin ends in `.py`")
     try:
         path.read_bytes()

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -58,7 +59,7 @@ def whose(error: BaseException) -> tuple[str | None, TracebackType | None]:
 
 def import_file(path: Path) -> ModuleType:
     """The module of a Python file, which is run; whatever it raises is passed on, and then the module is forgotten."""
-    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path.resolve()}"
+    name = f"{path.stem} of {path.resolve()}" if _taken(path) else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -70,6 +71,13 @@ def import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _taken(path: Path) -> bool:
+    """Whether another module has the name of this file: it must not hide that one from whoever imports it later."""
+    name, folder = path.stem, path.resolve().parent
+    elsewhere = [one for one in sys.path if Path(one).resolve() != folder]
+    return name in sys.modules or PathFinder.find_spec(name, elsewhere) is not None
 
 
 @contextmanager

@@ -151,6 +151,30 @@ def test_a_failure_while_a_plugin_is_used_is_the_plugins(folder: Path, capsys: p
     )  # fmt: skip
 
 
+def test_a_result_that_cnnscope_cannot_use_may_be_a_bug_of_the_plugin(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "swoosh.py").write_text(SWOOSH + "    def output(self, x):\n        return 3\n")
+    code, text = said("summary net.yaml --plugin swoosh.py", capsys)
+    assert (code, text) == (
+        70,
+        "internal error: AttributeError: 'int' object has no attribute 'numel'\nThis is a bug in the plugin `swoosh.py`"
+        ", or in cnnscope. Please report it with the command and what it prints with --debug.\n",
+    )
+
+
+def test_a_plugin_named_like_a_package_hides_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "jinja2.py").write_text(SWOOSH)
+    hidden = sys.modules.pop("jinja2", None)
+    try:
+        assert main(["summary", "net.yaml", "--plugin", "jinja2.py"]) == 0
+        assert "jinja2" not in sys.modules
+    finally:
+        if hidden is not None:
+            sys.modules["jinja2"] = hidden
+    assert "swoosh1" in capsys.readouterr().out
+
+
 def test_a_plugin_finds_the_modules_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tools").mkdir()
     (folder / "tools" / "beside_it.py").write_text("TAG = 'swish'\n")

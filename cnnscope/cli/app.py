@@ -23,6 +23,7 @@ from cnnscope.cli.commands import COMMANDS, Commands, Plugins
 from cnnscope.cli.output import Color
 from cnnscope.cli.renamed import renamed
 from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
+from cnnscope.user_code import strangers
 
 _COMPLETION = "_CNNSCOPE_COMPLETE"
 """Set where the shell asks for completions of what is typed: that is no time to run a plugin."""
@@ -161,9 +162,11 @@ def _lines(name: str) -> Sequence[str]:
 def _bug(error: Exception, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exception(error)
+    others = list(dict.fromkeys(strangers.values()))
+    cause = f"This is a bug in {' or '.join(others)}, or in cnnscope" if others else "This is a bug in cnnscope"
     print(
         f"internal error: {type(error).__name__}: {error}\n"
-        "This is a bug in cnnscope. Please report it with the command and what it prints with --debug.",
+        f"{cause}. Please report it with the command and what it prints with --debug.",
         file=sys.stderr,
     )
     return BUG
