@@ -1,4 +1,4 @@
-"""What a network answered: per image and transform, the stored facts every statistic is worked out from.
+"""The outcomes of an audit: what is stored per image and transform, from which all statistics are computed.
 
 Nothing here is an average. Intervals, worst cases and comparisons are computed later, offline, from these arrays.
 """
@@ -172,13 +172,13 @@ def _header(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _record(transform: TransformRecord) -> dict[str, Any]:
-    """Plain values, the same whether a magnitude was given as 1 or as 1.0."""
+    """Plain values; a magnitude of 1 and one of 1.0 give the same."""
     record = asdict(transform)
     return {key: float(value) if key in ("magnitude", "dy", "dx") else value for key, value in record.items()}
 
 
 def packed(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
-    """A compressed .npz of arrays and a JSON header; no dates in it."""
+    """A compressed .npz of arrays and a JSON header, without dates."""
     text = np.frombuffer(json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode(), np.uint8)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

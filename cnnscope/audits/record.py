@@ -47,8 +47,11 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A check of the audit itself; ``passed`` is None where there is too little to tell, ``value`` and ``limit`` are
-    None where it is no matter of a figure."""
+    """The result of a control.
+
+    ``passed`` is None if there are too few images to decide; ``value`` and ``limit`` are None if the control has no
+    figure.
+    """
 
     name: str
     passed: bool | None
@@ -60,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the architecture alone says of a transform, beside what was measured; ``agrees`` is None if not measured."""
+    """What the architecture promises for a transform, and what was measured; ``agrees`` is None if nothing was."""
 
     transform: str
     claim: Claim
@@ -71,7 +74,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class EquivarianceError:
-    """``E_l(g)`` of a layer, over units whose field misses the border and over all others; None where none are."""
+    """``E_l(g)`` of a layer over units whose field misses the border, and over all others; None if there are none."""
 
     layer: str
     transform: str
@@ -95,7 +98,7 @@ class LocalError:
 
 @dataclass(frozen=True, slots=True)
 class BaselinePoint:
-    """How a network of the same architecture with random weights does."""
+    """The figures of one group for a network of the same architecture with random weights."""
 
     family: Family
     magnitude: float
@@ -107,7 +110,7 @@ class BaselinePoint:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Seconds on the clock, and images times transforms a second."""
+    """Wall-clock seconds, and images times transforms per second."""
 
     wall_s: float | None = None
     samples_per_s: float | None = None
@@ -117,9 +120,9 @@ class Rates:
 class AuditFacts:
     """Everything about an audit but its outcomes.
 
-    ``labels`` are the names of the classes, () where unknown. ``protocol`` says what was drawn, ``protocol_hash`` is
-    over it. ``retries`` says in words what had to be tried again. ``shards_done`` is less than ``shards`` in an
-    audit that was interrupted.
+    ``labels`` are the names of the classes, () where unknown. ``protocol`` has the transforms and settings, and
+    ``protocol_hash`` is their hash. ``retries`` says in words what had to be repeated. ``shards_done`` is less than
+    ``shards`` in an audit that was interrupted.
     """
 
     model: ModelFacts
@@ -152,7 +155,7 @@ class AuditFacts:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> AuditFacts:
-        """From a document, whatever else it has; KeyError, TypeError where it is something else."""
+        """The facts in a document, which may have more entries; KeyError or TypeError if they are not there."""
         known = {f.name: document[f.name] for f in fields(cls)}
         model, data = dict(known["model"]), dict(known["data"])
         model["input_shape"] = tuple(model["input_shape"])
@@ -182,10 +185,10 @@ class Verdict:
 
 
 def verdict(facts: AuditFacts, gates: Sequence[GateResult] = ()) -> Verdict:
-    """Whether the audit can be trusted comes before what it found.
+    """The verdict: first whether the audit is valid, then whether its gates hold.
 
-    An incomplete audit says nothing of what is missing; a failed control, or an exact prediction that the measurement
-    contradicts, means that the audit or the prediction is wrong, and gates mean nothing then.
+    An incomplete audit has no verdict on what is missing. A failed control, or a measurement that contradicts an exact
+    prediction, means that the audit or the prediction is wrong; then gates mean nothing.
     """
     if not facts.complete:
         text = f"{facts.shards_done} of {facts.shards} shards are there; run the audit again to go on"

@@ -1,4 +1,4 @@
-"""The ``cnnscope.audit`` document: everything a report says, worked out from the stored outcomes."""
+"""The ``cnnscope.audit`` document: everything that a report says, computed from the stored outcomes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ _MEANS = {
 
 
 def document(result: AuditResult) -> Json:
-    """Plain values for `json.dumps`; what is unknown is None. Estimates have ``value``, ``low`` and ``high`` (95 %).
+    """The document as plain values for `json.dumps`; unknown values are None.
+
+    Estimates have ``value``, ``low`` and ``high`` (95 %).
 
     The latest document is kept: treat it as read-only.
     """
@@ -88,10 +90,10 @@ def judged(
     result: AuditResult, fail_under: Sequence[str] = (), baseline: tuple[str, AuditResult] | None = None,
     max_regression: float | None = None,
 ) -> AuditResult:  # fmt: skip
-    """The result with its gates decided and its comparison with ``baseline`` (where it was read from, and what it is).
+    """The result with gates decided and compared with ``baseline`` (its source and its result).
 
-    What is not asked anew stays as it was stored. `CnnscopeError`: E476 for a gate that cannot be read, E477
-    for one about what was not measured, E409 for ``max_regression`` without a baseline.
+    Gates and comparisons that are not given stay as they were stored. `CnnscopeError`: E476 for a gate that cannot be
+    read, E477 for one about what was not measured, E409 for ``max_regression`` without a baseline.
     """
     if max_regression is not None and baseline is None:
         raise CnnscopeError.of("E409", "`--max-regression` is from a `--baseline`", hint="name an audit's folder")
@@ -108,7 +110,7 @@ def judged(
 
 
 def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains: Sequence[Sequence[str]]) -> AuditProbe:
-    """One family: lists with one entry a magnitude, and what is said of the family as a whole."""
+    """One family: lists with one entry per magnitude, and the figures of the whole family."""
     averaged = main_groups(groups, groups[0].family)
     means: dict[str, list[Estimate]] = {
         name: [e.rounded() for e in statistics.means(np.stack([metric(outcomes, g) for g in groups], 1), boot)]
@@ -166,7 +168,7 @@ def _summary(
 
 
 def _step(outcomes: Outcomes, family: str, boot: Bootstrap, chains: Sequence[Sequence[str]]) -> SmallStep | None:
-    """What one small step does, over the chains of this family; None where the protocol takes none."""
+    """What one small step changes, over the chains of this family; None if the protocol has no chains."""
     kinds = {transform.name: transform.family for transform in outcomes.transforms}
     own = [chain for chain in chains if all(kinds.get(name, family) == family for name in chain)]
     if not own and (chains or family != "translation"):
@@ -199,7 +201,8 @@ def _layers(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap) -> lis
 
 
 def _classes(result: AuditResult, groups: Sequence[Group]) -> list[AuditClass]:
-    """Per class, by label where every image has one, else by the prediction for the image as it is."""
+    """The figures of each class: by label if every image has one, else by the prediction for the untransformed
+    image."""
     outcomes = result.outcomes
     labelled = bool(len(outcomes)) and bool((outcomes.label >= 0).all())
     classes = outcomes.label if labelled else outcomes.top1_clean

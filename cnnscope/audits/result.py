@@ -23,7 +23,7 @@ DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An image and a transform, as indices into the outcomes."""
+    """A case of the gallery: indices of an image and of a transform in the outcomes."""
 
     image: int
     transform: int
@@ -72,7 +72,7 @@ class Gallery:
 
 
 def distance(transform: TransformRecord) -> float:
-    """How far a transform is from leaving the image as it is: px, degrees, octaves; a flip is as far as can be."""
+    """The distance of a transform from the identity: pixels, degrees or octaves; infinite for a flip."""
     if transform.family == "translation":
         return abs(transform.magnitude)
     if transform.family == "rotation":
@@ -82,9 +82,9 @@ def distance(transform: TransformRecord) -> float:
 
 
 def worst_cases(outcomes: Outcomes, count: int = 16) -> tuple[Case, ...]:
-    """Images whose prediction changes under the mildest transform, the surest new answer first.
+    """Images whose prediction changes under the mildest transforms; at equal distance, the most confident first.
 
-    At most one case an image, so that no picture is seen twice; families take turns. Fewer than ``count`` where fewer
+    There is at most one case per image, and families alternate. The result is shorter than ``count`` if fewer
     predictions change.
     """
     queues = [_ranked(outcomes, family) for family in FAMILIES]
@@ -102,7 +102,7 @@ def worst_cases(outcomes: Outcomes, count: int = 16) -> tuple[Case, ...]:
 
 
 def _ranked(outcomes: Outcomes, family: str) -> list[Case]:
-    """Each image's mildest change in one family, mildest and surest first."""
+    """Each image's mildest change within one family, sorted from mild to strong, then by confidence."""
     members = [t for t, transform in enumerate(outcomes.transforms) if transform.family == family]
     found: list[tuple[float, float, int, int]] = []
     reach = {t: distance(outcomes.transforms[t]) for t in members}
@@ -135,7 +135,7 @@ class AuditResult:
 
 
 def load(path: Path) -> AuditResult:
-    """A result from its folder or the ``audit.json`` in it; E475 where there is none, or it is damaged."""
+    """The result in a folder, or beside an ``audit.json``; E475 if there is none or it is damaged."""
     file = path / DOCUMENT if path.is_dir() else path
     try:
         document = json.loads(file.read_bytes())

@@ -1,1 +1,1 @@
-"""A network that runs on images: its weights, how images are prepared for it, and the images themselves."""
+"""Networks with weights, the preprocessing of images for them, and sets of images."""

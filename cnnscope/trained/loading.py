@@ -25,7 +25,8 @@ _KNOWN = "use auto, cpu, cuda, cuda:1 or mps"
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """``auto`` is the first there is of cuda, mps and cpu; ``cuda:1`` the second GPU. E451 where there is none such."""
+    """``auto`` is the first available of cuda, mps and cpu; ``cuda:1`` is the second GPU. E451 if it is not
+    available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -45,7 +46,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def find_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of that name; E451 where the device does not have it."""
+    """The precision called ``name``; E451 if the device does not have it."""
     if name not in DTYPES:
         raise CnnscopeError.of("E451", f"there is no precision `{name}`", hint=f"there are {', '.join(DTYPES)}")
     if device.type == "mps" and name == "float64":
@@ -57,11 +58,14 @@ _LARGEST = 16 * 2**20
 
 
 def read_labels(labels: str | Path | tuple[str, ...] | None, classes: int) -> tuple[str, ...]:
-    """One name a class, or none where they are unknown. E455 where the file cannot be read or has another number."""
+    """One name per class, or none if they are unknown.
+
+    E455 if the file cannot be read or has another number of names.
+    """
     if labels is None or labels == ():
         return ()
     if isinstance(labels, tuple):
-        return labels if len(labels) == classes else ()  # a library's names, of a head that was replaced
+        return labels if len(labels) == classes else ()  # the names are a library's, but the head was replaced
     path = Path(labels)
     names = _names(path)
     if len(names) != classes:
@@ -114,10 +118,10 @@ def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwor
 
 
 def randomised(network: TrainedNetwork, seed: int) -> TrainedNetwork:
-    """The same architecture with weights drawn anew.
+    """The same architecture with new random weights.
 
-    Where its graph cannot be built every module that can is initialised again, and all other weights are drawn from a
-    normal distribution of their own mean and spread.
+    If its graph cannot be built, every module with `reset_parameters` is initialised again, and all other weights are
+    drawn from a normal distribution with their mean and standard deviation.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -134,7 +138,7 @@ def randomised(network: TrainedNetwork, seed: int) -> TrainedNetwork:
 
 @torch.no_grad()
 def _draw(module: nn.Module) -> None:
-    """The weights of a module itself, not of those in it."""
+    """Draws the weights of the module itself, not of its children."""
     if hasattr(module, "reset_parameters"):
         module.reset_parameters()  # type: ignore[operator]  # every module of torch with weights has it
         return
@@ -147,7 +151,7 @@ def _draw(module: nn.Module) -> None:
 
 
 def _image_shape(graph: Graph) -> Shape:
-    """(C, H, W) of the only input; E452 where there is no such."""
+    """(C, H, W) of the only input; E452 if the network does not read one image."""
     if len(graph.inputs) != 1:
         names = ", ".join(f"`{name}`" for name in graph.inputs)
         raise CnnscopeError.of("E452", f"`{graph.name}` needs {len(graph.inputs)} inputs ({names}), not one image",

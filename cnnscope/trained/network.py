@@ -22,8 +22,8 @@ from cnnscope.trained.preprocess import Preprocess
 class TrainedNetwork:
     """A classifier of images with weights, in eval mode.
 
-    ``module`` maps (N, C, H, W) to what the network answers. ``weights`` says where they are from, ``trained`` whether
-    they are more than random numbers; ``weights_sha256`` is over names, shapes and values. ``labels`` are the names of
+    ``module`` maps (N, C, H, W) to the network's output. ``weights`` says where they are from, ``trained`` whether they
+    are more than random numbers; ``weights_sha256`` is over names, shapes and values. ``labels`` are the names of
     the classes, empty where unknown, ``data`` the images that come with the network.
     """
 
@@ -47,7 +47,7 @@ class TrainedNetwork:
 
     @property
     def classes(self) -> int:
-        """How many scores it gives an image."""
+        """The number of scores per image."""
         return self.graph.value(self.graph.outputs[0]).numel
 
     def label(self, index: int) -> str:
@@ -55,20 +55,20 @@ class TrainedNetwork:
         return self.labels[index] if index < len(self.labels) else str(index)
 
     def input(self, pixels: Tensor) -> Tensor:
-        """(N, C, H, W) pixels from 0 to 255 as the network reads them, on its device."""
+        """The network's input (N, C, H, W) on its device for pixels (N, C, H, W) from 0 to 255."""
         return self.preprocess.normalise(pixels.to(self.device), self.dtype)
 
     def logits(self, x: Tensor) -> Tensor:
-        """(N, classes) scores in float32 for (N, C, H, W) inputs; E453 where the network gives none such."""
+        """Scores (N, classes) in float32 for inputs (N, C, H, W); E453 if the network gives no class scores."""
         return scores(self.module(x), self.graph.name)
 
     def layer_names(self) -> tuple[str, ...]:
-        """Layers whose outputs `capture` gives, in order."""
+        """The layers whose outputs `capture` can give, in order."""
         return tuple(self._places)
 
     @cached_property
     def _places(self) -> Mapping[str, tuple[nn.Module, int]]:
-        """For each layer the module whose output is its, and which call of it."""
+        """For each layer, the module that computes its output and the number of the call."""
         return _node_places(self.module, self.graph) if isinstance(self.module, Network) else _module_places(self)
 
     @contextmanager
@@ -77,8 +77,8 @@ class TrainedNetwork:
     ) -> Iterator[dict[str, Tensor]]:
         """Inside, every forward pass fills the dict with these layers' outputs: (N, C, H, W), (N, T, C) or (N, F).
 
-        They are the very tensors, part of the graph where gradients are on, or what ``keep`` makes of each on the spot,
-        so that the rest of it need not stay in memory. E205 for an unknown layer.
+        The tensors are not copied and have their gradients' history; with ``keep``, its result is stored instead, so
+        that the tensor need not stay in memory. E205 for an unknown layer.
         """
         for name in names:
             self.check_layer(name)
@@ -106,7 +106,7 @@ class TrainedNetwork:
                 handle.remove()
 
     def check_layer(self, name: str) -> None:
-        """E205 with the nearest names where `capture` knows no such layer."""
+        """E205, with similar names, if `capture` has no such layer."""
         if name not in self._places:
             inside = [layer for layer in self._places if layer.startswith(f"{name}.")]
             hint = did_you_mean(name, self._places, most=3) or f"the layers are {_listed(tuple(self._places))}"
@@ -116,7 +116,7 @@ class TrainedNetwork:
 
 
 def scores(output: Any, name: str) -> Tensor:
-    """(N, classes) float32 of what a network answered; E453 where that is no such thing, or not finite."""
+    """Class scores (N, classes) in float32 from a network's output; E453 if it is something else or not finite."""
     result = class_scores(output, name)
     if not bool(torch.isfinite(result).all()):
         raise CnnscopeError.of("E453", f"`{name}` answers with numbers that are not finite",
@@ -125,7 +125,7 @@ def scores(output: Any, name: str) -> Tensor:
 
 
 def class_scores(output: Any, name: str) -> Tensor:
-    """`scores`, finite or not."""
+    """`scores` without the check that they are finite."""
     if isinstance(output, Mapping):
         output = next(iter(output.values()))
     if not isinstance(output, Tensor):
@@ -140,9 +140,9 @@ def class_scores(output: Any, name: str) -> Tensor:
 
 
 def probabilities(scores: Tensor) -> Tensor:
-    """(N, classes) of (N, classes) scores: their softmax; of a single score the logistic function.
+    """Probabilities (N, classes) from scores (N, classes): the softmax, or the logistic function of a single score.
 
-    Rows that are probabilities already, as of a network that ends in a softmax, stay as they are.
+    Rows that are probabilities already, as after a final softmax, do not change.
     """
     if scores.shape[1] == 1:
         inside = ((scores >= 0) & (scores <= 1)).all()
@@ -155,7 +155,7 @@ def probabilities(scores: Tensor) -> Tensor:
 
 
 def _node_places(network: Network, graph: Graph) -> dict[str, tuple[nn.Module, int]]:
-    """The last op of each layer: its module, and which of its calls. Ops with another's weights are no modules."""
+    """For each layer, the module of its last op and the number of the call. Ops that share weights have no module."""
     calls: dict[nn.Module, int] = {}
     places: dict[str, tuple[nn.Module, int]] = {}
     by_node: dict[str, tuple[nn.Module, int]] = {}
@@ -170,7 +170,7 @@ def _node_places(network: Network, graph: Graph) -> dict[str, tuple[nn.Module, i
 
 
 def _module_places(network: TrainedNetwork) -> dict[str, tuple[nn.Module, int]]:
-    """Layers that are modules of the original: a repeated call is ``name#2``."""
+    """The same for the original module: layers that are named as its submodules; ``name#2`` is the second call."""
     modules = dict(network.module.named_modules())
     places = {}
     for layer, _ in network.graph.layers():

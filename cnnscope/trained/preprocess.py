@@ -1,4 +1,4 @@
-"""From a picture to what a network reads: resized, cropped, 8 bits a channel, then normalised."""
+"""Preprocessing: a picture is resized, cropped to 8 bits per channel, and normalised."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Preprocess:
 
     @classmethod
     def of(cls, size: Shape, options: Mapping[str, Any]) -> Preprocess:
-        """From what a spec, a library or the command line says.
+        """Preprocessing from the settings of a spec, a library or the command line.
 
         `CnnscopeError` E454 where that does not fit an input of ``size`` (C, H, W).
         """
@@ -52,7 +52,7 @@ class Preprocess:
                 raise _refused(f"there is no setting `{key}`", f"there are {', '.join(KEYS)}")
         resize = None if options.get("resize") is None else _sides(options["resize"])
         if options.get("crop") is not None and resize is not None:
-            # an input of another size than the weights were made for: the picture scales with it
+            # the input has another size than the weights were made for, so the picture is scaled with it
             resize = _scaled(resize, extents[0] / _sides(options["crop"], pair=True)[0])
         mean, std = (_channels(key, options.get(key, least), channels) for key, least in (("mean", 0.0), ("std", 1.0)))
         if min(std) <= 0:
@@ -69,18 +69,18 @@ class Preprocess:
         return cls(size, resize, mean, std, interpolation, border)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for provenance."""
+        """The settings as plain values, for the record."""
         return asdict(self)
 
     def pixels(self, picture: Image, *, margin: int = 0) -> NDArray[np.uint8]:
-        """(C, H + 2 margin, W + 2 margin) pixels; what the picture does not have of the margin is `room`'s to say.
+        """(C, H + 2 margin, W + 2 margin) pixels from the centre of a picture; `room` is the largest margin it has.
 
         The picture is upright, of any mode; see `cnnscope.trained.images`. Raises E454 where there is no such margin.
         """
         return self.cropped(self.resized(picture), margin)
 
     def resized(self, picture: Image) -> Image:
-        """The picture at the size it is cropped from, grey or RGB."""
+        """The picture in grey or RGB, resized to the size from which it is cropped."""
         from PIL import Image
 
         channels, height, width = self.size
@@ -98,7 +98,8 @@ class Preprocess:
         return picture.resize(target, Image.Resampling[self.interpolation.upper()])
 
     def room(self, resized: Image) -> int:
-        """Pixels a resized picture has beyond the input on each side: the largest margin of `cropped`."""
+        """The number of pixels that a resized picture has beyond the input on each side: the largest margin of
+        `cropped`."""
         _, height, width = self.size
         return min((resized.height - height) // 2, (resized.width - width) // 2)
 

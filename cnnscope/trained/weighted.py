@@ -1,4 +1,4 @@
-"""A graph as a module with weights, wherever those are from."""
+"""Builds a graph as a module with weights from any source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cnnscope.nn.weights import compare, state_dict
 from cnnscope.sources.resolve import Extras, Loaded
 
 PRETRAINED = "pretrained"
-"""The name of weights that a library publishes; only this downloads."""
+"""The name of the weights that a library publishes; only they are downloaded."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Weighted:
 
 
 def open_weighted(model: Loaded, *, weights: str | Path | None = None, seed: int = 0) -> Weighted:
-    """The module of any graph with weights of ``weights``: a file, or ``pretrained``.
+    """The module of a graph with the weights ``weights``: a file, or ``pretrained``.
 
-    Without it they are those its source names or has, else random ones drawn from ``seed``. `CnnscopeError`: E450 no
-    pretrained weights, E420 to E428 weight files and building, E448 an ONNX file's weights.
+    By default the weights are those that the source names or has, else random ones drawn from ``seed``.
+    `CnnscopeError`: E450 no pretrained weights, E420 to E428 weight files and building, E448 an ONNX file's weights.
     """
     graph, extras = model.graph, model.extras
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # of libraries about their own defaults
+        warnings.simplefilter("ignore")  # libraries warn about their own defaults
         torch.manual_seed(seed)
         original = extras.make() if extras.make is not None else None
     wanted = weights if weights is not None else extras.weights
@@ -77,7 +77,7 @@ def _state(
 
 
 def _runnable(graph: Graph, original: nn.Module | None, state: Mapping[str, Tensor] | None, seed: int) -> nn.Module:
-    """The graph as a module, where that computes just what the original does; else the original."""
+    """The graph as a module if it computes exactly what the original does; else the original."""
     try:
         network: nn.Module | None = build(graph, seed=seed)
     except CnnscopeError:
@@ -96,14 +96,14 @@ def _runnable(graph: Graph, original: nn.Module | None, state: Mapping[str, Tens
         return original
     try:
         network.load_state_dict(original.state_dict())
-    except RuntimeError:  # other names than the state dict's
+    except RuntimeError:  # the names differ from the state dict's
         return original
     return network if _same_answers(network.eval(), original, graph) else original
 
 
 @torch.inference_mode()
 def _same_answers(network: nn.Module, original: nn.Module, graph: Graph) -> bool:
-    """Bit by bit, on one random batch of two."""
+    """Whether both give the same bits on a random batch of two."""
     generator = torch.Generator().manual_seed(0)
     if not all("float" in value.dtype and value.batch_axis == 0 for value in graph.inputs.values()):
         return False
@@ -115,7 +115,7 @@ def _same_answers(network: nn.Module, original: nn.Module, graph: Graph) -> bool
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """All of an answer, in order."""
+    """All tensors of an output, in order."""
     if isinstance(output, Tensor):
         return [output]
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, (list, tuple)) else ()
@@ -123,7 +123,7 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def digest(module: nn.Module) -> str:
-    """SHA-256 over the names, shapes, types and values of a state dict."""
+    """SHA-256 of the names, shapes, types and values in a state dict."""
     found = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous()

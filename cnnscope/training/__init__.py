@@ -1,1 +1,1 @@
-"""Transfer learning: a new head, what training it costs, and training it."""
+"""Transfer learning: replacing the head of a network, what training costs, and training."""

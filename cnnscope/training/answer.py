@@ -1,4 +1,4 @@
-"""A transfer as a result: the plan and what each way of training costs; with images, what came of training."""
+"""A transfer as a result: the plan, what each way of training costs, and the score of a run."""
 
 from __future__ import annotations
 

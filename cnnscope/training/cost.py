@@ -22,7 +22,7 @@ from cnnscope.ops.saved import Kept, TrainStep
 
 
 def steps(graph: Graph) -> tuple[TrainStep, ...]:
-    """Every node that runs on an image, in order; heads that exist for training only are left out."""
+    """Every node that runs at inference, in order; auxiliary heads for training are left out."""
     needs = dict.fromkeys(graph.inputs, False)
     result = []
     for node in graph.nodes:
@@ -43,9 +43,10 @@ def keeps(step: TrainStep) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of activations at float32: ``kept`` for the backward pass; ``peak`` the most alive in the forward pass.
+    """Bytes of activations at float32: ``kept`` for the backward pass, and ``peak``, the most alive in the forward
+    pass.
 
-    ``peak`` counts what is kept and what the forward pass is working on. ``estimated`` names rows without a rule.
+    ``peak`` counts what is kept and what the forward pass is using. ``estimated`` names rows without a rule.
     """
 
     kept: int
@@ -72,14 +73,18 @@ def _saved(node: Node, rule: Kept) -> list[str]:
 
 
 def _aliased(step: TrainStep) -> bool:
-    """Whether the output lies in the memory of the first input; in training dropout and its kin write a new tensor."""
+    """Whether the output shares the first input's memory; dropout and similar ops in training mode write a new
+    tensor."""
     node = step.node
     return bool(node.inputs) and node.is_view and not (step.training and node.op.category == "regularization")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """MACs an image. ``frozen`` of the ``forward`` ones lie before anything trained: their results could be stored."""
+    """MACs per image.
+
+    ``frozen`` of the ``forward`` MACs are before the first trained layer: their results could be stored.
+    """
 
     forward: int
     frozen: int
@@ -88,7 +93,7 @@ class Work:
 
 
 def work(graph: Graph) -> Work:
-    """MACs of one training step an image; what is unknown is left out, and named."""
+    """MACs of one training step per image; ops with unknown MACs are left out and named."""
     forward = frozen = back = 0
     unknown = []
     for step in steps(graph):
@@ -103,9 +108,9 @@ def work(graph: Graph) -> Work:
 
 
 def backward_macs(step: TrainStep, macs: int) -> int:
-    """A product of ``macs`` costs as much again for each factor whose gradient is needed: weights, inputs.
+    """MACs of a node's backward pass: ``macs`` for each factor (weights, inputs) whose gradient is needed.
 
-    Attention is several products: those of its weights, and two of activations, each of which has two factors.
+    Attention consists of several products: those with its weights, and two of activations, which have two factors each.
     """
     match step.node.op:
         case product.MatMul():

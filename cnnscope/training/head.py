@@ -1,4 +1,4 @@
-"""The head of a network: the layer that gives the classes, found, and replaced by one for other classes."""
+"""Finds the head of a network, the layer that gives the class scores, and replaces it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cnnscope.ops.product import ComputedConv, ComputedLinear, Linear
 
 
 def find_head(graph: Graph, name: str | None = None) -> Node:
-    """The last layer with weights on the way to the output, a linear layer or a convolution; or the layer ``name``.
+    """The last layer with weights before the output, if it is a linear layer or a convolution; or the layer ``name``.
 
-    E493 where there is none or no single one, E205 for an unknown name.
+    E493 if there is no single one, E205 for an unknown name.
     """
     if name is not None:
         return _named_head(graph, name)
@@ -31,7 +31,7 @@ def find_head(graph: Graph, name: str | None = None) -> Node:
 
 
 def _behind(graph: Graph, name: str) -> Node | str:
-    """The classifier whose scores ``name`` shows, or why there is none."""
+    """The classifier whose scores lead to the value ``name``, or why there is none."""
     while name not in graph.inputs:
         node = graph.node(name)
         if any(not graph.params[key].buffer for key in node.params.values()):
@@ -46,7 +46,7 @@ def _behind(graph: Graph, name: str) -> Node | str:
 
 
 def _is_classifier(graph: Graph, node: Node) -> bool:
-    """A linear layer or plain convolution whose weights are its own."""
+    """Whether a node is a linear layer or plain convolution that shares its weights with no other."""
     computed = isinstance(node.op, (ComputedConv, ComputedLinear))
     alone = all(other is node or not set(other.params.values()) & set(node.params.values()) for other in graph.nodes)
     return isinstance(node.op, (Linear, Conv)) and not computed and alone
@@ -68,7 +68,7 @@ def _named_head(graph: Graph, name: str) -> Node:
 
 
 def _weighted_after(graph: Graph, head: Node) -> Node | None:
-    """The first linear layer or convolution that reads, on whatever way, what ``head`` answers; nodes are in order."""
+    """The first linear layer or convolution that reads the output of ``head``, directly or through other nodes."""
     reached = {head.name}
     for node in graph.nodes:
         if reached.intersection(node.inputs):
@@ -83,9 +83,9 @@ def _layer(graph: Graph, name: str) -> str:
 
 
 def with_head(graph: Graph, head: Node, classes: int) -> Graph:
-    """The network with ``classes`` outputs of ``head``; auxiliary heads of training get as many.
+    """The network with ``classes`` outputs of ``head``; auxiliary heads for training get as many.
 
-    What follows the head is inferred anew: E491 where that does not fit.
+    Shapes after the head are inferred again: E491 if a layer does not fit.
     """
     heads = {head.name}
     for output in graph.outputs:

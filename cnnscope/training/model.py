@@ -38,14 +38,14 @@ class Model:
     graph: Graph
     head: nn.Module
     tail: tuple[nn.Module, ...] | None
-    """What runs behind the head, in order; None where other layers are read there too."""
+    """The modules after the head, in order; None if they read other layers too."""
 
     def logits(self, x: Tensor) -> Tensor:
-        """(N, classes) for (N, C, H, W)."""
+        """Scores (N, classes) for images (N, C, H, W)."""
         return scores(self.module(x), self.graph.name)
 
     def from_features(self, features: Tensor) -> Tensor:
-        """(N, classes) for what the head reads."""
+        """Scores (N, classes) for the input of the head."""
         assert self.tail is not None
         x = self.head(features)
         for module in self.tail:
@@ -59,9 +59,9 @@ class Model:
 
 
 def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) -> Model:
-    """The network's weights with a head drawn from ``seed``, frozen as ``strategy`` says, every layer in its mode.
+    """The network with a head drawn from ``seed``, frozen as ``strategy`` says, every layer in its mode.
 
-    E493 where the head of a network that runs as its original module is no plain torch layer.
+    E493 if the network runs as its original module and the head there is no plain torch layer.
     """
     if isinstance(network.module, Network):
         graph = _without_squashing(strategy.graph)
@@ -80,7 +80,8 @@ def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) 
 
 
 def _without_squashing(graph: Graph) -> Graph:
-    """Without a softmax or sigmoid at the end, which cross entropy does itself; the most probable class stays."""
+    """The graph without a final softmax or sigmoid, because cross entropy includes it; the prediction stays the
+    same."""
     (*before, last), outputs = graph.nodes, graph.outputs
     if outputs == (last.name,) and isinstance(last.op, (Softmax, LogSoftmax, Sigmoid)):
         return replace(graph, nodes=tuple(before), outputs=last.inputs)
@@ -113,7 +114,7 @@ def _headed(network: TrainedNetwork, plan: Plan, seed: int) -> nn.Module:
 
 
 def _modules(module: nn.Module, graph: Graph) -> dict[str, nn.Module]:
-    """What runs each node, where that is a module; the original's module of a row runs all of its nodes."""
+    """The module that runs each node, if any; in an original module, a row's module runs all of its nodes."""
     if isinstance(module, Network):
         calls = zip(graph.nodes, module.calls, strict=True)
         return {node.name: call for node, call in calls if isinstance(call, nn.Module)}
@@ -134,16 +135,16 @@ def _tail(graph: Graph, head: str, modules: dict[str, nn.Module]) -> tuple[nn.Mo
 
 
 HELD_OUT = 0.2
-"""Share of each class that is held out where the data has no split of its own."""
+"""The share of each class that is held out if the data has no split of its own."""
 LARGEST = 4 * 2**30
-"""Bytes of pixels that are held in memory."""
+"""The largest number of bytes of pixels to keep in memory."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """(N, C, H, W) pixels from 0 to 255 and (N,) classes, to be trained on and held out.
+    """Pixels (N, C, H, W) from 0 to 255 and classes (N,): those to train on, and those held out.
 
-    ``split`` says in words how they were told apart, ``skipped`` how many files gave no image.
+    ``split`` says in words how they were divided, ``skipped`` how many files gave no image.
     """
 
     pixels: Tensor
@@ -158,9 +159,9 @@ class Images:
 def read_images(path: Path, preprocess: Preprocess, classes: int, seed: int, progress: Progress) -> Images:
     """The images at ``path`` for a network of ``classes`` classes.
 
-    An archive that says which of its images are for training and which for testing is split so, anything else by
-    ``seed`` within each class. `CnnscopeError`: E460, E461 for data that cannot be read, E495 for another number of
-    classes, E496 for images without labels, classes with too few images, more than fits.
+    An archive that says which images are for training and which for testing is divided so; other sets are divided at
+    random within each class, from ``seed``. `CnnscopeError`: E460, E461 for data that cannot be read, E495 for another
+    number of classes, E496 for images without labels, classes with too few images, more than fits.
     """
     opened = open_images(path)
     own = _own_split(path)
@@ -224,7 +225,7 @@ def _check(path: Path, names: Sequence[str], labels: Tensor, classes: int, least
 
 
 def _held_out(labels: Tensor, seed: int) -> Tensor:
-    """Rows of a fifth of each class, one at least, drawn from ``seed``."""
+    """The rows to hold out: a fifth of each class, at least one, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for label in sorted(set(labels.tolist())):

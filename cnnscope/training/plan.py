@@ -18,7 +18,7 @@ from cnnscope.training.cost import Memory, Work, memory, work
 from cnnscope.training.head import find_head, with_head
 
 Part = Literal["new", "trained", "frozen", "unused"]
-"""What becomes of a layer with weights. ``unused``: it belongs to a head that only the original training had."""
+"""What happens to a layer with weights. ``unused`` layers belong to a head that only the original training used."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ class Strategy:
 
     @property
     def weight_bytes(self) -> int:
-        """Parameters and buffers."""
+        """Bytes of parameters and buffers."""
         return self.cost.param_bytes + self.cost.buffer_bytes
 
     @property
     def gradient_bytes(self) -> int:
-        """One number for each trained parameter."""
+        """Bytes of gradients: one number for each trained parameter."""
         return sum(nbytes(param) for param in self.graph.params.values() if param.trainable)
 
     @property
     def sgd_bytes(self) -> int:
-        """What SGD with momentum remembers: a velocity for each trained parameter."""
+        """The state of SGD with momentum: a velocity for each trained parameter."""
         return self.gradient_bytes
 
     @property
     def adamw_bytes(self) -> int:
-        """What AdamW remembers: two moments for each trained parameter."""
+        """The state of AdamW: two moments for each trained parameter."""
         return 2 * self.gradient_bytes
 
     @property
@@ -94,7 +94,8 @@ class Plan:
 def plan(
     graph: Graph, classes: int, *, freeze: Sequence[str] = (), head: str | None = None, batch: int = 32
 ) -> Plan:  # fmt: skip
-    """What transferring ``graph`` to ``classes`` classes takes: as feature extractor, fine-tuned, and frozen in part.
+    """The plan of a transfer to ``classes`` classes, with three ways of training: feature extractor, fine-tuning,
+    ``freeze``.
 
     ``freeze`` are names of layers and groups, or patterns (``features.*``); the new head is trained in any case.
     `CnnscopeError`: E493 where no head is found, E494 for a pattern that freezes nothing, E495 for less than 2 classes.
@@ -133,7 +134,7 @@ def _strategy(name: str, graph: Graph, trained: set[str], own: set[str], used: s
 
 
 def frozen_keys(graph: Graph, patterns: Sequence[str], head: str) -> set[str]:
-    """Weights of the layers that ``patterns`` name, the head's apart; E494 for a pattern that names none."""
+    """The weights of the layers that ``patterns`` name, without the head's; E494 for a pattern that names none."""
     layers = {layer: nodes for layer, nodes in graph.layers() if layer != head}
     frozen: set[str] = set()
     for pattern in patterns:
@@ -147,7 +148,7 @@ def frozen_keys(graph: Graph, patterns: Sequence[str], head: str) -> set[str]:
 
 
 def _matches(layer: str, pattern: str) -> bool:
-    """Whether a pattern means the layer or a group around it; ``*`` and ``?`` stand for any characters."""
+    """Whether a pattern matches the layer or a group around it; ``*`` and ``?`` stand for any characters."""
     parts = layer.split(".")
     return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 

@@ -1,4 +1,4 @@
-"""The plan of a transfer, its ways of training side by side, and what came of one of them."""
+"""The report of a transfer: the plan, its ways of training side by side, and the score of a run."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ PARTS: tuple[Part, ...] = ("new", "trained", "frozen", "unused")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A line of the table: its heading, the number of a strategy, and how it is written.
+    """A line of the table: its heading, a strategy's number, and how it is written.
 
-    A ``bound`` is from below where ops are not supported; a ``rare`` line is left out where all its numbers are 0.
+    A ``bound`` is a lower bound if some ops are not supported. A ``rare`` line is left out if all its numbers are 0.
     """
 
     heading: str
@@ -143,7 +143,7 @@ def _any(strategies: tuple[Strategy, ...], part: Part) -> bool:
 
 
 def _layers(strategy: Strategy, part: Part) -> str:
-    """How many layers, or the name of the only one, which a number alone would not look like."""
+    """The number of layers, or the name of the only one."""
     names = [layer for layer, found in strategy.layers.items() if found == part]
     if len(names) == 1:
         return f"layer {names[0]}" if names[0].isdigit() else names[0]

@@ -24,7 +24,7 @@ from cnnscope.training.plan import Plan, Strategy
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train: passes over the data, AdamW's learning rate, images a step, and the seed of everything drawn."""
+    """How to train: passes over the data, AdamW's learning rate, images per step, and the seed of all random draws."""
 
     epochs: int = 10
     learning_rate: float = 1e-3
@@ -37,7 +37,7 @@ def train(
 ) -> tuple[Model, list[float], int]:  # fmt: skip
     """The trained model, the mean loss of each epoch, and how many held-out images it gets right.
 
-    Where everything before the head is frozen the features are computed once. E497 where the loss is not finite or the
+    If everything before the head is frozen, the features are computed once. E497 if the loss is not finite or the
     device's memory does not suffice.
     """
     model = prepare(network, plan, strategy, settings.seed)
@@ -56,14 +56,14 @@ def train(
 
 
 def cacheable(model: Model, plan: Plan) -> bool:
-    """Whether nothing before the head changes in training, and what is behind it reads the head alone."""
+    """Whether nothing before the head changes in training and everything after it reads the head alone."""
     trained = {key for key, param in model.graph.params.items() if param.trainable}
     return model.tail is not None and trained <= set(plan.new.params.values())
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Pixels as the network reads them, rows at a time."""
+    """The network's input for some rows of the pixels at a time."""
 
     network: TrainedNetwork
     pixels: Tensor
@@ -75,7 +75,10 @@ class _Inputs:
 def fit(
     model: Model, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, progress: Progress, *, cached: bool
 ) -> list[float]:  # fmt: skip
-    """Trains in place. ``inputs`` are (N, ...) features if ``cached``, else images; answers the mean loss an epoch."""
+    """Trains in place and returns the mean loss of each epoch.
+
+    ``inputs`` are features (N, ...) if ``cached``, else images.
+    """
     forward = model.from_features if cached else model.logits
     parameters = [p for p in model.module.parameters() if p.requires_grad]
     device = parameters[0].device
@@ -101,7 +104,8 @@ def fit(
 
 @contextmanager
 def _diverging(epoch: int | None, settings: Settings) -> Iterator[None]:
-    """Scores that are not finite any more (E453) are the learning rate's fault; ``epoch`` is None before any step."""
+    """Turns E453 (scores are not finite) into E497, which blames the learning rate; ``epoch`` is None before any
+    step."""
     try:
         yield
     except CnnscopeError as error:
@@ -112,9 +116,9 @@ def _diverging(epoch: int | None, settings: Settings) -> Iterator[None]:
 
 
 def _batches(order: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Rows of each step and how many are done after it; a last single row goes with those before it.
+    """Yields the number of rows done after each step, and the step's rows.
 
-    Batch norm cannot be trained on one image.
+    A single last row is added to the step before it: batch norm cannot be trained on one image.
     """
     pieces = [order[start : start + size] for start in range(0, len(order), size)]
     if len(pieces) > 1 and len(pieces[-1]) == 1:
@@ -129,7 +133,7 @@ def _batches(order: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
 def _features(
     network: TrainedNetwork, model: Model, pixels: Tensor, settings: Settings, progress: Progress
 ) -> Tensor:  # fmt: skip
-    """(N, ...) what the head reads for each image."""
+    """(N, ...): the input of the head for each image."""
     found: list[Tensor] = []
     handle = model.head.register_forward_pre_hook(lambda module, args: found.append(args[0].detach()))
     try:
@@ -145,7 +149,7 @@ def _features(
 def _correct(
     model: Model, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, *, cached: bool
 ) -> int:  # fmt: skip
-    """How many images get their own class as the most probable one, the whole network in eval mode."""
+    """The number of images whose prediction is right, with the whole network in eval mode."""
     model.module.eval()
     forward = model.from_features if cached else model.logits
     right = 0

@@ -1,4 +1,4 @@
-"""Two audits side by side: on the same images image by image, else as independent samples."""
+"""Compares two audits: image by image if they have the same images, otherwise as independent samples."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Audit ``b`` beside audit ``a``. ``shared`` is how many images they have in common."""
+    """The comparison of audit ``b`` with audit ``a``. ``shared`` is the number of images that both have."""
 
     paired: bool
     images: tuple[Count, Count]
@@ -78,7 +78,7 @@ class AuditComparison:
 
 
 def compare(a: AuditResult, b: AuditResult) -> Comparison:
-    """Differences over everything measured in both, family means first. Paired where the images are the same."""
+    """Differences of everything that both audits measured, family means first; paired if the images are the same."""
     places = _matched(a.outcomes, b.outcomes)
     first, second = a.outcomes, b.outcomes
     if places is not None:
@@ -92,7 +92,7 @@ def compare(a: AuditResult, b: AuditResult) -> Comparison:
 
 
 def _matched(a: Outcomes, b: Outcomes) -> tuple[list[int], list[int]] | None:
-    """Orders in which both have the same images, by content; None where they have not."""
+    """The orders in which both have the same images by content; None if the images differ."""
     first, second = _order(a), _order(b)
     same = [a.key[i] for i in first] == [b.key[i] for i in second]
     return (first, second) if same and len(a) else None
@@ -162,9 +162,9 @@ def _row(
 def paired_difference(values: Floats) -> Estimate:
     """The mean of one difference from -1 to 1 an image; NaN is left out.
 
-    The share gained less the share lost, each with its interval, put together with their correlation: MOVER (Zou &
-    Donner 2008, eq. 8; Newcombe 1998b is this for independent shares). Where no image differs at all, the difference
-    on these images is 0 and nothing else.
+    The difference is the share gained minus the share lost. Their two intervals are combined with their correlation by
+    MOVER (Zou & Donner 2008, eq. 8; Newcombe 1998b has the case of independent shares). If no image differs, the
+    interval is 0 to 0.
     """
     known = values[~np.isnan(values)]
     if not known.any():
@@ -176,7 +176,7 @@ def paired_difference(values: Floats) -> Estimate:
 
 
 def independent_difference(a: Estimate, b: Estimate) -> Estimate:
-    """``b - a`` of two shares of different images (Newcombe 1998b, method 10)."""
+    """The difference ``b - a`` of two shares, measured on different images (Newcombe 1998b, method 10)."""
     return _mover(a, b, 0.0)
 
 
@@ -194,9 +194,10 @@ def _mover(a: Estimate, b: Estimate, correlation: float) -> Estimate:
 
 
 def mcnemar(values: Floats) -> float | None:
-    """Two-sided exact p of McNemar's test (1947), of one difference -1, 0 or 1 an image; None for other values.
+    """Two-sided exact p-value of McNemar's test (1947) for one difference of -1, 0 or 1 per image; None for other
+    values.
 
-    How probably, would gains and losses be as frequent, they would be as unequal as these or more.
+    It is the probability of gains and losses at least as unequal as these if both were equally frequent.
     """
     known = values[~np.isnan(values)]
     if len(known) == 0 or not np.isin(known, (-1.0, 0.0, 1.0)).all():
@@ -224,7 +225,8 @@ def _kappa_row(
 
 
 def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
-    """A gate for each family: its mean agreement surely fell by no more than ``most`` from ``a`` to ``b``."""
+    """A gate for each family: the lower bound of the change of mean agreement from ``a`` to ``b`` is at least
+    ``-most``."""
     found = []
     for d in comparison.differences:
         if d.label is None and d.metric == "agreement":
@@ -238,7 +240,7 @@ def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
 
 
 def side(result: AuditResult, source: str) -> AuditSide:
-    """What a comparison says of one audit; ``source`` is where it was read from."""
+    """The entry of one audit in a comparison; ``source`` is where it was read from."""
     facts = result.facts
     return AuditSide(
         source=source, model=facts.model.name, weights=facts.model.weights, images=len(result.outcomes),

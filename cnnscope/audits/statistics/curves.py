@@ -16,11 +16,11 @@ from cnnscope.audits.statistics.intervals import CONFIDENCE, UNKNOWN, Bootstrap,
 from cnnscope.audits.statistics.metrics import agrees, kappa_sums, mean
 
 ALPHA = 0.9
-"""Agreement that the radius asks for."""
+"""The agreement that must hold up to the radius."""
 
 
 def distance(group: Group) -> float:
-    """How far from leaving images as they are: pixels, degrees, octaves."""
+    """The distance of a group from the identity: pixels, degrees or octaves."""
     return abs(float(np.log2(group.magnitude))) if group.family == "scale" else group.magnitude
 
 
@@ -29,7 +29,7 @@ Side = Literal["", "smaller", "larger"]
 
 
 def _sides(groups: Sequence[Group]) -> dict[Side, list[Group]]:
-    """Curves that begin at the image as it is: two for scales, outward from 1."""
+    """The groups as curves that start at the untransformed image: two for scales (below and above 1), else one."""
     sides: dict[Side, list[Group]] = {}
     for g in sorted(groups, key=lambda g: (g.family == "scale" and g.magnitude >= 1, distance(g))):
         side: Side = ("smaller" if g.magnitude < 1 else "larger") if g.family == "scale" else ""
@@ -38,10 +38,10 @@ def _sides(groups: Sequence[Group]) -> dict[Side, list[Group]]:
 
 
 def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    """Area under kappa over the distance, by trapezoids from 1 at distance 0, over the range that was measured.
+    """Area under kappa against the distance, by trapezoids from 1 at distance 0, divided by the measured range.
 
-    1 where nothing changes. Two-sided families have the average of their sides, weighted by their ranges. Unknown for
-    flips, which have no magnitude, and where kappa is.
+    It is 1 if nothing changes. For scales it is the average of both sides, weighted by their ranges. It is unknown for
+    flips, which have no magnitude, and where kappa is unknown.
     """
     if not groups or groups[0].family == "flip":
         return UNKNOWN
@@ -50,7 +50,7 @@ def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> E
 
 
 def _trapezoids(groups: Sequence[Group]) -> tuple[Floats, float]:
-    """Weights of the groups' kappas, and of the 1 at distance 0, that make the area over the range."""
+    """The weights of the groups' kappas, and that of the value 1 at distance 0, whose weighted sum is the area."""
     weights, begin, length = dict.fromkeys(groups, 0.0), 0.0, 0.0
     for side in _sides(groups).values():
         places = [0.0, *(distance(g) for g in side)]
@@ -66,9 +66,9 @@ def _trapezoids(groups: Sequence[Group]) -> tuple[Floats, float]:
 
 @dataclass(frozen=True, slots=True)
 class Radius:
-    """The largest magnitude up to which agreement surely stays at ``alpha``, None where already the smallest fails.
+    """The largest magnitude up to which the lower bound of agreement is at least ``alpha``; None if the smallest fails.
 
-    ``at_least`` where it is the largest that was measured. ``side`` is ``smaller`` or ``larger`` for scales.
+    ``at_least`` says that it is the largest measured magnitude. ``side`` is ``smaller`` or ``larger`` for scales.
     """
 
     side: Side
@@ -80,7 +80,7 @@ class Radius:
 
 
 def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float = ALPHA) -> tuple[Radius, ...]:
-    """``r_alpha``: as far as the lower bounds of agreement stay at ``alpha`` or above, one for each side."""
+    """``r_alpha`` for each side: as far as the lower bounds of agreement are at least ``alpha``."""
     low = {g: e.low for g, e in zip(groups, agreement, strict=True)}
     found = []
     for side, members in _sides([g for g in groups if g.family != "flip"]).items():
@@ -92,13 +92,16 @@ def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float =
 
 
 def family_mean(outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]) -> Floats:
-    """(N,) a metric averaged over magnitudes: each counts once, however many transforms it has."""
+    """(N,): a metric averaged over groups; each group counts once, however many transforms it has."""
     return np.asarray(np.mean([metric(outcomes, g) for g in groups], axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCurve:
-    """``D_l`` over the groups of a family: 0 invariant, 1 as far as another image; ``images`` says from how many."""
+    """``D_l`` of a layer for each group of a family: 0 is invariant, 1 as far as another image.
+
+    ``images`` were known.
+    """
 
     layer: str
     images: int
@@ -108,7 +111,7 @@ class LayerCurve:
 def layer_curves(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> tuple[LayerCurve, ...]:
     """``E||f_l(T_g x) - f_l(x)|| / E||f_l(x) - f_l(x')||`` of every layer: ratios of means over the images.
 
-    Images of which either is not known are left out.
+    Images for which either distance is unknown are left out.
     """
     return tuple(_curve(outcomes, groups, bootstrap, layer) for layer in range(len(outcomes.layers)))
 
@@ -128,7 +131,7 @@ def _curve(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap, la
 
 
 K = 10
-"""Of how many transforms the worst is taken: Engstrom et al. 2019, sec. 4."""
+"""The number of transforms of which the worst is taken (Engstrom et al. 2019, sec. 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ class WorstTransform:
 def worst_transform(outcomes: Outcomes, members: Sequence[int]) -> WorstTransform | None:
     """The transform with the lowest agreement; intervals at 95 % for all K together (Bonferroni). None without images.
 
-    Picked after the fact, so its own interval would promise too much.
+    It is chosen after the measurement, so an interval for this transform alone would be too narrow.
     """
     if not len(outcomes) or not members:
         return None
@@ -154,19 +157,20 @@ def worst_transform(outcomes: Outcomes, members: Sequence[int]) -> WorstTransfor
 
 
 def always(outcomes: Outcomes, members: Sequence[int]) -> Floats:
-    """(N,) whether every transform leaves the prediction as it is: agreement at each image's own worst transform."""
+    """(N,): 1 if the prediction is the same under every transform, else 0."""
     return np.asarray(agrees(outcomes, members).all(1), dtype=np.float64)
 
 
 def always_right(outcomes: Outcomes, members: Sequence[int]) -> Floats:
-    """(N,) whether the prediction is right for the image as it is and under every transform; NaN without a label."""
+    """(N,): 1 if the prediction is right for the image and under every transform, else 0; NaN without a label."""
     right = (outcomes.top1[:, list(members)] == outcomes.label[:, None]).all(1)
     right &= outcomes.top1_clean == outcomes.label
     return np.asarray(np.where(outcomes.label >= 0, right, np.nan), dtype=np.float64)
 
 
 def survival(successes: NDArray[np.intp], of: int, k: int) -> Floats:
-    """(N,) ``C(m, k) / C(K, k)``: how probably k transforms drawn from K without repeats are all among the m good ones.
+    """(N,) ``C(m, k) / C(K, k)``: the probability that k transforms, drawn from K without repetition, are all among
+    the m good ones.
 
     ValueError where k is not from 1 to K.
     """

@@ -1,4 +1,4 @@
-"""Bounds an audit has to keep, written as ``translation@1.agreement=0.95``, and what its verdict is."""
+"""Gates: lower bounds on an audit's figures, written as ``translation@1.agreement=0.95``, and whether they hold."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ _HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`,
 class Metric:
     """A figure of an audit: ``of`` estimates it for some groups of transforms, each of one magnitude.
 
-    It says how much stays as it is, so that a gate can be a lower bound. ``least`` is the smallest bound that makes
-    sense, ``unknown`` what it means where there is no estimate. Metrics that need labels, or a number of transforms,
-    say so.
+    Larger is better, so that a gate can be a lower bound. ``least`` is the smallest bound that makes sense, ``unknown``
+    explains a missing estimate. ``labels`` says that labels are needed, ``transforms`` how many transforms are.
     """
 
     of: Callable[[Outcomes, Sequence[Group], Bootstrap], Estimate]
@@ -61,7 +60,8 @@ WORST = _of_all(always)
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``metric`` has to be at least ``bound``, surely; ``label`` is None for the mean over the magnitudes."""
+    """The lower confidence bound of ``metric`` must be at least ``bound``; ``label`` None is the mean over
+    magnitudes."""
 
     expression: str
     family: str
@@ -72,7 +72,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What a gate made of an audit; ``value`` with its interval, None where unknown, which never passes.
+    """Whether a gate passed, and ``value`` with its interval. An unknown value is None and never passes.
 
     ``difference`` where they are of a difference between two audits.
     """
@@ -89,7 +89,7 @@ class GateResult:
 
 
 def parse(expression: str) -> Gate:
-    """A gate from what was written; E476 where it cannot be one."""
+    """The gate that an expression stands for; E476 if it is none."""
     text = expression.replace(" ", "")
     match = _EXPRESSION.fullmatch(text)
     if match is None:
@@ -108,7 +108,7 @@ def parse(expression: str) -> Gate:
 
 
 def groups_of(gate: Gate, transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
-    """What a gate is about; E477 where the audit does not measure it, with what it does measure."""
+    """The groups that a gate is about. If the audit has none, E477 says what it measures."""
     found = group(transforms)
     if gate.label is None:
         members = main_groups(found, gate.family)  # type: ignore[arg-type]  # parse checked it
@@ -126,7 +126,7 @@ def groups_of(gate: Gate, transforms: Sequence[TransformRecord]) -> tuple[Group,
 
 
 def check_measurable(gates: Iterable[Gate], transforms: Sequence[TransformRecord], labelled: bool) -> None:
-    """E477 for the first gate that an audit of these transforms could not decide; ask before it runs."""
+    """E477 for the first gate that an audit of these transforms cannot decide. Call it before the audit runs."""
     for gate in gates:
         groups = groups_of(gate, transforms)
         metric = METRICS.find(gate.metric)
@@ -138,7 +138,7 @@ def check_measurable(gates: Iterable[Gate], transforms: Sequence[TransformRecord
 
 
 def check(gate: Gate, outcomes: Outcomes, bootstrap: Bootstrap) -> GateResult:
-    """Whether the audit keeps a bound; E477 where it does not measure that."""
+    """The result of a gate; E477 if the audit does not measure its figure."""
     check_measurable([gate], outcomes.transforms, bool((outcomes.label >= 0).any()))
     metric = METRICS.find(gate.metric)
     estimate = metric.of(outcomes, groups_of(gate, outcomes.transforms), bootstrap)
@@ -157,6 +157,6 @@ def _number(text: str) -> float | None:
 
 
 def _same(label: str, wanted: str) -> bool:
-    """Magnitudes as numbers, so that 1.0 is 1; the sign of an angle does not matter."""
+    """Whether two labels are the same magnitude: 1.0 is 1, and the sign of an angle does not matter."""
     value, known = _number(wanted), _number(label)
     return label == wanted if value is None or known is None else isclose(known, abs(value))

@@ -1,4 +1,4 @@
-"""Which transforms belong together: those of a family and magnitude; what is on the grid stays apart from the rest."""
+"""Groups of transforms of one family and magnitude; those on the pixel grid are separate from the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from cnnscope.audits.outcomes import FAMILIES, Family, TransformRecord
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Transforms of one magnitude; turns left and right are of one. ``members`` are their places in the outcomes."""
+    """Transforms of one magnitude; left and right turns have the same one.
+
+    ``members`` are their places in the outcomes.
+    """
 
     family: Family
     magnitude: float
@@ -21,7 +24,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """As gates name it: ``translation@4``, ``flip@horizontal``."""
+        """The name in gates: ``translation@4``, ``flip@horizontal``."""
         return f"{self.family}@{self.label}"
 
     @property
@@ -31,14 +34,14 @@ class Group:
 
     @property
     def title(self) -> str:
-        """For people: ``4 px``, ``x0.7``, ``30°``, ``horizontal``."""
+        """The name in tables: ``4 px``, ``x0.7``, ``30°``, ``horizontal``."""
         if self.family == "scale":
             return f"x{self.label}"
         return self.label + {"px": " px", "deg": "°"}.get(self.unit, "")
 
 
 def group(transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
-    """All groups, family by family, those of the averages first, from the smallest magnitude."""
+    """All groups by family; within a family those that count in averages first, then by magnitude."""
     found: dict[tuple[Family, bool, float, str], list[int]] = {}
     units: dict[Family, str] = {}
     for place, transform in enumerate(transforms):
@@ -54,7 +57,7 @@ def group(transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
 
 
 def main_groups(groups: Iterable[Group], family: Family) -> tuple[Group, ...]:
-    """The groups a family's averages are over. Where only one kind was measured, that is the one."""
+    """The groups that count in a family's averages; all groups if none of them is a `Group.main` one."""
     members = [g for g in groups if g.family == family]
     return tuple(g for g in members if g.main) or tuple(members)
 

@@ -1,4 +1,4 @@
-"""How sure an average is: 95 % intervals for shares of images, and by resampling images for everything else."""
+"""95 % intervals: for shares of images in closed form, for everything else by resampling images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 1_000
 FEW = 30
-"""Images that have to differ from the rest before resampling them says how much they vary."""
+"""Resampling is trusted only if at least this many images differ from the rest."""
 _PRIOR = 4
-"""Images, each as different from the others as can be, that an effective sample size is worked out with."""
+"""Fictitious images of maximal variance that are added when the effective sample size is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its 95 % interval; None is unknown."""
+    """A figure and its 95 % interval; None means unknown."""
 
     value: float | None
     low: float | None
@@ -38,7 +38,7 @@ UNKNOWN = Estimate(None, None, None)
 
 
 def quantile(tail: float) -> float:
-    """Standard deviations of a normal distribution beyond which there is ``tail`` on each side together."""
+    """The quantile z of the normal distribution with probability ``tail`` outside of -z to z."""
     return NormalDist().inv_cdf(1 - tail / 2)
 
 
@@ -51,11 +51,11 @@ def wilson(p: float, n: float, tail: float = 1 - CONFIDENCE) -> tuple[float, flo
 
 
 def share(values: Floats, tail: float = 1 - CONFIDENCE) -> Estimate:
-    """The mean of one value from 0 to 1 an image; NaN is unknown and left out.
+    """The mean of one value from 0 to 1 per image, with its Wilson interval; NaN is unknown and left out.
 
-    The Wilson interval on the effective sample size. Where values are 0 or 1 that is the number of images; where each
-    is an average of several outcomes an image counts for more (Kish 1965, the design effect), never for less. The
-    effect is measured on the images that are not unanimous, and four more that count once each.
+    The interval uses the effective sample size: the number of images if values are 0 or 1. If each value is an average
+    of several outcomes, an image counts for more (design effect, Kish 1965), never for less. The effect is measured on
+    the images that are not unanimous, and on four more that count once each.
     """
     known = values[~np.isnan(values)]
     n = len(known)
@@ -67,7 +67,7 @@ def share(values: Floats, tail: float = 1 - CONFIDENCE) -> Estimate:
 
 
 def _design_effect(values: Floats, p: float) -> float:
-    """Variance between images over that of as many single outcomes, at most 1."""
+    """The variance between images divided by that of single outcomes, at most 1."""
     single = p * (1 - p)
     if single <= 0:
         return 1.0
@@ -76,16 +76,16 @@ def _design_effect(values: Floats, p: float) -> float:
 
 
 def few(values: Floats) -> bool:
-    """Whether too few images differ from what all others say for resampling to be trusted."""
+    """Whether too few images differ from the others for resampling to be trusted."""
     known = values[~np.isnan(values)]
     return min(int((known < 1).sum()), int((known > 0).sum())) < FEW
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """1,000 resamples of ``n`` images, the same for everything that is asked of them (Efron & Tibshirani 1993, ch. 6).
+    """1,000 resamples of ``n`` images, the same for all estimates (Efron & Tibshirani 1993, ch. 6).
 
-    Whole images are drawn, with all that was measured of them.
+    Whole images are drawn, with everything that was measured of them.
     """
 
     n: int
@@ -103,7 +103,7 @@ class Bootstrap:
     def means(self, values: Floats) -> Floats:
         """(1000, S) means of (n, S) values over the images of each resample.
 
-        In single precision, which is far finer than the intervals are; double takes three times as long.
+        Computed in single precision, which is much finer than the intervals; double takes three times as long.
         """
         single = np.ascontiguousarray(values, np.float32)
         blocks = (self.counts[i : i + 100].astype(np.float32) @ single for i in range(0, RESAMPLES, 100))
@@ -119,7 +119,7 @@ class Bootstrap:
 
 
 def interval(value: float, resampled: Floats) -> Estimate:
-    """From a figure and what resamples gave for it; resamples in which it is not defined are left out."""
+    """The estimate of a figure from its values in resamples; resamples in which it is undefined are left out."""
     if not np.isfinite(value):
         return UNKNOWN
     tail = 100 * (1 - CONFIDENCE) / 2

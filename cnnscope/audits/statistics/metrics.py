@@ -1,6 +1,7 @@
-"""What outcomes say of one magnitude: per image, so that intervals and comparisons know what belongs to which image.
+"""Metrics of one group of transforms, per image, so that intervals and comparisons can pair values by image.
 
-Every function takes `Outcomes` of N images and a `Group` of K transforms; (N,) results hold NaN where nothing is known.
+Every function takes `Outcomes` of N images and a `Group` of K transforms; results (N,) are NaN where a value is
+unknown.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, F
 CLEAN = "clean"
 """The image as it is, in chains of small steps."""
 _CERTAIN = 1e-9
-"""How near to 1 agreement by chance is certain, so that nothing is left for kappa."""
+"""If agreement by chance is closer to 1 than this, kappa is unknown."""
 
 
 def agrees(outcomes: Outcomes, members: Sequence[int]) -> NDArray[np.bool_]:
-    """(N, K): whether the prediction is that for the image as it is."""
+    """(N, K): whether the prediction equals that for the untransformed image."""
     same: NDArray[np.bool_] = outcomes.top1[:, list(members)] == outcomes.top1_clean[:, None]
     return same
 
@@ -45,23 +46,25 @@ def clean_accuracy(outcomes: Outcomes) -> Floats:
 
 
 def accuracy_drop(outcomes: Outcomes, group: Group) -> Floats:
-    """(N,) whether the image as it is is answered right, less how often it is when transformed."""
+    """(N,): whether the prediction for the image is right, minus the share of transforms under which it is right."""
     return clean_accuracy(outcomes) - accuracy(outcomes, group)
 
 
 def divergence(outcomes: Outcomes, group: Group) -> Floats:
-    """(N,) Jensen-Shannon divergence over ln 2 of the answers before and after: 0 equal, 1 without a common class."""
+    """(N,): mean Jensen-Shannon divergence, divided by ln 2, between class probabilities before and after: 0 if
+    equal."""
     return np.asarray(outcomes.js[:, list(group.members)].mean(1, dtype=np.float64))
 
 
 def probability_change(outcomes: Outcomes, group: Group) -> Floats:
-    """(N,) ``mean_g |p_c(T_g x) - p_c(x)|`` of the class c predicted for the image as it is."""
+    """(N,): ``mean_g |p_c(T_g x) - p_c(x)|`` for the class c that is predicted for the untransformed image."""
     kept = outcomes.clean_class_probability[:, list(group.members)].astype(np.float64)
     return np.asarray(np.abs(kept - outcomes.confidence_clean.astype(np.float64)[:, None]).mean(1))
 
 
 def means(values: Floats, bootstrap: Bootstrap) -> list[Estimate]:
-    """Means of the columns of (N, S) values, by resampling; images of which one is not known are left out of it."""
+    """The means of the columns of (N, S) values, with intervals by resampling; unknown values are left out by
+    column."""
     known = ~np.isnan(values)
     if not len(values):
         return [UNKNOWN] * values.shape[1]
@@ -74,12 +77,12 @@ def means(values: Floats, bootstrap: Bootstrap) -> list[Estimate]:
 
 
 def mean(values: Floats, bootstrap: Bootstrap) -> Estimate:
-    """The mean of one value an image, as `means`."""
+    """The mean of one value per image, as in `means`."""
     return means(values[:, None], bootstrap)[0]
 
 
 def kappa_columns(outcomes: Outcomes, group: Group) -> Floats:
-    """(N, 2) per image: agreement, and the terms whose mean is the agreement expected by chance.
+    """(N, 2) per image: agreement, and terms whose mean is the agreement expected by chance.
 
     ``A_e(g) = sum_c P[y(x) = c] P[y(T_g x) = c]`` is a product of two means; its terms are linearised about them
     (``q[y_i] + p[z_i] - A_e``, mean ``A_e``), which errs by O(1/N) in resamples.
@@ -97,10 +100,10 @@ def kappa_columns(outcomes: Outcomes, group: Group) -> Floats:
 
 
 def kappa(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
-    """``(A - A_e) / (1 - A_e)``, Cohen 1960: 1 always the same answer, 0 as often as by chance. Averaged over groups.
+    """``(A - A_e) / (1 - A_e)``, Cohen 1960: 1 for full agreement, 0 for agreement by chance. Averaged over groups.
 
-    Unknown for a network that always says one class. Within a group A and A_e are averages. By resampling; where
-    fewer than 30 images change, or do not, the interval is that of A with A_e as it is.
+    It is unknown for a network that always predicts one class. Within a group A and A_e are averages. The interval is
+    by resampling; if fewer than 30 images change, or fewer than 30 do not, it is that of A with A_e fixed.
     """
     if not groups:
         return UNKNOWN
@@ -108,14 +111,14 @@ def kappa(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> 
 
 
 def kappa_each(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> list[Estimate]:
-    """`kappa` of every group alone."""
+    """`kappa` of each group by itself."""
     return kappa_sums(outcomes, groups, np.eye(len(groups)), 0.0, bootstrap)
 
 
 def kappa_sums(
     outcomes: Outcomes, groups: Sequence[Group], weights: Floats, constant: float, bootstrap: Bootstrap
 ) -> list[Estimate]:
-    """``constant + sum_g weights_ig kappa_g`` for every row of ``weights`` (I, G), which are not negative."""
+    """``constant + sum_g weights_ig kappa_g`` for every row of ``weights`` (I, G), which must not be negative."""
     if not len(outcomes):
         return [UNKNOWN] * len(weights)
     columns = np.concatenate([kappa_columns(outcomes, g) for g in groups], 1)
@@ -157,7 +160,7 @@ def kappas(means: Floats) -> Floats:
 
 
 def consistency(outcomes: Outcomes, members: Sequence[int]) -> Floats:
-    """(N,) share of pairs of the K answers that are equal, ``sum_c n_ic (n_ic - 1) / (K (K - 1))``.
+    """(N,): the share of pairs among the K predictions that are equal, ``sum_c n_ic (n_ic - 1) / (K (K - 1))``.
 
     Zhang 2019, sec. 4.1, over all pairs instead of one. NaN for fewer than two transforms.
     """
@@ -173,9 +176,9 @@ def consistency(outcomes: Outcomes, members: Sequence[int]) -> Floats:
 
 
 def steps(outcomes: Outcomes, chains: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
-    """Pairs of places that are one step apart, -1 being the image as it is.
+    """Pairs of places that are one step apart; -1 is the untransformed image.
 
-    Neighbours of chains of names; without chains, whole shifts that differ by one pixel along one axis.
+    With chains of names these are neighbours in a chain; without, whole shifts that differ by one pixel on one axis.
     """
     if chains:
         places = {transform.name: i for i, transform in enumerate(outcomes.transforms)} | {CLEAN: -1}
@@ -194,7 +197,8 @@ def steps(outcomes: Outcomes, chains: Sequence[Sequence[str]]) -> list[tuple[int
 
 
 def step_changes(outcomes: Outcomes, pairs: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
-    """Per image, over steps: how often the answer changes, and how much the probability of the clean answer does.
+    """Per image, the mean over steps: how often the prediction changes, and the change of the clean class's
+    probability.
 
     Azulay & Weiss 2019, sec. 2: P(top-1 change) and the mean absolute change, for one step.
     """
@@ -206,7 +210,7 @@ def step_changes(outcomes: Outcomes, pairs: Sequence[tuple[int, int]]) -> tuple[
 
 
 def wobble(outcomes: Outcomes, members: Sequence[int], bootstrap: Bootstrap) -> Estimate:
-    """``max_g p - min_g p`` of the probability of the clean answer, the image as it is included."""
+    """``max_g p - min_g p`` for the probability of the clean prediction, the untransformed image included."""
     kept = outcomes.clean_class_probability[:, list(members)].astype(np.float64)
     sure = np.concatenate([kept, outcomes.confidence_clean.astype(np.float64)[:, None]], axis=1)
     return mean(sure.max(1) - sure.min(1), bootstrap)

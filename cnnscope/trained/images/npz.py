@@ -1,7 +1,7 @@
 """NumPy archives: ``images`` (N, H, W), (N, H, W, C) or (N, C, H, W) and, where known, ``labels`` (N,).
 
 Whole numbers are pixels from 0 to 255; real ones are from 0 to 1. ``classes`` may name the labels. With an array
-``split`` of texts only those called ``test`` are read: what a network was trained on says nothing about it.
+``split`` of texts only the images called ``test`` are read: training images would show too good a result.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.trained.images.sample import SHARD, ImageSet, Sample, Shard, Skipped
 
 LARGEST = 8 * 2**30
-"""Bytes an archive may unpack to."""
+"""The largest size of an archive's arrays in bytes."""
 
 
 def open_npz(path: Path, *, split: str = "test") -> ImageSet:
-    """The images of ``split``, or all where the archive has no such array. E461 where the archive is damaged or odd."""
+    """The images of ``split``, or all where the archive has no such array.
+
+    E461 if the archive is damaged or has other arrays.
+    """
     arrays = _arrays(path)
     images, labels = arrays["images"], arrays.get("labels")
     chosen = np.arange(len(images))

@@ -13,7 +13,7 @@ from PIL import Image
 from cnnscope.pictures import TOO_LARGE, decoded
 
 SHARD = 1024
-"""Images a shard has, where the set has no pieces of its own."""
+"""The number of images in a shard if the set has no pieces of its own."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Skipped:
 class Shard:
     """A piece of a set whose ``count`` entries have one order; ``identity`` changes with its content.
 
-    ``reader`` gives the entries at some places, in order. ``random_access`` where it does not have to pass the others.
+    ``reader`` gives the entries at some places, in order. ``random_access`` says that it need not read the others.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Shard:
     random_access: bool = True
 
     def read(self, places: Sequence[int] | None = None) -> Iterator[Sample | Skipped]:
-        """The entries at ``places``, which ascend from 0, one each; all by default. E461 where the shard is damaged."""
+        """Yields the entries at ``places`` (ascending, from 0; all by default). E461 if the shard is damaged."""
         return self.reader(range(self.count) if places is None else places)
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of images. ``classes`` are the names its labels count, empty where it has none; ``skipped`` what was no
-    candidate from the start."""
+    """A set of images. ``classes`` are the names of its labels, empty if it has none. ``skipped`` are files that cannot
+    be images."""
 
     path: Path
     kind: str
@@ -74,7 +74,7 @@ class ImageSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Over the shards' names and identities."""
+        """sha256 of the shards' names and identities."""
         lines = "".join(f"{shard.name} {shard.identity}\n" for shard in self.shards)
         return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -36,7 +36,7 @@ def open_tars(path: Path) -> ImageSet:
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What the headers of a tar tell, which are quick to read."""
+    """What the headers of a tar contain; reading them is quick."""
 
     shard: Shard
     labelled: bool
@@ -92,7 +92,7 @@ def _read(file: Path, places: Sequence[int]) -> Iterator[Sample | Skipped]:
 
 
 def _unpacked(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
-    """Members as `webdataset` groups them; one that is too large is cut to be recognised as such."""
+    """Yields members for `webdataset` to group; one that is too large is cut, so that it is recognised as such."""
     for member in archive:
         content = archive.extractfile(member) if member.isfile() else None
         if content is not None:
