@@ -17,33 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
-from types import FrameType
 from typing import Any, Generic, TypeVar, overload
 
+from cnnscope.entries import Entry, announces, attribute, built_in_entry, caller, entry_points, place_of, taken
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.installed import entry_points
 from cnnscope.user_code import a, broken, strangers
 
 T = TypeVar("T")
 
 problems: list[CnnscopeError] = []
 """Why entries of installed packages were left out, in the order in which that was found out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """``place`` is ``module:attribute``, ``package`` the installed package it comes from (None: cnnscope or a plugin).
-
-    ``value`` is None until it is imported. ``rivals`` are other packages that have an entry of the same name.
-    """
-
-    place: str
-    value: object = None
-    package: str | None = None
-    rivals: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"`{self.place}`" + (f" of the package {self.package}" if self.package else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +61,7 @@ class Registry(Generic[T]):
         code: str = "E401",
     ) -> None:  # fmt: skip
         self.group, self.noun, self.form, self.code = group, noun, form, code
-        self._own = {name: _built_in(entry) for name, entry in (built_in or {}).items()}
+        self._own = {name: built_in_entry(entry) for name, entry in (built_in or {}).items()}
         self._scanned = False
         self._left_out: dict[str, CnnscopeError] = {}
 
@@ -171,13 +154,13 @@ class Registry(Generic[T]):
         fault = self._fault(value)
         if fault:
             raise CnnscopeError.of("E413", f"the {self.noun} `{name}` {fault}", hint=self._wanted())
-        place = _place(value, _caller())
+        place = place_of(value, caller())
         own = place.split(".")[0] == "cnnscope"
         before = (self._own if own else self._entries()).get(name)
         if own and before is not None and before.package is not None:
-            self._left_out[name] = _taken(self.noun, name, f"`{place}`", str(before))
-        elif before is not None and not _announces(before, place):
-            raise _taken(self.noun, name, str(before), f"`{place}`")
+            self._left_out[name] = taken(self.noun, name, f"`{place}`", str(before))
+        elif before is not None and not announces(before, place):
+            raise taken(self.noun, name, str(before), f"`{place}`")
         if not own:
             _additions.append(Addition(self, name, before))
         self._own[name] = Entry(place, value) if own or before is None else replace(before, value=value)
@@ -196,24 +179,24 @@ class Registry(Generic[T]):
     def _announce(self, name: str, entry: Entry) -> None:
         """An entry point, unless cnnscope has the name itself or another package claims it too."""
         before = self._own.get(name)
-        if before is None or _announces(entry, before.place):
+        if before is None or announces(entry, before.place):
             self._own[name] = entry if before is None else replace(entry, value=before.value)
         elif before.package is None:
-            self._left_out[name] = _taken(self.noun, name, str(before), str(entry))
+            self._left_out[name] = taken(self.noun, name, str(before), str(entry))
         elif before.place != entry.place:
             self._own[name] = replace(before, rivals=(*before.rivals, str(entry)))
 
     def _load(self, name: str, entry: Entry) -> object:
         if entry.package is None:
-            return _attribute(entry.place)
+            return attribute(entry.place)
         what = f"the {self.noun} `{name}` of the package {entry.package}"
         remedy = f"install a version of {entry.package} that fits, or uninstall it"
         if entry.rivals:
-            raise _taken(self.noun, name, str(replace(entry, rivals=())), *entry.rivals)
+            raise taken(self.noun, name, str(replace(entry, rivals=())), *entry.rivals)
         try:
             strangers[entry.place.split(":")[0].split(".")[0]] = f"the package {entry.package}"
             with recording():
-                value = _attribute(entry.place)
+                value = attribute(entry.place)
         except CnnscopeError as error:
             raise CnnscopeError(*(replace(d, hint=d.hint or remedy) for d in error.diagnostics)) from error
         except Exception as error:
@@ -227,7 +210,7 @@ class Registry(Generic[T]):
         """What is wrong with a value's form; None where nothing is."""
         if self.form is None:
             return None if callable(value) else f"is no function but {a(type(value).__name__)}"
-        form = _attribute(self.form)
+        form = attribute(self.form)
         fits = isinstance(value, form) or (isinstance(value, type) and issubclass(value, form))
         return None if fits else f"is no `{form.__name__}` but {a(type(value).__name__)}"
 
@@ -256,45 +239,6 @@ def recording() -> Iterator[list[Addition]]:
             _additions.pop().undo()
         raise
     found += _additions[mark:]
-
-
-def _built_in(entry: object) -> Entry:
-    return Entry(entry) if isinstance(entry, str) else Entry(_place(entry, "cnnscope"), entry)
-
-
-def _attribute(place: str) -> Any:
-    """What ``module:attribute`` is."""
-    module, _, path = place.partition(":")
-    found: Any = import_module(module)
-    for name in path.split(".") if path else ():
-        found = getattr(found, name)
-    return found
-
-
-def _place(value: object, module: str) -> str:
-    """Where a value was defined, as ``module:attribute``; of an object in ``module``, its type."""
-    if hasattr(value, "__qualname__"):
-        return f"{getattr(value, '__module__', module)}:{value.__qualname__}"
-    return f"{module}:{type(value).__name__}"
-
-
-def _caller() -> str:
-    """The module that adds something."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    return "?" if frame is None else str(frame.f_globals.get("__name__"))
-
-
-def _announces(entry: Entry, place: str) -> bool:
-    """Whether an entry point of a package is about what the same package adds itself when it is imported."""
-    return entry.package is not None and entry.place.split(":")[0].split(".")[0] == place.split(":")[0].split(".")[0]
-
-
-def _taken(noun: str, name: str, *places: str) -> CnnscopeError:
-    times = "twice" if len(places) == 2 else f"{len(places)} times"
-    message = f"the {noun} `{name}` exists {times}: {' and '.join(places)}"
-    return CnnscopeError.of("E412", message, hint="a name is given once: rename one of them, or uninstall its package")
 
 
 def _report(error: CnnscopeError) -> None:

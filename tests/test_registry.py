@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cnnscope import registry
+from cnnscope.entries import entry_points
 from cnnscope.errors import CnnscopeError
-from cnnscope.installed import entry_points
 from cnnscope.registry import Registry
 
 PATTERN = "re:Pattern"
