@@ -60,8 +60,8 @@ def load(
     folder = path.parent
     labels = extra.get("labels")
     return Spec(
-        document.name, graph, heads, extra.get("reference", {}), extra.get("about", {}), extra.get("preprocess", {}),
-        folder / extra["weights"] if "weights" in extra else None,
-        folder / extra["data"] if "data" in extra else None,
-        tuple(map(str, labels)) if isinstance(labels, list) else folder / labels if labels is not None else None,
+        name=document.name, graph=graph, heads=heads,
+        **{key: extra[key] for key in ("reference", "about", "preprocess") if key in extra},
+        **{key: folder / extra[key] for key in ("weights", "data") if key in extra},
+        labels=tuple(map(str, labels)) if isinstance(labels, list) else None if labels is None else folder / labels,
     )  # fmt: skip

@@ -201,7 +201,10 @@ def read_common(ctx: Context, value: Marked, span: Span | None) -> Common:
     if when is not None and not check_expressions(when, ctx.params, ctx.problems):
         with ctx.problems.caught():
             condition(when)
-    return Common(span, text, name.span if name else None, _sources(ctx, entries.get("from")), when, frozen)
+    return Common(
+        span=span, name=text, name_span=name.span if name else None, sources=_sources(ctx, entries.get("from")),
+        when=when, frozen=frozen,
+    )  # fmt: skip
 
 
 def _flag(ctx: Context, what: str, value: Marked) -> None:

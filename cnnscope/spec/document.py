@@ -40,10 +40,11 @@ def _document(root: Marked, default_name: str, problems: Problems) -> Document:
     for name, entry in marks.entries.items():
         with problems.caught():
             blocks[name] = _block(ctx, name, entry, marks.keys.get(name, entry.span))
-    body = _layers(root, top, ctx)
-    heads = tuple(_heads(ctx, _mapping(top, "heads", problems)))
-    title, freeze, metadata = _name(top, problems, default_name), _freeze(top, problems), read_metadata(top, problems)
-    return Document(title, inputs, params, defaults, blocks, body, heads, freeze, metadata)
+    return Document(
+        inputs=inputs, params=params, defaults=defaults, blocks=blocks, body=_layers(root, top, ctx),
+        heads=tuple(_heads(ctx, _mapping(top, "heads", problems))), name=_name(top, problems, default_name),
+        freeze=_freeze(top, problems), metadata=read_metadata(top, problems),
+    )  # fmt: skip
 
 
 def _top(root: Marked, problems: Problems) -> dict[str, Marked]:

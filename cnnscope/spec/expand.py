@@ -37,7 +37,10 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
     net = Network(document.name, layout, inputs)
     scope = Scope(net.names, reserved=document.body.reserved)
     start = next(iter(inputs)) if len(inputs) == 1 else None
-    frame = Frame(net, Library(document.blocks, env, least), scope, env, document.defaults, channels(net, start))
+    frame = Frame(
+        net=net, library=Library(document.blocks, env, least), scope=scope, env=env, defaults=document.defaults,
+        channels=channels(net, start),
+    )  # fmt: skip
     try:
         outputs = _walk(document, frame, start)
         if not net.nodes:

@@ -161,7 +161,7 @@ class Network(Builder):
         keys = dict(zip((*weights, *buffers), params, strict=True))
         name = self.add(
             Node(
-                row.path + suffix, bound.op, tuple(inputs), bound.output, keys, row.path, span,
+                row.path + suffix, bound.op, tuple(inputs), bound.output, keys, layer=row.path, span=span,
                 training_only=flags.training_only,
                 intent=replace(bound.intent, like=like) if like else bound.intent,
             )

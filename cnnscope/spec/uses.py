@@ -42,7 +42,7 @@ def read_use(ctx: Context, value: Marked, span: Span | None) -> Use:
         _check_exclusive(ctx, value, each)
     if len(ctx.problems.found) == before:  # a misspelt parameter is not reported as missing too
         _complete(ctx, block, (*values, *columns), span)
-    return Use(block, values, read_common(ctx, value, span), repeat, first, each)
+    return Use(block, values, read_common(ctx, value, span), repeat=repeat, first=first, each=each)
 
 
 def _check_exclusive(ctx: Context, value: Marked, each: Table) -> None:

@@ -57,3 +57,13 @@ def test_a_wrong_document_is_noticed() -> None:
     document = plain(graph_document(spec.load(zoo.path("lenet5")).graph))
     del document["nodes"][0]["args"]
     assert not validator("graph").is_valid(document)
+
+
+def test_what_the_author_stated_is_in_the_document() -> None:
+    layers = "[conv: {out: 4, kernel: 3, pad: same, stride: 2}, upsample: {like: input}]"
+    text = f"cnnscope: 1\ninput: {{shape: [3, 9, 9]}}\nlayers: {layers}"
+    document = plain(graph_document(spec.load("net.yaml", text=text).graph))
+    validator("graph").validate(document)
+    assert [node.get("intent") for node in document["nodes"]] == [{"pad": "same"}, {"like": "input"}]
+    document["nodes"][0]["intent"]["pad"] = "about"
+    assert not validator("graph").is_valid(document)

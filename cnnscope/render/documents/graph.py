@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cnnscope.ir import Graph, Node, Value
-from cnnscope.render.documents.document import INLINE, Count, Document, Shape
+from cnnscope.ir import Graph, Intent, Node, Value
+from cnnscope.ir.graph import NO_INTENT, PadWord
+from cnnscope.render.documents.document import INLINE, OMITTED, Count, Document, Omitted, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,20 @@ class GraphInput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphIntent:
+    """What the author stated about an op and its numbers do not show."""
+
+    pad: PadWord | Omitted = OMITTED
+    """the word for padding; `half` is dilation * (kernel - 1) // 2 on both sides, `same` gives ceil(n / stride)"""
+    like: str | Omitted = OMITTED
+    """the op or input whose spatial size the output takes"""
+    computed: Sequence[Count] | Omitted = OMITTED
+    """axes of the output, batch included, whose extent was computed from shapes"""
+    fixed: Sequence[Count] | Omitted = OMITTED
+    """axes of the output, batch included, whose extent was written as a number"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphNode:
     """One op of the network."""
 
@@ -46,6 +61,7 @@ class GraphNode:
     macs: Count | None
     elementwise: Count | None
     training_only: bool
+    intent: GraphIntent | Omitted = OMITTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +119,16 @@ def _node(graph: Graph, node: Node) -> GraphNode:
     return GraphNode(
         name=node.name, layer=node.layer, op=node.op.tag, category=node.op.category, args=node.op.arguments(),
         inputs=node.inputs, output=_value(node.output), params=node.params, macs=node.op.macs(x),
-        elementwise=node.op.elementwise(x), training_only=node.training_only,
+        elementwise=node.op.elementwise(x), training_only=node.training_only, intent=_intent(node.intent),
+    )  # fmt: skip
+
+
+def _intent(intent: Intent) -> GraphIntent | Omitted:
+    if intent == NO_INTENT:
+        return OMITTED
+    return GraphIntent(
+        pad=intent.pad or OMITTED, like=intent.like or OMITTED, computed=intent.computed or OMITTED,
+        fixed=intent.fixed or OMITTED,
     )  # fmt: skip
 
 

@@ -237,7 +237,8 @@ def _layer(entry: Json, depth: int) -> Layer:
     module = entry.get("module") if isinstance(entry.get("module"), str) else ""
     if ">" in str(entry.get("registered_name")):  # `package>Class`: registered by whoever wrote it
         module = ""
-    return Layer(name, kind, settings, tuple(read_call(node, name) for node in nodes), module or "", network)
+    calls = tuple(read_call(node, name) for node in nodes)
+    return Layer(name, kind, settings, calls, module=module or "", network=network)
 
 
 def _first_call_is_own(network: Network) -> bool:

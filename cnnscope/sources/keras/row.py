@@ -129,7 +129,9 @@ class LayerRow:
         for part, (bound, inputs) in self.parts.items():
             params = self._enter(part, names[part], bound.weights) | self._enter(part, names[part], bound.buffers, True)
             named = tuple(final.get(name, name) for name in inputs)
-            self.builder.add(Node(names[part], bound.op, named, bound.output, params, self.name, intent=bound.intent))
+            self.builder.add(
+                Node(names[part], bound.op, named, bound.output, params, layer=self.name, intent=bound.intent)
+            )
         return [replace(x, name=final.get(x.name, x.name)) for x in results]
 
     def _enter(self, part: str, node: str, shapes: Mapping[str, Shape], buffer: bool = False) -> dict[str, str]:

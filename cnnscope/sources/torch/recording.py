@@ -93,7 +93,11 @@ class Recording:
         """Adds a draft to the row under way and returns its place. ``layer`` names the row of a function call."""
         call = self.calls[-1]
         row = call.layer or self._rows.unique(layer or (f"{call.path}.{fn}" if call.path else fn))
-        self.drafts.append(Draft(op, inputs, output, row, fn, params or {}, in_place, intent, like))
+        self.drafts.append(
+            Draft(
+                op, inputs, output, row, fn=fn, params=params or {}, in_place=in_place, intent=intent, like=like,
+            )
+        )  # fmt: skip
         return len(self.drafts) - 1
 
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
@@ -117,8 +121,8 @@ class Recording:
             intent = replace(draft.intent, like=names[draft.like]) if draft.like in names else draft.intent
             builder.add(
                 Node(
-                    names[i], draft.op, sources, draft.output, draft.params, draft.layer, in_place=draft.in_place,
-                    intent=intent,
+                    names[i], draft.op, sources, draft.output, draft.params, layer=draft.layer,
+                    in_place=draft.in_place, intent=intent,
                 )
             )  # fmt: skip
         for key, tensor in self.weights.items():

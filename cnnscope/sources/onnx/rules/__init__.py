@@ -172,7 +172,9 @@ class OperatorCall:
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
         name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
-        return self.builder.add(Node(name, bound.op, inputs, settled(op, bound.output), keys, layer, intent=intent))
+        return self.builder.add(
+            Node(name, bound.op, inputs, settled(op, bound.output), keys, layer=layer, intent=intent)
+        )
 
     @staticmethod
     def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:

@@ -138,7 +138,13 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
     gates = {"lstm": 4, "gru": 3}.get(kind, 1)
     hidden, out_features = params[0].shape[0] // gates, params[1].shape[1]
     op = Recurrent(
-        kind, hidden, layers, bidirectional, batch_first, has_biases, out_features if out_features != hidden else 0
+        kind,
+        hidden,
+        layers,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+        bias=has_biases,
+        projection=out_features if out_features != hidden else 0,
     )
     if trace.real:
         out, *last = func(x, state, *rest)
