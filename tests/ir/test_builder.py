@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from cnnscope.errors import CnnscopeError, PartialError, ShapeError
@@ -70,3 +74,13 @@ def test_what_breaks_off_leaves_the_graph_so_far() -> None:
         broken()
     assert [node.name for node in caught.value.graph.nodes] == ["act"]
     assert caught.value.graph.outputs == ()
+
+
+def test_the_example_of_the_page_builds_a_graph() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "add-a-source.md").read_text()
+    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Builder(" in block)
+    names: dict[str, Any] = {item.__name__: item for item in (Builder, Value, Param, Node, Conv, bind)}
+    exec(example, names)
+    (node,) = names["graph"].nodes
+    assert (node.output.shape, node.intent.pad) == ((1, 8, 32, 32), "same")
+    assert names["graph"].params.keys() == {"conv.weight", "conv.bias"}
