@@ -1,1 +1,1 @@
-"""Pure passes: a `Graph` in, a frozen result out. Nothing here draws, prints or imports torch."""
+"""Pure passes: each takes a `Graph` and returns a frozen result. Nothing here draws, prints or imports torch."""

@@ -1,7 +1,7 @@
-"""Ablation: the network without some of its layers, everything behind them inferred anew.
+"""Ablation: the network without some of its layers; the shapes of all layers after them are inferred again.
 
-Whoever read a removed layer reads that layer's input instead, as when Zeiler & Fergus (2014, section 5.1, "Varying
-ImageNet Model Sizes") took layers out of AlexNet and trained what was left.
+A layer that read a removed layer reads that layer's input instead, as when Zeiler & Fergus (2014, section 5.1, "Varying
+ImageNet Model Sizes") took layers out of AlexNet and trained the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cnnscope.ops.base import shape_text
 def ablate(graph: Graph, names: Sequence[str]) -> Graph:
     """``graph`` without the layers ``names``: rows, single ops, or groups (``layer3``, ``features.3``) as a whole.
 
-    Weights that only removed layers used go with them. `CnnscopeError`: E205 for a name of nothing, E490 where a layer
+    Weights that only removed layers used are removed too. `CnnscopeError`: E205 for an unknown name, E490 where a layer
     cannot be left out because no single value could take its place, E491 where a layer behind it does not fit any more,
     E492 where a traced op cannot be carried over to other shapes, E304 where shared weights would have two shapes.
     """
@@ -49,7 +49,7 @@ def members(graph: Graph, name: str) -> tuple[str, ...]:
 
 
 def layer_names(graph: Graph) -> tuple[str, ...]:
-    """What can be removed: rows, the groups around them, single ops."""
+    """The names of everything that can be removed: rows, the groups around them, single ops."""
     names: dict[str, None] = {}
     for node in graph.nodes:
         parts = node.layer.split(".")
@@ -63,13 +63,14 @@ def _in(layer: str, group: str) -> bool:
 
 @dataclass(frozen=True)
 class _Detour:
-    """What is read in place of removed nodes."""
+    """The kept values that replace removed nodes."""
 
     graph: Graph
     removed: frozenset[str]
 
     def source(self, name: str) -> str:
-        """``name``, or the one kept value that all ways back from it lead to; E490 where there is none or several."""
+        """``name`` if it is kept, else the only kept value that it is computed from; E490 if there is none or
+        several."""
         if name not in self.removed:
             return name
         found = dict.fromkeys(self._behind(name))
@@ -85,7 +86,7 @@ class _Detour:
         raise CnnscopeError.of("E490", message, span=node.span, hint=hint)
 
     def _scope(self, layer: str) -> str:
-        """The smallest group around a layer that is not removed as a whole already; empty where there is none."""
+        """The smallest group around a layer that is not removed as a whole; empty if there is none."""
         scope = layer.rpartition(".")[0]
         while scope and all(node.name in self.removed for node in self.graph.nodes if _in(node.layer, scope)):
             scope = scope.rpartition(".")[0]
@@ -96,7 +97,7 @@ class _Detour:
         return f"`{layer}` ({shape_text(self.graph.value(name).features)})"
 
     def _behind(self, name: str) -> Iterator[str]:
-        """Kept values that removed nodes on the way back from ``name`` read, but for constants and bare weights."""
+        """The kept values that ``name`` is computed from through removed nodes, without constants and bare weights."""
         waiting, seen = [name], {name}
         while waiting:
             for before in self.graph.node(waiting.pop()).inputs:
@@ -110,7 +111,7 @@ class _Detour:
 
 
 def _read(graph: Graph, kept: Sequence[Node], outputs: Collection[str]) -> list[Node]:
-    """``kept`` without nodes that only removed ones read."""
+    """``kept`` without nodes that only removed nodes read."""
     had = {name for node in graph.nodes for name in node.inputs}
     read, result = set(outputs), list[Node]()
     for node in reversed(kept):
@@ -121,13 +122,13 @@ def _read(graph: Graph, kept: Sequence[Node], outputs: Collection[str]) -> list[
 
 
 def _without_unused(graph: Graph, names: Sequence[str]) -> Graph:
-    """Without weights that no node used, where they belong to what was removed."""
+    """The graph without unused weights that belong to removed layers."""
     gone = {key for key in graph.unused if any(_in(key, name) for name in names)}
     return replace(graph, params={key: param for key, param in graph.params.items() if key not in gone})
 
 
 def _after_removal(names: Sequence[str], error: CnnscopeError) -> CnnscopeError:
-    """The error, saying what was removed and what could go with it."""
+    """The same error with a note on what was removed and a hint on what else could be."""
     (found,) = error.diagnostics
     hint = found.hint
     if isinstance(error, MisfitError) and found.code == "E491":

@@ -22,7 +22,7 @@ from cnnscope.ir import DTYPE_BYTES, Graph, Node, Param, Value
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Costs that add up. ``macs`` and ``flops`` are None where unknown; bytes are at the precision asked for."""
+    """Costs that can be added. ``macs`` and ``flops`` are None if unknown; bytes are at the requested precision."""
 
     trainable: int = 0
     frozen: int = 0
@@ -51,12 +51,12 @@ class Cost:
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """The sum; unknown as soon as one part is."""
+    """The sum of costs; unknown if one of them is."""
     return reduce(Cost.__add__, costs, Cost())
 
 
 def known(costs: Iterable[Cost]) -> Cost:
-    """The sum of what is known: a lower bound where something is not."""
+    """The sum of the known parts: a lower bound if some are unknown."""
     return total(
         Cost(c.trainable, c.frozen, c.buffers, c.param_bytes, c.buffer_bytes, c.macs or 0, c.flops or 0,
              c.activation_bytes)
@@ -71,7 +71,7 @@ def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:
 
 
 def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
-    """What tensors cost wherever they are used, and however often."""
+    """The cost of parameters and buffers, each counted once."""
     result = Cost()
     for param in params:
         size = nbytes(param, dtype)

@@ -1,8 +1,8 @@
-"""What differs between two architectures: their fused units aligned by what they compute, where they stand and order.
+"""Compares two architectures: aligns their fused units by what they compute, by their paths and by order.
 
 The alignment is the best monotone one (Needleman and Wunsch 1970): equal units count most, then units of one type;
 an equal path decides between equal candidates. Two paired units are equal if they compute the same from the same
-shapes and read units that are paired themselves, units without a partner looked through.
+shapes and read units that are paired with each other; units without a partner are looked through.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Aspect = Literal["op", "input_shape", "output_shape", "dtype", "inputs", "params
 """What may differ between two paired layers."""
 
 EQUAL, SAME_OP, SAME_SHAPE, SAME_TYPE, SAME_SORT, OTHER = 40, 9, 7, 5, 2, -2
-"""What a pair counts: equal units, one op on other shapes, one type with one shape, one type, one category, else."""
+"""The scores of a pair: equal units, same op on other shapes, same type and shape, same type, same category, else."""
 SAME_PATH, SAME_SCOPE = 3, 1
 _LOOSE = frozenset({"movement", "other", "constant"})
 """Categories whose types have nothing in common."""
@@ -33,7 +33,7 @@ _SYMMETRIC = frozenset({"add", "mul"})
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that is compared: a unit, or an input of the network (``nodes`` is empty)."""
+    """One part to compare: a fused unit, or an input of the network (``nodes`` is empty)."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -53,22 +53,22 @@ class Part:
 
     @property
     def operations(self) -> Hashable:
-        """What it computes, whatever the shapes."""
+        """What the part computes, without shapes."""
         return tuple((node.op, node.training_only) for node in self.nodes)
 
     @property
     def signature(self) -> Hashable:
-        """Equal for parts that compute the same from the same shapes."""
+        """A key that is equal for parts that compute the same from the same shapes."""
         inputs = tuple((value.features, value.dtype) for value in self.inputs)
         return self.operations, inputs, self.value.features, self.value.dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row: ``+`` only in b, ``-`` only in a, ``=`` equal, ``~`` paired but not equal: ``changed`` says in what.
+    """A row: ``+`` only in b, ``-`` only in a, ``=`` equal, ``~`` paired but not equal: ``changed`` says how.
 
-    ``changed`` is of ``op``, ``input_shape``, ``output_shape``, ``dtype``, ``inputs`` (what it reads), ``params``
-    (as where weights are shared in one of the two) and ``output`` (of the network, in one of the two).
+    ``changed`` has names of what differs: ``op``, ``input_shape``, ``output_shape``, ``dtype``, ``inputs`` (what it
+    reads), ``params`` (weights may be shared in one of them) and ``output`` (one of them is an output of the network).
     """
 
     a: Part | None
@@ -96,18 +96,19 @@ class Difference:
 
     @property
     def totals(self) -> tuple[Cost, Cost]:
-        """What each costs."""
+        """The cost of each side."""
         return self.summary_a.totals, self.summary_b.totals
 
     @cached_property
     def equal(self) -> bool:
-        """Whether they are the same but for names; weights that no op reads count, though they are in no row."""
+        """Whether the networks are the same apart from names; weights that no op reads count too, though they have
+        no row."""
         weights = [(cost.trainable, cost.frozen, cost.buffers) for cost in self.totals]
         return all(row.mark == "=" for row in self.rows) and weights[0] == weights[1]
 
 
 def diff(a: Graph, b: Graph) -> Difference:
-    """Two architectures compared, b seen from a."""
+    """Compares two architectures: the rows say how b differs from a."""
     parts_a, parts_b = parts(a), parts(b)
     pairs = align(parts_a, parts_b)
     partner_a = {id(x): i for i, (x, y) in enumerate(pairs) if x and y}
@@ -133,7 +134,7 @@ def _part(unit: Unit, graph: Graph, costs: Mapping[str, Cost], fields: Mapping[s
 
 
 def align(a: Sequence[Part], b: Sequence[Part]) -> list[tuple[Part | None, Part | None]]:
-    """Both sequences in order, partners side by side: the alignment that counts most."""
+    """Both sequences in order with partners side by side: the alignment with the highest score."""
     start = 0
     while start < min(len(a), len(b)) and _identical(a[start], b[start]):
         start += 1
@@ -156,7 +157,10 @@ def _best(a: Sequence[Part], b: Sequence[Part]) -> list[tuple[Part | None, Part 
     for i in range(len(a)):
         row, step, left = [0], bytearray(len(b) + 1), 0
         for j in range(len(b)):
-            best, how = above[j] + count(i, j), 0  # 0 pairs them, 1 leaves a's alone, 2 leaves b's alone
+            best, how = (
+                above[j] + count(i, j),
+                0,
+            )  # 0: the two are a pair; 1: a's part has no partner; 2: b's part has none
             if above[j + 1] >= best:
                 best, how = above[j + 1], 1
             if left > best:
@@ -172,7 +176,7 @@ def _best(a: Sequence[Part], b: Sequence[Part]) -> list[tuple[Part | None, Part 
 def _trace(
     a: Sequence[Part], b: Sequence[Part], steps: Sequence[bytearray]
 ) -> Iterator[tuple[Part | None, Part | None]]:
-    """The pairs of the best alignment, last first; what only b has comes after what only a has."""
+    """The pairs of the best alignment, last first; parts of b alone come after parts of a alone."""
     i, j = len(a), len(b)
     while i or j:
         how = steps[i - 1][j] if i and j else (1 if i else 2)
@@ -181,7 +185,7 @@ def _trace(
 
 
 class _Counter:
-    """What pairing a's i-th and b's j-th part counts. Equal parts are told by number, which spares comparing them."""
+    """The score of pairing a's i-th with b's j-th part. Equal parts have equal numbers, which is quick to compare."""
 
     def __init__(self, a: Sequence[Part], b: Sequence[Part]) -> None:
         numbers: dict[Hashable, int] = {}
@@ -212,7 +216,7 @@ def _similarity(a: Part, b: Part) -> int:
 
 
 Reads = Mapping[int, tuple[frozenset[int], ...]]
-"""By a part's id: for each of its inputs, the nearest pairs upstream."""
+"""For each part by id: the nearest pairs upstream of each of its inputs."""
 
 
 def _reads(found: Sequence[Part], pair: Mapping[int, int]) -> Reads:

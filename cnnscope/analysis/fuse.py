@@ -15,12 +15,12 @@ from cnnscope.ops.merge import Concat
 
 FOLLOWERS = {"conv": ("norm", "activation"), "linear": ("norm", "activation"), "merge": ("activation",),
              "norm": ("activation",)}  # fmt: skip
-"""What may be absorbed behind an op of a category, in this order, each at most once."""
+"""What an op of a category may absorb after it, in this order, each at most once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Ops that read as one: ``nodes`` in execution order, the first of which gives the unit its name and kind."""
+    """Ops that are shown as one: ``nodes`` in execution order; the first gives the unit its name and kind."""
 
     nodes: tuple[Node, ...]
 
@@ -38,7 +38,7 @@ class Unit:
 
 
 def consumers(graph: Graph) -> dict[str, list[Node]]:
-    """Who reads each value, by name, in execution order; nobody is an empty list."""
+    """The nodes that read each value, by its name, in execution order."""
     readers: dict[str, list[Node]] = {name: [] for name in (*graph.inputs, *(n.name for n in graph.nodes))}
     for node in graph.nodes:
         for name in dict.fromkeys(node.inputs):

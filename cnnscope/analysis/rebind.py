@@ -1,9 +1,9 @@
-"""Re-inference: the ops of a changed graph bound anew to what they now read.
+"""Re-inference: binds the ops of a changed graph to their new inputs.
 
-A layer keeps what its author said of it (``out``, ``kernel``, ``stride``) and takes on what follows from its input: the
-input channels of its weights, the channels of a norm, the groups of a depthwise convolution. Padding stays in the
-pixels it was resolved to. Ops that only traces contain hold shapes of the traced run; they are carried over where the
-new shape follows from the change alone, and refused (E492) where it does not.
+A layer keeps what its author stated (``out``, ``kernel``, ``stride``) and adapts what follows from its input: the
+input channels of its weights, the channels of a norm, the groups of a depthwise convolution. Padding keeps the number
+of pixels it was resolved to. Ops that occur only in traces contain shapes of the traced run; they are adapted if the
+new shape follows from the change alone, and refused (E492) otherwise.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from cnnscope.ops.traced import Traced, broadcast, moved
 
 
 def reinfer(graph: Graph, nodes: Sequence[Node], outputs: Sequence[str]) -> Graph:
-    """``nodes`` (of ``graph``, with other inputs or ops) as a graph with its shapes and weights inferred anew.
+    """The graph of ``nodes`` (of ``graph``, with other inputs or ops) with shapes and weights inferred again.
 
-    A node that reads what it did before stays as it is. Weights nobody used before stay; those nobody uses any more go.
-    `CnnscopeError`: E491 where a node does not fit what it reads, E492 where a traced op cannot be carried over, E304
-    where layers that share a weight would need it in two shapes.
+    A node whose inputs did not change stays the same. Weights that were unused before stay; those that become unused
+    are removed. `CnnscopeError`: E491 where a node does not fit what it reads, E492 where a traced op cannot be carried
+    over, E304 where layers that share a weight would need it in two shapes.
     """
     values, kept, params = dict(graph.inputs), [], dict[str, Param]()
     for node in nodes:
@@ -65,7 +65,7 @@ def _renewed(graph: Graph, node: Node, before: Node, x: Sequence[Value]) -> Node
     except ShapeError as error:
         raise _misfit(graph, node, x, error) from None
     plain = before.op.output(old)
-    if plain != before.output:  # a trace says more of a value than its op does
+    if plain != before.output:  # a trace knows more about a value than its op
         rank = len(value.shape) == len(before.output.shape)
         value = replace(
             value, dtype=before.output.dtype,
@@ -76,7 +76,7 @@ def _renewed(graph: Graph, node: Node, before: Node, x: Sequence[Value]) -> Node
 
 
 def _param(param: Param, op: object, before: Node, graph: Graph, role: str, x: Sequence[Value]) -> Param:
-    """The weight in the shape that the op now needs; what is no weight of its op (a constant's origin) stays."""
+    """The parameter in the shape that the op now needs; one that is no weight of the op (a constant's origin) stays."""
     assert isinstance(op, Op)
     old = graph.values(before)
     was = {**before.op.weights(old), **before.op.buffers(old)}.get(role)
@@ -85,7 +85,7 @@ def _param(param: Param, op: object, before: Node, graph: Graph, role: str, x: S
 
 
 class MisfitError(CnnscopeError):
-    """A node that does not fit what it now reads; ``layer`` is the row it belongs to."""
+    """The error for a node that does not fit its new input; ``layer`` is its row."""
 
     layer: str = ""
 
@@ -112,7 +112,7 @@ def _shared(key: str, one: Param, other: Param) -> CnnscopeError:
 
 
 def _rebound(op: Op, old: Sequence[Value], new: Sequence[Value]) -> Op:
-    """``op`` for ``new`` inputs where it was made for ``old`` ones; `ShapeError` where it cannot be."""
+    """``op`` adapted from ``old`` to ``new`` inputs; `ShapeError` if that is impossible."""
     ranks = any(len(a.shape) != len(b.shape) for a, b in zip(old, new, strict=True))
     if ranks and not isinstance(op, Flatten) and (isinstance(op, Traced) or any(v.kind == "tensor" for v in new)):
         raise _as_traced("it was traced with another number of axes")
@@ -121,7 +121,7 @@ def _rebound(op: Op, old: Sequence[Value], new: Sequence[Value]) -> Op:
             axis = -1 if isinstance(op, ComputedLinear) else 1
             if old[0].shape[axis] != new[0].shape[axis] or list(old[1:]) != list(new[1:]):
                 raise _as_traced("other layers compute its weights, for the channels it had")
-        case Conv(groups=groups) if groups == old[0].shape[1] > 1:  # a depthwise convolution stays one
+        case Conv(groups=groups) if groups == old[0].shape[1] > 1:  # a depthwise convolution stays depthwise
             channels = new[0].shape[1]
             return replace(op, groups=channels, out=op.out // groups * channels).bind(new)
         case Movement(steps=steps):
@@ -160,7 +160,8 @@ def _check_broadcast(x: Sequence[Value]) -> None:
 
 
 def _stretched(shape: Shape, old: Sequence[Value], new: Sequence[Value]) -> Shape:
-    """The whole shape of a result that constants stretch: the axes they stretch stay, the others follow the inputs."""
+    """The shape of a result that is broadcast against constants: axes that they stretch stay, others follow the
+    inputs."""
     before, after = (broadcast([value.shape for value in x]) for x in (old, new))
     lead = len(shape) - len(before)
     axes = zip(shape[lead:], before, after, strict=True)
@@ -171,7 +172,7 @@ def _stretched(shape: Shape, old: Sequence[Value], new: Sequence[Value]) -> Shap
 
 
 def _carried(steps: Sequence[Step], old: Shape, new: Shape) -> tuple[Step, ...]:
-    """The same movement of a tensor of another shape; E492 where that is not certain."""
+    """The same movement for a tensor of another shape; E492 if it is not certain."""
     result: list[Step] = []
     for step in steps:
         carried = step if old == new else _step(step, old, new)
@@ -196,10 +197,10 @@ def _step(step: Step, old: Shape, new: Shape) -> Step:
 
 
 def _reshaped(old: Shape, new: Shape, target: Shape) -> Shape:
-    """``target`` (a shape for ``old``) for ``new``: runs of axes that hold the same elements change together.
+    """``target`` (a shape for ``old``) adapted to ``new``: runs of axes that hold the same elements change together.
 
-    A run whose axes did not change keeps its part of the target; one that was merged into a single axis, whatever axes
-    of size 1 stand beside that, is merged again.
+    A run whose axes did not change keeps its part of the target. A run that was merged into a single axis, with any
+    axes of size 1 beside it, is merged again.
     """
     result: list[int] = []
     i = j = 0

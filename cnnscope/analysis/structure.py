@@ -17,7 +17,7 @@ from cnnscope.analysis.fuse import Unit, fuse
 from cnnscope.ir import Graph
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
-"""Kinds that say nothing about what is inside."""
+"""Kinds of containers that say nothing about their content."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Group:
 
     @property
     def block(self) -> str:
-        """What makes two groups blocks of one sort: their kind; a mere container stands for itself."""
+        """A key that is equal for blocks of one kind; a plain container has a key of its own."""
         return self.path if self.kind in CONTAINERS else self.kind
 
     @cached_property
@@ -40,12 +40,12 @@ class Group:
 
     @cached_property
     def signature(self) -> Hashable:
-        """Equal for equal groups."""
+        """A key that is equal for equal groups."""
         return signature(self.units)
 
     @cached_property
     def family(self) -> Hashable:
-        """Equal for similar groups."""
+        """A key that is equal for similar groups."""
         return signature(self.units, channels=False)
 
 
@@ -54,9 +54,9 @@ Part = Group | Unit
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Equal or similar neighbours, folded: ``count`` parts of which the first stands for all.
+    """Equal or similar neighbours in a row: ``count`` parts, of which the first stands for all.
 
-    ``growth`` is how many channels more each works on than the one before where they are only similar, else 0.
+    ``growth`` is the number of channels that each similar part has more than the one before; 0 for equal parts.
     """
 
     parts: tuple[Part, ...]
@@ -77,7 +77,10 @@ def units_of(part: Part) -> tuple[Unit, ...]:
 
 
 def hierarchy(graph: Graph) -> Group:
-    """The whole network as nested groups. A group that holds nothing but one other is that one, under its own name."""
+    """The whole network as nested groups.
+
+    A group whose only content is another group is replaced by it, under its name.
+    """
     root: dict[tuple[str, str], Any] = {}
     for unit in fuse(graph):
         *scopes, leaf = unit.name.split(".")
@@ -155,13 +158,13 @@ def _family(part: Part) -> Hashable:
 
 
 def _channels(part: Part) -> int:
-    """What grows along a dense block: the channels of the first thing each layer makes of all earlier maps."""
+    """The channels of the first unit of each layer in a dense block, which grow along the block."""
     features = units_of(part)[0].last.output.features
     return features[0] if features else 0
 
 
 def is_chain(group: Group) -> bool:
-    """Whether the group's parts just follow each other: each reads only what the one before it yields."""
+    """Whether the group's parts form a chain: each reads only the output of the one before."""
     owner = {node.name: i for i, part in enumerate(group.children) for unit in units_of(part) for node in unit.nodes}
     entries: set[str] = set()
     for i, part in enumerate(group.children):
@@ -178,7 +181,7 @@ def is_chain(group: Group) -> bool:
 
 
 def block_kinds(root: Group) -> frozenset[str]:
-    """Kinds of groups that are blocks: somewhere, one of that kind branches (a residual, an inception module).
+    """Kinds of groups that are blocks: at least one group of the kind branches (a residual, an inception module).
 
     A group of three or more equal or similar groups in a row is a stage of blocks, however they are wired.
     """

@@ -1,4 +1,4 @@
-"""The layer-by-layer summary every static command prints a part of."""
+"""The summary layer by layer; every static command prints a part of it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Row:
     """One layer (or one op, at that level): what it computes, costs and sees.
 
     ``inputs`` are the rows or network inputs it reads, ``input_values`` what they yield; ``followers`` are the types of
-    its other ops (the norm and activation of a convolution). ``shared`` marks a row whose weights were counted further
-    up, ``unused`` weights that no op reads. ``peak_bytes`` is what is alive while it runs, None where it runs only in
-    training. ``output`` is None for unused weights.
+    its other ops (the norm and activation of a convolution). ``shared`` marks a row whose weights were counted in an
+    earlier row, ``unused`` weights that no op reads. ``peak_bytes`` are the bytes alive while it runs, None for a row
+    that runs only in training. ``output`` is None for unused weights.
     """
 
     name: str
@@ -52,9 +52,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All rows in execution order and what they add up to.
+    """All rows in execution order, and their totals.
 
-    ``totals`` sums what is known; where ``unsupported`` names rows it is a lower bound in MACs and FLOPs.
+    ``totals`` sums what is known; if ``unsupported`` names rows, MACs and FLOPs are lower bounds.
     """
 
     rows: tuple[Row, ...]
@@ -66,8 +66,8 @@ class Summary:
     def receptive_field(self) -> Field | None:
         """The largest local field of any row that runs at inference; None if nothing sees the image.
 
-        One that grows with position, so that no size describes it, counts as larger than any that does not. Where no
-        row sees more than a pixel but some see the whole image, as in a multilayer perceptron, the field is theirs.
+        A field that grows with position has no single size and counts as larger than all others. If no row sees more
+        than a pixel but some see the whole image, as in a multilayer perceptron, it is their field.
         """
         fields = [row.receptive_field for row in self.rows if row.receptive_field and not row.training_only]
         local = [field for field in fields if field.maps and (field.size is None or prod(field.size) > 1)]
@@ -87,7 +87,7 @@ def summarize(graph: Graph, *, level: Level = "layer", batch: int = 1, dtype: st
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keeps Python's cycle collector away: results hold no cycles, but looking for some grows with what is there."""
+    """Turns off Python's cycle collector: results have no cycles, and searching for them takes ever longer."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -120,7 +120,7 @@ def _row(
 ) -> Row:  # fmt: skip
     last = nodes[-1]
     main = max(nodes, key=lambda node: _weight(node, costs[node.name]))
-    if not any(_weight(main, costs[main.name])):  # only views: the last is what they lead to
+    if not any(_weight(main, costs[main.name])):  # all are views: the last one is the result
         main = last
     followers = (node.op.tag for node in nodes if node is not main and not node.op.is_view)
     keys = {key for node in nodes for key in node.params.values()}
@@ -139,12 +139,12 @@ def _row(
 
 
 def _weight(node: Node, cost: Cost) -> tuple[int, int, int]:
-    """What makes an op the one that a row is named by: its products, else its weights, else its arithmetic."""
+    """A sort key for the op that names a row: by its products, then its weights, then its arithmetic."""
     return cost.macs or 0, len(node.params), cost.flops or 0
 
 
 def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
-    """A ``parameter`` row per module whose weights nobody reads: they are still parameters."""
+    """A ``parameter`` row for each module whose weights no op reads: they still count as parameters."""
     owners: dict[str, list[str]] = {}
     for key in graph.unused:
         owners.setdefault(key.rpartition(".")[0] or key, []).append(key)

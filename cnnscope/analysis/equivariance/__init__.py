@@ -1,6 +1,6 @@
 """Which shifts, flips and quarter turns an architecture commutes with, where in its maps, and why not.
 
-Nothing is run: it follows from what each op reads (`cnnscope.ir.steps`), so every op with `reads` is covered::
+Nothing is run: the answer follows from what each op reads (`cnnscope.ir.steps`), so every op with `reads` is covered::
 
     from cnnscope.analysis.equivariance import Flip, Shift, Turn, equivariance
 
@@ -17,10 +17,10 @@ one moved by ``shift`` positions inside ``interior``, bounds inclusive, in posit
 every weights: ``f(T x)[o] == f(x)[o - shift]``. ``shift`` is None where the pixels are no multiple of the layer's
 stride, ``interior`` where nothing can be promised.
 
-A `Verdict` is ``exact``, ``geometry_only`` or ``not_guaranteed`` with a `Cause`: the first layer that stands against
-more. ``exact`` means up to rounding, for inference, ties of a maximum aside. Of an output without positions
-(`Motion.invariant`) it says that it does not change, of a map that it moves as the image does. Flips and turns act on
-the map as on the image (`torch.flip`, `torch.rot90` over `Motion.axes`).
+A `Verdict` is ``exact``, ``geometry_only`` or ``not_guaranteed`` with a `Cause`: the first layer that prevents a
+stronger claim. ``exact`` means up to rounding, at inference, without ties of a maximum. For an output without positions
+(`Motion.invariant`) the claim is that it does not change; for a map, that it moves as the image does. Flips and turns
+act on the map as on the image (`torch.flip`, `torch.rot90` over `Motion.axes`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _motion(name: str, value: Value, found: propagate.Motion | Cause, image: tup
 
 
 def _axes(found: propagate.Motion, value: Value) -> tuple[int, ...] | None:
-    """The tensor axes of the image axes, in order; empty where no positions are left; else None."""
+    """The tensor axes that hold the image axes, in order; empty if no positions are left; None if they are merged."""
     held = [[i for i, axis in enumerate(found.layout) if any(image in d.images and d.moves for d in axis.digits)]
             for image in range(len(found.along))]  # fmt: skip
     if not any(held):

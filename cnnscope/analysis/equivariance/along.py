@@ -1,6 +1,6 @@
 """One image axis of a value: how its positions move as the image's pixels move, and where that is certain.
 
-Three questions are answered side by side. Circular shifts: the positions repeat with a ``period`` and move by ``step``
+Three cases are followed together. Circular shifts: the positions repeat with a ``period`` and move by ``step``
 for every ``unit`` pixels. Shifts that bring new pixels: the same step, but only for positions in ``clean``, whose
 receptive field misses the border. Mirroring: whether the axis is reversed as the image is.
 """
@@ -15,17 +15,17 @@ from cnnscope.analysis.equivariance.events import EXACT, Cause, Lost, Read, Redu
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 
 Blame = Callable[[str], Cause]
-"""Makes a cause of a reason, at the node at hand."""
+"""Makes a `Cause` from a reason, for the current node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Along:
     """State of one image axis.
 
-    ``pixels`` is the image's extent, ``extent`` the positions here. A shift of the image by ``unit`` pixels moves
-    them by ``step``; ``strides`` say which layers made the unit what it is. A ``period`` of 1 means that nothing moves.
+    ``pixels`` is the image's extent, ``extent`` the positions here. A shift of the image by ``unit`` pixels moves them
+    by ``step``; ``strides`` name the layers that ``unit`` results from. A ``period`` of 1 means that nothing moves.
     ``chosen`` names the op whose grid follows the content, so that ``step`` is not known. ``wraps`` is why circular
-    shifts are not exact, ``slides`` why no position is clean; None where they are, or it is only too small a map.
+    shifts are not exact, ``slides`` why no position is clean; None if they are, or if the map is just too small.
     """
 
     pixels: int
@@ -47,12 +47,12 @@ class Along:
 
 
 def start(pixels: int) -> Along:
-    """The image itself."""
+    """The state of an axis of the image itself."""
     return Along(pixels, pixels, pixels, (0, pixels - 1))
 
 
 def broken(a: Along, cause: Cause) -> Along:
-    """Nothing is certain any more."""
+    """The state of an axis about which nothing is known any more."""
     return replace(
         a, wraps=a.wraps or cause, slides=a.slides or cause, clean=None,
         mirror=worst([a.mirror, Verdict("not_guaranteed", cause)]),
@@ -60,7 +60,10 @@ def broken(a: Along, cause: Cause) -> Along:
 
 
 def moved(a: Along, event: Read | Reduce | Lost, blame: Blame, border: str, chosen: str = "") -> Along:
-    """The state behind an event. ``border`` is what the op's padding is called; ``chosen`` the op if it adapts."""
+    """The state after an event.
+
+    ``border`` is the name of the op's padding; ``chosen`` is the op if it adapts to content.
+    """
     match event:
         case Read():
             return _read(a, event, blame, border, chosen)
@@ -100,7 +103,7 @@ def _read(a: Along, r: Read, blame: Blame, border: str, chosen: str) -> Along:
 
 
 def _unwrapped(a: Along, r: Read, size: int, period: int, border: str) -> str | None:
-    """Why a circular shift of what is read is none of the result."""
+    """Why a circular shift of the input is not a circular shift of the result."""
     low, high = _reach(r, size)
     outside = low < 0 or high >= a.extent
     if outside and r.border != "wrap":
@@ -126,7 +129,7 @@ def _reach(r: Read, size: int) -> tuple[int, int]:
 
 
 def _clean(a: Along, r: Read, size: int) -> Interval | None:
-    """Output positions all of whose taps are clean: the largest interval around which that is so."""
+    """The largest interval of output positions all of whose taps are clean."""
     if a.clean is None:
         return None
     (lo, hi), phases = a.clean, len(r.taps)
@@ -219,7 +222,7 @@ def joined(a: Along, b: Along, blame: Blame) -> Along:
 
 
 def overlap(a: Interval | None, b: Interval | None) -> Interval | None:
-    """What two intervals share."""
+    """The intersection of two intervals."""
     if a is None or b is None:
         return None
     low, high = max(a[0], b[0]), min(a[1], b[1])

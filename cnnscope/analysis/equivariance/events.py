@@ -18,14 +18,14 @@ from cnnscope.analysis.receptive_field.walk import Move
 from cnnscope.ir.steps import Border, Expand, Mix, Reshape, Spread, Taps, Whole
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
-"""``exact``: holds for all weights and images. ``geometry_only``: the grids fit, the weights decide. Else nothing."""
+"""``exact``: true for all weights and images. ``geometry_only``: the grids fit, and it depends on the weights."""
 
 ORDER: tuple[Claim, ...] = ("exact", "geometry_only", "not_guaranteed")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The first layer at which more cannot be claimed, and why. ``place`` is its position in execution order."""
+    """The first layer that prevents a stronger claim, and why. ``place`` is its position in execution order."""
 
     layer: str
     reason: str
@@ -34,7 +34,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim, and what stands against a stronger one."""
+    """A claim, and the cause that prevents a stronger one."""
 
     claim: Claim = "exact"
     cause: Cause | None = None
@@ -47,8 +47,8 @@ EXACT = Verdict()
 class Shift:
     """Moves the image by whole pixels per axis, down and to the right where positive: (T x)[i] = x[i - by].
 
-    With ``wrap`` what leaves comes back on the other side (`torch.roll`). Without, other pixels enter, as from a larger
-    canvas or any filling; then a claim is about the interior alone.
+    With ``wrap``, pixels that leave come back on the other side (`torch.roll`). Without, other pixels enter, from a
+    larger canvas or a fill; then a claim is about the interior alone.
     """
 
     by: tuple[int, ...]
@@ -78,7 +78,7 @@ def first(causes: Iterable[Cause | None]) -> Cause | None:
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The weakest of the claims, with the first cause of those that are as weak."""
+    """The weakest of the claims, with the first cause among the claims that are as weak."""
     some = list(verdicts)
     claims: list[Claim] = [v.claim for v in some]
     claim = max(claims, key=ORDER.index, default=ORDER[0])
@@ -101,7 +101,7 @@ class Read(NamedTuple):
 
 
 class Reduce(NamedTuple):
-    """The whole axis is read: alike (``symmetric``) or by weights of its positions. ``own``: positions stay."""
+    """The whole axis is read: alike (``symmetric``) or with weights per position. ``own`` says that positions stay."""
 
     image: int
     symmetric: bool
@@ -110,7 +110,7 @@ class Reduce(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """Where this axis went can no longer be said."""
+    """An axis that can no longer be followed."""
 
     image: int
     reason: str
@@ -137,7 +137,7 @@ def events(move: Move, symmetric: bool, rank: int) -> Iterator[Event]:
 
 
 def _followed(move: Move, symmetric: bool, rank: int) -> Iterator[Event]:
-    """Steps for which the receptive field's own actions say it all."""
+    """The events of steps that the receptive field's actions describe completely."""
     step = move.step
     for action in move.actions:
         match action:
@@ -180,7 +180,7 @@ def _with(layout: Layout, at: int, axis: Axis) -> Layout:
 
 
 def held(layout: Layout, digits: Iterable[Digit]) -> Iterator[Event]:
-    """Positions of these digits are told apart, by weights: a shift must leave them where they are."""
+    """Positions of these digits have different weights, so a shift must not move them."""
     for digit in digits:
         if not digit.moves:
             continue
@@ -211,7 +211,10 @@ def reduced(
 
 
 def _cells(digit: Digit, *, weighted: bool, own: bool) -> Iterator[Event]:
-    """Windows over one digit that does not lead: the cells of a grid. ``own``: each position keeps its result."""
+    """Windows over a digit that is not the leading one: the cells of a grid.
+
+    With ``own`` each position keeps its result.
+    """
     (image,), low, turn = digit.images, digit.weight, digit.weight * digit.extent
     yield Read(image, turn, tuple(tuple(range(start, turn, low)) for start in range(low)), weighted=weighted)
     if own:
@@ -219,6 +222,6 @@ def _cells(digit: Digit, *, weighted: bool, own: bool) -> Iterator[Event]:
 
 
 def _are_channels(layout: Layout, axis: int) -> bool:
-    """Whether pieces of image axes stand along the channel axis, as behind space to depth."""
+    """Whether pieces of image axes lie along the channel axis, as after space to depth."""
     digits = [d for d in layout[axis].digits if d.images]
     return axis == 1 and bool(digits) and is_map(layout) and not any(leads(layout, d) for d in digits)

@@ -1,4 +1,4 @@
-"""The pass: every value's image axes and turns, folded over the walk that receptive fields use."""
+"""The pass: follows the image axes and turns of every value, over the same walk as receptive fields."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cnnscope.ir.steps import Expand, Mix, Step
 
 
 class Motion(NamedTuple):
-    """How a value moves with the image: per image axis, and under exchange of the last two of them."""
+    """How a value moves with the image: per image axis, and when the last two axes are exchanged."""
 
     along: tuple[Along, ...]
     exchange: Verdict
@@ -36,7 +36,7 @@ class Motion(NamedTuple):
 
 
 def motions(graph: Graph, sources: tuple[str, ...]) -> Iterator[tuple[str, Motion | Cause]]:
-    """Inputs ``sources`` and every node they reach; a `Cause` behind an op that no rule covers."""
+    """The motion of the inputs ``sources`` and of every node they reach; a `Cause` after an op that no rule covers."""
     found: dict[str, Motion] = {}
     unknown: dict[str, Cause] = {}
     constants = {name: _pattern(value) for name, value in graph.inputs.items() if name not in sources}
@@ -84,7 +84,7 @@ def _step(
                           if isinstance(action, Unclear)]  # fmt: skip
     if node.op.weights(values) and not any(isinstance(m.step, Mix) for path in visit.paths for m in path.moves):
         low = (d for axis in visit.layout for d in axis.digits if d.moves and not _leading(d, visit.layout))
-        after += held(visit.layout, low)  # a weight for each channel, where channels hold positions
+        after += held(visit.layout, low)  # channels hold positions, and each channel has its own weight
     after += [Lost(image, "a constant that differs from position to position") for image in
               _fixed(graph, node, constants, visit.layout)]  # fmt: skip
     return _acted(Motion(along, exchange, visit.layout), after, node, blame)
@@ -109,7 +109,7 @@ def _split(motion: Motion, layout: Layout) -> list[Event]:
 
 
 def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) -> Motion:
-    """The motion after these events. The last two image axes are exchangeable while the same happens to both."""
+    """The motion after these events. The last two image axes stay exchangeable while both get the same events."""
     along = list(motion.along)
     per_image: list[list[Event]] = [[] for _ in along]
     chosen = node.name if node.op.polyphase else ""
@@ -137,12 +137,12 @@ def channels_united(motion: Motion, value: Value, name: str) -> Motion:
 
 
 def _pattern(value: Value) -> Layout:
-    """A constant, as if each of its axes were an image's: where one of them ends up, the constant differs."""
+    """Follows a constant as if its axes were an image's: the constant varies along the axes where they end up."""
     return tuple(Axis((Digit(n, (i,) if n > 1 else ()),)) for i, n in enumerate(value.shape))
 
 
 def _constant(graph: Graph, node: Node, constants: Mapping[str, Layout]) -> Layout:
-    """Where a node that no image reaches differs along its axes."""
+    """The axes along which a node that no image reaches varies."""
     reads = node.op.reads(graph.values(node))
     layouts = [constants.get(name) for name in node.inputs]
     if reads is None or not layouts or None in layouts:
@@ -160,7 +160,7 @@ def _carried(layout: Layout, steps: Iterable[Step], output: Value) -> Layout:
 
 
 def _fixed(graph: Graph, node: Node, constants: Mapping[str, Layout], layout: Layout) -> list[int]:
-    """Image axes along whose positions the constant inputs of a node differ."""
+    """The image axes along which the constant inputs of a node vary."""
     reads = node.op.reads(graph.values(node)) or ()
     images: set[int] = set()
     for name, steps in zip(node.inputs, reads, strict=False):

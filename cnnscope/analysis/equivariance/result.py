@@ -1,4 +1,4 @@
-"""What the pass answers, layer by layer, and what it predicts of one transform."""
+"""The result of the pass for each layer, and its prediction for one transform."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Motion:
 
     @property
     def interior(self) -> Box | None:
-        """The positions whose exact receptive field misses the border; None if there are none."""
+        """The first and last position whose exact receptive field misses the border; None if there are none."""
         box = tuple(a.clean for a in self.along if a.clean)
         return box if box and len(box) == len(self.along) else None
 
     @property
     def fraction(self) -> Fraction:
-        """Share of the map that is interior."""
+        """The share of the map that is interior."""
         return _fraction(self, self.interior)
 
     def predict(self, transform: Transform) -> MapPrediction:
-        """What the layer's output does under a transform of the image."""
+        """The prediction for the layer's output under a transform of the image."""
         if self.unknown:
             return MapPrediction(Verdict("not_guaranteed", self.unknown))
         match transform:
@@ -66,7 +66,7 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class MapPrediction:
-    """One layer under one transform.
+    """The prediction for one layer under one transform.
 
     For a shift, ``shift`` is by how many positions the map moves per image axis (what leaves comes back where the
     shift wraps), None where that is not a whole number or not known; ``interior`` the positions of the shifted image's
@@ -84,7 +84,7 @@ class MapPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A transform of the image: what the network's output does, and every layer's by name, in execution order."""
+    """The prediction for a transform of the image: for the network's output, and for every layer in execution order."""
 
     transform: Transform
     output: Verdict
@@ -100,7 +100,7 @@ class Equivariance:
     outputs: tuple[Motion, ...]
 
     def predict(self, transform: Transform) -> Prediction:
-        """What to expect of a transform of the image; ValueError if it does not fit the image's axes."""
+        """The prediction for a transform of the image; ValueError if it does not fit the image's axes."""
         transform = _checked(transform, len(self.image))
         output = worst(motion.predict(transform).verdict for motion in self.outputs)
         return Prediction(transform, output, {motion.name: motion.predict(transform) for motion in self.layers})
@@ -118,7 +118,7 @@ def _checked(transform: Transform, rank: int) -> Transform:
 
 
 def _shifted(m: Motion, by: Iterable[int]) -> MapPrediction:
-    """Circularly, by ``by`` pixels; all the way round is not at all."""
+    """A circular shift by ``by`` pixels; a shift by the whole extent changes nothing."""
     by = [g if g % a.pixels else 0 for a, g in zip(m.along, by, strict=True)]
     causes = [_misfit(a, g, a.wraps) for a, g in zip(m.along, by, strict=True)]
     if not any(causes):
@@ -129,7 +129,7 @@ def _shifted(m: Motion, by: Iterable[int]) -> MapPrediction:
 
 
 def _slid(m: Motion, by: Iterable[int]) -> MapPrediction:
-    """With other pixels coming in."""
+    """A shift that brings in other pixels."""
     pairs = list(zip(m.along, by, strict=True))
     cause = first(_misfit(a, g, a.slides) for a, g in pairs)
     shift = _steps(m, by)
@@ -146,19 +146,20 @@ def _slid(m: Motion, by: Iterable[int]) -> MapPrediction:
 
 
 def _common(a: Along, step: int) -> Interval | None:
-    """Positions that are clean, and were before they moved."""
+    """Positions that are clean in both maps, before and after the move."""
     return overlap(a.clean, a.clean and (a.clean[0] + step, a.clean[1] + step))
 
 
 def _misfit(a: Along, pixels: int, cause: Cause | None) -> Cause | None:
-    """Why a shift along one axis is none of the map's: the first stride that it is no multiple of, or the cause."""
+    """Why a shift along one axis does not move the map by whole positions: the first stride it is no multiple of, or
+    the cause."""
     if pixels == 0:
         return None
     return first([cause, next((by for unit, by in a.strides if pixels % unit), None)])
 
 
 def _steps(m: Motion, by: Iterable[int]) -> tuple[int, ...] | None:
-    """By how many positions the map moves; None if by no whole number."""
+    """The number of positions by which the map moves; None if it is not whole."""
     steps = []
     for a, g in zip(m.along, by, strict=True):
         if g and (g % a.unit or a.chosen) and not a.still:

@@ -32,7 +32,8 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class CutWindow:
-    """A window of which no unit of ``layer`` sees all ``taps`` inside its input along a spatial axis, only ``most``."""
+    """A window too wide for its input: along a spatial axis no unit of ``layer`` has all ``taps`` inside, only
+    ``most``."""
 
     layer: str
     axis: int
@@ -41,9 +42,9 @@ class CutWindow:
 
 
 def tiling(field: Field) -> tuple[Tiling, ...] | None:
-    """Tile and halo per image axis; None where units see the whole image or their field has no closed form.
+    """Tile and halo per image axis; None if units see the whole image or their field has no closed form.
 
-    The halo is the farthest a unit reaches beyond the pixels its stride gives it: max(o S - lo) and max(hi - (o S + S -
+    The halo is how far a unit reaches beyond the pixels of its own stride: max(o S - lo) and max(hi - (o S + S -
     1)) over phases.
     """
     maps = [m for m in field.maps if m is not None and m.advance > 0]
@@ -68,7 +69,7 @@ def resize_offset(field: Field) -> tuple[Fraction, ...] | None:
 
 
 def unproductive(graph: Graph) -> tuple[str, ...]:
-    """Layers that look at neighbours although even the path that sees least has already seen the image.
+    """Layers that look at neighbours although the path with the smallest field has already seen the whole image.
 
     The shortest-path field entering the layer spans the input on every axis along which the layer has a window.
     Richter et al. 2021, "Input size matters for CNN classifiers", section 3.
@@ -83,7 +84,8 @@ def unproductive(graph: Graph) -> tuple[str, ...]:
 
 
 def saturated(graph: Graph) -> str | None:
-    """The first layer whose units have a field as large as the image, padding counted; None if there is none."""
+    """The first layer whose units have a field at least as large as the image, padding counted; None if there is
+    none."""
     fields, size = theoretical(graph), _image(graph)
     for node in graph.nodes:
         reach = fields[node.name].size if node.name in fields else None
@@ -93,7 +95,7 @@ def saturated(graph: Graph) -> str | None:
 
 
 def cut_windows(graph: Graph) -> tuple[CutWindow, ...]:
-    """Windows that fit into their input nowhere, so that some of their weights always meet padding.
+    """Windows that fit nowhere into their input, so that some of their weights always meet padding.
 
     Chen et al. 2017 (DeepLabv3), section 3.3: at rate 36 on a 65x65 map a 3x3 kernel never has its three taps inside.
     """

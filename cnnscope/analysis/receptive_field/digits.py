@@ -17,8 +17,11 @@ from cnnscope.ir import Shape
 
 
 class Digit(NamedTuple):
-    """``images`` is empty where nothing varies. Weight 0 stands for a piece that is not followed; it may carry several
-    image axes, those that cannot be told apart."""
+    """A piece of image axes.
+
+    ``images`` is empty if nothing varies. Weight 0 means that the piece is not followed; it may then carry several
+    image axes, which cannot be separated.
+    """
 
     extent: int
     images: tuple[int, ...] = ()
@@ -64,7 +67,7 @@ def uniform(extent: int) -> Axis:
 
 
 def opaque(extent: int, images: Iterable[int]) -> Axis:
-    """An axis that carries these image axes in a way that is not followed."""
+    """An axis that carries these image axes in an unknown way."""
     return Axis((Digit(extent, tuple(sorted(set(images))), 0),))
 
 
@@ -73,14 +76,14 @@ def shape_of(layout: Layout) -> Shape:
 
 
 def digits_of(layout: Layout, image: int) -> Iterator[Digit]:
-    """The digits of one image axis."""
+    """The digits that belong to one image axis."""
     return (digit for axis in layout for digit in axis.digits if image in digit.images)
 
 
 def leads(layout: Layout, digit: Digit) -> bool:
     """Whether this is the most significant digit of an image axis, so that reducing it reaches across the image.
 
-    A higher digit counts even where subsampling has left it one position.
+    A higher digit counts even if subsampling has left it a single position.
     """
     return any(all(d.weight <= digit.weight for d in digits_of(layout, image)) for image in digit.images)
 
@@ -94,7 +97,7 @@ def is_map(layout: Layout) -> bool:
 
 
 def take(digits: Digits, extent: int) -> tuple[Digits, Digits] | None:
-    """The first digits, that make up ``extent``, and the rest; a digit is cut if need be. None if no cut fits."""
+    """The first digits, whose product is ``extent``, and the rest; a digit is cut if necessary. None if no cut fits."""
     taken: list[Digit] = []
     for i, digit in enumerate(digits):
         if extent == 1:
@@ -114,7 +117,7 @@ def take(digits: Digits, extent: int) -> tuple[Digits, Digits] | None:
 
 
 def joined(digits: Iterable[Digit]) -> Digits:
-    """The same digits with neighbours that count on made one, and without those of a single position."""
+    """The same digits, with neighbours that continue each other merged, and without those of a single position."""
     result: list[Digit] = []
     for digit in digits:
         if digit.extent == 1:
@@ -214,7 +217,7 @@ def _cut(parts: Iterable[Axis], sizes: Iterable[int]) -> list[Digits] | None:
 
 
 def _absorbed(layout: Layout, at: int) -> tuple[Layout, list[Repeats]]:
-    """An image axis with a uniform one behind it counts on as one axis, each of its positions repeated."""
+    """Merges an image axis with a uniform one after it into one axis, whose positions are repeated."""
     axis = layout[at]
     if len(axis.digits) != 2 or axis.before or axis.after:
         return layout, []

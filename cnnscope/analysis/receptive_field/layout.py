@@ -1,4 +1,4 @@
-"""What each step of `cnnscope.ir.steps` does to the places of the image's axes inside a tensor, and to their maps.
+"""How each step of `cnnscope.ir.steps` changes the places of the image's axes inside a tensor, and their maps.
 
 Everything about receptive fields that depends on shapes alone is decided here, once, for every engine: `follow` takes
 a layout through a step and says, as actions, what becomes of the map of an image axis, and whether the path is local.
@@ -38,20 +38,20 @@ class Window(NamedTuple):
 
 
 class Unclear(NamedTuple):
-    """The map of ``image`` has no closed form any more."""
+    """The map of ``image`` no longer has a closed form."""
 
     image: int
 
 
 class Global(NamedTuple):
-    """A whole image axis is read. ``own`` if an element's own position is read besides, and so stays local."""
+    """A whole image axis is read. ``own`` says that an element's own position is read too, and so stays local."""
 
     via: Via
     own: bool = False
 
 
 class Elsewhere(NamedTuple):
-    """Only positions that belong to other tensors are left, so nothing is read."""
+    """Only positions of other tensors are left, so nothing is read."""
 
 
 Action = Window | Unclear | Global | Elsewhere
@@ -60,7 +60,7 @@ Outcome = tuple[Layout, tuple[Action, ...]]
 
 @lru_cache(maxsize=4096)
 def follow(layout: Layout, step: Step) -> Outcome:
-    """The layout behind ``step``, and what the step does to the maps of the image axes, in order."""
+    """The layout after ``step``, and the step's actions on the maps of the image axes, in order."""
     match step:
         case Taps():
             return _taps(layout, step)
@@ -85,7 +85,7 @@ def follow(layout: Layout, step: Step) -> Outcome:
 def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outcome:
     """One layout for tensors of one shape that are read together.
 
-    Image axes that the ``local`` ones among them place differently become unclear; the others have no map to spoil.
+    Image axes that the ``local`` layouts place differently become unclear; the others have no map.
     """
     if all(layout == layouts[0] for layout in layouts[1:]):
         return layouts[0], ()
@@ -105,7 +105,10 @@ def join(layouts: Sequence[Layout], local: Sequence[bool], shape: Shape) -> Outc
 
 
 def _either(candidates: Collection[Axis], extent: int) -> Axis:
-    """One axis for what different tensors have there. A piece of one image axis stays as significant as it was."""
+    """One axis for the axes of different tensors at the same place.
+
+    A piece of one image axis keeps its significance.
+    """
     if len(candidates) == 1:
         return next(iter(candidates))
     images = {image for axis in candidates for image in axis.images}
@@ -148,7 +151,8 @@ def _taps(layout: Layout, step: Taps) -> Outcome:
 
 
 def _taps_between_others(layout: Layout, step: Taps, axis: Axis) -> Outcome:
-    """Along an axis that holds other tensors too: tokens behind a class token, maps concatenated along an axis."""
+    """Windows along an axis that holds other tensors too: tokens after a class token, maps concatenated along an
+    axis."""
     inner = Axis(axis.digits)
     if step.n == 1 and len(step.taps) == 1 and len(step.taps[0]) == 1:
         first = step.taps[0][0] - axis.before
@@ -165,7 +169,8 @@ def _taps_between_others(layout: Layout, step: Taps, axis: Axis) -> Outcome:
 
 
 def _reduced(layout: Layout, digits: Iterable[Digit], via: Via) -> tuple[Action, ...]:
-    """What it means to read all positions of these digits: windows, or the image once the leading digit is among them.
+    """The actions of reading all positions of these digits: windows, or the whole image if the leading digit is
+    among them.
 
     A digit of weight w and extent e covers low + w * (0 .. e - 1) for each low in 0 .. w - 1, every w * e positions.
     """
@@ -209,7 +214,7 @@ def _spread(layout: Layout, step: Spread) -> Outcome:
         match action:
             case Global(via):
                 return layout, (Global(via, own=True),)
-            case Window(image, n, taps):  # read the window, then give every position in it the result
+            case Window(image, n, taps):  # the window is read, and every position in it gets the result
                 low = len(taps)
                 actions += [action, Window(image, low, tuple((o % low,) for o in range(n)))]
             case _:
@@ -243,11 +248,11 @@ def _place(layout: Layout, step: Place) -> Outcome:
 
 
 def _channels(layout: Layout, axis: int) -> bool:
-    """Whether the digits here are channels by now, as behind space to depth."""
+    """Whether the digits here have become channels, as after space to depth."""
     return axis == 1 and is_map(layout) and not any(leads(layout, d) for d in layout[axis].digits if d.images)
 
 
 def _united(layout: Layout, axis: int, size: int) -> Outcome:
-    """Channels are not told apart once some are picked or stand beside others."""
+    """Channels are no longer separated once some are selected or concatenated with others."""
     digits = layout[axis].digits
     return without(_put(layout, axis, uniform(size)), digits), _reduced(layout, digits, "dense")

@@ -15,7 +15,7 @@ Interval = tuple[int, int]
 Phases = tuple[tuple[int, ...], ...]
 
 PERIOD_LIMIT = 1024
-"""Most phases a map may have; what would need more is called position-dependent."""
+"""The largest number of phases of a map; a field that needs more is called position-dependent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class QuasiAffine:
         return interval and (interval[0] + shift, interval[1] + shift)
 
     def windowed(self, n: int, taps: Phases) -> QuasiAffine | None:
-        """The map behind an op whose output ``o`` reads ``taps[o mod m] + n * (o div m)``; None beyond the limit."""
+        """The map after an op whose output ``o`` reads ``taps[o mod m] + n * (o div m)``; None beyond the limit."""
         if len(self.phases) == 1 and len(taps) == 1:
             interval, (reach,) = self.phases[0], taps
             if interval is None or not reach:
@@ -61,7 +61,7 @@ class QuasiAffine:
         return QuasiAffine(self.advance * n * turns // len(self.phases), phases)._reduced()
 
     def union(self, other: QuasiAffine) -> QuasiAffine | None:
-        """What either reads; None if the strides differ, for then the union grows with the position."""
+        """The union of both maps; None if the strides differ, because then the union grows with the position."""
         if self == other:
             return self
         if self.advance * len(other.phases) != other.advance * len(self.phases):

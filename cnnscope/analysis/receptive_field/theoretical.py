@@ -28,8 +28,8 @@ Maps = tuple[QuasiAffine | None, ...]
 class Field:
     """The theoretical receptive field of a node's units, one entry per image axis (height, width).
 
-    ``maps`` say which pixels a unit reads; there is none where no local path remains, and None in place of one that
-    has no closed form. ``shortest`` is the same for the path that sees least. ``via`` names the reductions through
+    ``maps`` say which pixels a unit reads; they are empty if no local path remains, and None stands for one without a
+    closed form. ``shortest`` is the same for the path with the smallest field. ``via`` names the reductions through
     which a unit sees the whole image.
     """
 
@@ -41,45 +41,46 @@ class Field:
 
     @property
     def position_dependent(self) -> bool:
-        """Whether there is a local field that no single size describes, as where unequal strides meet."""
+        """Whether the local field has no single size, as where paths of unequal strides meet."""
         return None in self.maps
 
     @property
     def size(self) -> tuple[int, ...] | None:
-        """Pixels, the most over output phases; None if there is no local path or no closed form."""
+        """The size in pixels, the largest over output phases; None if there is no local path or no closed form."""
         return _sizes(self.maps, max)
 
     @property
     def size_min(self) -> tuple[int, ...] | None:
-        """Pixels, the fewest over output phases that read anything."""
+        """The size in pixels, the smallest over output phases that read anything."""
         return _sizes(self.maps, min)
 
     @property
     def shortest(self) -> tuple[int, ...] | None:
-        """Size on the path that sees least (Richter et al. 2021): what a residual network can fall back to."""
+        """The size on the path with the smallest field (Richter et al. 2021), which a residual network can fall back
+        to."""
         return _sizes(self.shortest_maps, max)
 
     @property
     def stride(self) -> tuple[Fraction, ...] | None:
-        """Pixels between neighbouring units."""
+        """The stride: pixels between neighbouring units."""
         maps = _closed(self.maps)
         return None if maps is None else tuple(m.stride for m in maps)
 
     @property
     def padding(self) -> tuple[int, ...] | None:
-        """Pixels that the first unit with a field reaches beyond the image, at the low end."""
+        """The number of pixels that the first unit reaches beyond the image, at the low end."""
         maps = _closed(self.maps)
         return None if maps is None else tuple(-_first(m)[0] for m in maps)
 
     @property
     def centre0(self) -> tuple[Fraction, ...] | None:
-        """Centre of the first unit with a field, in pixels from the centre of pixel 0."""
+        """The centre of the first unit's field, in pixels from the centre of pixel 0."""
         maps = _closed(self.maps)
         return None if maps is None else tuple(Fraction(sum(_first(m)), 2) for m in maps)
 
     @property
     def jitter(self) -> tuple[Fraction, ...] | None:
-        """How far centres leave an even grid: the range of centre(o) - o * stride."""
+        """How far centres deviate from an even grid: the range of centre(o) - o * stride."""
         maps = _closed(self.maps)
         return None if maps is None else tuple(max(_offsets(m)) - min(_offsets(m)) for m in maps)
 
@@ -120,7 +121,7 @@ class _Reach(NamedTuple):
 
 def _fields(graph: Graph, rank: int, sources: tuple[str, ...]) -> Iterator[tuple[str, Field | None]]:
     reach = {name: _Reach((IDENTITY,) * rank, (IDENTITY,) * rank) for name in sources}
-    known: dict[tuple[int, int, str], Field] = {}  # elementwise ops share what they read, by identity
+    known: dict[tuple[int, int, str], Field] = {}  # elementwise ops share the object they read
     memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None] = {}
     for name in sources:
         value = graph.inputs[name]
@@ -186,7 +187,7 @@ def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
     maps, shortest = reach.maps, reach.shortest
     channels = tuple(i for i in range(len(layout)) if i not in axes)
     if maps and any(digit.moves for i in channels for digit in layout[i].digits):
-        layout, actions = follow(layout, Whole(channels, "dense"))  # a unit is all its channels
+        layout, actions = follow(layout, Whole(channels, "dense"))  # a unit has all channels at a position
         if any(isinstance(action, Global) for action in actions):
             actions = tuple(map(Unclear, range(len(maps))))
         maps, shortest = _acted(maps, actions, {}), _acted(shortest, actions, {})
@@ -206,17 +207,18 @@ def _sizes(maps: Maps, pick: Callable[[Iterable[int]], int]) -> tuple[int, ...] 
 
 
 def _offsets(m: QuasiAffine) -> Iterator[Fraction]:
-    """Centre of each phase that reads anything, from where the stride puts it."""
+    """The centre of each phase that reads anything, relative to where the stride puts it."""
     return (Fraction(sum(phase), 2) - o * m.stride for o, phase in enumerate(m.phases) if phase)
 
 
 def _first(m: QuasiAffine) -> Interval:
-    """What the first output that reads anything reads."""
+    """The interval of the first output that reads anything."""
     return next(phase for phase in m.phases if phase)
 
 
 def _index(layout: Layout, place: Mapping[int, int], image: int) -> int | None:
-    """Position along an image axis of the unit at these positions of tensor axes; None if the unit is not of it."""
+    """The position along an image axis of the unit at these tensor positions; None if the unit does not belong to
+    it."""
     total = 0
     for i, axis in enumerate(layout):
         inner = place.get(i, 0) - axis.before

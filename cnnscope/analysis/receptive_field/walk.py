@@ -40,7 +40,8 @@ class Path(NamedTuple):
 class Visit(NamedTuple):
     """A node with the paths from those of its inputs that an image reaches, none if it reaches no input.
 
-    ``merging`` is what reading the paths together does to the maps. ``known`` is False behind an op without a rule.
+    ``merging`` has the actions on the maps when the paths are read together. ``known`` is False after an op without a
+    rule.
     """
 
     node: Node
@@ -60,9 +61,10 @@ def images(graph: Graph, wrt: str | None = None) -> dict[int, tuple[str, ...]]:
 
 
 def positions(value: Value, layout: Layout) -> tuple[int, ...]:
-    """The axes that place a unit: all but batch and channels of a map or of tokens, else those with image positions.
+    """The axes that give a unit its position: all but batch and channels of a map or tokens, else those with image
+    positions.
 
-    A tensor whose axes from the third on are the image's, in order, is as good as a map.
+    A tensor whose axes from the third on are the image's, in order, counts as a map.
     """
     if value.kind == "map" or is_map(layout):
         return tuple(range(FIRST, len(value.shape)))
@@ -72,7 +74,7 @@ def positions(value: Value, layout: Layout) -> tuple[int, ...]:
 
 
 def walk(graph: Graph, sources: Collection[str]) -> Iterator[Visit]:
-    """Every node in order, with what happens to the axes of the images ``sources`` on the way into it."""
+    """Yields every node in order, with what happens to the axes of the images ``sources`` on the way into it."""
     layouts = {name: seed(graph.inputs[name].shape, FIRST) for name in sources}
     local = dict.fromkeys(sources, True)
     unknown: set[str] = set()
@@ -100,7 +102,7 @@ def walk(graph: Graph, sources: Collection[str]) -> Iterator[Visit]:
 
 
 def stays_local(actions: Iterable[Action]) -> bool:
-    """Whether a local field before these actions is still one after them."""
+    """Whether a local field is still local after these actions."""
     return not any(isinstance(a, Elsewhere) or (isinstance(a, Global) and not a.own) for a in actions)
 
 
@@ -118,7 +120,7 @@ def _moves(layout: Layout, steps: tuple[Step, ...], shape: tuple[int, ...]) -> t
 
 
 def names(graph: Graph) -> dict[str, str]:
-    """What may be asked for, each with the input or node meant: a row stands for its last op, an op for itself."""
+    """All names of layers, with the input or node that each stands for: a row for its last op, an op for itself."""
     nodes = {name: name for name in (*graph.inputs, *(node.name for node in graph.nodes))}
     return nodes | {row: members[-1].name for row, members in graph.layers()}
 
@@ -148,5 +150,5 @@ def check(layer: str, position: Sequence[int], extents: Shape) -> None:
 
 
 def unknown(layer: str) -> CnnscopeError:
-    """E306: what is asked depends on an op that no rule covers."""
+    """The error E306: the receptive field depends on an op that no rule covers."""
     return CnnscopeError.of("E306", f"the receptive field of `{layer}` is unknown: it depends on an op without a rule")

@@ -36,7 +36,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape, Value
 
 Bounds = tuple[Array, ...]
-"""Per image axis an array (2, *tensor axes) of lower and negated upper bounds."""
+"""For each image axis, an array (2, *tensor axes) of lower and negated upper bounds."""
 
 
 class Range(NamedTuple):
@@ -47,7 +47,7 @@ class Range(NamedTuple):
 
 
 class _Units(NamedTuple):
-    """A layer's positions, and the bounds at them, those of all channels united. ``local`` is None where nothing is."""
+    """A layer's positions and their bounds, united over channels. ``local`` is None if there is no local field."""
 
     extents: Shape
     full: Bounds = ()
@@ -56,13 +56,13 @@ class _Units(NamedTuple):
 
 @dataclass(frozen=True)
 class Exact:
-    """Answers for the layers that were kept. ``local`` asks for the field without paths through global reductions."""
+    """The fields of the layers that were kept. With ``local``, paths through global reductions are left out."""
 
     names: Mapping[str, str]
     units: Mapping[str, _Units | None]
 
     def box(self, layer: str, position: Sequence[int], *, local: bool = False) -> tuple[Interval, ...] | None:
-        """First and last pixel per image axis that the unit depends on; None if on nothing.
+        """First and last pixel per image axis that the unit depends on; None if it depends on no pixel.
 
         ``position`` is one index per spatial axis of a map; for another tensor, per axis that has image positions.
         E205 for an unknown layer, E203 for no position of it, E306 behind an op that no rule covers.
@@ -93,7 +93,7 @@ class Exact:
 
 
 MOST_POSITIONS = 10_000_000
-"""Positions along one axis that are still followed one by one (about 100 MB a tensor)."""
+"""The largest number of positions along one axis that are followed one by one (about 100 MB per tensor)."""
 
 
 def exact(graph: Graph, keep: Collection[str] | None = None, wrt: str | None = None) -> Exact:
@@ -134,7 +134,10 @@ class _Shadow(NamedTuple):
 
 
 def _shadows(graph: Graph, rank: int, sources: Collection[str]) -> Iterator[tuple[str, _Shadow | None, Layout]]:
-    """Every input and node that an image reaches, freed after its last use; None behind an op without a rule."""
+    """Yields every input and node that an image reaches; each is freed after its last use.
+
+    None after an op without a rule.
+    """
     alive: dict[str, _Shadow] = {}
     readers = Counter(name for node in graph.nodes for name in node.inputs)
     for name in sources:

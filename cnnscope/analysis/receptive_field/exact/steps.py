@@ -1,4 +1,4 @@
-"""One step of a shadow: arrays over a tensor's axes, with extent 1 along whatever nothing varies.
+"""One step of a shadow: arrays over a tensor's axes, with extent 1 along axes on which nothing varies.
 
 In most networks the bounds of an image axis vary along one tensor axis only, so shadows stay one-dimensional.
 """
@@ -44,7 +44,7 @@ def moved(bounds: Array, move: Move) -> Array:
 
 
 def least(bounds: Array, axes: tuple[int, ...], keep: bool = False) -> Array:
-    """The minimum over these axes, which go unless ``keep``."""
+    """The minimum over these axes, which are dropped unless ``keep``."""
     result: Array = bounds.min(axes, keepdims=keep)
     return result
 
@@ -62,7 +62,7 @@ def _tapped(bounds: Array, step: Taps, extent: int) -> Array:
 
 @lru_cache(maxsize=4096)
 def tap_table(step: Taps, extent: int) -> tuple[Index, npt.NDArray[np.bool_]]:
-    """Input indices (outputs, taps) along the axis, ``extent`` standing for none, and which outputs read any."""
+    """Input indices (outputs, taps) along the axis, where ``extent`` means none; and which outputs read any."""
     width = max(map(len, step.taps))
     taps = np.array([[*tap, *(0,) * (width - len(tap))] for tap in step.taps], dtype=np.intp).reshape(-1, width)
     holes = np.array([[False] * len(tap) + [True] * (width - len(tap)) for tap in step.taps]).reshape(-1, width)
@@ -73,7 +73,7 @@ def tap_table(step: Taps, extent: int) -> tuple[Index, npt.NDArray[np.bool_]]:
 
 
 def bordered(index: Index, extent: int, border: Border) -> Index:
-    """Which pixel stands at each index along an axis; ``extent`` where none does."""
+    """The pixel at each index along an axis; ``extent`` if there is none."""
     match border:
         case "clamp":
             index = index.clip(0, extent - 1)
@@ -94,7 +94,7 @@ def _mixed(bounds: Array, axis: int, out: int, groups: int) -> Array:
 
 
 def reshaped(array: npt.NDArray[Number], old: Shape, new: Shape) -> npt.NDArray[Number]:
-    """A tensor behind one axis of its own; only axes along which it varies are filled out and strung together."""
+    """A tensor flattened into one axis; only axes along which it varies are expanded and joined."""
     filled: list[int] = [1] * len(old)
     result: list[int] = [1] * len(new)
     for olds, news in aligned(old, new)[1]:

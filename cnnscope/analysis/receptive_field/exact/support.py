@@ -33,7 +33,7 @@ from cnnscope.ir import Graph, Shape
 from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
 Flow = npt.NDArray[np.float64]
-"""(1, *tensor axes) how much of the unit stems from each element, with extent 1 along whatever does not vary."""
+"""(1, *tensor axes): each element's share of the unit, with extent 1 along axes that do not vary."""
 TWO_SIGMA = 0.9545
 
 
@@ -54,7 +54,7 @@ class Coverage:
 def touched(
     graph: Graph, layer: str, position: Sequence[int] | None = None, *, local: bool = False
 ) -> Mapping[str, npt.NDArray[np.bool_]]:
-    """Per image input, which pixels the unit at ``position`` depends on, or any unit of the layer if None.
+    """For each image input, the pixels that the unit at ``position`` depends on; with None, that any unit depends on.
 
     Arrays have the input's spatial shape. ``local`` leaves out paths through reductions over a whole image axis.
     E205 for an unknown layer, E203 for no position of it, E306 behind an op that no rule covers.
@@ -63,15 +63,15 @@ def touched(
 
 
 def influence(graph: Graph, layer: str, position: Sequence[int]) -> Mapping[str, Flow]:
-    """Per image input, the weight of every pixel in the unit if each op averages what it reads, on local paths alone.
+    """For each image input, the weight of every pixel in the unit if each op averages its inputs, on local paths alone.
 
-    A sum counts its terms alike, padding takes its share and keeps it. Errors as in `touched`.
+    A sum weights its terms equally; padding takes its share, which is lost. Errors as in `touched`.
     """
     return _flows(graph, layer, position, True, weighed=True)
 
 
 def coverage(graph: Graph, layer: str, position: Sequence[int], *, local: bool = False) -> Mapping[str, Coverage]:
-    """`touched` in numbers, for the inputs of which the unit depends on any pixel."""
+    """`touched` in numbers, for the inputs that the unit depends on."""
     result = {}
     for name, mask in touched(graph, layer, position, local=local).items():
         if mask.any():
@@ -91,7 +91,7 @@ class Unread:
 
 
 def unread(graph: Graph) -> Mapping[str, Unread]:
-    """Per image input, the pixels that change nothing.
+    """For each image input, the pixels that no output depends on.
 
     Inception v3 ignores the last 3 rows and columns of a 224 image, torchvision's AlexNet the last 5 of 230.
     """
@@ -112,7 +112,8 @@ def _unread(mask: npt.NDArray[np.bool_]) -> Unread:
 
 
 def effective_size(flow: Flow) -> float:
-    """Side of the square (cube) with as many pixels as weigh more than 4.55 % of the heaviest (Luo et al., section 4).
+    """Side of the square (or cube) with as many pixels as have a weight above 4.55 % of the largest (Luo et al.,
+    section 4).
 
     VGG-16's pool5 has 123 of its theoretical 212 pixels.
     """
@@ -142,7 +143,7 @@ def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool
 
 
 def _unit(shape: Shape, axes: tuple[int, ...], position: Sequence[int] | None) -> Flow:
-    """1 in all, in equal parts in the channels of the unit; everywhere if ``position`` is None."""
+    """A total of 1, divided equally over the channels of the unit; over all units if ``position`` is None."""
     channels = prod(n for axis, n in enumerate(shape) if axis not in axes)
     flow = np.full((1,) * (len(shape) + 1), 1 / channels)
     if position is not None:
@@ -154,7 +155,7 @@ def _unit(shape: Shape, axes: tuple[int, ...], position: Sequence[int] | None) -
 
 
 def _back(visit: Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> None:
-    """Moves what arrived at a node to the values it reads."""
+    """Distributes the weights of a node to the values it reads."""
     arrived = flows.pop(visit.node.name)
     shared = len(visit.paths) if not any(isinstance(m.step, Place) for p in visit.paths for m in p.moves) else 1
     for path in visit.paths:
@@ -165,12 +166,12 @@ def _back(visit: Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> N
             if not (local and any(isinstance(action, Global) for action in move.actions)):
                 flow = _spread(flow, move)
         if not weighed:
-            flow = (flow > 0).astype(np.float64)  # keeps deep networks within the range of a float
+            flow = (flow > 0).astype(np.float64)  # the numbers of deep networks stay within the range of a float
         flows[path.source] = flows[path.source] + flow if path.source in flows else flow
 
 
 def _spread(flow: Flow, move: Move) -> Flow:
-    """One step backwards: each element hands what it has to those it reads, in equal parts."""
+    """One step backwards: each element distributes its weight equally to the elements it reads."""
     shape = shape_of(move.before)
     match move.step:
         case Taps() as step:
