@@ -1,4 +1,4 @@
-"""What is left of a network without some of its layers: one line a variant, the intact network first."""
+"""A network without some of its layers: one line for each variant, the intact network first."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class AblationReport(Result):
 def _change(now: int | None, before: int | None) -> str:
     """``-27.5 %``; empty where nothing changed or nothing was there.
 
-    As many decimals as it takes not to say that nothing changed, or that nothing is left: ``-0.02 %``, ``-99.99 %``.
+    It has enough decimals not to read 0 % or -100 % where that is not exact: ``-0.02 %``, ``-99.99 %``.
     """
     if now is None or not before or now == before:
         return ""

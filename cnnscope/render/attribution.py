@@ -70,7 +70,7 @@ STYLES = {"pass": "green", "fail": "red", "unknown": "dim"}
 
 
 def trust_table(title: str, tiles: Sequence[Tile], bare: bool) -> Table:
-    """Every finding beside its controls. ``bare`` leaves the rules out."""
+    """A line for each finding, with its controls. ``bare`` leaves out the rules."""
     several = len({tile.weights_sha256 for tile in tiles}) > 1
     names = ("method", "weights", "check") if several else ("method", "check")
     columns = [*map(Column, names), Column("value", right=True), *map(Column, ("passes", "verdict", "beside it"))]
@@ -79,7 +79,7 @@ def trust_table(title: str, tiles: Sequence[Tile], bare: bool) -> Table:
 
 
 def trust_record(trust: Mapping[str, Finding]) -> dict[str, Cell]:
-    """Three columns a check."""
+    """The cells of each check: value, limit and verdict."""
     cells: dict[str, Cell] = {}
     for name, found in trust.items():
         cells |= {name: _figure(found.value) or None, f"{name}_limit": _figure(found.limit) or None,
@@ -98,7 +98,7 @@ def _lines(tile: Tile, several: bool) -> Iterator[Line]:
 
 
 def _beside(found: Finding) -> str:
-    """Why it is not known, or the controls; and how it was measured, where that differs from image to image."""
+    """Why the value is unknown, or the controls and the settings that differ from image to image."""
     settings = found.settings
     controls = [f"{name} {_figure(value)}" for name, value in found.controls.items()]
     left_out = len(settings.get("transforms", ())) - len(settings.get("unchanged", ()))
@@ -110,7 +110,7 @@ def _beside(found: Finding) -> str:
 
 
 def _rules(tiles: Sequence[Tile]) -> Iterator[str]:
-    """The rule of every check, once; checks that follow one another with the same rule together."""
+    """The rule of each check; checks with the same rule share a line."""
     groups: dict[str, list[str]] = {}
     for tile in tiles:
         for found in tile.findings.values():

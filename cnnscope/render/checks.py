@@ -1,4 +1,4 @@
-"""Totals against what the spec's author says they are."""
+"""Totals of networks beside the ones that their specs state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnscope.render.table import Column, Line, Table
 
 @dataclass(frozen=True, slots=True)
 class Comparand:
-    """One quantity of one network: what was computed, and what its reference says (None: it says nothing)."""
+    """One quantity of one network: what was computed, and what its reference states (None: nothing)."""
 
     source: str
     quantity: Literal["params", "macs"]
@@ -33,7 +33,7 @@ class Comparand:
 
 @dataclass(frozen=True)
 class CheckReport(Result):
-    """Every quantity of every network checked. ``references`` says by source where its totals come from."""
+    """Every quantity of every network checked. ``references`` maps a source to the origin of its stated totals."""
 
     comparands: tuple[Comparand, ...]
     references: dict[str, str]

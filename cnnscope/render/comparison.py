@@ -76,7 +76,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Comparison(Result):
-    """The totals of several networks, in the order asked for."""
+    """The totals of several networks, in the order in which they were given."""
 
     reports: tuple[LayerReport, ...]
     columns: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the figures mean, stated with every output."""
+"""What the figures mean; every output states it."""
 
 from __future__ import annotations
 

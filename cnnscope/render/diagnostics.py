@@ -29,7 +29,7 @@ Lines = Callable[[str], Sequence[str]]
 """The lines of a file by its name in a `Span`; none if they cannot be had."""
 
 EXCERPT = 100
-"""Characters shown of a line that is longer than this, around the place in question."""
+"""Longer lines are cut to this many characters around the place of the error."""
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _LARGEST = 4 * 2**20
 
@@ -41,7 +41,7 @@ def file_lines(name: str) -> Sequence[str]:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return ()
         return text_lines(path.read_bytes())
-    except (OSError, ValueError):  # gone, unreadable, or not a file name at all: the message stands without it
+    except (OSError, ValueError):  # gone, unreadable, or no file name: the message is shown without the line
         return ()
 
 

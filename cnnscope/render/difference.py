@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnnscope.render.documents.architecture import DiffLayer, DiffSide
 
 KEPT = 2
-"""Equal rows in a row that are still shown; longer stretches are one line."""
+"""Longer runs of equal rows are shown as one line."""
 WORDS = {
     "op": "operation", "input_shape": "input shape", "output_shape": "output shape", "dtype": "number type",
     "inputs": "what it reads", "params": "parameters", "output": "whether it is an output",
@@ -89,7 +89,7 @@ class DifferenceReport(Result):
 
     @property
     def counts(self) -> str:
-        """How many rows there are of each sort."""
+        """How many rows are equal, changed, or in one network alone."""
         marks = [row.mark for row in self.difference.rows]
         sorts = {"=": "equal", "~": "changed", "-": "only in the first", "+": "only in the second"}
         text = ", ".join(f"{marks.count(mark)} {words}" for mark, words in sorts.items() if mark in marks)
@@ -116,7 +116,7 @@ def row_name(row: Change) -> str:
 
 
 def row_type(row: Change, label: Callable[[Part], str]) -> str:
-    """What it computes as ``label`` says it; both where they differ."""
+    """The type of the layer in the words of ``label``; both types where they differ."""
     return _both(row, label)
 
 
@@ -131,7 +131,7 @@ def label(part: Part) -> str:
 
 
 def shape(part: Part) -> str:
-    """What it yields."""
+    """The shape of its output."""
     return numbers.shape(part.value.features)
 
 
@@ -143,7 +143,7 @@ def field_text(part: Part) -> str:
 
 
 def changed_text(row: Change) -> str:
-    """What changed where type and output do not show it, in words."""
+    """In words, what changed apart from what the columns of type and output show."""
     if row.a is None or row.b is None:
         return ""
     seen = {"output_shape", "params"} if len(row.changed) > 1 else {"output_shape"}

@@ -1,4 +1,4 @@
-"""What an architecture commutes with: a sentence a transform, and every layer's map."""
+"""What an architecture commutes with: a sentence for each transform, and a line for each layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What is claimed of the network's output under one kind of transform. ``multiples_px`` is about shifts."""
+    """The claim about the network's output under one kind of transform. ``multiples_px`` applies to shifts."""
 
     transform: str
     verdict: Verdict
@@ -203,7 +203,7 @@ def _extents(report: EquivarianceReport) -> str:
 
 
 def _line(m: Motion, rank: int) -> Line:
-    """A layer of a network on an image of ``rank`` axes; a single one cannot be turned."""
+    """The line of a layer for an image of ``rank`` axes; an image of one axis cannot be rotated."""
     name, shape = numbers.printable(m.name), numbers.shape(m.shape)
     if m.unknown:
         return Line((name, shape, *(numbers.UNKNOWN,) * 5, _reason(m) or ABSENT), style=style.WARNING)

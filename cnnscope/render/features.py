@@ -26,7 +26,7 @@ from cnnscope.render.table import Column, Line, Table
 
 @dataclass(frozen=True)
 class ChannelRow:
-    """All there is to say of a channel; what is None could not be had, and ``missing`` says why."""
+    """All results for one channel. A result that is None could not be computed, and ``missing`` gives the reason."""
 
     layer: str
     op: str
@@ -42,7 +42,7 @@ class ChannelRow:
     missing: tuple[str, ...]
 
     def remarks(self) -> list[str]:
-        """What to know of it, a line each."""
+        """Remarks about the channel, one a line."""
         lines = []
         if self.data is not None:
             data = self.data

@@ -17,16 +17,16 @@ from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 WHOLE_IMAGE = "image"
-"""Stands where a unit sees everything and no local path is left."""
+"""Shown where a unit sees the whole image and no local path is left."""
 VARIES = "varies"
-"""Stands where no single size describes the field."""
+"""Shown where no single size describes the field."""
 
 Exact = Mapping[str, list[int]]
 """Smallest (``min``) and largest (``max``) field of a row over its positions, clipped to the image."""
 
 
 def field_record(field: Field) -> dict[str, Any]:
-    """A field as plain JSON values: rationals as strings, None where there is no single answer."""
+    """A field as plain JSON values: rationals as strings, None where there is no single value."""
     return {
         "size": _plain(field.size), "size_min": _plain(field.size_min), "stride": _rationals(field.stride),
         "padding": _plain(field.padding), "centre0": _rationals(field.centre0), "jitter": _rationals(field.jitter),

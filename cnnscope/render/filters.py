@@ -1,4 +1,4 @@
-"""A layer's filters: what each looks like in figures, and how often chance would give as much."""
+"""The filters of layers: figures of each, and how often a random filter reaches them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class FiltersReport(Result):
             rules = dict.fromkeys(layer.rule for layer in self.layers if layer.rule)
             notes.append(f"dead on {self.images:,} image{'s' * (self.images > 1)}{left}: {'; '.join(map(str, rules))}")
         notes.append(
-            "angle of the stripes in degrees, 0 lies, 90 stands; p: the share of random filters of this shape that are "
+            "angle of the stripes, 0 horizontal, 90 vertical; p: the share of random filters of this shape that are "
             "at least as clear, as similar to any kernel, as near a twin; octaves between half amplitudes"
         )
         return notes
@@ -137,7 +137,7 @@ def sizes(layer: LayerFilters) -> str:
 
 
 def _findings(layer: LayerFilters, start: str) -> list[str]:
-    """How many filters are more than chance, beside how many chance would give."""
+    """How many filters exceed chance, beside the number expected by chance."""
     found = []
     for what, values in (
         ("are oriented", [row.coherence_p for row in layer.rows]),

@@ -1,4 +1,4 @@
-"""Designed kernels: their weights, what they answer to, and what they make of an image."""
+"""Designed kernels: their weights, the patterns that they respond to, and their response to an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnscope.render.sliding import text
 from cnnscope.render.table import Column, Line, Table
 
 _SMALL = 9
-"""Weights up to which a kernel is written out in the table."""
+"""The table shows the weights of kernels with at most this many."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class KernelsReport(Result):
 
 
 _CONVENTIONS = (
-    "angle of the edges or lines it answers to, in degrees: 0 lies, 90 stands; octaves between half amplitudes; "
+    "angle: of the edges or lines it responds to, 0 horizontal, 90 vertical; octaves: between half amplitudes; "
     "response to pixels from 0 to 1; kernels are not flipped (cross-correlation), as in networks"
 )
 
 
 def written(row: DesignedKernel) -> str:
-    """The weights as ``--kernel`` reads them; exact where they are fractions."""
+    """The weights as ``--kernel`` reads them; fractions are exact."""
     return text(tuple(tuple(_fraction(weight) for weight in line) for line in row.weights))
 
 

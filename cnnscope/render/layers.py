@@ -126,9 +126,9 @@ class LayerReport(Result):
 
 
 def table_lines(rows: Iterable[Row], keys: Sequence[str], context: Context, depth: int | None) -> Iterator[Line]:
-    """A line a row. Where names lead, blocks have a heading and what is in them is indented under its local name.
+    """A line for each row. With names in the first column, blocks have a heading and their rows are indented below it.
 
-    Blocks nested ``depth`` deep become one line that adds up what is in them.
+    Blocks at nesting level ``depth`` become one line with the sums of their rows.
     """
     scopes = context.graph.scopes
     rows = rows if depth is None else collapsed(rows, scopes, depth)
@@ -155,7 +155,7 @@ def enclosing(name: str, scopes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def collapsed(rows: Iterable[Row], scopes: Mapping[str, str], depth: int) -> Iterator[Row]:
-    """Rows in at least ``depth`` blocks, neighbours of the same block merged; all others as they are."""
+    """The rows, where neighbours that are in the same block at level ``depth`` are merged."""
 
     def owner(row: Row) -> str | None:
         around = enclosing(row.name, scopes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 UNKNOWN = "?"
-"""Stands where a figure is not known; 0 never does."""
+"""Shown where a figure is not known; a 0 is always a known 0."""
 ABSENT = "-"
-"""Stands where a figure does not apply."""
+"""Shown where a figure does not apply."""
 
 
 def count(n: int | None) -> str:
@@ -45,7 +45,7 @@ def share(part: int | None, whole: int | None) -> str:
 
 
 def shape(extents: Sequence[int]) -> str:
-    """``3x224x224``; ``scalar`` without axes."""
+    """``3x224x224``; ``scalar`` where there are no axes."""
     return "x".join(map(str, extents)) or "scalar"
 
 

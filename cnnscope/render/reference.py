@@ -45,7 +45,12 @@ class OpList(Result):
     def table(self) -> Table:
         headings = (Column("layer type"), Column("category"), Column("arguments"), Column("what it does"))
         lines = (Line((op.tag, op.category, signature(op), headline(op)), name_style="bold") for op in self.ops)
-        return Table("", headings, tuple(lines), notes=() if self.bare else ("`cnnscope ops NAME` says more.",))
+        return Table(
+            "",
+            headings,
+            tuple(lines),
+            notes=() if self.bare else ("`cnnscope ops NAME` shows all of one type.",),
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class OpReference(Result):
 
 
 def documentation(op: type[Op]) -> str:
-    """The docstring as a reader of plain text wants it."""
+    """The docstring of the class as plain text."""
     return (inspect.getdoc(op) or "").replace("``", "`")
 
 
@@ -99,7 +104,7 @@ def headline(op: type[Op]) -> str:
 
 
 def signature(op: type[Op]) -> str:
-    """``out, kernel, stride=1``; brackets round what may be left out and has no value of its own."""
+    """``out, kernel, stride=1``; optional arguments without a default are in brackets."""
     shown = {_REQUIRED: "{0}", _UNSET: "[{0}]"}
     return ", ".join(shown.get(default, "{0}={1}").format(name, default) for name, default, _ in _arguments(op))
 

@@ -28,7 +28,7 @@ Cell = str | int | None
 
 @dataclass(frozen=True)
 class Result(ABC):
-    """A frozen answer. Subclasses say what it is (`as_document`, `records`) and how it reads (`table`)."""
+    """A frozen result. Subclasses give its data (`as_document`, `records`) and the table that people read (`table`)."""
 
     @abstractmethod
     def as_document(self) -> Document | Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""A kernel slid over an input, step by step: what lay under it, the products, their sum, and the row of the matrix."""
+"""A kernel slid over an input, step by step: the values under it, their products and sum, and the row of the matrix."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _DIGITS = 8
 class Step:
     """The kernel in one place.
 
-    ``position`` is (y, x) in the output, ``window`` what lies under the kernel, padding being 0, ``weights`` the
-    kernel's, both in reading order; ``row`` are the weights where they lie on the flattened input.
+    ``position`` is (y, x) in the output, ``window`` the values under the kernel with padding as 0, ``weights`` those of
+    the kernel, both in reading order; ``row`` has the weights at their places in the flattened input.
     """
 
     position: tuple[int, int]
@@ -46,7 +46,7 @@ class SlideReport(Result):
     """The ``cnnscope.kernels`` document of an example.
 
     ``output`` has the sums as a grid, ``flipped`` what convolution in the sense of signal processing gives, where the
-    kernel is turned by half a turn first.
+    kernel is rotated by 180 degrees first.
     """
 
     kernel: Rows

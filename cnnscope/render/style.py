@@ -1,7 +1,7 @@
 """The look of everything: of printed text in rich's style language, of diagrams and of plots.
 
 Kinds of layers take the Okabe-Ito colours (Okabe & Ito 2008, "Color universal design"), told apart under protanopia and
-deuteranopia; in grey they differ in lightness, and every box says its kind in words.
+deuteranopia; in grey they differ in lightness, and every box also names its kind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CATEGORY = {
     "movement": "dim", "resize": "green", "attention": "magenta", "regularization": "dim", "constant": "dim",
     "other": "",
 }  # fmt: skip
-"""What a row's type is written in, by the category of its op."""
+"""The colour of a row's type by the category of its op."""
 
 # -- diagrams ----------------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ KINDS = {
     "input": "#3E454E",
     "other": "#C9CED5",
 }
-"""The stripe of a box by the category of its op; what neither learns nor decides is grey."""
+"""The stripe of a box by the category of its op; ops without weights and without a choice are grey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ MUTED = THEMES["light"].muted
 FRAME = THEMES["light"].frame
 PAPER = THEMES["light"].fill
 LINES = (KINDS["conv"], KINDS["merge"], KINDS["pool"])
-"""One a curve; told apart under protanopia and deuteranopia, and by the marks drawn on them."""
+"""One for each curve; readers with protanopia or deuteranopia can tell them apart, and the marks differ as well."""
 MARKERS = ("o", "s", "^")
 MARK = WINDOW
 """The outline of a unit and of what it sees."""
@@ -174,7 +174,7 @@ _NO_METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Figures made and written inside look like ours, whatever the user has configured."""
+    """Figures that are drawn inside have this look, whatever the user has configured."""
     import matplotlib
 
     with matplotlib.rc_context():

@@ -1,4 +1,4 @@
-"""A weight file beside a network: what matches, and a proposal of which name stands for which."""
+"""A weight file beside a network: what matches, and a proposal of which names correspond."""
 
 from __future__ import annotations
 

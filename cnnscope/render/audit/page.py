@@ -104,9 +104,9 @@ def _offsets(document: Json) -> dict[tuple[int, int], float]:
 
 
 def _folded(shifts: Mapping[tuple[int, int], float], stride: Sequence[int]) -> dict[tuple[int, int], float]:
-    """By how much offsets with a remainder by the total stride do better than the mean of their size.
+    """How much higher agreement is for offsets with a remainder by the total stride than the mean of their size.
 
-    Sizes apart, or larger shifts would make their remainders look bad. Nothing unless every remainder was measured.
+    Each size is compared with itself, as larger shifts agree less. Empty unless every remainder was measured.
     """
     rings: dict[int, list[float]] = {}
     for (dy, dx), value in shifts.items():
@@ -132,7 +132,7 @@ def _uri(pixels: NDArray[Any]) -> str:
 
 
 def _themes() -> str:
-    """Colours of both themes: the reader's setting decides, the button overrules it, paper is white."""
+    """Colours of both themes: the reader's setting selects one, the button overrides it, and paper is white."""
     light, dark = (drawing.variables(name) for name in ("light", "dark"))
     return (
         f":root{{color-scheme:light;{light}}}\n"

@@ -125,7 +125,7 @@ def offsets(sheet: drawing.Sheet, cells: Mapping[tuple[int, int], float], label:
 
 
 def remainders(sheet: drawing.Sheet, cells: Mapping[tuple[int, int], float], label: str) -> str:
-    """By how much offsets with a remainder (dy, dx) do better than others of their size; blue is better."""
+    """Agreement of offsets with a remainder (dy, dx) less that of others of their size; blue is higher."""
     side = max(max(place) for place in cells) + 1
     widest = max(0.05, *(abs(value) for value in cells.values()))
     with _figure(WIDTH * 0.86) as figure:
@@ -189,7 +189,7 @@ def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
 
 
 def polar(sheet: drawing.Sheet, angles: Mapping[float, tuple[float, bool]], label: str) -> str:
-    """Agreement by angle, counter-clockwise from the top; ``angles`` has its value and whether it lies on the grid."""
+    """Agreement by angle, counter-clockwise from the top. ``angles``: the value, and whether the pixels are exact."""
     with _figure(WIDTH * 0.9) as figure:
         axes: Any = figure.add_subplot(projection="polar")
         axes.set_theta_zero_location("N")
@@ -224,7 +224,7 @@ def _round(values: Mapping[float, float], widest: float = 60) -> list[tuple[floa
 
 
 def layers(sheet: drawing.Sheet, rows: Sequence[Json], label: str) -> str:
-    """Layer by magnitude: how far features move, 1 being as far as those of another image."""
+    """The distance of every layer's features by magnitude; 1 is as far as those of another image."""
     titles, names = rows[0]["titles"], [style.shortened(row["name"], _LONGEST) for row in rows]
     width = max(WIDTH, 1.3 + 0.36 * len(titles)) if len(titles) > 9 else WIDTH
     with _figure(0.75 + 0.29 * len(rows), width) as figure:

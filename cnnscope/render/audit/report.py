@@ -93,14 +93,14 @@ class AuditReport(Result):
             yield f"  {_LOOK[gate['passed']]:12} {printable(gate['expression'])}: {words.gated(gate)}{detail}"
         yield ""
         yield "95 % intervals over images; kappa is agreement beyond chance, divergence Jensen-Shannon over ln 2"
-        yield "means are over magnitudes; what lies on or off the grid alone is not in them"
+        yield "means are over magnitudes; they leave out transforms that exist only on or only off the pixel grid"
 
 
 def _family(found: Mapping[str, Any]) -> str:
-    """What is said of a whole family: how far it holds, its worst cases, its steps."""
+    """The figures of a whole family: how far agreement stays high, the worst cases, the effect of one step."""
     summary, unit = found["summary"], found["unit"]
     parts = [words.radius(radius, unit) for radius in summary["radius"]]
-    held = [f"holds {', '.join(parts)}"] if parts else []
+    held = [f"radius {', '.join(parts)}"] if parts else []
     lowest = summary["worst_transform"]
     held.append(f"unchanged under all {summary['transforms']}: {words.share(summary['worst']['value'])}")
     if lowest:
@@ -108,7 +108,7 @@ def _family(found: Mapping[str, Any]) -> str:
     if summary["area"]["value"] is not None:
         held.append(f"area under kappa {words.share(summary['area']['value'])}")
     if summary["step"]:
-        held.append(f"one step changes {words.share(summary['step']['change']['value'])} of the answers")
+        held.append(f"one step changes {words.share(summary['step']['change']['value'])} of the predictions")
     return "; ".join(held)
 
 
@@ -175,7 +175,7 @@ class CompareReport(Result):
                 yield f"{name}warning: {printable(warning)}"
             how = "the same images, paired" if comparison["paired"] else "independent samples"
             yield f"{name}{' and '.join(f'{n:,}' for n in comparison['images'])} images, {how}"
-        yield "95 % intervals; * where they do not hold 0; p is McNemar's exact test, where an image has one outcome"
+        yield "95 % intervals; *: without 0; p: McNemar's exact test, known where every image has one outcome"
 
 
 def difference_lines(comparison: Json, *, every: bool = False) -> list[Line]:
@@ -200,6 +200,6 @@ def difference_lines(comparison: Json, *, every: bool = False) -> list[Line]:
 
 
 def sure(difference: Json) -> bool:
-    """Whether the interval of a difference does not hold 0."""
+    """Whether the interval of a difference excludes 0."""
     low, high = difference["low"], difference["high"]
     return low is not None and high is not None and (low > 0 or high < 0)

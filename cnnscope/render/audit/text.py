@@ -28,13 +28,13 @@ def markdown(document: Json) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> str:
-    """Columns from the ``right``-th on hold figures."""
+    """A table; the columns from number ``right`` on are aligned to the right."""
     columns = tuple(Column(heading, right=i >= right and bool(heading)) for i, heading in enumerate(headings))
     return tables.markdown(Table("", columns, tuple(Line(tuple(map(printable, row))) for row in rows)))
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown takes for text."""
+    """The text with everything escaped that Markdown would take for markup."""
     return "".join("\\" + c if c in "\\`*_{}[]<>()#+-.!|~" else c for c in printable(text))
 
 
@@ -124,7 +124,7 @@ def _probes(d: Json) -> Iterator[str]:
             worst = summary["worst_transform"]
             facts.append((f"worst transform: {worst['name']}", words.interval(worst["agreement"])))
         if summary["step"]:
-            facts.append(("answers changed by a step", words.interval(summary["step"]["change"])))
+            facts.append(("predictions changed by a step", words.interval(summary["step"]["change"])))
             facts.append(("probability moved by a step", words.interval(summary["step"]["probability_change"])))
         yield _table(("", ""), facts)
 
@@ -175,7 +175,7 @@ def _methods(d: Json) -> Iterator[str]:
     yield f"Protocol {escaped(d['preset'])}" + (f": {escaped(str(source))}." if source else ".")
     yield (
         "95 % intervals: Wilson on the effective number of images for shares, 1,000 resamples of whole images for "
-        "everything else. Kappa is Cohen's; what lies on the grid is not averaged with what does not. Unknown is `?`."
+        "everything else. Kappa is Cohen's. Transforms on the pixel grid are not averaged with others. Unknown is `?`."
     )
 
 
@@ -246,5 +246,5 @@ def _counts(cases: list[Case]) -> dict[str, str]:
 
 
 def _text(text: str) -> str:
-    """XML 1.0 has no place for control characters, not even escaped."""
+    """The text without control characters, which XML 1.0 does not allow even when escaped."""
     return printable(text)

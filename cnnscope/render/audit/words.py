@@ -17,13 +17,13 @@ CLAIMS = {
     "not_guaranteed": "not guaranteed",
 }  # fmt: skip
 PASSED = {True: "ok", False: "FAILED", None: UNKNOWN}
-"""Of controls."""
+"""The result of a control in words."""
 PROBES = {"translation": "Translation", "rotation": "Rotation", "scale": "Scale", "flip": "Flips"}
 """In the order of reports."""
 
 
 def share(value: float | None) -> str:
-    """Three decimals; ``?`` if unknown."""
+    """The share with three decimals; ``?`` if unknown."""
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
@@ -72,7 +72,7 @@ def local(errors: Sequence[Json]) -> Json:
 
 
 def radius(record: Json, unit: str) -> str:
-    """How far a network holds, in words."""
+    """The magnitude up to which agreement stays at alpha or above, in words."""
     ends = {"px": " px", "deg": "°"}
     alpha = f"{record['alpha']:g}"
     side = f" ({record['side']})" if record["side"] else ""

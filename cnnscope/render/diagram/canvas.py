@@ -16,7 +16,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
-    """A filled outline; ``title`` is what a reader who points at it is told."""
+    """A filled outline; ``title`` is shown where the reader points at it."""
 
     points: tuple[Point, ...]
     fill: str

@@ -1,6 +1,6 @@
 """Two architectures as one figure: what both have drawn once, with a sign and a colour for what is new, gone, changed.
 
-Both networks' edges are there, those of one alone in its colour. Long stretches of one sort are one box, and so the
+The edges of both networks are drawn, those of one alone in its colour. Long runs of one kind are one box, and so the
 figure stays as long as what differs.
 """
 
@@ -30,16 +30,16 @@ from cnnscope.render.difference import (
 from cnnscope.render.style import SIZES, THEMES, Theme, ThemeName, contrast
 
 COLOURS: dict[Mark, str] = {"+": "#009E73", "-": "#D55E00", "~": "#E69F00", "=": "#8A929C"}
-"""Okabe and Ito's bluish green, vermilion and orange, told apart without red and green; the sign says it too."""
+"""Okabe and Ito's bluish green, vermilion and orange, distinct without red and green; the sign differs as well."""
 SIGNS: dict[Mark, str] = {"+": "+", "-": "\N{MINUS SIGN}", "~": "~", "=": "="}
 WORDS: dict[Mark, str] = {"+": "only in {b}", "-": "only in {a}", "~": "changed", "=": "equal"}
 LONGEST: dict[Mark, int] = {"+": 6, "-": 6, "~": 80, "=": 2}
-"""Rows of a sort in a row that are drawn one by one; a longer stretch is one box."""
+"""A longer run of rows of one kind is drawn as one box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Rows that are drawn as one: a single one, or a stretch of one sort."""
+    """Rows that are drawn as one box: a single row, or a run of one kind."""
 
     id: str
     rows: tuple[Change, ...]

@@ -116,7 +116,7 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
 
 
 def _wrapped_details(box: Box, figure: Diagram, options: Options) -> str:
-    """On two lines where columns stand side by side, so that they stay narrow."""
+    """The text on two lines where columns are side by side, so that they stay narrow."""
     text = details(box, figure, options)
     lines = text.split(" · ", 1) if options.columns > 1 else [text]
     return "".join(f'{_text(line)}<BR ALIGN="LEFT"/>' for line in lines)
@@ -137,7 +137,7 @@ def details(box: Box, figure: Diagram, options: Options) -> str:
 
 
 def field_text(box: Box) -> str:
-    """The receptive field as a figure says it: ``RF 427``, ``RF 3x7x7``, ``RF image``, ``RF varies``."""
+    """The receptive field as it is written in a figure: ``RF 427``, ``RF 3x7x7``, ``RF image``, ``RF varies``."""
     field = box.field
     if field is None:
         return ""

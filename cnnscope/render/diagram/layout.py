@@ -70,7 +70,7 @@ def _run(command: Sequence[str], source: str, environment: Mapping[str, str], li
     except subprocess.TimeoutExpired:
         raise LayoutTimeout from None
     if done.returncode or not done.stdout:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise CnnscopeError.of("E601", f"Graphviz could not draw the figure: {reason[0]}")
     return done.stdout
 
@@ -118,5 +118,5 @@ def _font_configuration(folder: Path) -> Path:
 
 
 def _scrubbed(pdf: bytes) -> bytes:
-    """Without the moment it was made; the length stays, so the offsets inside hold."""
+    """The PDF without its creation time; its length does not change, so the offsets inside stay right."""
     return re.sub(rb"(/CreationDate \(D:)[^)]*", lambda m: m[1] + b"0" * (len(m[0]) - len(m[1])), pdf)

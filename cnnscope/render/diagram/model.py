@@ -1,6 +1,6 @@
 """The diagram model: boxes, clusters and edges at a level of detail, with costs and receptive fields.
 
-Every view draws from this and nothing else, so what a figure says is decided here once: what is one box, what is
+Every view draws from this alone, so the content of a figure is decided here once: what is one box, what is
 folded, what an edge carries.
 """
 
@@ -81,7 +81,7 @@ class Diagram:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """Parts that become one box, in a cluster."""
+    """Parts that are drawn as one box, in a cluster."""
 
     run: Run
     cluster: str
@@ -161,7 +161,7 @@ def _box(tile: _Tile, graph: Graph, costs: Mapping[str, Cost], fields: Mapping[s
 
 
 def _title(part: Part) -> str:
-    """What a box says in bold: the block's kind, or the layer with what was fused behind it."""
+    """The bold text of a box: the block's kind, or the layer with the ops fused behind it."""
     if isinstance(part, Group):
         return part.kind
     words = {"batchnorm": "BN", "layernorm": "LN", "groupnorm": "GN", "instancenorm": "IN"}
@@ -193,7 +193,7 @@ def _edges(graph: Graph, tiles: Sequence[_Tile]) -> Iterator[Edge]:
 
 
 def _needed(clusters: Sequence[Cluster], used: set[str]) -> Iterator[Cluster]:
-    """Clusters that hold a box, directly or further in."""
+    """Clusters that contain a box, directly or in an inner cluster."""
     parents = {cluster.id: cluster.parent for cluster in clusters}
     keep: set[str] = set()
     for name in used:

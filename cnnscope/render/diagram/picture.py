@@ -59,7 +59,7 @@ def picture(
 
 
 def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | None, limit: float | None) -> bytes:
-    """Through Graphviz: drawn by it, or only placed and written as TikZ."""
+    """The figure drawn by Graphviz, or placed by it and written as TikZ."""
     dot = to_dot(figure, options)
     if form == "tex":
         return to_tikz(figure, options, draw(dot, "plain", engine=engine, limit=limit)).encode()
@@ -107,7 +107,7 @@ def _fitted(
 
 
 def size(svg: bytes) -> tuple[float, float]:
-    """Width and height in points that an SVG document states."""
+    """The width and the height in points that an SVG document states."""
     found = re.search(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     assert found, "Graphviz states the size of its pictures"
     return float(found[1]), float(found[2])
@@ -131,7 +131,7 @@ def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:
 
 
 def effort(figure: Diagram) -> int:
-    """What `dot` has to do: the sum over edges of the ranks between their ends."""
+    """How much work a figure is for `dot`: the sum over edges of the ranks between their ends."""
     rank: dict[str, int] = {}
     sources: dict[str, list[str]] = {}
     for edge in figure.edges:
@@ -161,7 +161,7 @@ def paper(graph: Graph) -> Diagram:
 
 
 def anatomies(graph: Graph, overview: Diagram) -> Iterator[tuple[Box, Diagram]]:
-    """Each distinct block once: the box that stands for it in the overview, and its layers."""
+    """Each distinct block once: its box in the overview, and its layers."""
     seen = set()
     for box in overview.boxes:
         if box.is_block:
@@ -202,6 +202,6 @@ def _framed(part: Diagram, prefix: str, box: Box) -> Diagram:
 
 
 def _order(parts: list[Diagram]) -> Iterator[tuple[str, str]]:
-    """Pairs of boxes of which the first is to stand above the second: rows of anatomies."""
+    """Pairs of boxes of which the first is placed above the second, so that anatomies form rows."""
     for above, below in zip(parts, parts[ACROSS:], strict=False):
         yield above.boxes[-1].id, below.boxes[0].id

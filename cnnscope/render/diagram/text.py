@@ -17,7 +17,7 @@ from cnnscope.render.style import SIZES, THEMES, heat_colour, kind_colour, share
 
 def to_json(figure: Diagram, options: Options) -> str:
     """The ``cnnscope.diagram`` document: boxes, clusters and edges, whatever view they would be drawn in."""
-    del options  # a picture's look is not part of what it says
+    del options  # the look of a picture is not part of its content
     document = plain(Document(format="cnnscope.diagram")) | {
         "model": {"name": figure.name},
         "level": figure.level,
@@ -71,7 +71,7 @@ def _mermaid_members(figure: Diagram, cluster: str, ids: dict[str, str], options
 
 
 def _mermaid_text(text: str) -> str:
-    """Mermaid's entity codes for everything that could end a label or begin a tag."""
+    """The text with Mermaid's entity codes for everything that could end a label or begin a tag."""
     plain = numbers.printable(text)
     return "".join(c if c.isalnum() or c in " .,-_+·×/…%():" else f"#{ord(c)};" for c in plain)
 
@@ -142,5 +142,5 @@ def _colour(colour: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX sets as it is; what its fonts lack is written out."""
+    """The text escaped for LaTeX; characters that its fonts lack are written as code points."""
     return "".join(_ESCAPES.get(c) or (c if c.isascii() else f"U+{ord(c):X}") for c in numbers.printable(text))

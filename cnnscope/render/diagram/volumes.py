@@ -1,7 +1,7 @@
 """The volumes view: feature maps as boxes to scale, in the manner of the LeNet and AlexNet figures.
 
 A box's height and depth are the map's, its width the channels. Axes are honest: each has one scale for the whole
-figure, linear or square root, and the figure says which. A window is drawn to scale on the map it slides over, with
+figure, linear or square root, and the figure names it. A window is drawn to scale on the map it slides over, with
 lines to the unit it makes.
 """
 
@@ -23,10 +23,10 @@ TALL, WIDE = 190.0, 64.0
 BAR = 120.0
 """Points of the longest vector."""
 SLANT = (0.42, -0.30)
-"""Where a step into the depth goes on the page."""
+"""The shift on the page for one step into the depth."""
 GAP = 30.0
 THIN = 3.0
-"""No side is thinner, or it could not be seen."""
+"""Thinner sides could not be seen."""
 LINEAR_RATIO = 20
 """Maps differ by at most this much where a linear scale still shows the smallest."""
 CHARACTER = 0.62

@@ -126,7 +126,7 @@ class Claim:
 
     claim: Literal["exact", "geometry_only", "not_guaranteed"]
     layer: str | None
-    """the first layer that stands against a stronger claim"""
+    """the first layer that prevents a stronger claim"""
     reason: str | None
 
     @classmethod
@@ -191,7 +191,7 @@ class EquivarianceDocument(Document):
     image: Annotated[Sequence[Ordinal], keywords(minItems=1, maxItems=3)]
     """spatial extents in pixels"""
     invariant: bool
-    """whether the outputs hold no positions, so that claims are of invariance, else of equivariance"""
+    """whether the outputs have no positions, so that claims are about invariance, else about equivariance"""
     predictions: Sequence[PredictedClaim]
     layers: Sequence[EquivariantLayer]
     unsupported: Sequence[str]

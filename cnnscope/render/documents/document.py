@@ -52,7 +52,7 @@ class Document:
 
 
 INLINE = {"inline": True}
-"""The metadata of a field whose keys stand in the document in its place, rather than in an object of their own."""
+"""The metadata of a field whose own keys are written in its place, instead of an object with these keys."""
 
 
 def key_of(field: Field[Any]) -> str:

@@ -103,7 +103,7 @@ class ChannelKernel:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelFigures:
-    """All there is to say of a channel."""
+    """All results for one channel."""
 
     layer: str
     op: str
@@ -159,7 +159,7 @@ class Finding:
 
     title: str
     value: float | None
-    """null where unknown; why says why"""
+    """null where unknown; `why` gives the reason"""
     limit: float | None
     """the value has to be beyond it"""
     better: Literal["high", "low"]

@@ -86,7 +86,7 @@ class AmbiguousLayers:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsMapDocument(Document):
-    """Which name in a weight file stands for which of the network: ``cnnscope weights map``; ``--map`` reads it."""
+    """Which names in a weight file and in the network correspond: ``cnnscope weights map``; ``--map`` reads it."""
 
     format: Literal["cnnscope.weights_map"] = "cnnscope.weights_map"
     network: str

@@ -42,7 +42,7 @@ class DesignedKernel:
     weights: Matrix
     sum: float
     orientation_deg: float | None
-    """of the stripes it answers to, anticlockwise from the horizontal"""
+    """direction of the stripes that it responds to, anticlockwise from the horizontal"""
     coherence: Share | None
     frequency_cycles_per_pixel: float | None
     bandwidth_octaves: float | None

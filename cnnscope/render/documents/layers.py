@@ -29,7 +29,7 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "memory": ("output_shape", *_PARAMS, "activation_bytes", "live_bytes"),
     "rf": ("output_shape", "receptive_field"),
 }  # fmt: skip
-"""What each verb says of a layer, beside what it is."""
+"""The figures of a layer in the document of each verb."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What most documents say of a network: its inputs and outputs, conventions, totals, receptive fields."""
+"""Parts of most documents: a network's inputs and outputs, conventions, totals, receptive fields."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ReceptiveField:
     """A theoretical receptive field in input pixels, padding counted."""
 
     size: PerAxis | None
-    """null where no local path remains; `via` says why"""
+    """null where no local path remains; `via` gives the reason"""
     size_min: PerAxis | None
     stride: Sequence[Rational | None] | None
     padding: Sequence[int | None] | None

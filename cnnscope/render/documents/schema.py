@@ -163,7 +163,7 @@ def _mapping(keys: Any, values: Any) -> Json:
 
 
 def _union(choices: Sequence[Any]) -> Json:
-    """One of several; null is another type of the same value where that can be said so."""
+    """One of several. Null is added to the types of the value where that is possible."""
     some = [_value(choice) for choice in choices if choice is not NoneType]
     if NoneType not in choices:
         return some[0] if len(some) == 1 else {"anyOf": some}
@@ -193,7 +193,7 @@ def _parts(classes: Iterable[type]) -> set[type]:
 
 
 def _within(part: Any) -> Iterator[type]:
-    """The dataclasses that the fields of a part are made of; those of an inline part in its place."""
+    """The dataclasses in the fields of a part; an inline part is replaced by those in its fields."""
     hints = get_type_hints(part)
     for field in fields(part):
         hint = hints[field.name]

@@ -1,4 +1,4 @@
-// What is known of the selected layer, and the block it stands in.
+// Details of the selected layer and of the block around it.
 function facts(layer) {
   const args = Object.entries(layer.args ?? {}).map(([key, value]) => `${key} ${value}`).join(", ");
   const known = (key) => (layer[key] === undefined ? "?" : count(layer[key]));

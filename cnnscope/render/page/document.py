@@ -41,7 +41,7 @@ def html(
 
 
 def embedded(data: Any) -> str:
-    """JSON that cannot end the element it stands in."""
+    """JSON in which nothing can end the HTML element around it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -70,7 +70,7 @@ def _conventions() -> list[str]:
 
 
 def _variables(drawn: Figures) -> str:
-    """Colours of both themes as CSS variables: the reader's setting decides, the button overrules it."""
+    """Colours of both themes as CSS variables: the reader's setting selects one, and the button overrides it."""
     light, dark = (_theme(name, drawn) for name in ("light", "dark"))
     return (
         f":root{{color-scheme:light;{light}}}\n"
@@ -128,7 +128,7 @@ def _value(value: Any) -> str:
 
 
 def input_records(graph: Graph) -> list[dict[str, Any]]:
-    """The images that receptive fields lie on, by number of axes; images that meet in a network share one."""
+    """The images that receptive fields are drawn on, by number of axes; inputs that are merged share one."""
     records = []
     for rank, names in images(graph).items():
         extents = [max(sizes) for sizes in zip(*(graph.inputs[name].spatial for name in names), strict=True)]
@@ -138,7 +138,7 @@ def input_records(graph: Graph) -> list[dict[str, Any]]:
 
 
 def field_records(graph: Graph, summary: Summary) -> tuple[list[dict[str, Any] | None], list[list[int]]]:
-    """Of every layer what its units see, and the series that these records refer to by number.
+    """What the units of every layer see, and the series that these records refer to by number.
 
     ``at`` are the extents of its positions. ``exact`` follows local paths, ``full`` all paths, where it differs;
     ``theory`` counts padding. ``grid`` says how tokens lie on the image. None where a layer has no field to show.

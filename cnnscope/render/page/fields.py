@@ -1,7 +1,7 @@
 """Receptive fields of every unit of a layer, small enough to embed.
 
 In nearly all networks the field is a box whose sides depend on one position axis each, so two short lists per image
-axis say it for all units. What is embedded is decoded again and compared with the engine before it is used.
+axis describe all units. What is embedded is decoded again and compared with the engine before it is used.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Listed = tuple[int | None, list[int], list[int]]
 """One image axis: the position axis, and the first and the last pixel of every unit along it."""
 
 EMPTY = (0, -1)
-"""First and last pixel of a unit that reads nothing."""
+"""Stands for the first and the last pixel of a unit that reads nothing."""
 MOST_POSITIONS = 65_536
-"""Positions that are embedded one by one where the sides of a box depend on more than one axis."""
+"""At most this many positions are embedded one by one, where the sides of a box depend on several axes."""
 MOST_NUMBERS = 4_000
-"""Length of a series that is still embedded."""
+"""Longer series are not embedded."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def exact_bounds(answers: Exact, layer: str, shelf: Shelf, *, local: bool) -> Bo
 
 
 def _entangled(found: Sequence[Any], shape: Shape, shelf: Shelf) -> Bounds | None:
-    """Bounds that vary along several axes, on one each if what is not read allows it, else one by one."""
+    """Bounds that vary along several axes: along one each where unread positions allow it, else one by one."""
     import numpy as np
 
     firsts = [np.broadcast_to(bounds[0], shape) for bounds in found]
@@ -131,7 +131,7 @@ def _one_by_one(firsts: Sequence[Any], lasts: Sequence[Any], reads: Any, shelf: 
 
 
 def theoretical_bounds(layer: Field, extents: Shape, shelf: Shelf) -> Bounds | None:
-    """The same with padding counted."""
+    """The theoretical fields of all units, padding counted; None where there are none, or they are too many."""
     if not layer.maps or layer.position_dependent:
         return None
     sides = _by_axis(layer, extents)
@@ -199,7 +199,7 @@ def _at(sides: Sequence[Listed], at: Sequence[int], extents: Shape) -> Box | Non
 
 
 def grid_of(layer: Field, extents: Shape) -> tuple[int, int, int] | None:
-    """How tokens lie on the image, as rows, columns and the first token with a place; None where they do not."""
+    """The grid of tokens on the image as (rows, columns, index of the first token on it); None where there is none."""
     if len(extents) != 1 or len(layer.axes) != 1 or not layer.layout:
         return None
     axis = layer.layout[layer.axes[0]]

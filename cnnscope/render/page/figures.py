@@ -17,12 +17,12 @@ from cnnscope.render.diagram.picture import BUDGET, effort
 from cnnscope.render.page.svg import Palette, merged
 
 _UNFOLDED = 30
-"""Layers up to which the inside of a block is drawn in full; beyond, repeats are folded."""
+"""The inside of a block with more layers than this is drawn with its repeats folded."""
 
 
 @dataclass
 class Figures:
-    """Everything drawn. ``inner`` are distinct insides; ``boxes`` say of each box of the overview what it holds.
+    """Everything drawn. ``inner`` are distinct insides; ``boxes`` describe what is in each box of the overview.
 
     A box is ``{"label", "layers", "count", "inner"}``: its layers by number, part after part, how many equal parts,
     and which inside. An inside's ``places`` are, for each of its boxes, the layers by place within one part.

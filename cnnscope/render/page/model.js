@@ -8,7 +8,7 @@ const SERIES = DATA.series.map(([period, first, ...runs]) => {
   return values;
 });
 
-// Of each layer the box of the overview that holds it, and its place there: PLACES[layer] = {box, part, place}.
+// For each layer its box in the overview and its place there: PLACES[layer] = {box, part, place}.
 const PLACES = [];
 DATA.boxes.forEach((box, i) => {
   box.size = box.layers.length / box.count;

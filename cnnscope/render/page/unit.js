@@ -106,12 +106,12 @@ function drawImage(field) {
   readout(field, input, boxes);
 }
 
-// Whether no side of a box lies within a view.
+// Whether no side of a box is within a view.
 function isBeyond(box, view) {
   return box.every(([first, last], axis) => first < view[axis][0] && last + 1 > view[axis][1]);
 }
 
-// Of an image with frames, which of them the drawn box stands for.
+// For an image with frames, which of them the drawn box describes.
 function beside(input, box) {
   if (input.extents.length < 3 || !box) return "";
   return box.slice(0, -2).map(([first, last], axis) => ` – ${input.axes[axis]} ${first} to ${last} of 0 to ${input.extents[axis] - 1}`).join("");

@@ -155,7 +155,7 @@ def _saturation(axes: Axes, place: int, size: int, text: str, colour: str) -> No
 
 
 def _strides(axes: Axes, content: Growth, width: float) -> None:
-    """Layers of one stride stand on one ground; the stride is said where there is room."""
+    """Layers of one stride have one background; the stride is written where there is room."""
     points = (width - 1.2) * 72 / len(content.rows)
     upper = axes.get_xaxis_transform()
     said: dict[str, Any] = {"transform": upper, "va": "bottom", "fontsize": 7, "color": style.MUTED}
@@ -174,7 +174,7 @@ def _strides(axes: Axes, content: Growth, width: float) -> None:
 
 
 def _elsewhere(axes: Axes, content: Growth) -> None:
-    """Rows without a size, along the upper edge."""
+    """Marks rows without a size along the upper edge."""
     for places, marker, text in (
         (content.whole, "s", "sees the whole image, no local field"),
         (content.unknown, "x", "no single size, or unknown"),

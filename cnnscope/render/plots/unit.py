@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SEEN = KINDS["block"]
 """The pixels that the unit depends on."""
 REACH = 0.6
-"""How much of the image's side is shown beyond each edge at most; what reaches further is cut and said in words."""
+"""At most this share of the image's side is shown beyond each edge; a larger field is cut, with a note."""
 MOST_INPUTS = 3
 
 
@@ -43,7 +43,7 @@ class Panel:
 
 
 def picture(report: UnitReport, form: str, image: Image | None = None) -> bytes:
-    """The picture as ``png``, ``svg`` or ``pdf``; ``image`` lies under the boxes, brought to the input's size.
+    """The picture as ``png``, ``svg`` or ``pdf``; ``image`` is drawn under the boxes at the size of the input.
 
     E604 for another format, E607 where the unit sees no image.
     """
@@ -110,7 +110,7 @@ def _draw(axes: Axes, panel: Panel, image: Image | None) -> None:
 
 
 def _pixels(axes: Axes, mask: NDArray[Any], box: Sequence[tuple[int, int]], *, over: bool) -> None:
-    """Touched pixels tinted; over a photograph they stay as they are, all others fade and holes are dark."""
+    """Tints the pixels that are read; over a photograph these keep their colours, others fade and holes are dark."""
     import numpy as np
     from matplotlib.colors import to_rgba
 
