@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -256,3 +256,8 @@ def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> l
     if len(whole) <= WIDTH:
         return [whole]
     return [f"{pad}{head}(", *(f"{pad}    {parameter}," for parameter in parameters), f"{pad}){tail}"]
+
+
+def free_name(name: str, taken: Collection[str], separator: str = "") -> str:
+    """The name, or with the first number from 2 on with which it is not taken."""
+    return next(n for n in (name, *(f"{name}{separator}{i}" for i in range(2, 10_000))) if n not in taken)

@@ -428,7 +428,7 @@ def test_ops_that_do_not_say_what_they_compute() -> None:
             return x * 0.5 + 1
 
     message, notes, hint = refused(from_module(Scaled(), [InputSize((3, 4, 4))]))
-    assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops do not say what they compute"
+    assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops are known by their shapes only"
     assert notes == ["`mul` is `elementwise` (mul)", "`add` is `elementwise` (add)"]
     assert hint == "a traced model's own source is its PyTorch code; `--to json` writes every graph"
 
@@ -447,7 +447,7 @@ def test_a_module_that_torch_lacks_and_no_record_defines(monkeypatch: pytest.Mon
     assert message == "`LeNet-5` cannot be written as PyTorch: torch.nn has no `DyT`"
     assert notes[0] == "`c1.act` is `tanh`, which is the module `DyT`"
     assert len(notes) == 4
-    assert hint == "docs/add-an-op.md says how a file takes such a module along"
+    assert hint == "the record of an op says how a file takes such a module along: docs/add-an-op.md"
 
 
 def test_scopes_that_run_in_turns() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node
+
+_SHOWN = 8
+_EVERY_GRAPH = "`--to json` writes every graph"
 
 
 def prepared(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
@@ -34,3 +38,16 @@ def _behind(nodes: Sequence[Node], output: str, read: set[str]) -> str:
     """The output, or the view of it that no node reads."""
     last = next((n for n in nodes if n.inputs == (output,) and n.name not in read and n.op.is_view), None)
     return last.name if last else output
+
+
+def unwritable(graph: Graph, form: str, why: str = "", notes: Sequence[str] = (), hint: str = "") -> CnnscopeError:
+    """E427: the network cannot be written in this form. Of the notes, the first few are shown."""
+    shown = [Note(note) for note in notes[:_SHOWN]]
+    shown += [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
+    message = f"`{graph.name}` cannot be written as {form}" + (f": {why}" if why else "")
+    return CnnscopeError(Diagnostic("E427", message, notes=tuple(shown), hint=hint or _EVERY_GRAPH))
+
+
+def described(nodes: Sequence[Node]) -> list[str]:
+    """A note on each node: its op and label."""
+    return [f"`{node.name}` is `{node.op.tag}` ({node.op.label()})" for node in nodes]

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from cnnscope._version import __version__
 from cnnscope.analysis.cost import known, node_costs, param_cost
-from cnnscope.errors import CnnscopeError, Diagnostic, Note
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.code import Call
-from cnnscope.nn.export import prepared
+from cnnscope.nn.export import described, prepared, unwritable
 from cnnscope.nn.export.pytorch.body import Class, Names, camel
 from cnnscope.nn.export.pytorch.classes import Classes
 from cnnscope.nn.export.pytorch.forward import class_lines
@@ -21,7 +21,6 @@ from cnnscope.nn.ops.base import Code, Definition
 from cnnscope.ops.base import shape_text
 from cnnscope.ops.traced import Traced
 
-_SHOWN = 8
 _STANDARD = (  # what a file may import, and the character after a name that is such an import
     ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
     ("math", "comb", "("),
@@ -67,21 +66,15 @@ def _codes(graph: Graph) -> dict[str, Code]:
         else:
             lacking.append((node, made.name))
     if strange:
-        notes = [f"`{node.name}` is `{node.op.tag}` ({node.op.label()})" for node in strange]
         hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
-        raise _unwritable(graph, f"{len(strange):,} of its ops do not say what they compute", notes, hint)
+        why = f"{len(strange):,} of its ops are known by their shapes only"
+        raise unwritable(graph, "PyTorch", why, described(strange), hint)
     if lacking:
         notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking]
-        what = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(name for _, name in lacking))}"
-        raise _unwritable(graph, what, notes, "docs/add-an-op.md says how a file takes such a module along")
+        why = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(name for _, name in lacking))}"
+        hint = "the record of an op says how a file takes such a module along: docs/add-an-op.md"
+        raise unwritable(graph, "PyTorch", why, notes, hint)
     return codes
-
-
-def _unwritable(graph: Graph, why: str, notes: Sequence[str], hint: str) -> CnnscopeError:
-    shown = [Note(note) for note in notes[:_SHOWN]]
-    shown += [Note(f"{len(notes) - _SHOWN:,} more")] if len(notes) > _SHOWN else []
-    message = f"`{graph.name}` cannot be written as PyTorch: {why}"
-    return CnnscopeError(Diagnostic("E427", message, notes=tuple(shown), hint=hint))
 
 
 def _source(definition: Definition) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any
 
-from cnnscope.nn.code import Call, Expr, Items, Lit, Raw, Repeat, blank, fill, literals
+from cnnscope.nn.code import Call, Expr, Items, Lit, Raw, Repeat, blank, fill, free_name, literals
 from cnnscope.nn.export.parameters import Parameter
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Scope
 from cnnscope.ops.base import REGISTRY
@@ -140,9 +140,7 @@ class Names:
         return self._free(name)
 
     def _free(self, name: str) -> str:
-        result, count = name, 2
-        while result in self.taken:
-            result, count = f"{name}{count}", count + 1
+        result = free_name(name, self.taken)
         self.taken.add(result)
         return result
 

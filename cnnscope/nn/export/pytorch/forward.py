@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cnnscope.nn.code import WIDTH, Call, Expr, Infix, Raw, inside, leaves, lines, literal, place, refs, signature, text
@@ -139,9 +139,9 @@ class Writer:
                 return name
         taken = {name for name, held in self.held.items() if held in self.left or self._kept(name)}
         if self._continues(index):
-            return next(name for name in (*_SPARE, *_numbered("y")) if name not in taken)
+            return next((name for name in _SPARE if name not in taken), None) or free_name("y", taken)
         wanted = step.name if position == 0 else f"{step.name}{position + 1}"
-        return next(name for name in (wanted, *_numbered(wanted)) if name not in taken and not name.isdigit())
+        return free_name(wanted, taken)
 
     def _kept(self, name: str) -> bool:
         """Whether an expression that is not written yet reads the variable."""
@@ -154,10 +154,6 @@ class Writer:
         """Whether the only reader of a value is a layer with one input: a name after this layer would soon be wrong."""
         users = [step for step in self.body.steps if index in refs(step.expression)]
         return len(users) == 1 and len(refs(users[0].expression)) == 1
-
-
-def _numbered(name: str) -> Iterator[str]:
-    return (f"{name}{n}" for n in range(2, 10_000))
 
 
 def _variables(expr: Expr) -> set[str]:

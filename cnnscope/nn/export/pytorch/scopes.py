@@ -14,6 +14,7 @@ from torch import nn
 from cnnscope.analysis.structure import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
+from cnnscope.nn.code import free_name
 from cnnscope.nn.ops.base import Code
 
 ANONYMOUS = {"", "path", "head"} | CONTAINERS
@@ -211,10 +212,7 @@ def _joined(path: str, part: str) -> str:
 
 def unique(name: str, taken: set[str]) -> str:
     """``name`` without dots and without the number of a repeated call, changed until it is not in ``taken``."""
-    clean = name.partition("#")[0].replace(".", "_")
-    result, count = clean, 2
-    while result in taken:
-        result, count = f"{clean}_{count}", count + 1
+    result = free_name(name.partition("#")[0].replace(".", "_"), taken, "_")
     taken.add(result)
     return result
 

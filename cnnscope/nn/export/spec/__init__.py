@@ -11,16 +11,14 @@ from dataclasses import replace
 
 from cnnscope import spec
 from cnnscope.analysis.cost import known, node_costs
-from cnnscope.errors import CnnscopeError, Diagnostic, Note
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export import prepared
+from cnnscope.nn.export import described, prepared, unwritable
 from cnnscope.nn.export.spec.blocks import Blocks
 from cnnscope.nn.export.spec.entries import Defaults, text
 from cnnscope.ops.base import REGISTRY
 from cnnscope.spec import Spec
 from cnnscope.spec.emit import expand, inputs, yaml
-
-_SHOWN = 8
 
 
 def spec_source(graph: Graph) -> str:
@@ -30,24 +28,15 @@ def spec_source(graph: Graph) -> str:
     """
     graph, _ = prepared(graph)
     graph = replace(graph, nodes=tuple(replace(node, in_place=False) for node in graph.nodes))
-    _check_ops(graph)
+    strange = [node for node in graph.nodes if REGISTRY.get(node.op.tag) is not type(node.op)]
+    if strange:
+        why = f"{len(strange):,} of its ops are no layers of the language"
+        raise unwritable(graph, "a spec", why, described(strange))
     for attempt in (_folded, _flat):
         written = attempt(graph)
         if written is not None and _same(graph, written):
             return written
-    raise CnnscopeError.of(
-        "E427", f"`{graph.name}` cannot be written as a spec", hint="`--to json` writes every graph"
-    )  # fmt: skip
-
-
-def _check_ops(graph: Graph) -> None:
-    strange = [node for node in graph.nodes if REGISTRY.get(node.op.tag) is not type(node.op)]
-    if not strange:
-        return
-    notes = [Note(f"`{node.name}` is `{node.op.tag}` ({node.op.label()})") for node in strange[:_SHOWN]]
-    notes += [Note(f"{len(strange) - _SHOWN:,} more")] if len(strange) > _SHOWN else []
-    message = f"`{graph.name}` cannot be written as a spec: {len(strange):,} of its ops are no layers of the language"
-    raise CnnscopeError(Diagnostic("E427", message, notes=tuple(notes), hint="`--to json` writes every graph"))
+    raise unwritable(graph, "a spec")
 
 
 def _folded(graph: Graph) -> str | None:

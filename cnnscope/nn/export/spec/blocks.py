@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnscope.analysis.structure import CONTAINERS, Group, hierarchy
 from cnnscope.ir import Graph
-from cnnscope.nn.code import Lit, Raw, fill, literals
+from cnnscope.nn.code import Lit, Raw, fill, free_name, literals
 from cnnscope.nn.export.parameters import parameters
 from cnnscope.nn.export.spec import folding
 from cnnscope.nn.export.spec.branches import Fork, Plan, Wiring
@@ -92,7 +92,7 @@ class Blocks:
         values = iter([folding.expression(value, spoken) if isinstance(value, Raw) else None for value in replaced])
         kept = iter(literals(body))
         filled = fill(body, iter([value or lit for value, lit in zip(values, kept, strict=True)]))
-        name = folding.free_name(folding.block_name(members[0][0].kind), {block.name for block in self.blocks})
+        name = free_name(folding.block_name(members[0][0].kind), {block.name for block in self.blocks})
         params = {spoken[p.name]: p.default if p.has_default else None for p in found}
         self.blocks.append(Block(name, params, filled))
         for i, (group, _) in enumerate(members):

@@ -101,10 +101,6 @@ def block_name(kind: str) -> str:
     return word if word[:1].isalpha() else f"block_{word}".rstrip("_")
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    return next(n for n in (name, *(f"{name}{i}" for i in range(2, 10_000))) if n not in taken)
-
-
 def hashable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return repr(value)
