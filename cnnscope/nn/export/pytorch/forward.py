@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.nn.code import WIDTH, Call, Expr, Infix, Raw, inside, leaves, lines, literal, place, refs, signature, text
+from cnnscope.nn.code import (
+    WIDTH,
+    Call,
+    Expr,
+    Infix,
+    Raw,
+    free_name,
+    inside,
+    leaves,
+    lines,
+    literal,
+    place,
+    refs,
+    signature,
+    text,
+)
 from cnnscope.nn.export.pytorch.body import Body, Class, Step
 
 _SPARE = ("y", "z", "u", "v", "w")
