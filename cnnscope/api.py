@@ -1,4 +1,4 @@
-"""The library: load a network from anywhere, ask it anything.
+"""The library: load a network from anywhere and ask about it.
 
     import cnnscope
     model = cnnscope.load("resnet50", input=(3, 256, 256))
@@ -6,7 +6,7 @@
     model.flops().to_dict()["totals"]["macs"]
     model.diagram(view="volumes").write("resnet50.svg")
 
-Every question is also a function that takes whatever `load` takes: ``cnnscope.summary("lenet5")``.
+Every method is also a function of anything that `load` takes: ``cnnscope.summary("lenet5")``.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from cnnscope.sources.resolve import load as load_source
 if TYPE_CHECKING:
     from torch import nn
 
-    from cnnscope.audits.answer import Audit
+    from cnnscope.audits.audit import Audit
     from cnnscope.learned.features.result import Features
     from cnnscope.render.ablation import AblationReport
-    from cnnscope.render.diagram.answer import Difference
+    from cnnscope.render.diagram.result import Difference
     from cnnscope.render.equivariance import EquivarianceReport
     from cnnscope.render.export import OnnxExport
     from cnnscope.render.illustrated import Drawing, Illustrated, Page, Text
-    from cnnscope.render.plots.answer import Unit
+    from cnnscope.render.plots.result import Unit
     from cnnscope.render.weights import WeightsCheck, WeightsMap
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from cnnscope.trust.session import Attributions
 
 Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
-"""Sizes of inputs, channels first and without batch: one, or by name where there are several."""
+"""Sizes of inputs, channels first and without batch: one size, or sizes by name for several inputs."""
 
 
 @explained_methods
 @dataclass(frozen=True, repr=False)
 class Model(Loaded):
-    """A network and what can be asked of it.
+    """A network, and everything that can be computed about it.
 
     Every method that computes something returns a result: `print` shows its table, a notebook shows it or its picture,
     ``to_dict()`` is its JSON document, ``write(path)`` writes it in the format that the suffix names.
@@ -128,20 +128,20 @@ class Model(Loaded):
 
         `CnnscopeError` for an unknown layer (E205), no position of it (E203), or one behind an unsupported op (E306).
         """
-        from cnnscope.render.plots.answer import unit
+        from cnnscope.render.plots.result import unit
 
         return unit(self.graph, self.source, layer, tuple(position), None if image is None else Path(image))
 
     def growth(self, *, level: Level = "layer") -> Drawing:
         """A plot of receptive fields against depth. Drawing it raises E607 for a network without an image."""
-        from cnnscope.render.plots.answer import growth
+        from cnnscope.render.plots.result import growth
 
         return growth(self.graph, self.layers("rf", LayerOptions(level=level)).summary)
 
     @takes(DiagramOptions)
     def diagram(self, options: DiagramOptions) -> Drawing:
         """The architecture as a picture: svg, png, pdf, tex, dot, json or mmd."""
-        from cnnscope.render.diagram.answer import diagram
+        from cnnscope.render.diagram.result import diagram
 
         return diagram(self.graph, options)
 
@@ -160,20 +160,20 @@ class Model(Loaded):
         return Page(text, "html", file_name(self.name))
 
     def diff(self, other: Source, *, theme: ThemeName = "light") -> Difference:
-        """What changes layer by layer from this network to ``other``, which is whatever `load` takes.
+        """What changes layer by layer from this network to ``other``, anything that `load` takes.
 
         ``write("diff.svg")`` draws both, on a background of ``theme``.
         """
         from cnnscope.analysis.diff import diff as compare
-        from cnnscope.render.diagram.answer import Difference
+        from cnnscope.render.diagram.result import Difference
 
         b = load(other)
         return Difference(compare(self.graph, b.graph), self.source, b.source, theme=theme)
 
     def ablate(self, *removals: str | Sequence[str]) -> AblationReport:
-        """What is left without the layers of each removal: ``model.ablate("fc7", ["conv3", "conv4"])``, intact first.
+        """What remains without the layers of each removal: ``model.ablate("fc7", ["conv3", "conv4"])``, intact first.
 
-        `CnnscopeError` for an unknown layer (E205) and for one the rest cannot do without (E490, E491, E492).
+        `CnnscopeError` for an unknown layer (E205) and for one that the rest needs (E490, E491, E492).
         """
         from cnnscope.analysis.ablate import ablate
         from cnnscope.render.ablation import AblationReport, Variant
@@ -186,7 +186,7 @@ class Model(Loaded):
         return AblationReport(self.source, tuple(variants))
 
     def equivariance(self) -> EquivarianceReport:
-        """Which shifts, flips and quarter turns of the image change nothing or move the maps along, and why not.
+        """Which shifts, flips and quarter turns of the image leave the output unchanged or move the maps, and why not.
 
         From the architecture alone; `CnnscopeError` (E308) for a network without an image.
         """
@@ -211,7 +211,7 @@ class Model(Loaded):
     def module(self, *, seed: int = 0, weights: str | Path | None = None) -> nn.Module:
         """A torch module of the same graph, its weights from a file or drawn from ``seed``, under the graph's names.
 
-        `CnnscopeError` where the file is none of weights (E420 to E423) or does not fit (E425).
+        `CnnscopeError` where the file has no weights (E420 to E423) or does not fit (E425).
         """
         from cnnscope.nn.build import build
         from cnnscope.nn.weights import load_weights
@@ -222,7 +222,7 @@ class Model(Loaded):
         return network
 
     def weighted(self, *, weights: str | Path | None = None, seed: int = 0) -> Weighted:
-        """The network with weights, whatever its inputs and outputs; see `cnnscope.trained.weighted.open_weighted`."""
+        """The network with weights, for any inputs and outputs; see `cnnscope.trained.weighted.open_weighted`."""
         from cnnscope.trained.weighted import open_weighted
 
         return open_weighted(self, weights=weights, seed=seed)
@@ -277,7 +277,7 @@ class Model(Loaded):
         without a head, E494 for a pattern that freezes nothing, E495 for fewer than 2 classes, E496 to E498 for images,
         training and options that do not go together.
         """
-        from cnnscope.training.answer import transfer
+        from cnnscope.training.result import transfer
 
         return transfer(self, options)
 
@@ -313,7 +313,7 @@ class Model(Loaded):
         from cnnscope.trained.loading import open_network
 
         network = open_network(self, part(options, Running))
-        from cnnscope.audits.answer import audit  # only now, so that a missing torch is missed first
+        from cnnscope.audits.audit import audit  # only now, so that a missing torch is missed first
 
         return audit(network, options)
 
@@ -348,7 +348,7 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None) ->
 
 
 def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:
-    """Extremes of the clipped local field by row, where there is one."""
+    """Smallest and largest extent of each row's clipped local field; rows without a field are left out."""
     from cnnscope.analysis.receptive_field.exact import exact
 
     rows = [row.name for row in summary.rows if row.receptive_field is not None]

@@ -47,7 +47,7 @@ class Diagnostic:
 
 
 class CnnscopeError(Exception):
-    """Anything cnnscope refuses: one or more diagnostics, and the exit code the command line ends with."""
+    """Anything that cnnscope refuses: one or more diagnostics, and the exit code of the command."""
 
     exit_code = 2
 
@@ -56,7 +56,7 @@ class CnnscopeError(Exception):
         self.diagnostics = diagnostics
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An error crosses from one process to another with all it has, whatever its class takes to be made."""
+        """Pickles the error with all its attributes, whatever arguments its class takes."""
         return _restored, (type(self), self.args), self.__dict__
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Every question a network can be asked, as a function of whatever `cnnscope.load` takes; and questions without one.
+"""Every method of `Model` as a function of anything that `cnnscope.load` takes, and functions that need no network.
 
 import cnnscope
 cnnscope.summary("lenet5")
@@ -17,33 +17,33 @@ from cnnscope.options.group import takes, takes_alone
 from cnnscope.options.trained import Gates, KernelOptions
 
 P = ParamSpec("P")
-Answer = TypeVar("Answer", covariant=True)
+Result = TypeVar("Result", covariant=True)
 
 if TYPE_CHECKING:
-    from cnnscope.audits.answer import Audit
+    from cnnscope.audits.audit import Audit
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.audit.report import CompareReport
     from cnnscope.render.comparison import ZooReport
-    from cnnscope.render.diagram.answer import Difference
+    from cnnscope.render.diagram.result import Difference
     from cnnscope.render.illustrated import Illustrated, Text
     from cnnscope.render.reference import OpList, OpReference
     from cnnscope.render.sliding import SlideReport
 
 
-class Question(Protocol[P, Answer]):
-    """A method of `Model` as a function of whatever `load` takes."""
+class Question(Protocol[P, Result]):
+    """A method of `Model` as a function of anything that `load` takes."""
 
     def __call__(
         self, source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer: ...
+    ) -> Result: ...
 
 
-def question(method: Callable[Concatenate[Model, P], Answer]) -> Question[P, Answer]:
+def question(method: Callable[Concatenate[Model, P], Result]) -> Question[P, Result]:
     """The function that loads a network and calls the method: ``summary("lenet5", input=(1, 64, 64), level="op")``."""
 
     def call(
         source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer:
+    ) -> Result:
         return method(load(source, input=input, set=set), *args, **kwargs)
 
     own = [parameter for name, parameter in signature(call).parameters.items() if name in ("source", "input", "set")]
@@ -83,13 +83,13 @@ def diff(a: Source, b: Source, *, input: Sizes | None = None, set: Settings = No
 def ablate(
     source: Source, *removals: str | Sequence[str], input: Sizes | None = None, set: Settings = None
 ) -> AblationReport:
-    """`Model.ablate` of whatever `load` takes: ``ablate("alexnet", "fc7", ["conv3", "conv4"])``."""
+    """`Model.ablate` of anything that `load` takes: ``ablate("alexnet", "fc7", ["conv3", "conv4"])``."""
     return load(source, input=input, set=set).ablate(*removals)
 
 
 @explained
 def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = None) -> Text:
-    """A spec with every block, repeat, default and expression worked out; E410 for a source that is not a spec."""
+    """A spec with all blocks, repeats, defaults and expressions expanded; E410 for a source that is not a spec."""
     from cnnscope.render.illustrated import Text
     from cnnscope.sources import spec_file
     from cnnscope.sources.resolve import resolve
@@ -152,7 +152,7 @@ def report(result: str | Path, options: Gates) -> Audit:
 
     `CnnscopeError`: E475 no result, E476 and E477 gates that cannot be read or decided, E409 a bound without baseline.
     """
-    from cnnscope.audits.answer import report
+    from cnnscope.audits.audit import report
 
     return report(result, options)
 
@@ -160,6 +160,6 @@ def report(result: str | Path, options: Gates) -> Audit:
 @explained
 def compare(first: str | Path, *others: str | Path) -> CompareReport:
     """Finished audits beside the first; on the same images, image by image. E475 and E477 where that cannot be."""
-    from cnnscope.audits.answer import compare
+    from cnnscope.audits.audit import compare
 
     return compare(first, *others)

@@ -155,7 +155,7 @@ def test_results_are_written_in_the_format_of_the_suffix(tmp_path: Path) -> None
         (file,) = result.write(tmp_path / f"x{suffix}")
         assert (file.path, file.bytes) == (tmp_path / f"x{suffix}", len(text) + 1)
         assert file.path.read_text() == f"{text}\n"
-    with pytest.raises(cnnscope.CnnscopeError, match=r"`x\.txtt` does not tell a format"):
+    with pytest.raises(cnnscope.CnnscopeError, match=r"`x\.txtt` has no known suffix"):
         result.write(tmp_path / "x.txtt")
 
 

@@ -70,8 +70,8 @@ def test_this_test_can_fail(tmp_path: Path, module: str) -> None:
     (tmp_path / f"{module}.py").write_text("")
     prelude = (
         "import cnnscope.cli.layers as layers\n"
-        "answer = layers.answer\n"
-        f"layers.answer = lambda *given: (__import__({module!r}), answer(*given))\n"
+        "shown = layers.show\n"
+        f"layers.show = lambda *given: (__import__({module!r}), shown(*given))\n"
     )
     commands = [["--help"], ["check", "lenet5"], ["flops", "lenet5"]]
     assert json.loads(loaded_by(commands, HEAVY, prelude, tmp_path)) == [["flops", "lenet5"], [module]]

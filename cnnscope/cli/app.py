@@ -1,4 +1,4 @@
-"""The program: its verbs, its exit codes, and what it says when something goes wrong.
+"""The program: its commands, its exit codes, and how it reports errors.
 
 Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``, 4 a failed
 control of an audit, 5 an audit with pieces missing, 70 a bug, 130 interrupted, 141 the reader of a pipe went away.
@@ -67,7 +67,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit code; no exception leaves it."""
+    """Runs the program and returns its exit code. It raises no exception."""
     given, files = plugins.named(sys.argv[1:] if arguments is None else arguments)
     words = given
     for stream in (sys.stdout, sys.stderr):
@@ -104,7 +104,7 @@ def _warn() -> None:
 
 
 def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
-    """The command line's own complaints in the form of all others."""
+    """A wrong command line as an error of the form that all others have."""
     complaint = error.format_message().replace("'", "`").replace("Value error, ", "")
     message, _, guess = complaint.partition(". Did you mean ")
     verb = next((f" {word}" for word in words if word in COMMANDS), "")
@@ -117,7 +117,7 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
 
 
 def _source(word: str, *, alike: bool) -> str | None:
-    """The SOURCE that a word is, or with ``alike`` the model of the zoo of the nearest name; else None."""
+    """The word if it is a SOURCE; with ``alike`` the model of the zoo with the nearest name; else None."""
     from cnnscope.sources import zoo
     from cnnscope.sources.resolve import resolve
 
@@ -150,7 +150,7 @@ def _failed(error: CnnscopeError, words: Sequence[str]) -> int:
 
 
 def _lines(name: str) -> Sequence[str]:
-    """The lines of what a diagnostic points into: a file, or what was on standard input."""
+    """The lines of the file, or of standard input, that a diagnostic points into."""
     from cnnscope.render import diagnostics
     from cnnscope.sources import spec_file
 
@@ -178,7 +178,7 @@ def _color(words: Sequence[str]) -> Color:
 
 
 def _option(words: Sequence[str], short: str, long: str) -> str | None:
-    """The value of an option as written, for what has to be known even if the command line is wrong."""
+    """The value of an option as written. It must be known even if the command line is wrong."""
     for word, following in zip(words, [*words[1:], None], strict=True):
         if word in (short, long):
             return following

@@ -1,4 +1,4 @@
-"""``diff equivariance ablate diagram page export``: what follows from the architecture alone."""
+"""The commands ``diff equivariance ablate diagram page export``: what follows from the architecture alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cnnscope.render.formats import PICTURES, check_format, graph_formats
 
 @group("Output")
 class DifferenceWriting(Writing):
-    """Where the difference of two networks goes."""
+    """Where the difference of two networks is written."""
 
     KINDS: ClassVar[Sequence[str]] = (*PICTURES, "dot")
 
@@ -49,13 +49,13 @@ def diff(
 
 @flat
 def equivariance(source: o.Source, loading: o.Loading, writing: Writing) -> None:
-    """Shifts, flips and turns that change nothing or move the maps along, from the architecture alone."""
+    """Find which shifts, flips and quarter turns leave the output unchanged or move the maps, for any weights."""
     writing.emit(loading.load(source).equivariance())
 
 
 @group("Network")
 class Removals:
-    """What is left out."""
+    """Which layers are left out."""
 
     remove: Annotated[
         list[str],
@@ -89,8 +89,8 @@ def diagram(
     source: o.Source, destination: Destination, options: DiagramOptions, loading: o.Loading, showing: Showing
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
-    from cnnscope.render.diagram.answer import diagram
     from cnnscope.render.diagram.picture import SimplerPicture
+    from cnnscope.render.diagram.result import diagram
     from cnnscope.render.illustrated import kind_of
 
     if destination.output is not None:

@@ -1,4 +1,4 @@
-"""``audit report compare``: how much a trained network's predictions and features change when its images move."""
+"""The commands ``audit report compare``: how a trained network's predictions and features change when images move."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cnnscope.progress import Silent, on_stderr
 from cnnscope.trained.images import known
 
 if TYPE_CHECKING:
-    from cnnscope.audits.answer import Audit
+    from cnnscope.audits.audit import Audit
     from cnnscope.audits.result import AuditResult
     from cnnscope.audits.run.audit import Asked
     from cnnscope.audits.run.job import Job
@@ -39,7 +39,7 @@ _GATES = (
 
 
 class Terminated(BaseException):
-    """SIGTERM, as schedulers send it: not an error, so nothing on the way may take it for one."""
+    """SIGTERM, which schedulers send. It is no `Exception`, so that no handler of errors catches it."""
 
 
 @flat(
@@ -49,8 +49,8 @@ class Terminated(BaseException):
     data=f"Images: {known()}.",
 )
 def audit(loading: o.Loading, options: AuditOptions, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
-    """Measure what shifts, turns, scales and flips do to a network's predictions and layers, with controls."""
-    from cnnscope.audits.answer import Audit, asked, open_audit, places
+    """Measure how moving, rotating, scaling and flipping images changes predictions and features, with controls."""
+    from cnnscope.audits.audit import Audit, asked, open_audit, places
     from cnnscope.audits.run.shards import Ranks
     from cnnscope.trained.loading import open_network
 
@@ -68,7 +68,7 @@ def audit(loading: o.Loading, options: AuditOptions, showing: Showing, source: o
 
 
 def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, showing: Showing, asked: Asked) -> AuditResult | None:
-    """The audit with a bar; an interruption ends the program with what to do next."""
+    """Runs the audit with a progress bar. An interruption exits and says how to continue."""
     from cnnscope.audits.run.audit import finished, run, start_over
 
     if not resume:
@@ -83,12 +83,12 @@ def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, showing: Showing, a
             return run(job, folder, asked=asked, ranks=ranks, progress=progress)
     except (KeyboardInterrupt, Terminated) as stop:
         kept = f"{finished(job, folder)} of {len(job.pieces)} shards are kept in {folder}"
-        Showing().say(f"interrupted: {kept}; the same command goes on from there")
+        Showing().say(f"interrupted: {kept}; the same command continues from there")
         raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else INCOMPLETE) from None
 
 
 def _notes(result: AuditResult, folder: Path, showing: Showing) -> None:
-    """What to know of the images, and where the reports are."""
+    """Says which images were left out, and where the reports are."""
     from cnnscope.audits.result import DOCUMENT
 
     data = result.facts.data
@@ -135,8 +135,8 @@ def report(
     gates: Gates,
     showing: Showing,
 ) -> int:
-    """Report on a finished audit, and check it against gates; runs nothing again."""
-    from cnnscope.audits.answer import check_names, report
+    """Report on a finished audit and check it against gates, without running it again."""
+    from cnnscope.audits.audit import check_names, report
 
     wanted = paths(reports.output)
     check_names(wanted)
@@ -151,6 +151,6 @@ def compare(
     verbose: o.Verbose,
 ) -> None:
     """Compare finished audits; on the same images, image by image."""
-    from cnnscope.audits.answer import compare
+    from cnnscope.audits.audit import compare
 
     writing.emit(replace(compare(a, *others), verbose=verbose.verbose))

@@ -1,4 +1,4 @@
-"""The commands there are, and how they become commands of typer: each is imported when it is called or explained."""
+"""All commands, and how they become commands of typer: each is imported when it is called or explained."""
 
 from __future__ import annotations
 

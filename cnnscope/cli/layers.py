@@ -1,4 +1,4 @@
-"""``summary shapes params flops memory rf``: the layers of a network, each verb with columns of its own."""
+"""The commands ``summary shapes params flops memory rf``: the layers of a network, each with columns of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Question:
     exact: bool = False
 
 
-def answer(question: Question) -> None:
+def show(question: Question) -> None:
     """Prints the layers of one network, or the totals of several."""
     if len(question.sources) > 1:
         _compare(question)
@@ -109,7 +109,7 @@ def _compare(question: Question) -> None:
 
 def _verb(verb: Verb, about: str) -> Callable[..., None]:
     def run(sources: o.Sources, loading: o.Loading, layers: LayerOptions, looking: Looking, writing: Writing) -> None:
-        answer(Question(verb, sources, loading, layers, looking, writing))
+        show(Question(verb, sources, loading, layers, looking, writing))
 
     run.__doc__, run.__name__ = about, verb
     return flat(run)
@@ -124,7 +124,7 @@ memory = _verb("memory", "Bytes of parameters and activations, and the peak of w
 
 @group("Picture")
 class UnitOptions:
-    """What is drawn."""
+    """What is drawn: all layers, or one unit."""
 
     unit: Annotated[str | None, Option("The pixels that one unit sees.", metavar="LAYER:Y,X")] = None
     image: Annotated[
@@ -147,7 +147,7 @@ def rf(
     elif writing.picture is not None:
         writing.deliver(loading.load(sources[0]).growth(level=level.level))
     else:
-        answer(Question("rf", sources, loading, layers, looking, writing, exact=len(sources) == 1))
+        show(Question("rf", sources, loading, layers, looking, writing, exact=len(sources) == 1))
 
 
 def _refuse(sources: Sequence[str], drawn: UnitOptions, writing: Pictured) -> None:

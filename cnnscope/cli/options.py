@@ -76,7 +76,7 @@ class Loading:
 
     @property
     def settings(self) -> dict[str, str]:
-        """``--set width=32`` as texts by name; E406 where there is no ``=``."""
+        """The values of ``--set width=32`` as texts by name; E406 for a text without ``=``."""
         values = {}
         for setting in self.set or ():
             name, equals, value = setting.partition("=")

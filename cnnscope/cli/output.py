@@ -1,4 +1,4 @@
-"""Where results and errors go: stdout carries the result, stderr everything else, ``-o`` a complete file or none."""
+"""How results are written: to stdout, or with ``-o`` to a complete file or none; everything else is on stderr."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BROKEN_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended."""
 
 PATIENCE = 1.0
-"""Seconds without a word before a slow step is announced."""
+"""Seconds before a slow step is announced."""
 
 UNBOUNDED = 1_000
 """Characters a line may have where no terminal limits it."""
@@ -61,7 +61,7 @@ class Color(StrEnum):
 
 @group("Output")
 class Quiet:
-    """What is said beside a result."""
+    """How much is printed beside a result."""
 
     quiet: Annotated[bool, Option("The result alone, without notes around it.", flags=("--quiet", "-q"))] = False
     debug: Annotated[bool, Option("Show the traceback of an error.")] = False
@@ -82,7 +82,7 @@ class Quiet:
 
     @contextmanager
     def announced(self, what: str, after: float | None = None) -> Iterator[None]:
-        """Says on stderr what takes so long, once it has taken ``after`` seconds, or `PATIENCE`."""
+        """Says on stderr which step is slow, after ``after`` seconds (`PATIENCE` by default)."""
         timer = Timer(
             PATIENCE if after is None else after, lambda: print(f"{printable(what)} ...", file=sys.stderr, flush=True)
         )
@@ -97,7 +97,7 @@ class Quiet:
 
 @group("Output")
 class Destination:
-    """Where a result goes."""
+    """Where a result is written."""
 
     output: Annotated[
         Path | None,
@@ -112,7 +112,7 @@ class Destination:
 
 @group("Output")
 class Texting(Quiet, Destination):
-    """Where a text goes that has one form."""
+    """Where a text is written that has one format only."""
 
 
 @group("Output")
@@ -175,14 +175,14 @@ class Writing(Showing, Destination):
         return self.output if drawn else None
 
     def emit(self, result: Result) -> None:
-        """Writes the result to where it belongs: a file with ``-o``, else stdout."""
+        """Writes the result to the file of ``-o``, else to stdout."""
         from cnnscope.render.result import SUFFIXES
 
         form = None if self.form or self.output is None else SUFFIXES[self.output.suffix.lower()]
         self.show(result, form, self.output)
 
     def deliver(self, result: Result | Drawing | Page, default: Path | None = None) -> None:
-        """Writes a picture with what belongs beside it, and says which files those are; else the result as text.
+        """Writes a picture with the files beside it and lists them; without a picture, writes the result as text.
 
         ``default`` is the file to draw into without ``-o``.
         """
@@ -201,7 +201,7 @@ class Pictured(Writing):
 
 
 def _to_stdout(action: Callable[[], None]) -> None:
-    """Writes to stdout; a reader that has gone away ends the program without a word."""
+    """Writes to stdout. If the reader of a pipe is gone, the program exits silently."""
     try:
         action()
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""``check expand zoo ops schema``: the models of the zoo, specs, layer types, and the schemas of both."""
+"""The commands ``check expand zoo ops schema``: models of the zoo, specs, layer types, and JSON schemas."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(
 
 @group("Output")
 class Expanding:
-    """How the flat form is written."""
+    """How the expanded spec is written."""
 
     form: Annotated[
         Literal["yaml", "json"], Option("YAML text, or JSON with the spec as data.", flags=("--format", "-f"))
@@ -47,7 +47,7 @@ class Expanding:
 
 @flat(output="Write to a file.")
 def expand(source: o.Source, loading: o.Loading, expanding: Expanding, texting: Texting) -> None:
-    """Print a spec with every block, repeat, default and expression worked out."""
+    """Print a spec with all blocks, repeats, defaults and expressions expanded."""
     from cnnscope import questions
     from cnnscope.render.documents.document import plain
     from cnnscope.render.documents.graph import ExpandDocument

@@ -1,4 +1,4 @@
-"""``filters features kernels attribute transfer``: what a network has learned, and what it can learn."""
+"""The commands ``filters features kernels attribute transfer``: what a network has learned, and can learn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITH_ARRAYS = (
 def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT) -> None:
     """Filters of a layer: norm, orientation, bandwidth, nearest designed kernel, twins; with -o out.png the atlas.
 
-    Images, of --data or the network's own, tell which filters are dead.
+    Images, from --data or the network's own, show which filters are dead.
     """
     from cnnscope.learned.filters.result import filters
 
@@ -101,7 +101,7 @@ def attribute(
 
 @group("Output")
 class TransferWriting(Writing):
-    """Where trained weights or the report of a transfer go."""
+    """Where trained weights or the report of a transfer are written."""
 
     KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
 
@@ -116,7 +116,7 @@ def transfer(
     source: o.DefaultSource = o.DEFAULT,
 ) -> None:  # fmt: skip
     """Give a network another head for other classes: what is kept, frozen and trained, and what training costs."""
-    from cnnscope.training.answer import transfer
+    from cnnscope.training.result import transfer
 
     target = writing.picture
     if target is not None and options.train is None:
@@ -133,7 +133,7 @@ def transfer(
 
 
 def how_to_load(report: TransferReport, source: str, path: Path, loading: o.Loading, head: str | None) -> str:
-    """How the weights are loaded again: by the source, where it can have that many classes, else in Python."""
+    """How to load the weights again: with the source if it can have that many classes, else in Python."""
     from cnnscope import api
     from cnnscope.ops.traced import Traced
     from cnnscope.sources.inputs import parse_inputs

@@ -1,4 +1,4 @@
-"""``weights check`` and ``weights map``: does a file of weights fit a network, and which name stands for which."""
+"""The commands ``weights check`` and ``weights map``: whether a file of weights fits a network, and how names match."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(
 
 @group("Output")
 class MapWriting(Writing):
-    """Where the mapping or the renamed weights go."""
+    """Where the mapping or the renamed weights are written."""
 
     KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
 
@@ -41,7 +41,7 @@ class MapWriting(Writing):
 @app.command("map")
 @flat(output="Write the mapping (.json), or the weights under the network's names (.safetensors .pt .pth).")
 def map_(source: o.Source, file: WeightFile, loading: o.Loading, writing: MapWriting) -> int:
-    """Propose which tensor of FILE is which weight of the network, by shape and order; exit with 1 if some are left."""
+    """Propose which tensor of FILE is which weight of the network, by shape and order; exit with 1 if some remain."""
     report = loading.load(source).map_weights(file)
     if writing.picture is None:
         writing.emit(report)

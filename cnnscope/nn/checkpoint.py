@@ -97,7 +97,7 @@ def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -
             torch.save(plain, draft)
     else:
         hint = did_you_mean(path.suffix, (".safetensors", ".pt", ".pth")) or "use `.safetensors`, `.pt` or `.pth`"
-        raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+        raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
 
 
 def _torch_load(path: Path, kind: Format, device: str) -> Any:

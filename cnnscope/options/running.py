@@ -33,7 +33,7 @@ class Weights:
 
 @group(_RUN)
 class Device:
-    """Where a network runs, and what is drawn at random."""
+    """Where a network runs, and the seed of random draws."""
 
     device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", metavar="NAME")] = "auto"
     seed: Annotated[int, Option("Seed of all random draws.", min=0)] = 0
@@ -107,7 +107,7 @@ def names(words: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def paths(output: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """One path or several, as they were written: what ends in ``/`` is a folder."""
+    """One path or several as texts; one that ends in ``/`` is a folder."""
     return tuple(map(str, [output] if isinstance(output, (str, Path)) else output))
 
 

@@ -40,7 +40,7 @@ class HeadOptions:
 
 @group("Training")
 class TransferOptions(HeadOptions, Weights, Device, Preprocessing):
-    """Another head, and a run that trains it where there are images."""
+    """Another head; with images also how it is trained."""
 
     train: Annotated[
         str | Path | None,

@@ -113,7 +113,7 @@ class Text:
         return self.text
 
     def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes the text, whatever the suffix. E405 where the file cannot be written."""
+        """Writes the text, with any suffix. E405 where the file cannot be written."""
         return (written(path, self.kind, f"{self.text}\n"),)
 
 

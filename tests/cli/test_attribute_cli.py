@@ -107,7 +107,7 @@ BAD = [
      "flatten1, f6, output, ...\n"),
     ("--layer f6 -m grad-cam", "error[E480]: `f6` gives 84 numbers, not feature maps\n  = help: name a convolution, or "
      "a layer after one: `--layer NAME`\n"),
-    ("-o x.bmp", "error[E404]: `x.bmp` does not tell a format\n  = help: use .svg, .png, .pdf, .json, .csv, .tsv, .md, "
+    ("-o x.bmp", "error[E404]: `x.bmp` has no known suffix\n  = help: use .svg, .png, .pdf, .json, .csv, .tsv, .md, "
      ".txt, or say -f\n"),
 ]  # fmt: skip
 

@@ -273,7 +273,9 @@ def test_an_interrupted_audit_says_how_to_go_on(
     kept = files(folder)
     assert 4 <= len(kept) < 30
     assert (process.returncode, out) == (code, "")
-    assert err == (f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command goes on from there\n")
+    assert err == (
+        f"interrupted: {len(kept)} of 30 shards are kept in {folder}; the same command continues from there\n"
+    )
     assert not list((folder / "shards").glob("*.claim"))
     assert run("audit", *WORK, "-o", str(folder)).code == 0
     after = files(folder)
@@ -367,7 +369,7 @@ REFUSED = [
     (("--fail-under", "translation@3.agreement=0.9"), "error[E477]: `translation@3.agreement=0.9`: the audit has no "
      "translation@3\n"),
     (("--data", "nowhere"), "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
-    (("-o", "x.pdf"), "error[E404]: `x.pdf` does not tell a format\n"),
+    (("-o", "x.pdf"), "error[E404]: `x.pdf` has no known suffix\n"),
     (("--baseline", "nowhere"), "error[E475]: `nowhere` holds no result of an audit: there is no such file\n"),
     (("--border", "black"), "error[E400]: invalid value for `--border`: `black` is not one of "),
     (("--batch-size", "0"), "error[E400]: invalid value for `--batch-size`: "),

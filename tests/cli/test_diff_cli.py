@@ -131,7 +131,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(compare: Run, tmp_
     outcome = compare("-o", "d.gif")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error[E404]: `d.gif` does not tell a format\n"
+        "error[E404]: `d.gif` has no known suffix\n"
         "  = help: use .svg, .png, .pdf, .dot, .json, .csv, .tsv, .md, .txt, or say -f\n"
     )
     assert compare("-o", "no/d.svg").err == "error[E405]: cannot write `no/d.svg`: no such file or directory\n"

@@ -132,7 +132,7 @@ MISTAKES = [
     ("--image nowhere.png", "error[E606]: cannot read the image `nowhere.png`: no such file or directory\n"
      "  = help: use a PNG or JPEG file\n"),
     ("--channel c3:1 --data nowhere", "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
-    ("-o x.bmp", "error[E404]: `x.bmp` does not tell a format\n  = help: use .svg, .png, .pdf, .json, .csv, .tsv, .md, "
+    ("-o x.bmp", "error[E404]: `x.bmp` has no known suffix\n  = help: use .svg, .png, .pdf, .json, .csv, .tsv, .md, "
      ".txt, or say -f\n"),
     ("--layer c1 -o nowhere/x.png", "error[E405]: cannot write `nowhere/x.png`: no such file or directory\n"),
 ]  # fmt: skip

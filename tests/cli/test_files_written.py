@@ -40,7 +40,7 @@ def test_what_is_written_is_what_would_be_printed(run: Run, tmp_path: Path) -> N
 def test_a_suffix_that_tells_nothing_is_refused(run: Run, tmp_path: Path) -> None:
     outcome = run("summary", "lenet5", "-o", str(tmp_path / "out.jsn"))
     assert outcome.code == 2
-    assert outcome.err == "error[E404]: `out.jsn` does not tell a format\n  = help: did you mean `.json`?\n"
+    assert outcome.err == "error[E404]: `out.jsn` has no known suffix\n  = help: did you mean `.json`?\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -118,7 +118,7 @@ FAILURES = [
      "`c5`\n"),
     (["--data", "nowhere"], "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
     (["--weights", "blocks.yaml"], "error[E420]: "),
-    (["-o", "x.bmp"], "error[E404]: `x.bmp` does not tell a format\n"),
+    (["-o", "x.bmp"], "error[E404]: `x.bmp` has no known suffix\n"),
     (["--sort", "size"], "error[E400]: invalid value for `--sort`: `size` is not one of `norm`, `orientation`, "
      "`redundancy`\n"),
     (["mlp", "-q"], "error[E485]: `MLP` has no filters: none of its layers is a convolution\n"),

@@ -139,7 +139,7 @@ MISTAKES = [
      "  = help: did you mean `agreement`?\n"),
     (("--max-regression", "0.1"), "error[E409]: `--max-regression` is from a `--baseline`\n  = help: name an audit's "
      "folder\n"),
-    (("-o", "x.pdf"), "error[E404]: `x.pdf` does not tell a format\n  = help: use .html, .htm, .md, .xml, .json, .csv, "
+    (("-o", "x.pdf"), "error[E404]: `x.pdf` has no known suffix\n  = help: use .html, .htm, .md, .xml, .json, .csv, "
      ".tsv, .txt\n"),
     (("-o", "nowhere/x.html"), "error[E405]: cannot write `nowhere/x.html`: no such file or directory\n"),
 ]  # fmt: skip

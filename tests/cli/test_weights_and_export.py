@@ -218,9 +218,9 @@ def test_onnx_with_weights(run: Run, net: Path, weights: dict[str, torch.Tensor]
     [
         (("export", "lenet5"), "error[E400]: missing option `--to`\n  = help: one of pytorch, onnx, spec, json\n"),
         (("export", "lenet5", "-o", "x.txt"),
-         "error[E404]: `x.txt` does not tell a format\n  = help: use .py, .onnx, .yaml, .yml, .json, or say --to\n"),
+         "error[E404]: `x.txt` has no known suffix\n  = help: use .py, .onnx, .yaml, .yml, .json, or say --to\n"),
         (("export", "lenet5", "-o", "x.jsn"),
-         "error[E404]: `x.jsn` does not tell a format\n  = help: did you mean `.json`?\n"),
+         "error[E404]: `x.jsn` has no known suffix\n  = help: did you mean `.json`?\n"),
         (("export", "lenet5", "--to", "onnx"),
          "error[E400]: an ONNX file needs a name\n  = help: say `-o model.onnx`\n"),
         (("export", "lenet5", "--to", "spec", "--weights", "w.pt"),

@@ -429,6 +429,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_unknown_suffix(tmp_path: Path) -> None:
     assert refused(tmp_path / "w.safetensor", lambda path: write_weights(STATE, path)) == (
-        "E404", "`w.safetensor` does not tell a format", "did you mean `.safetensors`?",
+        "E404", "`w.safetensor` has no known suffix", "did you mean `.safetensors`?",
     )  # fmt: skip
     assert refused(tmp_path / "w", lambda path: write_weights(STATE, path))[2] == "use `.safetensors`, `.pt` or `.pth`"

@@ -281,7 +281,7 @@ def test_images_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (("lenet5", "-o", "out.gif"), "error[E404]: `out.gif` does not tell a format"),
+        (("lenet5", "-o", "out.gif"), "error[E404]: `out.gif` has no known suffix"),
         (("lenet5", "-o", "no/out.svg"), "error[E405]: cannot write `no/out.svg`: no such file or directory"),
         (("lenet5", "vgg11", "-o", "o.svg"), "error[E409]: `-o o.svg` draws one SOURCE"),
         (
@@ -289,7 +289,7 @@ def test_images_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.C
             "note: `--plot` is now called `--output`\nerror[E409]: `--plot` and `--output` are the same option",
         ),
         (("lenet5", "--image", "o.png"), "error[E409]: `--image` lies under one unit's field"),
-        (("lenet5", "--unit", "c1:1,1", "-o", "o.gif"), "error[E404]: `o.gif` does not tell a format"),
+        (("lenet5", "--unit", "c1:1,1", "-o", "o.gif"), "error[E404]: `o.gif` has no known suffix"),
         (("lenet5", "--unit", "c4:1,1", "-o", "o.png"), "error[E205]: no layer is called `c4`"),
         (("lenet5", "--unit", "c3:1,10", "-o", "o.png"), "error[E203]: `c3` has 10x10 positions, and 1,10 is none"),
         (("m5", "--unit", "conv3:1", "--image", "in.png", "-o", "o.png"), "error[E607]: `--image` needs an input with"),

@@ -47,7 +47,7 @@ class Audit(AuditResult):
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 0 passed, 1 a failed gate, 4 a failed control, 5 pieces are missing."""
+        """The exit code of the command: 0 passed, 1 a gate failed, 4 a control failed, 5 pieces are missing."""
         return int(self.document["verdict"]["code"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def places(output: str | Path | Sequence[str | Path]) -> tuple[Path | None, tupl
 
 
 def check_names(reports: Sequence[str]) -> None:
-    """E404 for a name that does not tell what kind of report it is to be; ask before working."""
+    """E404 for a name whose suffix is no kind of report. To be called before anything runs."""
     for path in map(Path, reports):
         suffix = path.suffix.lower()
         if suffix not in WRITERS:
             hint = did_you_mean(suffix, WRITERS) or f"use {', '.join(WRITERS)}"
-            raise CnnscopeError.of("E404", f"`{path.name}` does not tell a format", hint=hint)
+            raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
 
 
 def _html(result: Audit) -> str:

@@ -18,7 +18,7 @@ from cnnscope.render.result import File, form_of, written
 
 @dataclass(frozen=True)
 class Unit(UnitReport):
-    """What one unit sees, which can also be drawn, over ``image`` if there is one."""
+    """What one unit sees. It can be drawn, over ``image`` if there is one."""
 
     image: Path | None = None
 
