@@ -57,7 +57,7 @@ def test_a_page_has_all_there_is_of_a_channel(run: Run, here: Path) -> None:
     words = ("features", "--channel", "c3:8", "--limit", "100", "--steps", "8", "-o", "x.png")
     outcome = run(*words)
     assert outcome.code == 0
-    assert "note: alive on 100 images (dead: never varies behind tanh); activations " in outcome.err
+    assert "note: alive on 100 images (dead: never varies after tanh); activations " in outcome.err
     assert "note: deconvolution and guided backpropagation, made for ReLU, act on Tanh here\n" in outcome.err
     document = json.loads((here / "x.json").read_text())
     valid(document)

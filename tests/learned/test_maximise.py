@@ -12,7 +12,7 @@ import cnnscope
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.layers import Seen, choose
 from cnnscope.learned.features.maximise import maximise, total_variation
-from cnnscope.learned.features.patches import Patch, answers
+from cnnscope.learned.features.patches import Patch, activity
 from cnnscope.trained.images import open_images
 
 
@@ -62,7 +62,7 @@ def test_total_variation_by_hand() -> None:
 def test_it_reaches_more_than_any_image(name: str, channel: int) -> None:
     network = cnnscope.load("lenet5-digits").trained(device="cpu")
     (layer,) = choose(network, [name])
-    best = answers(network, layer, channel, open_images(network.data), 1000).high
+    best = activity(network, layer, channel, open_images(network.data), 1000).high
     found = maximise(network, layer, channel)
     assert found.activation > best
     assert (found.pixels.shape, found.pixels.min() >= 0, found.pixels.max() <= 1) == ((1, 32, 32), True, True)

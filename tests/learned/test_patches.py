@@ -17,7 +17,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.channel import look
 from cnnscope.learned.features.channel_page import draw
 from cnnscope.learned.features.layers import Fields, choose
-from cnnscope.learned.features.patches import BINS, RULES, Histogram, answers, project
+from cnnscope.learned.features.patches import BINS, RULES, Histogram, activity, project
 from cnnscope.trained.images import open_images
 
 
@@ -41,7 +41,7 @@ def test_the_nine_are_those_of_brute_force(digits, name: str, channel: int) -> N
                 best, position = value, at or (0, 0)
         ranking.append((best, place, sample.name, position))
     (layer,) = choose(digits, [name])
-    found = answers(digits, layer, channel, images, 1000)
+    found = activity(digits, layer, channel, images, 1000)
     assert (found.images, len(found.patches), len({patch.place for patch in found.patches})) == (360, 9, 9)
     np.testing.assert_allclose(found.maxima, [one[0] for one in ranking], atol=1e-6)
     activations = [patch.activation for patch in found.patches]
@@ -57,10 +57,10 @@ def test_of_equal_activations_the_earlier_image_and_place_win(digits, tmp_path: 
     images = np.full((12, 32, 32), 90, np.uint8)
     images[[3, 7]] = 200
     (layer,) = choose(digits, ["c1"])
-    found = answers(digits, layer, 2, open_images(folder(tmp_path / "data", images)), 100)
+    found = activity(digits, layer, 2, open_images(folder(tmp_path / "data", images)), 100)
     assert [patch.place for patch in found.patches] == [3, 7, 0, 1, 2, 4, 5, 6, 8]
     assert {patch.position for patch in found.patches} == {(0, 0)}
-    again = answers(digits, layer, 2, open_images(tmp_path / "data"), 100)
+    again = activity(digits, layer, 2, open_images(tmp_path / "data"), 100)
     assert [(p.sample, p.activation, p.position) for p in again.patches] == [
         (p.sample, p.activation, p.position) for p in found.patches
     ]
@@ -163,12 +163,12 @@ def test_a_channel_that_never_answers_is_dead(tmp_path: Path) -> None:
     )
     for name in ("1", "0"):  # before its ReLU it varies, and is dead all the same
         (layer,) = choose(network, [name])
-        dead, alive = (answers(network, layer, channel, images, 100) for channel in (1, 0))
-        assert (dead.dead, dead.above, dead.rule) == (True, 0.0, "never above 0 behind relu")
+        dead, alive = (activity(network, layer, channel, images, 100) for channel in (1, 0))
+        assert (dead.dead, dead.above, dead.rule) == (True, 0.0, "never above 0 after relu")
         assert dead.constant == (name == "1")
         assert not alive.dead
     (layer,) = choose(network, ["1"])
-    patches = answers(network, layer, 1, images, 100).patches
+    patches = activity(network, layer, 1, images, 100).patches
     assert [(patch.place, patch.position) for patch in patches] == [(i, (0, 0)) for i in range(9)]
     found = look(network, layer, 1, images, 100, steps=2)
     assert found.maximised.reason == "the unit has no gradient on noise, nor on the image it answers to most"
@@ -180,12 +180,12 @@ def test_images_that_cannot_be_read_are_counted(digits, tmp_path: Path) -> None:
     path = folder(tmp_path / "data", np.full((2, 32, 32), 90, np.uint8))
     (path / "broken.png").write_bytes(b"no image")
     (layer,) = choose(digits, ["c1"])
-    found = answers(digits, layer, 0, open_images(path), 100)
+    found = activity(digits, layer, 0, open_images(path), 100)
     assert (found.images, found.skipped, len(found.patches)) == (2, 1, 2)
     for file in path.glob("0*.png"):
         file.unlink()
     with pytest.raises(CnnscopeError, match=r"E460: there are no images in `.*` that can be read"):
-        answers(digits, layer, 0, open_images(path), 100)
+        activity(digits, layer, 0, open_images(path), 100)
 
 
 # -- projections -------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_projections_are_those_of_a_backward_pass_by_hand(rule: str) -> None:
 def test_projections_are_zero_beyond_what_is_seen(digits, rule: str) -> None:
     (layer,) = choose(digits, ["c3"])
     found = look(digits, layer, 3, open_images(digits.data), 40, steps=1)
-    for patch, values in zip(found.answers.patches, found.projections[rule], strict=True):
+    for patch, values in zip(found.activity.patches, found.projections[rule], strict=True):
         outside = values.copy()
         patch.cut(outside)[:] = 0
         assert not outside.any()
@@ -243,7 +243,7 @@ def test_projections_are_zero_beyond_what_is_seen(digits, rule: str) -> None:
 def test_what_cannot_be_had_is_said_not_made_up(digits) -> None:
     (layer,) = choose(digits, ["s2"])
     found = look(digits, layer, 1, None, 9, steps=1)
-    assert (found.kernel, found.answers, found.projections) == (None, None, {})
+    assert (found.kernel, found.activity, found.projections) == (None, None, {})
     assert found.missing == (
         "no kernel: s2 is avgpool 2x2 /2, which has no filters",
         "no patches, no distribution, unknown whether it is dead: there are no images, name some with `--data`",

@@ -17,7 +17,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.layers import FeatureLayer, Fields, check_channel, unit_of
 from cnnscope.learned.features.maps import Maps, label_of, maps_of
 from cnnscope.learned.features.maximise import STEPS, Maximised, maximise
-from cnnscope.learned.features.patches import RULES, Answers, Patch, activations, answers, canonical_up_to, project
+from cnnscope.learned.features.patches import RULES, Activity, Patch, activations, activity, canonical_up_to, project
 from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.features import DataRow, MaximisedRow, PatchRow
@@ -31,7 +31,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Kernel:
-    """The weights (input channels, height, width) of the channel's filter; ``largest`` is the layer's greatest."""
+    """The weights (input channels, height, width) of the channel's filter; ``largest`` is that of the layer."""
 
     layer: str
     weights: Values
@@ -42,7 +42,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class OnImage:
-    """The channel's map (height, width) of an image's ``pixels`` (C, H, W); ``low`` and ``high`` are the layer's."""
+    """The channel's map (height, width) for an image's ``pixels`` (C, H, W); ``low`` and ``high`` are the layer's."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -53,15 +53,16 @@ class OnImage:
 
 @dataclass(frozen=True)
 class Channel:
-    """What could be had; ``missing`` says what not, and why. ``projections`` (patches, C, H, W) by name of their rule.
+    """All that is known of a channel; ``missing`` says what is not, and why.
 
-    ``via`` names the reductions through which the unit sees the whole image beside its field.
+    ``projections`` are (patches, C, H, W), by the name of their rule. ``via`` names the reductions through which the
+    unit also sees the whole image.
     """
 
     layer: FeatureLayer
     number: int
     kernel: Kernel | None
-    answers: Answers | None
+    activity: Activity | None
     projections: dict[str, Values]
     maximised: Maximised
     on_image: OnImage | None
@@ -82,16 +83,13 @@ def look(
     seed: int = 0,
     tick: Progress = SILENT,
 ) -> Channel:
-    """Looks at channel ``number`` of a layer; ``tick`` hears what is being done, how far, and of how much.
+    """Computes everything about channel ``number`` of a layer.
 
     `CnnscopeError`: E203 no such channel, E460, E461 images that cannot be read, E465 activations that are not finite.
     """  # fmt: skip
     check_channel(layer, number)
-    missing: list[str] = []
     kernel = _kernel(network, layer, number)
-    if isinstance(kernel, str):
-        missing.append(kernel)
-    shown = None if image is None else _on_image(network, layer, number, *image)
+    missing = [kernel] if isinstance(kernel, str) else []
     found = None
     projections: dict[str, Values] = {}
     notes: tuple[str, ...] = ()
@@ -100,11 +98,11 @@ def look(
             "no patches, no distribution, unknown whether it is dead: there are no images, name some with `--data`"
         )
     else:
-        found = answers(network, layer, number, images, limit, lambda done: tick("running images", done, None))
+        found = activity(network, layer, number, images, limit, tick=lambda done: tick("running images", done, None))
         projections, notes, reason = _projections(network, layer, number, found.patches)
         missing += reason
     best = maximise(
-        network, layer, number, steps=steps, seed=seed, patch=found.patches[0] if found is not None else None,
+        network, layer, number, steps=steps, seed=seed, patch=None if found is None else found.patches[0],
         tick=lambda done: tick("maximising", done, steps),
     )  # fmt: skip
     if best.reason is not None:
@@ -113,13 +111,14 @@ def look(
     if not fields.known:
         missing.append("what its units see is not known: an op before it has no rule, so patches are whole images")
     return Channel(
-        layer, number, None if isinstance(kernel, str) else kernel, found, projections, best, shown, fields.via, notes,
-        tuple(missing),
+        layer=layer, number=number, kernel=None if isinstance(kernel, str) else kernel, activity=found,
+        projections=projections, maximised=best, via=fields.via, notes=notes, missing=tuple(missing),
+        on_image=None if image is None else _on_image(network, layer, number, *image),
     )  # fmt: skip
 
 
 def _kernel(network: TrainedNetwork, layer: FeatureLayer, number: int) -> Kernel | str:
-    """The filter of the convolution whose norm or activation the layer may be, or why there is none."""
+    """The filter of the convolution to which the layer belongs as its norm or activation, or why there is none."""
     main = unit_of(network.graph, layer.name).main
     try:
         (chosen,) = choose(network.graph, [main.layer])
@@ -143,7 +142,7 @@ def _on_image(
 def _projections(
     network: TrainedNetwork, layer: FeatureLayer, number: int, patches: Sequence[Patch]
 ) -> tuple[dict[str, Values], tuple[str, ...], list[str]]:
-    """By name of their rule, what to know of them, and what is missing."""
+    """The projections by the name of their rule, notes on them, and what is missing."""
     part = canonical_up_to(network.module, layer.name)
     if isinstance(part, str):
         return {}, (), [f"no projections: {part}"]
@@ -169,43 +168,43 @@ def _projections(
 
 
 def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelRow:
-    """The figures of a channel that was looked at with ``images`` and ``seed``."""
-    answers, best, layer, kernel = found.answers, found.maximised, found.layer, found.kernel
+    """The figures of a channel that `look` returned for ``images`` and ``seed``."""
+    activity, best, layer, kernel = found.activity, found.maximised, found.layer, found.kernel
     data: DataRow | None = None
     patches: tuple[PatchRow, ...] = ()
     maximised: MaximisedRow | None = None
-    if answers is not None and images is not None:
+    if activity is not None and images is not None:
         data = DataRow(
-            answers.images, answers.skipped, images.sha256, answers.low, answers.high, answers.above, answers.dead,
-            answers.rule,
+            images=activity.images, skipped=activity.skipped, sha256=images.sha256, low=activity.low,
+            high=activity.high, above=activity.above, dead=activity.dead, rule=activity.rule,
         )  # fmt: skip
         patches = tuple(
             PatchRow(p.sample, label_of(images, p.label), p.activation, layer.position(p.position), p.seen.exact)
-            for p in answers.patches
+            for p in activity.patches
         )
     if best.activation is not None and best.start is not None:
         maximised = MaximisedRow(
-            layer.position(best.position), best.seen.exact, best.steps, seed, best.jitter, best.smoothness, best.start,
-            best.activation,
+            position=layer.position(best.position), field=best.seen.exact, steps=best.steps, seed=seed,
+            jitter=best.jitter, smoothness=best.smoothness, start=best.start, activation=best.activation,
         )  # fmt: skip
     return ChannelRow(
-        layer.name, layer.op, found.number, None if kernel is None else kernel.layer,
-        None if kernel is None else kernel.figures, data, patches, tuple(found.projections), maximised,
-        found.via, found.notes, found.missing,
+        layer=layer.name, op=layer.op, number=found.number, kernel_layer=None if kernel is None else kernel.layer,
+        kernel=None if kernel is None else kernel.figures, data=data, patches=patches,
+        projections=tuple(found.projections), maximised=maximised, via=found.via, notes=found.notes,
+        missing=found.missing,
     )  # fmt: skip
 
 
 def arrays(found: Channel) -> dict[str, Any]:
-    """By name; patches (n, C, H, W) are whole images of 8 bits, and projections as large.
-
-    Which of their pixels a unit sees is in the figures.
+    """Arrays by name. Patches (n, C, H, W) are whole images of 8 bits, and projections have the same size; the figures
+    say which of their pixels a unit sees.
     """
     result: dict[str, Any] = {}
     if found.kernel is not None:
         result["kernel"] = found.kernel.weights
-    if found.answers is not None:
-        result["patches"] = np.stack([patch.pixels for patch in found.answers.patches])
-        result["maxima"] = found.answers.maxima
+    if found.activity is not None:
+        result["patches"] = np.stack([patch.pixels for patch in found.activity.patches])
+        result["maxima"] = found.activity.maxima
     result |= {name.replace(" ", "-"): values for name, values in found.projections.items()}
     if found.maximised.pixels is not None:
         result["maximised"] = found.maximised.pixels

@@ -15,7 +15,7 @@ from cnnscope.learned.features.channel import Channel, Kernel, OnImage, Values
 from cnnscope.learned.features.layers import Seen
 from cnnscope.learned.features.maximise import Maximised
 from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks, empty, longest, tile
-from cnnscope.learned.features.patches import Answers
+from cnnscope.learned.features.patches import Activity
 from cnnscope.render import style
 from cnnscope.render.sheet import Spot, bare, drawn, picture, scale, signed
 
@@ -60,10 +60,10 @@ def _panels(channel: Channel) -> list[tuple[float, Callable[[Spot], None]]]:
         panels.append((_PANEL, partial(_kernel, channel.kernel)))
         if min(channel.kernel.weights.shape[1:]) > 1:
             panels.append((_PANEL, partial(_spectrum, channel.kernel.weights)))
-    if channel.answers is not None:
-        panels.append((_WIDE, partial(_distribution, channel.answers)))
+    if channel.activity is not None:
+        panels.append((_WIDE, partial(_distribution, channel.activity)))
     if channel.maximised.pixels is not None:
-        panels.append((_PANEL, partial(_maximised, channel.maximised, channel.answers)))
+        panels.append((_PANEL, partial(_maximised, channel.maximised, channel.activity)))
     if channel.on_image is not None:
         panels.append((_PANEL, partial(_value if channel.on_image.map.size == 1 else _map, channel.on_image)))
     return panels
@@ -131,7 +131,7 @@ def _spectrum(weights: Values, spot: Spot) -> None:
     axes.set_xlabel(f"cycles a pixel; amplitude 0 to {most:.3g}", fontsize=7.5, color=style.MUTED, labelpad=3)
 
 
-def _distribution(found: Answers, spot: Spot) -> None:
+def _distribution(found: Activity, spot: Spot) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     spot.heading(0.2, f"activations on {found.images:,} images{', dead' if found.dead else ''}")
@@ -159,7 +159,7 @@ def _distribution(found: Answers, spot: Spot) -> None:
     axes.set_xlabel(below, fontsize=7.5, color=style.MUTED, labelpad=3)
 
 
-def _bins(found: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _bins(found: Activity) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Where about `_BARS` bars begin, their shares, and their width; a constant stands alone."""
     if found.constant:
         width = 0.05 * (abs(found.low) or 1.0)
@@ -172,7 +172,7 @@ def _bins(found: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64], flo
     return edges[starts], shares, float(step * (edges[1] - edges[0]))
 
 
-def _maximised(best: Maximised, found: Answers | None, spot: Spot) -> None:
+def _maximised(best: Maximised, found: Activity | None, spot: Spot) -> None:
     assert best.pixels is not None
     spot.heading(0.2, "maximised image")
     axes = spot.axes(0, _HEAD, _PANEL, _PANEL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 from torch import Tensor
 
@@ -99,9 +100,32 @@ def check_channel(layer: FeatureLayer, channel: int) -> None:
 
 
 def unit_of(graph: Graph, layer: str) -> Unit:
-    """The convolution (or whatever it is) with its norm and activation, of which a layer's last op is one."""
+    """The convolution (or other op) with its norm and activation to which a layer's last op belongs."""
     node = find(graph, layer)
     return next(unit for unit in fuse(graph) if any(member.name == node for member in unit.nodes))
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """Where a dead channel shows: the layer ``row`` after norm and activation, and the activation's type, if any."""
+
+    row: str
+    activation: str | None
+
+    def dead(self, low: Any, high: Any) -> Any:
+        """Whether channels with these extremes over all images are dead; numbers or arrays."""
+        return high <= 0 if self.activation in RECTIFIERS else low == high
+
+    def rule(self, otherwise: str) -> str:
+        """The rule by which a channel is dead; ``otherwise`` names the layer where it has no activation."""
+        kind = "above 0" if self.activation in RECTIFIERS else "varies"
+        return f"never {kind} after {self.activation or otherwise}"
+
+
+def outlet(unit: Unit) -> Outlet:
+    """The end of a unit: its norm and activation belong to it, whatever layers they are in."""
+    last = unit.last
+    return Outlet(last.layer, last.op.tag if last.op.category == "activation" else None)
 
 
 REACH = 0.25

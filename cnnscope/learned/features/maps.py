@@ -85,8 +85,8 @@ def batches(
     ``skipped`` hears which could not be read, and why. E465 as in `finite`.
     """  # fmt: skip
     run, size, first = runner(network, layers), BATCH, 0
-    readable = _readable(images, limit, skipped)
-    while samples := tuple(islice(readable, BATCH)):
+    every = readable(images, limit, skipped)
+    while samples := tuple(islice(every, BATCH)):
         pixels = np.stack([network.preprocess.pixels(sample.image) for sample in samples])
         size, maps = fitting(size, partial(_in_pieces, network, run, pixels))
         yield Batch(first, samples, pixels, maps)
@@ -102,16 +102,19 @@ def _in_pieces(network: TrainedNetwork, run: Run, pixels: NDArray[np.uint8], siz
     return size, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _readable(images: ImageSet, limit: int, skipped: Callable[[str, str], None]) -> Iterator[Sample]:
+def readable(
+    images: ImageSet, limit: int | None = None, skipped: Callable[[str, str], None] = lambda name, reason: None
+) -> Iterator[Sample]:
+    """The first ``limit`` images that can be read; ``skipped`` is called with the names of others, and the reasons."""
     count = 0
     for sample in images:
         if not isinstance(sample, Sample):
             skipped(sample.name, sample.reason)
             continue
-        if count == limit:
-            return
         count += 1
         yield sample
+        if count == limit:
+            return
 
 
 @dataclass(frozen=True)
@@ -144,12 +147,10 @@ class LayerMaps:
 
 def first_image(images: ImageSet) -> Sample:
     """The first image of a set; E460 where none can be read."""
-    for sample in images:
-        if isinstance(sample, Sample):
-            return sample
-    raise CnnscopeError.of(
-        "E460", f"there are no images in `{images.path}` that can be read", hint="use PNG or JPEG files"
-    )
+    for sample in readable(images):
+        return sample
+    message = f"there are no images in `{images.path}` that can be read"
+    raise CnnscopeError.of("E460", message, hint="use PNG or JPEG files")
 
 
 def label_of(images: ImageSet, label: int | None) -> str | None:

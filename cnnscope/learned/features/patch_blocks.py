@@ -71,9 +71,9 @@ HEIGHT = _BELOW + 0.45
 
 def blocks(channel: Channel) -> list[Callable[[Spot], None]]:
     """Functions that draw a block each; none without images."""
-    if channel.answers is None:
+    if channel.activity is None:
         return []
-    patches = channel.answers.patches
+    patches = channel.activity.patches
     several = channel.layer.size != (1, 1)
     return [
         partial(_top, patches, several),

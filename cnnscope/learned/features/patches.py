@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,23 +18,24 @@ from torch import Tensor, fx
 from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.attribution.engine.rules import Rule, deconvolved, guided, with_rules
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import RECTIFIERS, FeatureLayer, Fields, Seen, check_channel, choose, unit_of
+from cnnscope.learned.features.layers import FeatureLayer, Fields, Outlet, Seen, check_channel, choose, outlet, unit_of
 from cnnscope.learned.features.maps import batches
 from cnnscope.nn.ops import role_of
-from cnnscope.trained.images import ImageSet, Sample
+from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
 
 MOST = 9
 """Patches of a channel."""
+BINS = 1024
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One image where a channel answers most: ``position`` is the row and column in the map.
+    """An image on which a channel is most active, at the row and column ``position`` of the map.
 
-    ``place`` is the image's number in the set, ``pixels`` (C, H, W) all of it.
+    ``place`` is the image's number in the set, ``pixels`` (C, H, W) are all of the image.
     """
 
     sample: str
@@ -50,135 +52,131 @@ class Patch:
         return (self.pixels if image is None else image)[:, top : bottom + 1, left : right + 1]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """A channel over a set of images: its patches, the most first, and the distribution of all its activations.
+@dataclass
+class Histogram:
+    """Counts of numbers in `BINS` bins of one width, half of them below 0; the range grows with the numbers added.
 
-    ``maxima`` (images,) has the largest activation of each image, ``low`` and ``high`` the extremes of all, ``above``
-    the share that is more than 0. ``dead`` by ``rule``: behind its activation it carries nothing on these images.
+    ``low`` and ``high`` are the extremes, ``positive`` counts the numbers above 0.
+    """
+
+    reach: float = 2.0**-30
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    low: float = np.inf
+    high: float = -np.inf
+    positive: int = 0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        self.positive += int((values > 0).sum())
+        while max(-self.low, self.high) >= self.reach:  # two bins become one, in the middle half
+            self.counts = np.pad(self.counts.reshape(-1, 2).sum(axis=1), BINS // 4)
+            self.reach *= 2
+        index = np.floor((values.astype(np.float64) / self.reach + 1) * (BINS / 2)).astype(np.int64)
+        self.counts += np.bincount(index.ravel(), minlength=BINS)
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        return np.linspace(-self.reach, self.reach, BINS + 1)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A channel on a set of images: its patches, the most active first, and the distribution of all its activations.
+
+    ``maxima`` (images,) are the largest activations of each image. The channel is ``dead`` by ``rule`` if its output
+    after the activation carries no information on these images. ``skipped`` images could not be read.
     """
 
     patches: tuple[Patch, ...]
     maxima: NDArray[np.float32]
     histogram: Histogram
-    low: float
-    high: float
-    above: float
     dead: bool
     rule: str
-    images: int
     skipped: int
+
+    @property
+    def images(self) -> int:
+        return len(self.maxima)
+
+    @property
+    def low(self) -> float:
+        return self.histogram.low
+
+    @property
+    def high(self) -> float:
+        return self.histogram.high
+
+    @cached_property
+    def above(self) -> float:
+        """The share of activations above 0."""
+        return self.histogram.positive / int(self.histogram.counts.sum())
 
     @property
     def constant(self) -> bool:
         return self.low == self.high
 
 
-@dataclass(frozen=True)
-class _Best:
-    activation: float
-    place: int
-    position: tuple[int, int]
-    sample: Sample
-    pixels: Pixels
-
-
-def answers(
+def activity(
     network: TrainedNetwork,
     layer: FeatureLayer,
     channel: int,
     images: ImageSet,
     limit: int,
     tick: Callable[[int], None] = lambda done: None,
-) -> Answers:
-    """Runs up to ``limit`` images and keeps the `MOST` that a channel answers to most, one place an image.
+) -> Activity:
+    """Runs up to ``limit`` images and keeps the `MOST` on which a channel is most active, at one place of each image.
 
-    Of equal activations the earlier image wins, in it the earlier row, then column. ``tick`` hears how many ran.
+    Of equal activations the earlier image comes first, and in it the earlier row, then column. ``tick`` is called with
+    the number of images that have run.
     `CnnscopeError`: E203 no such channel, E460 no images, E461 unreadable ones, E465 activations that are not finite.
-    """  # fmt: skip
+    """
     check_channel(layer, channel)
-    watched, activation = _watched(network, layer)
-    best: list[_Best] = []
-    maxima, histogram, lost = [], Histogram(), 0
-    count = above = 0
-    extremes, ends = _Extremes(), _Extremes()
-
-    def skipped(name: str, reason: str) -> None:
-        nonlocal lost
-        lost += 1
-
-    for batch in batches(network, list(dict.fromkeys((layer, watched))), images, limit, skipped):
-        maps = batch.maps[layer.name][:, channel]
+    watched, end = _watched(network, layer)
+    best: list[Any] = []
+    maxima, ends, skipped, histogram = [], [], [], Histogram()
+    both = list(dict.fromkeys((layer, watched)))
+    for batch in batches(network, both, images, limit, lambda *one: skipped.append(one)):
+        maps, last = batch.maps[layer.name][:, channel], batch.maps[watched.name][:, channel]
         flat = maps.reshape(len(maps), -1)
         at = flat.argmax(axis=1)
         maxima.append(flat[np.arange(len(flat)), at])
-        found = (
-            _Best(
-                float(maxima[-1][i]),
-                batch.first + i,
-                divmod(int(at[i]), maps.shape[2]),
-                batch.samples[i],
-                batch.pixels[i],
-            )
-            for i in range(len(flat))
-        )
-        best = sorted([*best, *found], key=lambda one: (-one.activation, one.place))[:MOST]
+        found = zip(maxima[-1], range(batch.first, batch.first + len(at)), at, batch.samples, batch.pixels, strict=True)
+        best = sorted([*best, *found], key=lambda one: (-one[0], one[1]))[:MOST]
         histogram.add(maps)
-        extremes.add(maps)
-        ends.add(batch.maps[watched.name][:, channel])
-        count, above = count + maps.size, above + int((maps > 0).sum())
+        ends += [float(last.min()), float(last.max())]
         tick(batch.first + len(maps))
     if not maxima:
-        raise CnnscopeError.of(
-            "E460", f"there are no images in `{images.path}` that can be read", hint="use PNG or JPEG files"
-        )
-    rectified = activation in RECTIFIERS
+        message = f"there are no images in `{images.path}` that can be read"
+        raise CnnscopeError.of("E460", message, hint="use PNG or JPEG files")
     fields = Fields(network.graph, layer)
-    patches = tuple(
-        Patch(
-            one.sample.name,
-            one.sample.label,
-            one.place,
-            one.activation,
-            one.position,
-            one.pixels,
-            fields.at(one.position),
-        )
-        for one in best
-    )
-    return Answers(
-        patches, np.concatenate(maxima), histogram, extremes.low, extremes.high, above / count,
-        ends.high <= 0 if rectified else ends.low == ends.high,
-        f"never above 0 behind {activation}" if rectified else f"never varies behind {activation or layer.name}",
-        sum(map(len, maxima)), lost,
-    )  # fmt: skip
+    patches = []
+    for activation, place, at, sample, pixels in best:
+        position = divmod(int(at), layer.size[1])
+        patches.append(Patch(
+            sample=sample.name, label=sample.label, place=place, activation=float(activation), position=position,
+            pixels=pixels, seen=fields.at(position),
+        ))  # fmt: skip
+    dead = bool(end.dead(min(ends), max(ends)))
+    return Activity(patches=tuple(patches), maxima=np.concatenate(maxima), histogram=histogram, dead=dead,
+                    rule=end.rule(layer.name), skipped=len(skipped))  # fmt: skip
 
 
-@dataclass
-class _Extremes:
-    low: float = np.inf
-    high: float = -np.inf
-
-    def add(self, values: NDArray[np.float32]) -> None:
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-
-
-def _watched(network: TrainedNetwork, layer: FeatureLayer) -> tuple[FeatureLayer, str | None]:
-    """Where to see whether a channel is dead: behind the layer's norm and activation; and that activation."""
-    last = unit_of(network.graph, layer.name).last
-    tag = last.op.tag if last.op.category == "activation" else None
-    if last.layer not in network.layer_names():
-        return layer, None
-    (watched,) = choose(network, [last.layer])
-    return (watched, tag) if watched.channels == layer.channels else (layer, None)
+def _watched(network: TrainedNetwork, layer: FeatureLayer) -> tuple[FeatureLayer, Outlet]:
+    """The layer in which a dead channel shows, and what it is; without such a layer the layer itself."""
+    end = outlet(unit_of(network.graph, layer.name))
+    if end.row in network.layer_names():
+        (watched,) = choose(network, [end.row])
+        if watched.channels == layer.channels:
+            return watched, end
+    return layer, Outlet(layer.name, None)
 
 
 RULES: dict[str, Rule] = {"deconvolution": deconvolved, "guided backpropagation": guided}
-"""Zeiler & Fergus 2014, section 2.1; Springenberg et al. 2015, section 3.4."""
+"""How activations pass gradients: Zeiler & Fergus 2014, section 2.1; Springenberg et al. 2015, section 3.4."""
 
 
 def activations(network: fx.GraphModule) -> tuple[str, ...]:
-    """The kinds of activations in a canonical network, which the rules act on."""
+    """The classes of activations in a canonical network, on which the rules act."""
     modules = (network.get_submodule(str(node.target)) for node in network.graph.nodes if node.op == "call_module")
     return tuple(sorted({type(module).__name__ for module in modules if role_of(module) == "activation"}))
 
@@ -191,13 +189,13 @@ def project(
     places: Sequence[tuple[int, int]],
     rule: Rule,
 ) -> Tensor:
-    """(N, C, H, W) one unit's activation an image, sent back to the pixels with ``rule`` at every activation.
+    """(N, C, H, W) the activation of one unit on each image, sent back to the pixels with ``rule`` at every activation.
 
-    All other activations of the layer count as 0, and so does one that is not above 0.
+    All other activations of the layer are set to 0, and so is this one unless it is above 0.
 
-    ``network`` is canonical and ends with the layer (`up_to`); ``order`` brings its output to (N, channels, height,
+    ``network`` is canonical and ends with the layer (`up_to`); ``order`` permutes its output to (N, channels, height,
     width), None where it is (N, channels). The unit of image n is ``channel`` at ``places[n]``, row and column. Max
-    pools send everything to where the maximum was: the switches of Zeiler & Fergus.
+    pools send everything to the position of the maximum: the switches of Zeiler & Fergus.
     """
     ruled = with_rules(network, lambda node, module: rule if role_of(module) == "activation" else None)
     rows, columns = (torch.tensor(side, device=x.device) for side in zip(*places, strict=True))
@@ -213,32 +211,8 @@ def project(
 
 
 def canonical_up_to(module: Any, layer: str) -> fx.GraphModule | str:
-    """The network up to a layer in the form that rules need, or why there is none."""
+    """The network up to a layer in the form that rules need, or the reason why it has none."""
     try:
         return up_to(canonicalize(module), layer)
     except CnnscopeError as error:
         return error.diagnostics[0].message
-
-
-BINS = 1024
-
-
-@dataclass
-class Histogram:
-    """Counts of numbers in `BINS` bins of one width, half of them below 0; it grows with what it is given."""
-
-    reach: float = 2.0**-30
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-
-    def add(self, values: NDArray[np.float32]) -> None:
-        largest = float(np.abs(values).max(initial=0))
-        while largest >= self.reach:  # two bins become one, in the middle half
-            merged = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.pad(merged, BINS // 4)
-            self.reach *= 2
-        index = np.floor((values.astype(np.float64) / self.reach + 1) * (BINS / 2)).astype(np.int64)
-        self.counts += np.bincount(index.ravel(), minlength=BINS)
-
-    @property
-    def edges(self) -> NDArray[np.float64]:
-        return np.linspace(-self.reach, self.reach, BINS + 1)

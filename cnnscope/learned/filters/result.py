@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cnnscope.analysis.fuse import fuse
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import RECTIFIERS
+from cnnscope.learned.features.layers import Outlet, outlet
+from cnnscope.learned.features.maps import BATCH, readable
 from cnnscope.learned.filters.atlas import draw
 from cnnscope.learned.filters.layer_filters import Chosen, choose, is_coloured, layer_filters, weights_of
 from cnnscope.learned.filters.mosaic import Panel
@@ -26,7 +27,7 @@ from cnnscope.render.filters import FiltersReport
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
-from cnnscope.trained.images import Sample, open_images
+from cnnscope.trained.images import open_images
 from cnnscope.trained.loading import open_network
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trained.weighted import Weighted, open_weighted
@@ -72,31 +73,21 @@ def _title(model: Loaded, weighted: Weighted, sort: str) -> str:
     return f"{shortened(model.graph.name, 40)}, weights {weights}, filters by {sort}"
 
 
-BATCH = 64
-
 Extremes = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""(channels,) least and greatest activation."""
+"""(channels,) smallest and largest activations."""
 
 
 @dataclass(frozen=True)
 class Life:
-    """For each layer by name, whether each filter is dead (None where it cannot be told) and by what rule.
+    """For each layer by name, whether each of its filters is dead (None where that is unknown), and by which rule.
 
-    ``images`` were run, ``skipped`` gave no image.
+    ``images`` were run, ``skipped`` could not be read.
     """
 
     dead: dict[str, tuple[bool, ...] | None]
     rules: dict[str, str]
     images: int
     skipped: int
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """Where to look for a layer's output after its activation: the row to capture, and the activation's type."""
-
-    row: str
-    activation: str | None
 
 
 def life(
@@ -106,57 +97,30 @@ def life(
     limit: int | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Life:
-    """Runs up to ``limit`` images through the network and looks which filters ever answer; ``tick`` hears how many ran.
+    """Runs up to ``limit`` images through the network and finds the filters whose output carries no information.
+
+    ``tick`` is called with the number of images that have run.
 
     `CnnscopeError`: E460 where there are no images, E461 and others where they cannot be read.
     """  # fmt: skip
-    watched = {chosen.name: _watch(network, chosen) for chosen in layers}
-    seen = {chosen.name: w for chosen in layers if (w := watched[chosen.name]).row in network.layer_names()}
+    units = fuse(network.graph)
+    ends = {chosen.name: outlet(next(unit for unit in units if chosen.node in unit.nodes)) for chosen in layers}
+    seen = {name: end.row for name, end in ends.items() if end.row in network.layer_names()}
     found: dict[str, Extremes] = {}
-    images = 0
-    count = _Count()
-    pixels = islice(_pixels(network, data, count), limit)
-    with torch.inference_mode(), network.capture({w.row for w in seen.values()}) as outputs:
-        while batch := list(islice(pixels, BATCH)):
+    run, skipped = 0, list[str]()
+    samples = readable(open_images(Path(data)), limit, lambda name, reason: skipped.append(name))
+    with torch.inference_mode(), network.capture(set(seen.values())) as outputs:
+        while batch := [network.preprocess.pixels(sample.image) for sample in islice(samples, BATCH)]:
             network.module(network.input(torch.from_numpy(np.stack(batch))))
-            for name, w in seen.items():
-                found[name] = _merged(found.get(name), outputs[w.row])
-            images += len(batch)
-            tick(images)
-    if not images:
+            for name, row in seen.items():
+                found[name] = _merged(found.get(name), outputs[row])
+            run += len(batch)
+            tick(run)
+    if not run:
         raise CnnscopeError.of("E460", f"none of the images in `{data}` can be read", hint="use PNG or JPEG files")
     sizes = {chosen.name: int(chosen.node.op.arguments()["out"]) for chosen in layers}
-    dead = {name: _dead(found.get(name), watched[name], sizes[name]) for name in watched}
-    return Life(dead, {name: _rule(w) for name, w in watched.items()}, images, count.skipped)
-
-
-def _watch(network: TrainedNetwork, chosen: Chosen) -> _Watched:
-    """The norm and the activation behind a convolution belong to it, in whatever rows they stand."""
-    unit = next(unit for unit in fuse(network.graph) if chosen.node in unit.nodes)
-    last = unit.last
-    return _Watched(last.layer, last.op.tag if last.op.category == "activation" else None)
-
-
-def _rule(watched: _Watched) -> str:
-    if watched.activation in RECTIFIERS:
-        return f"never above 0 after {watched.activation}"
-    return f"never varies after {watched.activation or 'the convolution'}"
-
-
-@dataclass
-class _Count:
-    """Grows while images are read."""
-
-    skipped: int = 0
-
-
-def _pixels(network: TrainedNetwork, data: str | Path, count: _Count) -> Iterator[NDArray[np.uint8]]:
-    samples: Iterable[object] = open_images(Path(data))
-    for sample in samples:
-        if isinstance(sample, Sample):
-            yield network.preprocess.pixels(sample.image)
-        else:
-            count.skipped += 1
+    dead = {name: _dead(found.get(name), end, sizes[name]) for name, end in ends.items()}
+    return Life(dead, {name: end.rule("the convolution") for name, end in ends.items()}, run, len(skipped))
 
 
 def _merged(before: Extremes | None, output: Tensor) -> Extremes:
@@ -166,12 +130,8 @@ def _merged(before: Extremes | None, output: Tensor) -> Extremes:
     return (low, high) if before is None else (np.minimum(before[0], low), np.maximum(before[1], high))
 
 
-def _dead(extremes: Extremes | None, watched: _Watched, filters: int) -> tuple[bool, ...] | None:
-    """None where the captured output is not the filters' own, or no number."""
-    if extremes is None or len(extremes[0]) != filters:
+def _dead(extremes: Extremes | None, end: Outlet, filters: int) -> tuple[bool, ...] | None:
+    """None where the captured output is not that of the filters, or not finite."""
+    if extremes is None or len(extremes[0]) != filters or not np.isfinite(extremes).all():
         return None
-    low, high = extremes
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return None
-    still = high <= 0 if watched.activation in RECTIFIERS else high == low
-    return tuple(map(bool, still))
+    return tuple(map(bool, end.dead(*extremes)))
