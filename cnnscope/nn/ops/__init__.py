@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -21,7 +23,7 @@ from cnnscope.ops.traced import TRACED
 
 __all__ = ["TorchOp", "is_gate", "is_known", "make", "module_of", "records", "role_of", "torch_op"]
 
-_FOUND: dict[str, dict[type[Operation], TorchOp]] = {}
+_FOUND: dict[ModuleType, dict[type[Operation], TorchOp]] = {}
 """The records of each Python module that was read."""
 _ROLES: dict[Definition, Role | Callable[[nn.Module], Role]] = {}
 """The role of every class and function that a record names."""
@@ -31,34 +33,29 @@ _OTHER: Role = "other"
 
 def torch_op(op: type[Operation]) -> TorchOp | None:
     """Returns the record of an op, or None if it has none."""
-    home = _home(op)
-    if home not in _FOUND:
-        _FOUND[home] = _read(home)
-    return _FOUND[home].get(op)
-
-
-def _home(op: type[Operation]) -> str:
-    """The module that has an op's record."""
-    named = getattr(op, "in_torch", None)
-    return named or op.__module__.replace("cnnscope.ops.", "cnnscope.nn.ops.", 1)
-
-
-def _read(home: str) -> dict[type[Operation], TorchOp]:
+    home = getattr(op, "in_torch", None) or op.__module__.replace("cnnscope.ops.", "cnnscope.nn.ops.", 1)
     try:
         module = import_module(home)
     except ModuleNotFoundError as error:
         if error.name != home:
             raise
-        return {}
+        return None
+    if module not in _FOUND:
+        _FOUND[module] = _read(module)
+    return _FOUND[module].get(op)
+
+
+def _read(module: ModuleType) -> dict[type[Operation], TorchOp]:
+    """The records in a module by op. Their roles become known."""
     found: dict[type[Operation], TorchOp] = {}
     for record in getattr(module, "TORCH_OPS", ()):
         if record.op in found:
-            raise TypeError(f"`{home}` has two records of `{record.op.__name__}`")
+            raise TypeError(f"`{module.__name__}` has two records of `{record.op.__name__}`")
         found[record.op] = record
         roles = {} if isinstance(record.roles, Lacks) else record.roles
         for thing, role in roles.items():
             if _ROLES.setdefault(thing, role) != role:
-                raise TypeError(f"`{home}` and another module give {thing} two roles")
+                raise TypeError(f"`{module.__name__}` and another module give {thing} two roles")
         if record.gate:
             _GATES.update(roles)
     return found
@@ -111,6 +108,11 @@ def is_known(module: nn.Module) -> bool:
 
 def _things(module: nn.Module) -> tuple[Any, ...]:
     """What a record may name of a module: the function that it calls, or its class and the bases of that."""
-    for _ in records():  # so that the roles of all ops are known
-        pass
+    _read_all(REGISTRY.names())
     return (module.function,) if isinstance(module, Call) else type(module).__mro__
+
+
+@cache
+def _read_all(names: tuple[str, ...]) -> None:
+    """Reads the records of all ops, once for each state of the registry, so that all roles are known."""
+    tuple(records())
