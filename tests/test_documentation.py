@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import cnnscope
 from cnnscope.cli.app import main
 from cnnscope.spec import load
 
@@ -195,3 +196,13 @@ def test_every_error_code_is_explained() -> None:
     for first, last in re.findall(r"E(\d{3}) to E(\d{3})", text):
         explained |= {f"E{code}" for code in range(int(first), int(last) + 1)}
     assert raised <= explained, sorted(raised - explained)
+
+
+def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S):
+        exec(compile(block, "docs/python.md", "exec"), {"cnnscope": cnnscope})
+    assert {file.name for file in tmp_path.iterdir()} >= {"alexnet.svg", "lenet5.html", "lenet5.py", "saliency.png"}
+    table = set(re.findall(r"\w+", " ".join(line for line in text.splitlines() if line.startswith("| "))))
+    assert set(cnnscope.__all__) - set(cnnscope._ELSEWHERE) <= table
