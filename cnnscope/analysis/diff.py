@@ -121,15 +121,19 @@ def diff(a: Graph, b: Graph) -> Difference:
 def parts(graph: Graph) -> tuple[Part, ...]:
     """The inputs and fused units of a network in execution order."""
     costs, fields = node_costs(graph), theoretical(graph)
-    inputs = (Part(name, (), value, (), Cost(), None) for name, value in graph.inputs.items())
+    inputs = (
+        Part(name=name, nodes=(), value=value, inputs=(), cost=Cost(), field=None)
+        for name, value in graph.inputs.items()
+    )
     return (*inputs, *(_part(unit, graph, costs, fields) for unit in fuse(graph)))
 
 
 def _part(unit: Unit, graph: Graph, costs: Mapping[str, Cost], fields: Mapping[str, Field]) -> Part:
     last = unit.last
     return Part(
-        unit.name, unit.nodes, last.output, graph.values(unit.main), total(costs[node.name] for node in unit.nodes),
-        fields.get(last.name), any(node.name in graph.outputs for node in unit.nodes),
+        name=unit.name, nodes=unit.nodes, value=last.output, inputs=graph.values(unit.main),
+        cost=total(costs[node.name] for node in unit.nodes), field=fields.get(last.name),
+        is_output=any(node.name in graph.outputs for node in unit.nodes),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from cnnscope.audits.record import verdict
 from cnnscope.audits.result import DOCUMENT, GALLERY, OUTCOMES, AuditResult
 from cnnscope.audits.statistics import METRICS, STATED, comparison, curves, gates
 from cnnscope.audits.statistics import metrics as statistics
-from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import write_bytes
@@ -109,7 +109,9 @@ def judged(
     return replace(result, gates=(*kept, *falls), against=comparison.record(found, *sides))
 
 
-def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains: Sequence[Sequence[str]]) -> AuditProbe:
+def _probe(
+    outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap, chains: Sequence[Sequence[str]]
+) -> AuditProbe:
     """One family: lists with one entry per magnitude, and the figures of the whole family."""
     averaged = main_groups(groups, groups[0].family)
     means: dict[str, list[Estimate]] = {
@@ -129,7 +131,7 @@ def _probe(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains:
 
 
 def _others(
-    outcomes: Outcomes, groups: Sequence[Group], averaged: Sequence[Group], boot: Bootstrap
+    outcomes: Outcomes, groups: Sequence[TransformGroup], averaged: Sequence[TransformGroup], boot: Bootstrap
 ) -> dict[str, OtherMetric] | Omitted:
     """The metrics of packages and plugins; no key at all where there are none."""
     found = {
@@ -144,7 +146,7 @@ def _others(
 
 
 def _summary(
-    outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap, chains: Sequence[Sequence[str]]
+    outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap, chains: Sequence[Sequence[str]]
 ) -> ProbeSummary:
     members = [m for g in groups for m in g.members]
     lowest = curves.worst_transform(outcomes, members)
@@ -187,7 +189,7 @@ def _transform(outcomes: Outcomes, place: int) -> AuditTransform:
     return AuditTransform(transform=outcomes.transforms[place], agreement=share(same).rounded())
 
 
-def _layers(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap) -> list[AuditLayer]:
+def _layers(outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap) -> list[AuditLayer]:
     found = []
     for family in families(groups):
         members = [g for g in groups if g.family == family]
@@ -200,7 +202,7 @@ def _layers(outcomes: Outcomes, groups: Sequence[Group], boot: Bootstrap) -> lis
     return found
 
 
-def _classes(result: AuditResult, groups: Sequence[Group]) -> list[AuditClass]:
+def _classes(result: AuditResult, groups: Sequence[TransformGroup]) -> list[AuditClass]:
     """The figures of each class: by label if every image has one, else by the prediction for the untransformed
     image."""
     outcomes = result.outcomes

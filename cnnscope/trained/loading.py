@@ -111,9 +111,10 @@ def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwor
     labels = read_labels(options.labels if options.labels is not None else extras.labels,
                          graph.value(graph.outputs[0]).numel)  # fmt: skip
     return TrainedNetwork(
-        graph, model.source, weighted.module.to(place, precision), weighted.weights, weighted.weights_sha256,
-        weighted.trained, preprocess, labels, Path(options.data) if options.data is not None else extras.data, place,
-        precision, weighted.notes,
+        graph=graph, source=model.source, module=weighted.module.to(place, precision), weights=weighted.weights,
+        weights_sha256=weighted.weights_sha256, trained=weighted.trained, preprocess=preprocess, labels=labels,
+        data=Path(options.data) if options.data is not None else extras.data, device=place, dtype=precision,
+        notes=weighted.notes,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from cnnscope.training.plan import Plan, Strategy
 
 
 @dataclass(frozen=True)
-class Model:
+class TransferModel:
     """A network with its new head, ready to train: ``module`` gives scores before any softmax."""
 
     module: nn.Module
@@ -58,7 +58,7 @@ class Model:
         return {key: own[key] for key in self.graph.params}
 
 
-def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) -> Model:
+def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) -> TransferModel:
     """The network with a head drawn from ``seed``, frozen as ``strategy`` says, every layer in its mode.
 
     E493 if the network runs as its original module and the head there is no plain torch layer.
@@ -76,7 +76,7 @@ def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) 
     for step in steps(graph):
         if step.training and step.node.name in modules:
             modules[step.node.name].train()
-    return Model(module, graph, modules[plan.new.name], _tail(graph, plan.new.name, modules))
+    return TransferModel(module, graph, modules[plan.new.name], _tail(graph, plan.new.name, modules))
 
 
 def _without_squashing(graph: Graph) -> Graph:
@@ -173,12 +173,18 @@ def read_images(path: Path, preprocess: Preprocess, classes: int, seed: int, pro
         mask = torch.zeros(len(labels), dtype=torch.bool)
         mask[rows] = True
         split = f"{len(rows):,} of {len(labels):,} images held out, {100 * HELD_OUT:.0f} % of each class, seed {seed}"
-        return Images(pixels[~mask], labels[~mask], pixels[mask], labels[mask], split, skipped, opened.sha256)
+        return Images(
+            pixels=pixels[~mask], labels=labels[~mask], held_pixels=pixels[mask], held_labels=labels[mask],
+            split=split, skipped=skipped, sha256=opened.sha256,
+        )  # fmt: skip
     held, held_labels, held_skipped = _read(opened, preprocess, progress)
     _check(path, opened.classes, labels, classes, least=1)
     _check(path, opened.classes, held_labels, classes, least=1)
     split = f"the data's own: {len(labels):,} images `train`, {len(held_labels):,} `test`"
-    return Images(pixels, labels, held, held_labels, split, skipped + held_skipped, train.sha256)
+    return Images(
+        pixels=pixels, labels=labels, held_pixels=held, held_labels=held_labels, split=split,
+        skipped=skipped + held_skipped, sha256=train.sha256,
+    )  # fmt: skip
 
 
 def _own_split(path: Path) -> bool:

@@ -112,7 +112,9 @@ def plan(
         frozen = frozen_keys(changed, freeze, old.layer)
         ways["frozen " + ", ".join(freeze)] = weights - frozen | own
     strategies = tuple(_strategy(name, changed, trained, own, keys, batch) for name, trained in ways.items())
-    return Plan(old.layer, classes, old, changed.node(old.name), batch, strategies)
+    return Plan(
+        head=old.layer, classes=classes, old=old, new=changed.node(old.name), batch=batch, strategies=strategies,
+    )  # fmt: skip
 
 
 def _strategy(name: str, graph: Graph, trained: set[str], own: set[str], used: set[str], batch: int) -> Strategy:
@@ -127,7 +129,10 @@ def _strategy(name: str, graph: Graph, trained: set[str], own: set[str], used: s
             layers[layer] = (
                 "unused" if not keys & used else "new" if keys & own else "trained" if keys & trained else "frozen"
             )
-    return Strategy(name, graph, layers, param_cost(params.values()), memory(graph, batch), work(graph))
+    return Strategy(
+        name=name, graph=graph, layers=layers, cost=param_cost(params.values()), memory=memory(graph, batch),
+        work=work(graph),
+    )  # fmt: skip
 
 
 # -- freezing ----------------------------------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ from cnnscope.training.plan import plan
 from cnnscope.training.report import TransferReport
 
 if TYPE_CHECKING:
-    from cnnscope.training.model import Model
+    from cnnscope.training.model import TransferModel
 
 
 @dataclass(frozen=True)
 class Trained(TransferReport):
     """The report of a run, with the network that was trained."""
 
-    model: Model | None = None
+    model: TransferModel | None = None
 
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes the trained weights (.safetensors .pt .pth), or the report by the suffix of a form of text."""

@@ -18,7 +18,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.progress import Progress
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.training.document import Accuracy, TrainingRun
-from cnnscope.training.model import Images, Model, prepare
+from cnnscope.training.model import Images, TransferModel, prepare
 from cnnscope.training.plan import Plan, Strategy
 
 
@@ -34,7 +34,7 @@ class Settings:
 
 def train(
     network: TrainedNetwork, plan: Plan, strategy: Strategy, images: Images, settings: Settings, progress: Progress
-) -> tuple[Model, list[float], int]:  # fmt: skip
+) -> tuple[TransferModel, list[float], int]:  # fmt: skip
     """The trained model, the mean loss of each epoch, and how many held-out images it gets right.
 
     If everything before the head is frozen, the features are computed once. E497 if the loss is not finite or the
@@ -55,7 +55,7 @@ def train(
         raise CnnscopeError.of("E497", message, hint="use a smaller `--batch-size`, or freeze more") from None
 
 
-def cacheable(model: Model, plan: Plan) -> bool:
+def cacheable(model: TransferModel, plan: Plan) -> bool:
     """Whether nothing before the head changes in training and everything after it reads the head alone."""
     trained = {key for key, param in model.graph.params.items() if param.trainable}
     return model.tail is not None and trained <= set(plan.new.params.values())
@@ -73,7 +73,8 @@ class _Inputs:
 
 
 def fit(
-    model: Model, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, progress: Progress, *, cached: bool
+    model: TransferModel, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, progress: Progress, *,
+    cached: bool,
 ) -> list[float]:  # fmt: skip
     """Trains in place and returns the mean loss of each epoch.
 
@@ -131,7 +132,7 @@ def _batches(order: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
 
 @torch.no_grad()
 def _features(
-    network: TrainedNetwork, model: Model, pixels: Tensor, settings: Settings, progress: Progress
+    network: TrainedNetwork, model: TransferModel, pixels: Tensor, settings: Settings, progress: Progress
 ) -> Tensor:  # fmt: skip
     """(N, ...): the input of the head for each image."""
     found: list[Tensor] = []
@@ -147,7 +148,7 @@ def _features(
 
 @torch.no_grad()
 def _correct(
-    model: Model, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, *, cached: bool
+    model: TransferModel, inputs: Tensor | _Inputs, labels: Tensor, settings: Settings, *, cached: bool
 ) -> int:  # fmt: skip
     """The number of images whose prediction is right, with the whole network in eval mode."""
     model.module.eval()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cnnscope.audits.protocol.presets import preset
 from cnnscope.audits.protocol.protocol import Border, Protocol, shift
-from cnnscope.audits.run.prepare import Classes, adapted, match_classes, prepare
+from cnnscope.audits.run.prepare import LabelMatch, adapted, match_classes, prepare
 from cnnscope.trained.images import Sample, Skipped
 from cnnscope.trained.preprocess import Preprocess
 
@@ -22,7 +22,7 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 def pixels(picture: Image.Image, border: Border, margin: int, resize: int = 16) -> np.ndarray:
     protocol = Protocol("test", "", (shift(1, 0),), border, margin)
-    prepared, _ = prepare([Sample("a", picture, None, "k")], [0], Preprocess(SIZE, resize), protocol, Classes(10))
+    prepared, _ = prepare([Sample("a", picture, None, "k")], [0], Preprocess(SIZE, resize), protocol, LabelMatch(10))
     return prepared.pixels[0]
 
 
@@ -42,7 +42,7 @@ def test_other_borders_are_black_the_picture_again_or_the_mean() -> None:
     assert np.array_equal(pixels(picture, "circular", 3)[:, 3:-3, :3], shown[:, :, -3:])
     protocol = Protocol("test", "", (shift(1, 0),), "mean", 3)
     preprocess = Preprocess(SIZE, 16, mean=(0.0, 0.5, 1.0))
-    prepared, _ = prepare([Sample("a", picture, None, "k")], [0], preprocess, protocol, Classes(10))
+    prepared, _ = prepare([Sample("a", picture, None, "k")], [0], preprocess, protocol, LabelMatch(10))
     assert prepared.pixels[0, :, 0, 0].tolist() == [0, 128, 255]
     assert np.array_equal(prepared.pixels[0][:, 3:-3, 3:-3], shown)
 
@@ -53,7 +53,7 @@ def test_mixed_sizes_and_modes_become_one_array_and_nothing_is_lost() -> None:
         Sample("far", noise(50, 16), 12, "c"), Sample("wide", noise(200, 20), None, "d"),
     ]  # fmt: skip
     protocol = Protocol("test", "", (shift(1, 0),), "crop", 4)
-    prepared, places = prepare(entries, [3, 5, 6, 7, 9], Preprocess(SIZE, 18), protocol, Classes(10))
+    prepared, places = prepare(entries, [3, 5, 6, 7, 9], Preprocess(SIZE, 18), protocol, LabelMatch(10))
     assert prepared.pixels.shape == (3, 3, 24, 24)
     assert (prepared.name, prepared.key) == (("grey", "tiny", "wide"), ("a", "b", "d"))
     assert prepared.label.tolist() == [1, 2, -1]
@@ -64,7 +64,7 @@ def test_mixed_sizes_and_modes_become_one_array_and_nothing_is_lost() -> None:
 
 def test_nothing_usable_is_an_empty_array() -> None:
     protocol = Protocol("test", "", (shift(1, 0),), "crop", 4)
-    prepared, places = prepare([Skipped("a", "it is empty")], [0], Preprocess(SIZE), protocol, Classes(10))
+    prepared, places = prepare([Skipped("a", "it is empty")], [0], Preprocess(SIZE), protocol, LabelMatch(10))
     assert (prepared.pixels.shape, len(prepared), places) == ((0, 3, 24, 24), 0, ())
 
 

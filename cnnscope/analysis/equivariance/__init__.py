@@ -58,15 +58,18 @@ def equivariance(graph: Graph) -> Equivariance:
     return Equivariance(sizes[0], tuple(layers), tuple(outputs))
 
 
-def _motion(name: str, value: Value, found: propagate.Motion | Cause, image: tuple[int, ...]) -> Motion:
+def _motion(name: str, value: Value, found: propagate.ValueMotion | Cause, image: tuple[int, ...]) -> Motion:
     if isinstance(found, Cause):
-        return Motion(name, value.features, (), None, Verdict("not_guaranteed", found), found)
+        return Motion(
+            name=name, shape=value.features, along=(), axes=None, quarter=Verdict("not_guaranteed", found),
+            unknown=found,
+        )  # fmt: skip
     united = propagate.channels_united(found, value, name)
     quarter = worst([united.exchange, *(a.mirror for a in united.along[-2:])])
     return Motion(name, value.features, united.along, _axes(found, value), quarter)
 
 
-def _axes(found: propagate.Motion, value: Value) -> tuple[int, ...] | None:
+def _axes(found: propagate.ValueMotion, value: Value) -> tuple[int, ...] | None:
     """The tensor axes that hold the image axes, in order; empty if no positions are left; None if they are merged."""
     held = [[i for i, axis in enumerate(found.layout) if any(image in d.images and d.moves for d in axis.digits)]
             for image in range(len(found.along))]  # fmt: skip

@@ -27,7 +27,7 @@ from cnnscope.ir import Graph, Node, Value
 from cnnscope.ir.steps import Expand, Mix, Step
 
 
-class Motion(NamedTuple):
+class ValueMotion(NamedTuple):
     """How a value moves with the image: per image axis, and when the last two axes are exchanged."""
 
     along: tuple[Along, ...]
@@ -35,14 +35,14 @@ class Motion(NamedTuple):
     layout: Layout
 
 
-def motions(graph: Graph, sources: tuple[str, ...]) -> Iterator[tuple[str, Motion | Cause]]:
+def motions(graph: Graph, sources: tuple[str, ...]) -> Iterator[tuple[str, ValueMotion | Cause]]:
     """The motion of the inputs ``sources`` and of every node they reach; a `Cause` after an op that no rule covers."""
-    found: dict[str, Motion] = {}
+    found: dict[str, ValueMotion] = {}
     unknown: dict[str, Cause] = {}
     constants = {name: _pattern(value) for name, value in graph.inputs.items() if name not in sources}
     for name in sources:
         value = graph.inputs[name]
-        found[name] = Motion(tuple(map(start, value.spatial)), _square(value, name), seed(value.shape, FIRST))
+        found[name] = ValueMotion(tuple(map(start, value.spatial)), _square(value, name), seed(value.shape, FIRST))
         yield name, found[name]
     for place, visit in enumerate(walk(graph, sources)):
         node = visit.node
@@ -73,8 +73,8 @@ def _square(value: Value, name: str) -> Verdict:
 
 
 def _step(
-    graph: Graph, visit: Visit, found: Mapping[str, Motion], constants: Mapping[str, Layout], blame: Blame
-) -> Motion:
+    graph: Graph, visit: Visit, found: Mapping[str, ValueMotion], constants: Mapping[str, Layout], blame: Blame
+) -> ValueMotion:
     node = visit.node
     values = graph.values(node)
     ends = [_along(path, found[path.source], node, values, blame) for path in visit.paths]
@@ -87,10 +87,10 @@ def _step(
         after += held(visit.layout, low)  # channels hold positions, and each channel has its own weight
     after += [Lost(image, "a constant that differs from position to position") for image in
               _fixed(graph, node, constants, visit.layout)]  # fmt: skip
-    return _acted(Motion(along, exchange, visit.layout), after, node, blame)
+    return _acted(ValueMotion(along, exchange, visit.layout), after, node, blame)
 
 
-def _along(path: Path, motion: Motion, node: Node, values: Iterable[Value], blame: Blame) -> Motion:
+def _along(path: Path, motion: ValueMotion, node: Node, values: Iterable[Value], blame: Blame) -> ValueMotion:
     rank = len(motion.along)
     told_apart = {image for axis in node.op.anchored(tuple(values)) for image in _moving(motion.layout, axis)}
     happened: list[Event] = [Reduce(image, False, True, "dense") for image in sorted(told_apart)]
@@ -100,7 +100,7 @@ def _along(path: Path, motion: Motion, node: Node, values: Iterable[Value], blam
     return _acted(motion._replace(layout=layout), happened, node, blame)
 
 
-def _split(motion: Motion, layout: Layout) -> list[Event]:
+def _split(motion: ValueMotion, layout: Layout) -> list[Event]:
     """An axis that repeats beyond its period cannot be cut into pieces and still be followed."""
     pieces = [sum(d.moves for axis in layout for d in axis.digits if image in d.images)
               for image in range(len(motion.along))]  # fmt: skip
@@ -108,7 +108,7 @@ def _split(motion: Motion, layout: Layout) -> list[Event]:
             if pieces[image] > 1 and a.extent != a.period and a.wraps is None]  # fmt: skip
 
 
-def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) -> Motion:
+def _acted(motion: ValueMotion, happened: Iterable[Event], node: Node, blame: Blame) -> ValueMotion:
     """The motion after these events. The last two image axes stay exchangeable while both get the same events."""
     along = list(motion.along)
     per_image: list[list[Event]] = [[] for _ in along]
@@ -120,10 +120,10 @@ def _acted(motion: Motion, happened: Iterable[Event], node: Node, blame: Blame) 
     exchange = motion.exchange
     if len(along) > 1 and per_image[-2] != per_image[-1]:
         exchange = worst([exchange, Verdict("not_guaranteed", blame("height and width are treated differently"))])
-    return Motion(tuple(along), exchange, motion.layout)
+    return ValueMotion(tuple(along), exchange, motion.layout)
 
 
-def channels_united(motion: Motion, value: Value, name: str) -> Motion:
+def channels_united(motion: ValueMotion, value: Value, name: str) -> ValueMotion:
     """The motion of units, all channels of a position together."""
     if value.kind != "map" or not any(d.moves for d in motion.layout[1].digits):
         return motion

@@ -5,9 +5,10 @@ scale with the input.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 
-from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Slot, Transform, mirror, rotate, shift, zoom
+from cnnscope.audits.protocol.protocol import CLEAN, Draw, Protocol, Slot, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size, reach
 from cnnscope.errors import CnnscopeError, did_you_mean
 
@@ -97,7 +98,7 @@ def engstrom_grid(size: Size) -> Protocol:
     for angle, dy, dx in product(range(-30, 31, 2), offsets, offsets):
         name = f"rotate {angle:g}, shift {dy:+g},{dx:+g}"
         if angle:
-            slots.append(Transform("rotation", angle, "deg", name, dy, dx, angle=angle))
+            slots.append(replace(rotate(angle), name=name, dy=dy, dx=dx))
         elif dy or dx:
             slots.append(shift(dy, dx))
     # the image as it is, the 775th, is always measured
@@ -133,7 +134,10 @@ def imagenet_p(size: Size) -> Protocol:
     ]
     slots = (*shifts, *turns, *scales)
     margin = (resize - min(size)) // 2
-    return Protocol("imagenet-p", source, slots, "zero", margin, resize, chains=tuple(map(tuple, chains)))
+    return Protocol(
+        name="imagenet-p", source=source, slots=slots, border="zero", margin=margin, resize=resize,
+        chains=tuple(map(tuple, chains)),
+    )  # fmt: skip
 
 
 PRESETS: dict[str, Callable[[Size], Protocol]] = {

@@ -53,8 +53,9 @@ class Transform:
     def record(self) -> TransformRecord:
         """What is stored of the transform beside its outcomes."""
         return TransformRecord(
-            self.name, self.family, self.magnitude, self.unit, self.on_grid, float(self.dy), float(self.dx)
-        )
+            name=self.name, family=self.family, magnitude=self.magnitude, unit=self.unit, on_grid=self.on_grid,
+            dy=float(self.dy), dx=float(self.dx),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,10 @@ def resolve(slot: Slot, seed: int, key: str) -> Transform:
     random = generator(seed, key, slot.name)
     dy, dx = (_pixels(random, span, slot) for span in (slot.dy, slot.dx))
     factor, angle = (float(random.uniform(*span)) for span in (slot.zoom, slot.angle))
-    return Transform(slot.family, slot.magnitude, slot.unit, slot.name, dy, dx, factor, angle)
+    return Transform(
+        family=slot.family, magnitude=slot.magnitude, unit=slot.unit, name=slot.name, dy=dy, dx=dx, zoom=factor,
+        angle=angle,
+    )  # fmt: skip
 
 
 def _pixels(random: np.random.Generator, span: tuple[float, float], slot: Draw) -> float:

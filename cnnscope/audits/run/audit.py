@@ -93,8 +93,9 @@ def _concluded(job: Job, merged: Merged, progress: AuditProgress) -> AuditResult
     fitting = replace(job, batch=merged.batch)  # memory may not have sufficed for more
     checked = predicted.check(fitting, some(job, merged, predicted.IMAGES))
     evidence = Evidence(
-        job.network, torch.from_numpy(few.pixels), few.key, merged.outcomes, job.protocol, job.seed, fitting.batch
-    )
+        network=job.network, pixels=torch.from_numpy(few.pixels), keys=few.key, outcomes=merged.outcomes,
+        protocol=job.protocol, seed=job.seed, batch=fitting.batch,
+    )  # fmt: skip
     known = replace(
         facts(job, merged), controls=controls.run(evidence), predictions=checked.predictions,
         equivariance=checked.maps, local_equivariance=checked.local,

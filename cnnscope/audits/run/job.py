@@ -14,7 +14,7 @@ from cnnscope.audits.protocol.protocol import Border, Protocol
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.claims import Identity, digest, identify
 from cnnscope.audits.run.features import INPUT, default_layers
-from cnnscope.audits.run.prepare import Classes, Prepared, adapted, match_classes, prepare
+from cnnscope.audits.run.prepare import LabelMatch, Prepared, adapted, match_classes, prepare
 from cnnscope.audits.run.shards import Piece, divide
 from cnnscope.errors import CnnscopeError
 from cnnscope.progress import Progress
@@ -37,7 +37,7 @@ class Job:
     network: TrainedNetwork
     preprocess: Preprocess
     images: ImageSet
-    classes: Classes
+    classes: LabelMatch
     protocol: Protocol
     seed: int
     batch: int

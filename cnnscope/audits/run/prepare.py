@@ -35,7 +35,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Classes:
+class LabelMatch:
     """How the labels of a set of images relate to the network's ``count`` classes.
 
     ``of`` maps the set's labels to the network's; None leaves them as they are. If not ``known``, labels are ignored.
@@ -54,14 +54,14 @@ class Classes:
         return mapped if mapped < self.count else None
 
 
-def match_classes(found: Sequence[str], names: Sequence[str], count: int) -> Classes:
+def match_classes(found: Sequence[str], names: Sequence[str], count: int) -> LabelMatch:
     """Matches classes by name if all names are the network's; otherwise by order if there are equally many."""
     if found and all(name in names for name in found):
-        return Classes(count, of=tuple(list(names).index(name) for name in found))
+        return LabelMatch(count, of=tuple(list(names).index(name) for name in found))
     if found and len(found) != count:
         text = f"labels are left out: the images are of {len(found)} classes, the network knows {count}"
-        return Classes(count, known=False, note=text)
-    return Classes(count)
+        return LabelMatch(count, known=False, note=text)
+    return LabelMatch(count)
 
 
 def adapted(protocol: Protocol, preprocess: Preprocess, border: Border | None) -> tuple[Protocol, Preprocess]:
@@ -85,7 +85,7 @@ def adapted(protocol: Protocol, preprocess: Preprocess, border: Border | None) -
 
 def prepare(
     entries: Iterable[Sample | Skipped], places: Iterable[int], preprocess: Preprocess, protocol: Protocol,
-    classes: Classes,
+    classes: LabelMatch,
 ) -> tuple[Prepared, tuple[int, ...]]:  # fmt: skip
     """The usable ones of the entries at some places, and their places."""
     pixels: list[NDArray[np.uint8]] = []

@@ -156,6 +156,9 @@ def load(path: Path, identity: str) -> Measured:
         if facts["sha256"] != outcomes.result_hash():
             raise ValueError("its content is not what was written")
         skipped = tuple(Skipped(name, reason) for name, reason in facts["skipped"])
-        return Measured(outcomes, tuple(facts["places"]), skipped, facts["enlarged"], facts["batch"], facts["seconds"])
+        return Measured(
+            outcomes=outcomes, places=tuple(facts["places"]), skipped=skipped, enlarged=facts["enlarged"],
+            batch=facts["batch"], seconds=facts["seconds"],
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CnnscopeError.of("E475", f"`{path}` is no piece of this audit: {error}") from None

@@ -14,7 +14,7 @@ from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics.curves import family_mean
 from cnnscope.audits.statistics.gates import GateResult
-from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, interval, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, clean_accuracy, kappa, kappa_columns, kappas
 from cnnscope.render.documents.document import INLINE, Count, Hash, plain
@@ -45,7 +45,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Differences:
     """The comparison of audit ``b`` with audit ``a``. ``shared`` is the number of images that both have."""
 
     paired: bool
@@ -74,10 +74,10 @@ class AuditComparison:
 
     a: AuditSide
     b: AuditSide
-    found: Comparison = field(metadata=INLINE)
+    found: Differences = field(metadata=INLINE)
 
 
-def compare(a: AuditResult, b: AuditResult) -> Comparison:
+def compare(a: AuditResult, b: AuditResult) -> Differences:
     """Differences of everything that both audits measured, family means first; paired if the images are the same."""
     places = _matched(a.outcomes, b.outcomes)
     first, second = a.outcomes, b.outcomes
@@ -88,7 +88,7 @@ def compare(a: AuditResult, b: AuditResult) -> Comparison:
     pairs = [(g, groups[g.name]) for g in group(first.transforms) if g.name in groups]
     warnings = tuple(_warnings(a, b, shared, places is not None, [g for g, _ in pairs]))
     differences = tuple(_differences(first, second, pairs, places is not None))
-    return Comparison(places is not None, (len(first), len(second)), shared, warnings, differences)
+    return Differences(places is not None, (len(first), len(second)), shared, warnings, differences)
 
 
 def _matched(a: Outcomes, b: Outcomes) -> tuple[list[int], list[int]] | None:
@@ -98,7 +98,7 @@ def _matched(a: Outcomes, b: Outcomes) -> tuple[list[int], list[int]] | None:
     return (first, second) if same and len(a) else None
 
 
-def _warnings(a: AuditResult, b: AuditResult, shared: int, paired: bool, common: Sequence[Group]) -> list[str]:
+def _warnings(a: AuditResult, b: AuditResult, shared: int, paired: bool, common: Sequence[TransformGroup]) -> list[str]:
     found = []
     if a.facts.protocol_hash != b.facts.protocol_hash:
         found.append("the protocols differ: equal names may stand for other pixels (seed, border, margin or preset)")
@@ -127,14 +127,16 @@ def _order(outcomes: Outcomes) -> list[int]:
     return sorted(range(len(outcomes)), key=lambda i: (outcomes.key[i], outcomes.name[i]))
 
 
-def _differences(a: Outcomes, b: Outcomes, pairs: Sequence[tuple[Group, Group]], paired: bool) -> list[Difference]:
+def _differences(
+    a: Outcomes, b: Outcomes, pairs: Sequence[tuple[TransformGroup, TransformGroup]], paired: bool
+) -> list[Difference]:
     boots = Bootstrap(len(a)), Bootstrap(len(b), seed=0 if paired else 1)
     known = bool((a.label >= 0).any() and (b.label >= 0).any())
     found = []
     if known:
         values = clean_accuracy(a), clean_accuracy(b)
         found.append(_row("clean", None, "clean", True, "accuracy", *values, paired))
-    metrics: dict[Measure, Callable[[Outcomes, Group], Floats]] = {"agreement": agreement}
+    metrics: dict[Measure, Callable[[Outcomes, TransformGroup], Floats]] = {"agreement": agreement}
     metrics |= {"accuracy": accuracy} if known else {}
     of_a, of_b = [g for g, _ in pairs], [g for _, g in pairs]
     for family in families(of_a):
@@ -156,7 +158,10 @@ def _row(
 ) -> Difference:
     change = paired_difference(b - a) if paired else independent_difference(share(a), share(b))
     p_value = mcnemar(b - a) if paired else None
-    return Difference(family, label, title, on_grid, metric, share(a), share(b), change, p_value)
+    return Difference(
+        family=family, label=label, title=title, on_grid=on_grid, metric=metric, a=share(a), b=share(b),
+        difference=change, p_value=p_value,
+    )  # fmt: skip
 
 
 def paired_difference(values: Floats) -> Estimate:
@@ -209,8 +214,8 @@ def mcnemar(values: Floats) -> float | None:
 
 
 def _kappa_row(
-    a: Outcomes, b: Outcomes, groups: tuple[Sequence[Group], Sequence[Group]], boots: tuple[Bootstrap, Bootstrap],
-    title: str, label: str | None,
+    a: Outcomes, b: Outcomes, groups: tuple[Sequence[TransformGroup], Sequence[TransformGroup]],
+    boots: tuple[Bootstrap, Bootstrap], title: str, label: str | None,
 ) -> Difference:  # fmt: skip
     estimates = [kappa(o, g, boot) for o, g, boot in zip((a, b), groups, boots, strict=True)]
     change = UNKNOWN
@@ -221,10 +226,13 @@ def _kappa_row(
             resampled.append(kappas(boot.means(columns)).mean(-1))
         change = interval(estimates[1].value - estimates[0].value, resampled[1] - resampled[0])
     first = groups[0][0]
-    return Difference(first.family, label, title, first.on_grid, "kappa", estimates[0], estimates[1], change)
+    return Difference(
+        family=first.family, label=label, title=title, on_grid=first.on_grid, metric="kappa", a=estimates[0],
+        b=estimates[1], difference=change,
+    )  # fmt: skip
 
 
-def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
+def regressions(comparison: Differences, most: float) -> tuple[GateResult, ...]:
     """A gate for each family: the lower bound of the change of mean agreement from ``a`` to ``b`` is at least
     ``-most``."""
     found = []
@@ -235,7 +243,11 @@ def regressions(comparison: Comparison, most: float) -> tuple[GateResult, ...]:
             detail = "paired" if comparison.paired else "independent samples"
             passed = low is not None and low >= -most - 1e-12
             change = d.difference
-            found.append(GateResult(expression, passed, change.value, low, change.high, -most, detail, True))
+            result = GateResult(
+                expression=expression, passed=passed, value=change.value, low=low, high=change.high, bound=-most,
+                detail=detail, difference=True,
+            )  # fmt: skip
+            found.append(result)
     return tuple(found)
 
 
@@ -248,7 +260,7 @@ def side(result: AuditResult, source: str) -> AuditSide:
     )  # fmt: skip
 
 
-def record(comparison: Comparison, a: AuditSide, b: AuditSide) -> dict[str, Any]:
+def record(comparison: Differences, a: AuditSide, b: AuditSide) -> dict[str, Any]:
     """A comparison as plain values: an entry of the ``cnnscope.compare`` document, with both its `side`s."""
     rounded = [
         replace(d, a=d.a.rounded(), b=d.b.rounded(), difference=d.difference.rounded()) for d in comparison.differences

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.statistics.groups import Group
+from cnnscope.audits.statistics.groups import TransformGroup
 from cnnscope.audits.statistics.intervals import CONFIDENCE, UNKNOWN, Bootstrap, Estimate, Floats, interval, share
 from cnnscope.audits.statistics.metrics import agrees, kappa_sums, mean
 
@@ -19,7 +19,7 @@ ALPHA = 0.9
 """The agreement that must hold up to the radius."""
 
 
-def distance(group: Group) -> float:
+def distance(group: TransformGroup) -> float:
     """The distance of a group from the identity: pixels, degrees or octaves."""
     return abs(float(np.log2(group.magnitude))) if group.family == "scale" else group.magnitude
 
@@ -28,16 +28,16 @@ Side = Literal["", "smaller", "larger"]
 """Of 1, for scales; other families have one side."""
 
 
-def _sides(groups: Sequence[Group]) -> dict[Side, list[Group]]:
+def _sides(groups: Sequence[TransformGroup]) -> dict[Side, list[TransformGroup]]:
     """The groups as curves that start at the untransformed image: two for scales (below and above 1), else one."""
-    sides: dict[Side, list[Group]] = {}
+    sides: dict[Side, list[TransformGroup]] = {}
     for g in sorted(groups, key=lambda g: (g.family == "scale" and g.magnitude >= 1, distance(g))):
         side: Side = ("smaller" if g.magnitude < 1 else "larger") if g.family == "scale" else ""
         sides.setdefault(side, []).append(g)
     return sides
 
 
-def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+def area(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap) -> Estimate:
     """Area under kappa against the distance, by trapezoids from 1 at distance 0, divided by the measured range.
 
     It is 1 if nothing changes. For scales it is the average of both sides, weighted by their ranges. It is unknown for
@@ -49,7 +49,7 @@ def area(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> E
     return kappa_sums(outcomes, groups, weights[None], begin, bootstrap)[0]
 
 
-def _trapezoids(groups: Sequence[Group]) -> tuple[Floats, float]:
+def _trapezoids(groups: Sequence[TransformGroup]) -> tuple[Floats, float]:
     """The weights of the groups' kappas, and that of the value 1 at distance 0, whose weighted sum is the area."""
     weights, begin, length = dict.fromkeys(groups, 0.0), 0.0, 0.0
     for side in _sides(groups).values():
@@ -79,7 +79,7 @@ class Radius:
     """whether nothing larger was measured"""
 
 
-def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float = ALPHA) -> tuple[Radius, ...]:
+def radii(groups: Sequence[TransformGroup], agreement: Sequence[Estimate], alpha: float = ALPHA) -> tuple[Radius, ...]:
     """``r_alpha`` for each side: as far as the lower bounds of agreement are at least ``alpha``."""
     low = {g: e.low for g, e in zip(groups, agreement, strict=True)}
     found = []
@@ -91,7 +91,9 @@ def radii(groups: Sequence[Group], agreement: Sequence[Estimate], alpha: float =
     return tuple(found)
 
 
-def family_mean(outcomes: Outcomes, groups: Sequence[Group], metric: Callable[[Outcomes, Group], Floats]) -> Floats:
+def family_mean(
+    outcomes: Outcomes, groups: Sequence[TransformGroup], metric: Callable[[Outcomes, TransformGroup], Floats]
+) -> Floats:
     """(N,): a metric averaged over groups; each group counts once, however many transforms it has."""
     return np.asarray(np.mean([metric(outcomes, g) for g in groups], axis=0), dtype=np.float64)
 
@@ -108,7 +110,7 @@ class LayerCurve:
     distance: tuple[Estimate, ...]
 
 
-def layer_curves(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> tuple[LayerCurve, ...]:
+def layer_curves(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap) -> tuple[LayerCurve, ...]:
     """``E||f_l(T_g x) - f_l(x)|| / E||f_l(x) - f_l(x')||`` of every layer: ratios of means over the images.
 
     Images for which either distance is unknown are left out.
@@ -116,7 +118,7 @@ def layer_curves(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstr
     return tuple(_curve(outcomes, groups, bootstrap, layer) for layer in range(len(outcomes.layers)))
 
 
-def _curve(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap, layer: int) -> LayerCurve:
+def _curve(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap, layer: int) -> LayerCurve:
     moved = np.stack([outcomes.distance[:, layer, list(g.members)].mean(1, dtype=np.float64) for g in groups], 1)
     spread = outcomes.spread[:, layer].astype(np.float64)
     known = ~np.isnan(spread) & ~np.isnan(moved).any(1)

@@ -10,7 +10,7 @@ from math import isclose, isfinite
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
 from cnnscope.audits.statistics import METRICS
 from cnnscope.audits.statistics.curves import always, family_mean
-from cnnscope.audits.statistics.groups import Group, families, group, main_groups
+from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
 from cnnscope.errors import CnnscopeError, did_you_mean
@@ -27,14 +27,14 @@ class Metric:
     explains a missing estimate. ``labels`` says that labels are needed, ``transforms`` how many transforms are.
     """
 
-    of: Callable[[Outcomes, Sequence[Group], Bootstrap], Estimate]
+    of: Callable[[Outcomes, Sequence[TransformGroup], Bootstrap], Estimate]
     least: float = 0
     labels: bool = False
     transforms: int = 1
     unknown: str = "unknown"
 
 
-def of_images(function: Callable[[Outcomes, Group], Floats], *, labels: bool = False) -> Metric:
+def of_images(function: Callable[[Outcomes, TransformGroup], Floats], *, labels: bool = False) -> Metric:
     """A metric from a function that gives each image a share from 0 to 1, shape (N,), NaN where it is not known.
 
     It is averaged over the groups, then over the images; the interval is that of a share (`intervals.share`).
@@ -45,7 +45,7 @@ def of_images(function: Callable[[Outcomes, Group], Floats], *, labels: bool = F
 def _of_all(function: Callable[[Outcomes, Sequence[int]], Floats], *, transforms: int = 1) -> Metric:
     """A metric from a function of all transforms of all groups together."""
 
-    def of(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+    def of(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap) -> Estimate:
         return share(function(outcomes, [member for group in groups for member in group.members]))
 
     return Metric(of, transforms=transforms)
@@ -107,7 +107,7 @@ def parse(expression: str) -> Gate:
     return Gate(expression, family, label, metric, bound)
 
 
-def groups_of(gate: Gate, transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
+def groups_of(gate: Gate, transforms: Sequence[TransformRecord]) -> tuple[TransformGroup, ...]:
     """The groups that a gate is about. If the audit has none, E477 says what it measures."""
     found = group(transforms)
     if gate.label is None:
@@ -143,9 +143,15 @@ def check(gate: Gate, outcomes: Outcomes, bootstrap: Bootstrap) -> GateResult:
     metric = METRICS.find(gate.metric)
     estimate = metric.of(outcomes, groups_of(gate, outcomes.transforms), bootstrap)
     if estimate.value is None or estimate.low is None:
-        return GateResult(gate.expression, False, None, None, None, gate.bound, metric.unknown)
+        return GateResult(
+            expression=gate.expression, passed=False, value=None, low=None, high=None, bound=gate.bound,
+            detail=metric.unknown,
+        )  # fmt: skip
     passed = estimate.low >= gate.bound
-    return GateResult(gate.expression, passed, estimate.value, estimate.low, estimate.high, gate.bound)
+    return GateResult(
+        expression=gate.expression, passed=passed, value=estimate.value, low=estimate.low, high=estimate.high,
+        bound=gate.bound,
+    )  # fmt: skip
 
 
 def _number(text: str) -> float | None:

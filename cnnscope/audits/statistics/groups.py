@@ -9,7 +9,7 @@ from cnnscope.audits.outcomes import FAMILIES, Family, TransformRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TransformGroup:
     """Transforms of one magnitude; left and right turns have the same one.
 
     ``members`` are their places in the outcomes.
@@ -40,7 +40,7 @@ class Group:
         return self.label + {"px": " px", "deg": "°"}.get(self.unit, "")
 
 
-def group(transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
+def group(transforms: Sequence[TransformRecord]) -> tuple[TransformGroup, ...]:
     """All groups by family; within a family those that count in averages first, then by magnitude."""
     found: dict[tuple[Family, bool, float, str], list[int]] = {}
     units: dict[Family, str] = {}
@@ -50,19 +50,22 @@ def group(transforms: Sequence[TransformRecord]) -> tuple[Group, ...]:
         found.setdefault((transform.family, transform.on_grid, magnitude, label), []).append(place)
         units[transform.family] = transform.unit
     groups = [
-        Group(family, magnitude, units[family], on_grid, label, tuple(members))
+        TransformGroup(
+            family=family, magnitude=magnitude, unit=units[family], on_grid=on_grid, label=label,
+            members=tuple(members),
+        )
         for (family, on_grid, magnitude, label), members in found.items()
-    ]
+    ]  # fmt: skip
     return tuple(sorted(groups, key=lambda g: (FAMILIES.index(g.family), not g.main, g.magnitude)))
 
 
-def main_groups(groups: Iterable[Group], family: Family) -> tuple[Group, ...]:
-    """The groups that count in a family's averages; all groups if none of them is a `Group.main` one."""
+def main_groups(groups: Iterable[TransformGroup], family: Family) -> tuple[TransformGroup, ...]:
+    """The groups that count in a family's averages; all groups if none of them is a `TransformGroup.main` one."""
     members = [g for g in groups if g.family == family]
     return tuple(g for g in members if g.main) or tuple(members)
 
 
-def families(groups: Iterable[Group]) -> tuple[Family, ...]:
+def families(groups: Iterable[TransformGroup]) -> tuple[Family, ...]:
     """The families that were measured."""
     present = {g.family for g in groups}
     return tuple(family for family in FAMILIES if family in present)

@@ -1,7 +1,7 @@
 """Metrics of one group of transforms, per image, so that intervals and comparisons can pair values by image.
 
-Every function takes `Outcomes` of N images and a `Group` of K transforms; results (N,) are NaN where a value is
-unknown.
+Every function takes `Outcomes` of N images and a `TransformGroup` of K transforms; results (N,) are NaN where a value
+is unknown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.audits.outcomes import Outcomes
-from cnnscope.audits.statistics.groups import Group
+from cnnscope.audits.statistics.groups import TransformGroup
 from cnnscope.audits.statistics.intervals import UNKNOWN, Bootstrap, Estimate, Floats, few, interval, share
 
 CLEAN = "clean"
@@ -29,12 +29,12 @@ def agrees(outcomes: Outcomes, members: Sequence[int]) -> NDArray[np.bool_]:
     return same
 
 
-def agreement(outcomes: Outcomes, group: Group) -> Floats:
+def agreement(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N,) ``mean_g 1[y(T_g x) = y(x)]``."""
     return np.asarray(agrees(outcomes, group.members).mean(1), dtype=np.float64)
 
 
-def accuracy(outcomes: Outcomes, group: Group) -> Floats:
+def accuracy(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N,) ``mean_g 1[y(T_g x) = label]``."""
     right = (outcomes.top1[:, list(group.members)] == outcomes.label[:, None]).mean(1)
     return np.where(outcomes.label >= 0, right, np.nan)
@@ -45,18 +45,18 @@ def clean_accuracy(outcomes: Outcomes) -> Floats:
     return np.where(outcomes.label >= 0, outcomes.top1_clean == outcomes.label, np.nan)
 
 
-def accuracy_drop(outcomes: Outcomes, group: Group) -> Floats:
+def accuracy_drop(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N,): whether the prediction for the image is right, minus the share of transforms under which it is right."""
     return clean_accuracy(outcomes) - accuracy(outcomes, group)
 
 
-def divergence(outcomes: Outcomes, group: Group) -> Floats:
+def divergence(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N,): mean Jensen-Shannon divergence, divided by ln 2, between class probabilities before and after: 0 if
     equal."""
     return np.asarray(outcomes.js[:, list(group.members)].mean(1, dtype=np.float64))
 
 
-def probability_change(outcomes: Outcomes, group: Group) -> Floats:
+def probability_change(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N,): ``mean_g |p_c(T_g x) - p_c(x)|`` for the class c that is predicted for the untransformed image."""
     kept = outcomes.clean_class_probability[:, list(group.members)].astype(np.float64)
     return np.asarray(np.abs(kept - outcomes.confidence_clean.astype(np.float64)[:, None]).mean(1))
@@ -81,7 +81,7 @@ def mean(values: Floats, bootstrap: Bootstrap) -> Estimate:
     return means(values[:, None], bootstrap)[0]
 
 
-def kappa_columns(outcomes: Outcomes, group: Group) -> Floats:
+def kappa_columns(outcomes: Outcomes, group: TransformGroup) -> Floats:
     """(N, 2) per image: agreement, and terms whose mean is the agreement expected by chance.
 
     ``A_e(g) = sum_c P[y(x) = c] P[y(T_g x) = c]`` is a product of two means; its terms are linearised about them
@@ -99,7 +99,7 @@ def kappa_columns(outcomes: Outcomes, group: Group) -> Floats:
     return np.stack([agreement(outcomes, group), terms / len(group.members)], 1)
 
 
-def kappa(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> Estimate:
+def kappa(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap) -> Estimate:
     """``(A - A_e) / (1 - A_e)``, Cohen 1960: 1 for full agreement, 0 for agreement by chance. Averaged over groups.
 
     It is unknown for a network that always predicts one class. Within a group A and A_e are averages. The interval is
@@ -110,13 +110,13 @@ def kappa(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> 
     return kappa_sums(outcomes, groups, np.full((1, len(groups)), 1 / len(groups)), 0.0, bootstrap)[0]
 
 
-def kappa_each(outcomes: Outcomes, groups: Sequence[Group], bootstrap: Bootstrap) -> list[Estimate]:
+def kappa_each(outcomes: Outcomes, groups: Sequence[TransformGroup], bootstrap: Bootstrap) -> list[Estimate]:
     """`kappa` of each group by itself."""
     return kappa_sums(outcomes, groups, np.eye(len(groups)), 0.0, bootstrap)
 
 
 def kappa_sums(
-    outcomes: Outcomes, groups: Sequence[Group], weights: Floats, constant: float, bootstrap: Bootstrap
+    outcomes: Outcomes, groups: Sequence[TransformGroup], weights: Floats, constant: float, bootstrap: Bootstrap
 ) -> list[Estimate]:
     """``constant + sum_g weights_ig kappa_g`` for every row of ``weights`` (I, G), which must not be negative."""
     if not len(outcomes):

@@ -42,7 +42,10 @@ def open_folder(path: Path) -> ImageSet:
         _shard(path, f"{start // SHARD:05d}", entries[start : start + SHARD]) for start in range(0, len(entries), SHARD)
     )
     skipped = tuple(Skipped(str(file.relative_to(path)), "its name is not an image's") for file in sorted(others))
-    return ImageSet(path, "folders of classes" if classes else "a folder", shards, classes, bool(classes), skipped)
+    return ImageSet(
+        path=path, kind="folders of classes" if classes else "a folder", shards=shards, classes=classes,
+        labelled=bool(classes), skipped=skipped,
+    )  # fmt: skip
 
 
 def _files(folder: Path, others: list[Path]) -> list[Path]:

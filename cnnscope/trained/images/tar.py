@@ -31,7 +31,10 @@ def open_tars(path: Path) -> ImageSet:
     contents = [_contents(file) for file in files]
     shards = tuple(content.shard for content in contents)
     unnamed = tuple(skipped for content in contents for skipped in content.skipped)
-    return ImageSet(path, "WebDataset tars", shards, (), any(content.labelled for content in contents), unnamed)
+    return ImageSet(
+        path=path, kind="WebDataset tars", shards=shards, classes=(),
+        labelled=any(content.labelled for content in contents), skipped=unnamed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
