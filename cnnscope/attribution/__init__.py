@@ -1,1 +1,1 @@
-"""Which pixels a class score is due to: a method a file in `methods/`; `run.attribute` checks what they answer."""
+"""Which pixels a class score is due to: `methods` computes attributions, `run.attribute` checks them."""

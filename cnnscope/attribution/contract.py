@@ -154,13 +154,13 @@ class Attribution:
 
 
 BLUR = 8
-"""The blur's deviation is the shorter side over this."""
+"""The standard deviation of the blur is the shorter side divided by this."""
 
 
 def baseline(name: str, x: Tensor, preprocess: Preprocess | None = None) -> Tensor:
-    """The baseline of that name for an image ``x`` (1, C, H, W), like it.
+    """The baseline of that name for an image ``x`` (1, C, H, W), in the same shape.
 
-    - ``zero``: zeros, the mean of the images the network was trained on where they were normalised so;
+    - ``zero``: zeros, which is the mean image where the network was trained on images normalised to mean 0;
     - ``mean``: the image's own mean colour; ``blur``: the image, blurred;
     - ``black``, ``white``: pixels of 0 or 255, for networks with ``preprocess``.
 

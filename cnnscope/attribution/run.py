@@ -1,4 +1,4 @@
-"""Attribution that is checked: nothing to attribute is refused before, what a method promises is measured after."""
+"""Checked attribution: impossible requests are refused before, the promised sum is measured after."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def attribute(
     batch: int = 16,
     tick: Callable[[float], None] = lambda done: None,
 ) -> Attribution:
-    """What each pixel of ``x`` (1, C, H, W), normalised as the network wants it, has to do with class ``target``.
+    """The attribution of class ``target``'s score to the pixels of ``x`` (1, C, H, W), normalised for the network.
 
     The score is the network's output as it is, usually a logit. ``baseline`` is a name (`contract.baseline`) or a
-    tensor like ``x``; ``steps`` counts steps or samples, ``layer`` is where maps are taken from, ``window`` the side
-    of occluded squares in pixels. Options a method has no use for change nothing.
+    tensor like ``x``; ``steps`` is the number of steps or samples, ``layer`` the layer of class activation maps,
+    ``window`` the side of occluded squares in pixels. A method ignores the options that it does not use.
 
-    `CnnscopeError`: E480 the network cannot have that method, E481 no such method, baseline or count, E482 no such
-    class, E483 nothing to attribute, E484 an answer that is not finite, E205 no such layer.
+    `CnnscopeError`: E480 the method cannot be used with the network, E481 no such method, baseline or count, E482 no
+    such class, E483 nothing to attribute, E484 values that are not finite, E205 no such layer.
     """
     found = METHODS.find(method)
     _check_counts(steps=steps, window=window, batch=batch)
@@ -54,23 +54,29 @@ def attribute(
     if "baseline" in found.takes and torch.equal(reference.expand_as(x), x):
         raise CnnscopeError.of("E483", "the image is the baseline, so nothing differs from it",
                                hint="use another `--baseline`")  # fmt: skip
-    question = Question(network.module, x, target, reference, steps, layer, window, seed, batch, tick)
-    return _answer(method, found, question, found.run(question))
+    question = Question(
+        module=network.module, x=x, target=target, baseline=reference, steps=steps, layer=layer, window=window,
+        seed=seed, batch=batch, tick=tick,
+    )  # fmt: skip
+    return _checked(method, found, question, found.run(question))
 
 
-def _answer(name: str, method: Method, question: Question, answer: Found) -> Attribution:
-    raw = answer.raw.detach().to("cpu", torch.float64).numpy()
+def _checked(name: str, method: Method, question: Question, found: Found) -> Attribution:
+    raw = found.raw.detach().to("cpu", torch.float64).numpy()
     if not np.isfinite(raw).all():
         raise CnnscopeError.of("E484", f"`{name}` gives values that are not finite",
                                hint="check the weights, or use `--dtype float64`")  # fmt: skip
-    notes = list(answer.notes)
+    notes = list(found.notes)
     if not raw.any():
         notes.append("zero everywhere: by this method no pixel has a share in the score")
-    error = completeness(raw, answer.promised)
-    if answer.promised is not None and error is None:
+    error = completeness(raw, found.promised)
+    if found.promised is not None and error is None:
         notes.append("the promised sum is 0, so its error is not known")
     values = raw.sum(0) if method.channels == "sum" else np.abs(raw).max(0)
-    return Attribution(name, question.target, values, raw, method.signed, error, tuple(notes))
+    return Attribution(
+        method=name, target=question.target, values=values, raw=raw, signed=method.signed, completeness=error,
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def completeness(raw: NDArray[np.float64], promised: float | None) -> float | None:
@@ -79,7 +85,7 @@ def completeness(raw: NDArray[np.float64], promised: float | None) -> float | No
 
 
 def check_image(x: Tensor) -> None:
-    """E483 where an image (1, C, H, W) shows nothing, or is not finite."""
+    """E483 where an image (1, C, H, W) is constant or not finite."""
     if not bool(torch.isfinite(x).all()):
         raise CnnscopeError.of("E483", "the image has values that are not finite")
     if bool((x == x[:, :, :1, :1]).all()):
@@ -87,7 +93,7 @@ def check_image(x: Tensor) -> None:
 
 
 def check_target(network: Classifier, x: Tensor, target: int) -> None:
-    """E482 where the network has no such class, E483 where its score is the same for whatever image."""
+    """E482 where the network has no such class, E483 where its score does not depend on the image."""
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
     probes = torch.cat([x, x.flip(-1), torch.zeros_like(x), noise * x.std() + x.mean()])
     with torch.no_grad():
@@ -126,6 +132,6 @@ def _check_counts(**counts: int | None) -> None:
 
 
 def _like(network: Classifier, x: Tensor) -> Tensor:
-    """A tensor of the network's precision, on its device."""
+    """An empty tensor with the network's precision, on its device."""
     weights: Any = next(network.module.parameters(), x)
     return torch.empty(0, dtype=weights.dtype, device=weights.device)

@@ -1,4 +1,4 @@
-"""Several methods on several networks, one image: what a montage shows."""
+"""Several methods on several networks for one image: the content of a montage."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Session:
-    """``skipped`` are methods that were not asked for by name and that a network cannot have: name and reason."""
+    """``skipped`` are the methods that do not work with a network and were not named by the user, with the reasons."""
 
     image: NDArray[np.float64]
     target: int
@@ -85,12 +85,14 @@ def explain(
             method = METHODS.find(name)
             try:
                 for layer in (layers if "layer" in method.takes else ()) or (None,):
-                    answer = attribute(network, x, name, target, layer=layer, **_settings(options),
-                                       tick=lambda done, name=name: progress(name, done, 1.0))  # type: ignore[misc]  # fmt: skip
+                    one = attribute(network, x, name, target, layer=layer, **_settings(options),
+                                    tick=lambda done, name=name: progress(name, done, 1.0))  # type: ignore[misc]  # fmt: skip
                     if layer is not None and len(layers) > 1:
-                        answer = replace(answer, notes=(f"layer {layer}", *answer.notes))
-                    chosen = options.baseline if "baseline" in method.takes else None
-                    found.append(Explained(network, method, answer, probability(scores, target), chosen, layer))
+                        one = replace(one, notes=(f"layer {layer}", *one.notes))
+                    found.append(Explained(
+                        network=network, method=method, attribution=one, probability=probability(scores, target),
+                        baseline=options.baseline if "baseline" in method.takes else None, layer=layer,
+                    ))  # fmt: skip
             except CnnscopeError as error:
                 if strict or error.diagnostics[0].code != "E480":
                     raise
@@ -119,8 +121,8 @@ def chosen_methods(options: AttributionOptions) -> tuple[Sequence[str], bool]:
 
 def explain_again(one: Explained, other: Classifier, x: Tensor, options: AttributionOptions) -> Attribution:
     """The attribution of another network or image, made as ``one`` was."""
-    answer = one.attribution
-    return attribute(other, x, answer.method, answer.target, layer=one.layer, **_settings(options))
+    made = one.attribution
+    return attribute(other, x, made.method, made.target, layer=one.layer, **_settings(options))
 
 
 def _settings(options: AttributionOptions) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def _settings(options: AttributionOptions) -> dict[str, Any]:
 
 
 def probability(scores: Tensor, target: int) -> float:
-    """Of one class, from (classes,) scores."""
+    """The probability of one class, from (classes,) scores."""
     return float(probabilities(scores.double()[None])[0, target])
 
 
@@ -141,11 +143,11 @@ def rows(session: Session) -> list[list[Tile]]:
 
 
 def _row(session: Session, network: TrainedNetwork, several: bool) -> list[Tile]:
-    answers = [one for one in session.explained if one.network is network]
-    target = f"target {network.label(session.target)}, p = {_chance(answers[0].probability)}"
+    row = [one for one in session.explained if one.network is network]
+    target = f"target {network.label(session.target)}, p = {_chance(row[0].probability)}"
     learned = () if network.trained else ("random weights: nothing is learned",)
     head = Tile(session.image, network.weights if several else "image", (target, *learned))
-    return [head, *(_tile(session, one, target) for one in answers)]
+    return [head, *(_tile(session, one, target) for one in row)]
 
 
 def _chance(p: float) -> str:
@@ -153,11 +155,13 @@ def _chance(p: float) -> str:
 
 
 def _tile(session: Session, one: Explained, target: str) -> Tile:
-    answer = one.attribution
-    said = [] if one.baseline is None else [f"baseline {one.baseline}"]
-    if answer.completeness is not None:
-        said.append(f"error of the sum {answer.completeness:.1e}")
-    elif answer.notes:
-        said.append(answer.notes[0])
-    lines = (target, ", ".join(said))
-    return Tile(session.image, one.method.title, lines, answer.values, answer.signed, one.method.family, one.trust)
+    made = one.attribution
+    words = [] if one.baseline is None else [f"baseline {one.baseline}"]
+    if made.completeness is not None:
+        words.append(f"error of the sum {made.completeness:.1e}")
+    elif made.notes:
+        words.append(made.notes[0])
+    return Tile(
+        image=session.image, title=one.method.title, lines=(target, ", ".join(words)), values=made.values,
+        signed=made.signed, scale=one.method.family, trust=one.trust,
+    )  # fmt: skip

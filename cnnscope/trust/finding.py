@@ -58,15 +58,15 @@ class Finding:
 
 
 ROW = 0.14
-"""Inches of a line."""
+"""Height of a line in inches."""
 TRACK = 0.42, 0.79
-"""Where tracks start and end, as shares of the tile's width."""
+"""Start and end of tracks, as shares of the tile's width."""
 GOOD, BAD, EDGES = style.LINES[0], style.LINES[1], "#CC79A7"
 ZONE = "#D3E8F5"
 LOWEST = -8
 """The power of ten at which a track of powers starts."""
 LEAST = 0.01
-"""What is less is written as a power of ten on such a track."""
+"""Smaller values are written as powers of ten on such a track."""
 LEGEND = (
     ("zone", "where a value passes"), ("tick", "controls: chance, random order,"), ("", "a map that stays"),
     ("edges", "the image's edges, blind to weights"), ("pass", "passes"), ("fail", "fails"), ("unknown", "not known"),
@@ -74,19 +74,19 @@ LEGEND = (
 
 
 def strip_height(findings: Sequence[Finding]) -> float:
-    """Inches of a strip; legends need no more."""
+    """The height of a strip in inches, at least that of the legend; 0 without findings."""
     return ROW * (max(len(findings), len(LEGEND)) + 1) if findings else 0.0
 
 
 def draw_strip(axes: Axes, findings: Sequence[Finding], tall: float) -> None:
-    """The lines of one tile, on axes of its width and so many inches high."""
+    """Draws the lines of one tile, on axes of its width that are ``tall`` inches high."""
     _bare(axes, tall)
     for i, finding in enumerate(findings):
         _line(axes, finding, -(i + 0.5) * ROW)
 
 
 def draw_legend(axes: Axes, tall: float) -> None:
-    """What the marks mean, on axes like those of `draw`."""
+    """Draws the meaning of the marks, on axes like those of `draw_strip`."""
     _bare(axes, tall)
     for i, (kind, text) in enumerate(LEGEND):
         y = -(i + 0.5) * ROW
@@ -98,7 +98,7 @@ def draw_legend(axes: Axes, tall: float) -> None:
 
 
 def place(value: float, scale: str) -> float:
-    """Where a value lies on its track, from 0 to 1; what is beyond an end is drawn there."""
+    """The place of a value on its track, from 0 to 1; values beyond an end are drawn at it."""
     if scale == "powers":
         value = 1 - math.log10(value) / LOWEST if value > 0 else 0.0
     return min(max(value, 0.0), 1.0)
@@ -132,7 +132,7 @@ def _line(axes: Axes, finding: Finding, y: float) -> None:
 
 
 def said(value: float, scale: str) -> str:
-    """A figure, short."""
+    """A value as short text."""
     return f"{value:.0e}" if scale == "powers" and value < LEAST else f"{value:.2f}"
 
 

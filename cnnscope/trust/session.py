@@ -174,4 +174,7 @@ def scene(network: TrainedNetwork, picture: Image, target: int, seed: int = 0, b
     black = network.input(torch.zeros_like(pixels[:, :, :1, :1]))[0, :, 0, 0]
     canvas = transforms.canvas(network.input(pixels), size, wide, preprocess.border or "reflect", black, room)  # type: ignore[arg-type]
     x = network.input(torch.tensor(preprocess.pixels(picture))[None])
-    return Scene(network, x, target, canvas, lambda seed: randomised(network, seed), seed, batch)
+    return Scene(
+        network=network, x=x, target=target, canvas=canvas, redraw=lambda seed: randomised(network, seed), seed=seed,
+        batch=batch,
+    )  # fmt: skip

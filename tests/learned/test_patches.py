@@ -171,7 +171,7 @@ def test_a_channel_that_never_answers_is_dead(tmp_path: Path) -> None:
     patches = activity(network, layer, 1, images, 100).patches
     assert [(patch.place, patch.position) for patch in patches] == [(i, (0, 0)) for i in range(9)]
     found = look(network, layer, 1, images, 100, steps=2)
-    assert found.maximised.reason == "the unit has no gradient on noise, nor on the image it answers to most"
+    assert found.maximised.reason == "the unit has no gradient on noise, nor on the image that activates it most"
     assert not any(values.any() for values in found.projections.values())
     assert draw(found, "a dead channel", [], "png").startswith(b"\x89PNG")
 

@@ -1,7 +1,7 @@
-"""Functions and methods of tensors that a network may call, each as the module that computes the same.
+"""Functions and methods of tensors that a network may call, and the modules that compute the same.
 
-`MODULES` maps the function, or the method's name, to a maker that takes its arguments and gives the module and the
-values the module reads, or None where the call is better left as it is: adding a number, say.
+`MODULES` maps a function, or the name of a method, to a maker. The maker takes the call's arguments and returns the
+module and the values that it reads, or None where the call is better left as it is, as when it adds a number.
 """
 
 from __future__ import annotations

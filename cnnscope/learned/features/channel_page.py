@@ -1,4 +1,4 @@
-"""One channel on a page: kernel, spectrum, distribution, maximised image; below them patches and their projections."""
+"""One channel on a page: kernel, spectrum, distribution and maximised image, below them patches and projections."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cnnscope.render.sheet import Spot, bare, drawn, picture, scale, signed
 
 _MARGIN, _GAP, _NARROWEST = 0.35, 0.6, 7.0
 _PANEL, _WIDE, _HEAD = 2.1, 3.1, 0.4
-"""Inches of a panel's side in the first row, the distribution's width, and what is above them."""
+"""Inches of a panel's side in the first row, of the distribution's width, and of the space above them."""
 _LINE, _FIRST = 0.17, 0.62
 _ROW = _HEAD + _PANEL + 0.75
 _LETTERS = 15.5
-"""Of a remark, in an inch."""
+"""Letters of a remark in an inch."""
 _MOST_KERNELS = 64
 _FREQUENCIES = 64
 _BARS = 60
@@ -96,12 +96,12 @@ def _bar(spot: Spot, y: float, image: Any, ends: Sequence[float], note: str) -> 
 
 
 def _fitted(height: int, width: int) -> tuple[float, float]:
-    """Width and height of the largest box of that shape in a panel."""
+    """Width and height, in inches, of the largest box of that shape in a panel."""
     return _PANEL * min(1.0, width / height), _PANEL * min(1.0, height / width)
 
 
 def _tiled(kernels: Values) -> Values:
-    """(channels, height, width) side by side in about a square, NaN between them; 1x1 kernels stand close."""
+    """(channels, height, width) kernels side by side in about a square, NaN between them; 1x1 kernels without a gap."""
     count, height, width = kernels.shape
     columns = ceil(np.sqrt(count * height / width))
     rows = ceil(count / columns)
@@ -115,7 +115,7 @@ def _tiled(kernels: Values) -> Values:
 
 
 def _spectrum(weights: Values, spot: Spot) -> None:
-    """The root of the power summed over input channels, on a grid of frequencies."""
+    """The amplitude over a grid of frequencies: the root of the power summed over input channels."""
     spot.heading(0.2, "its spectrum")
     transform = np.fft.fft2(weights.astype(np.float64), s=(_FREQUENCIES, _FREQUENCIES))
     amplitude = np.fft.fftshift(np.sqrt((np.abs(transform) ** 2).sum(axis=0)))
@@ -160,7 +160,7 @@ def _distribution(found: Activity, spot: Spot) -> None:
 
 
 def _bins(found: Activity) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Where about `_BARS` bars begin, their shares, and their width; a constant stands alone."""
+    """Starts, shares and width of about `_BARS` bars; a constant has a single bar."""
     if found.constant:
         width = 0.05 * (abs(found.low) or 1.0)
         return np.array([found.low - width / 2]), np.ones(1), width
@@ -194,7 +194,7 @@ def _map(shown: OnImage, spot: Spot) -> None:
 
 
 def _value(shown: OnImage, spot: Spot) -> None:
-    """A single number of an image."""
+    """The single activation of an image."""
     spot.heading(0.2, style.shortened(shown.name, 24))
     height, width = shown.pixels.shape[1:]
     whole = ((0, height - 1), (0, width - 1))

@@ -25,9 +25,9 @@ RECTIFIERS = ("relu", "relu6")
 
 @dataclass(frozen=True)
 class FeatureLayer:
-    """A layer that gives feature maps, or a vector: then ``size`` is 1x1 and ``vector`` is set.
+    """A layer whose output is feature maps or a vector; a vector has ``size`` 1x1 and ``vector`` set.
 
-    ``order`` is how its output's axes become (N, channels, height, width): channels stand last in some networks.
+    ``order`` permutes the axes of its output to (N, channels, height, width): in some networks channels are last.
     """
 
     name: str
@@ -39,20 +39,20 @@ class FeatureLayer:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, height, width), of a vector (channels,)."""
+        """(channels, height, width), or (channels,) for a vector."""
         return (self.channels,) if self.vector else (self.channels, *self.size)
 
     def maps(self, output: Tensor) -> Tensor:
-        """(N, channels, height, width) of what the layer gave."""
+        """The layer's output as (N, channels, height, width)."""
         return output[:, :, None, None] if self.vector else output.permute(self.order)
 
     def position(self, at: tuple[int, int]) -> tuple[int, ...]:
-        """A place in its map as receptive fields name it: a vector's units have none."""
+        """A position in its map as receptive fields take it: units of a vector have none."""
         return () if self.vector else at
 
 
 def choose(network: TrainedNetwork, names: Sequence[str] = ()) -> tuple[FeatureLayer, ...]:
-    """The layers of these names, each once; of none named, the first convolutions with their activations.
+    """The layers of these names, each once; by default the first convolutions with their activations.
 
     `CnnscopeError`: E205 for an unknown layer, E464 for one that gives neither maps nor a vector.
     """
@@ -88,7 +88,7 @@ def _layer(graph: Graph, name: str) -> FeatureLayer:
 
 
 def _words(tag: str, label: str) -> str:
-    """``conv 5x5 6``; a label that says it all stands alone."""
+    """``conv 5x5 6``; the label alone where it contains the type."""
     return f"{tag} {label}".strip() if tag not in label else label
 
 
@@ -129,7 +129,7 @@ def outlet(unit: Unit) -> Outlet:
 
 
 REACH = 0.25
-"""How much padding is shown beyond each edge at most, in sides of the image."""
+"""Padding shown beyond each edge at most, as a share of the image's side."""
 
 Box = tuple[Interval, Interval]
 """First and last row, first and last column, in pixels of the input; negative ones are padding."""
@@ -137,10 +137,10 @@ Box = tuple[Interval, Interval]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a unit sees: ``exact`` are pixels of the image, along local paths where there are any.
+    """What a unit sees: ``exact`` is a box of pixels of the image, along local paths where there are any.
 
-    ``frame`` has the padding it reaches into as well. ``whole`` where it depends on pixels outside ``exact`` through a
-    global reduction.
+    ``frame`` also contains the padding that the unit reaches. ``whole`` says that the unit depends on pixels outside
+    ``exact`` through a global reduction.
     """
 
     exact: Box
@@ -149,7 +149,7 @@ class Seen:
 
 
 class Fields:
-    """The fields of a layer's units. Behind an op that no rule covers they are not ``known``, and the whole image."""
+    """The receptive fields of a layer's units. After an op without a rule they are not ``known``: the whole image."""
 
     def __init__(self, graph: Graph, layer: FeatureLayer) -> None:
         self._layer = layer
@@ -170,7 +170,7 @@ class Fields:
         return () if self._theory is None else self._theory.via
 
     def at(self, position: tuple[int, int]) -> Seen:
-        """What the unit at a row and a column of the layer's map sees."""
+        """What the unit at a row and column of the layer's map sees."""
         height, width = self.extents
         everything = ((0, height - 1), (0, width - 1))
         if self._exact is None or self._theory is None:

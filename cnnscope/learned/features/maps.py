@@ -22,17 +22,20 @@ from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork
 
 Maps = NDArray[np.float32]
-"""(N, channels, height, width); a vector's are of 1x1."""
+"""(N, channels, height, width); the maps of a vector are 1x1."""
 
 BATCH = 64
-"""Images run at a time; half as many wherever memory does not suffice."""
+"""Images run at a time; half as many while memory does not suffice."""
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 """From inputs (N, C, H, W) to the maps of layers by name, (N, channels, height, width)."""
 
 
 def runner(network: TrainedNetwork, layers: Sequence[FeatureLayer]) -> Run:
-    """The network up to these layers. Where it is built from the graph, one layer alone runs no further than itself."""
+    """Runs the network and returns the output of these layers.
+
+    For a single layer of a network built from a graph, nothing after that layer runs.
+    """
     if len(layers) == 1 and isinstance(network.module, Network):
         (layer,) = layers
         part: nn.Module = up_to(canonicalize(network.module), layer.name)
@@ -65,7 +68,7 @@ def finite(name: str, maps: Tensor) -> Maps:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that ran together: their places in the set, samples, pixels (N, C, H, W), and maps by layer."""
+    """Images that ran together: the place of the first, the samples, pixels (N, C, H, W), and maps by layer."""
 
     first: int
     samples: tuple[Sample, ...]
@@ -80,10 +83,10 @@ def batches(
     limit: int,
     skipped: Callable[[str, str], None] = lambda name, reason: None,
 ) -> Iterator[Batch]:
-    """The first ``limit`` images that can be read, in the set's order, with what layers make of them.
+    """The first ``limit`` images that can be read, in the set's order, with the output of the layers.
 
-    ``skipped`` hears which could not be read, and why. E465 as in `finite`.
-    """  # fmt: skip
+    ``skipped`` is called with the name of an image that cannot be read, and the reason. E465 as in `finite`.
+    """
     run, size, first = runner(network, layers), BATCH, 0
     every = readable(images, limit, skipped)
     while samples := tuple(islice(every, BATCH)):
@@ -94,7 +97,7 @@ def batches(
 
 
 def _in_pieces(network: TrainedNetwork, run: Run, pixels: NDArray[np.uint8], size: int) -> tuple[int, dict[str, Maps]]:
-    """``size``, and the maps of all images, run so many at a time."""
+    """``size``, and the maps of all images, run ``size`` at a time."""
     parts = []
     for part in torch.split(torch.from_numpy(pixels), size):
         with torch.inference_mode():
@@ -119,7 +122,7 @@ def readable(
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """A layer's answer to one image, ``maps`` (channels, height, width)."""
+    """A layer's output for one image, ``maps`` (channels, height, width)."""
 
     layer: FeatureLayer
     maps: Maps
@@ -134,12 +137,12 @@ class LayerMaps:
 
     @property
     def signed(self) -> bool:
-        """Whether any activation is negative: then the scale is symmetric about 0."""
+        """Whether any activation is negative; the scale is then symmetric about 0."""
         return self.low < 0
 
     @property
     def still(self) -> int | None:
-        """Maps that do not vary; None where maps are of one pixel and cannot."""
+        """The number of maps that do not vary; None where maps have a single pixel."""
         if prod(self.layer.size) == 1:
             return None
         return int((np.ptp(self.maps.reshape(len(self.maps), -1), axis=1) == 0).sum())
@@ -154,7 +157,7 @@ def first_image(images: ImageSet) -> Sample:
 
 
 def label_of(images: ImageSet, label: int | None) -> str | None:
-    """What the set calls a class, which need not be the network's of that number."""
+    """The set's name of a class, which need not be the network's name of that number."""
     if label is None:
         return None
     return images.classes[label] if label < len(images.classes) else str(label)

@@ -1,4 +1,4 @@
-"""The image that one unit answers to most, found by following its gradient.
+"""The image that maximises the activation of one unit, found by gradient ascent.
 
 Gradient ascent on pixels (Erhan et al. 2009) that are kept in their range, against total variation (Mahendran & Vedaldi
 2015, "Understanding deep image representations by inverting them", section 3) and while the image moves by a few pixels
@@ -7,8 +7,8 @@ regularisation). What is maximised is
 
     activation / s - weight * TV,   TV = mean over pixels of the squared differences to the pixel below and to the right
 
-where s is the L1 norm of the gradient at the start: what a linear unit gains from its worst image to its best. So one
-weight suits all layers.
+where s is the L1 norm of the gradient at the start: the gain of a linear unit from its worst image to its best. This
+makes one weight suitable for all layers.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ SMOOTHNESS = 0.1
 """Weight of total variation."""
 MOST_JITTER = 16
 _SETTLED = 0.5
-"""Share of the steps at the end in which the image does not move."""
+"""Share of the steps, at the end, in which the image does not move."""
 _RATE = 0.05
-"""The first steps' size, as a share of the range of pixels; it falls to 0 as a cosine."""
+"""Size of the first steps, as a share of the range of pixels; it falls to 0 along a cosine."""
 _NOISES = (0.05, 0.15, 0.3)
-"""Deviations of the noise on grey that is started from, the next one where the unit has no gradient."""
+"""Standard deviations of the noise on grey to start from; the next one is used where the unit has no gradient."""
 _CLOUDS, _GRAIN = 16, (3, 5, 9)
-"""How many images of smooth noise are tried after that, and of how many grains across."""
+"""Number of images of smooth noise that are tried after that, and their numbers of grains across."""
 
 
 @dataclass(frozen=True)
 class Maximised:
-    """``pixels`` (C, H, W) from 0 to 1, the unit's ``position`` (row, column), and what is ``seen`` from there.
+    """``pixels`` (C, H, W) from 0 to 1, the unit's ``position`` (row, column), and what it has ``seen`` there.
 
-    ``activation`` is what it reaches, ``start`` what it came from, ``curve`` (steps,) what it had on the way.
-    ``pixels`` is None where there is no such image, ``reason`` says why.
+    The activation rises from ``start`` over ``curve`` (steps,) to ``activation``. ``pixels`` is None where there is no
+    such image, for the ``reason``.
     """
 
     position: tuple[int, int]
@@ -74,16 +74,19 @@ def maximise(
     patch: Patch | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Maximised:
-    """Maximises the unit of ``channel`` in the middle of the layer's map, from noise, drawn from ``seed``.
+    """Maximises the unit of ``channel`` in the middle of the layer's map, starting from noise drawn from ``seed``.
 
-    A unit behind a ReLU may have no gradient on noise: then it is the unit at the place of ``patch``, from that image.
-    ``jitter`` in pixels is by default an eighth of what the unit sees. ``tick`` hears how many steps are done.
+    A unit after a ReLU may have no gradient on noise; then the unit at the position of ``patch`` is maximised, starting
+    from that image. ``jitter`` in pixels is by default an eighth of what the unit sees. ``tick`` is called with the
+    number of steps that are done.
     `CnnscopeError`: E203 no such channel, E465 activations that are not finite.
-    """  # fmt: skip
+    """
     check_channel(layer, channel)
     fields, run = Fields(network.graph, layer), runner(network, (layer,))
     middle = (layer.size[0] // 2, layer.size[1] // 2)
-    reason = "the unit has no gradient on noise" + ("" if patch is None else ", nor on the image it answers to most")
+    reason = "the unit has no gradient on noise" + (
+        "" if patch is None else ", nor on the image that activates it most"
+    )
     for position, image in ((middle, None), *([] if patch is None else [(patch.position, patch.pixels)])):
         seen = fields.at(position)
         reach = min(MOST_JITTER, min(high - low + 1 for low, high in seen.exact) // 8) if jitter is None else jitter
@@ -121,7 +124,7 @@ def _noises(shape: Sequence[int], seed: int, jitter: int) -> Iterator[Tensor]:
 
 
 def _grown(image: NDArray[np.uint8], jitter: int) -> Iterator[Tensor]:
-    """An image (C, H, W) whose border goes on for the jitter."""
+    """An image (C, H, W), its border repeated for the jitter."""
     pixels = torch.from_numpy(image[None].astype(np.float32) / 255)
     yield F.pad(pixels, (jitter,) * 4, mode="replicate") if jitter else pixels
 
@@ -129,7 +132,7 @@ def _grown(image: NDArray[np.uint8], jitter: int) -> Iterator[Tensor]:
 def _start(
     layer: FeatureLayer, unit: Callable[[Tensor], Tensor], starts: Iterator[Tensor], jitter: int, device: torch.device
 ) -> tuple[Tensor, float] | None:
-    """The first on which the unit has a gradient, and that gradient's L1 norm. E465 where it is not finite."""
+    """The first start where the unit has a gradient, and the gradient's L1 norm. E465 where it is not finite."""
     for start in starts:
         canvas = start.to(device)
         _value(layer, unit, _middle(canvas, jitter))
@@ -147,7 +150,7 @@ def _ascend(
     seed: int,
     tick: Callable[[int], None],
 ) -> list[float]:
-    """Adam (Kingma & Ba 2015) on ``canvas`` in place, and the activations on the way."""
+    """Runs Adam (Kingma & Ba 2015) on ``canvas`` in place and returns the activation at each step."""
     moves = np.random.default_rng(seed)
     jitter, steps = settings.jitter, settings.steps
     moving = steps - int(_SETTLED * steps)

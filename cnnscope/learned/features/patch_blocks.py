@@ -94,7 +94,7 @@ def _corner(i: int) -> tuple[float, float]:
 
 def _top(patches: Sequence[Patch], several: bool, spot: Spot) -> None:
     """``several`` says whether the map has more than one place."""
-    axes = _block(spot, "images it answers to most, as far as it sees them")
+    axes = _block(spot, "largest activations, cut to what the unit sees")
     pixels = longest([patch.seen for patch in patches])
     for i, patch in enumerate(patches):
         x, y = _corner(i)

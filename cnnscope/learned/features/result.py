@@ -36,7 +36,7 @@ class Features(Illustrated):
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What to know of the channel; empty for maps."""
+        """Remarks about the channel; empty for maps."""
         assert isinstance(self.report, FeaturesReport)
         return () if self.report.channel is None else self.report.channel.remarks()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MARGIN, _BAR, _HEAD, _FOOT = 0.3, 1.0, 0.56, 0.34
 _WIDTH = _MARGIN + ACROSS + _BAR
 _ASCENT, _ADVANCE = 0.73, 0.636
-"""Height and width of DejaVu Sans' digits, of the size of the text."""
+"""Height and width of DejaVu Sans' digits, relative to the size of the text."""
 
 
 def draw(panels: Sequence[Panel], title: str, form: str) -> bytes:
@@ -55,7 +55,7 @@ def _panel(spot: Spot, panel: Panel, tiles: Tiles) -> None:
 
 
 def _pixels(mosaic: Mosaic) -> NDArray[np.uint8]:
-    """(height, width, 4) of 8 bits a channel, clear between tiles."""
+    """(height, width, 4) pixels of 8 bits a channel, transparent between tiles."""
     gone = np.isnan(mosaic)
     level = (np.where(gone, 1.0, mosaic) * 255 + 0.5).astype(np.uint8)
     alpha = np.where(gone if mosaic.ndim == 2 else gone[..., 0], 0, 255).astype(np.uint8)
@@ -78,7 +78,7 @@ def _bar(axes: Axes, panel: Panel) -> None:
 
 
 def _found(layer: LayerFilters) -> str:
-    """What stands out from chance, in a line."""
+    """One line on how many filters differ from chance."""
     known = [row.similarity_p for row in layer.rows if row.similarity_p is not None]
     parts = []
     if known:
@@ -91,7 +91,7 @@ def _found(layer: LayerFilters) -> str:
 
 
 def _captions(axes: Axes, tiles: Tiles) -> None:
-    """Numbers below tiles; few tiles have their nearest kernel as well, where it is nearer than chance."""
+    """Numbers below tiles; where there are few tiles also the nearest kernel, if it is nearer than chance."""
     scale = tiles.mosaic.shape[1] / tiles.inches[1]
     side = (tiles.places[0, 2] - tiles.places[0, 0]) / scale
     if len(tiles.rows) > CAPTIONED:
@@ -105,7 +105,7 @@ def _captions(axes: Axes, tiles: Tiles) -> None:
 
 
 def _numbers(axes: Axes, tiles: Tiles, points: float, scale: float) -> None:
-    """All numbers as one outline a colour: hundreds of texts would take longer than all else."""
+    """All numbers of one colour as one outline: hundreds of texts would take longer than the rest of the picture."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
     from matplotlib.textpath import TextPath
@@ -134,7 +134,7 @@ def _near(row: FilterRow) -> str:
 
 
 def _row_names(axes: Axes, tiles: Tiles) -> None:
-    """Numbers of filters left of their rows, where rows are high enough to read them."""
+    """Numbers of filters to the left of their rows, where rows are high enough to read them."""
     scale = tiles.mosaic.shape[1] / tiles.inches[1]
     tall = (tiles.places[0, 3] - tiles.places[0, 1]) / scale
     if tall < 0.1:

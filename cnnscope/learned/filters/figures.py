@@ -20,12 +20,12 @@ from cnnscope.learned.filters.spectrum import Band, Figures, Filters, band, orie
 Indices = NDArray[np.int64]
 
 _CHUNK = 8_000_000
-"""Projections held at a time."""
+"""Projections in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chance:
-    """(draws,) figures of random filters of the layer's shape; empty where a figure does not exist there."""
+    """(draws,) figures of random filters of the layer's shape; empty where such filters have no such figure."""
 
     coherence: Figures
     similarity: Figures
@@ -105,9 +105,9 @@ def similar(filters: Filters) -> tuple[Indices, Figures]:
 
 
 def redundant(filters: Filters) -> tuple[Indices, Figures]:
-    """The other filter of the layer that each is nearest to, and their absolute cosine; -1 and NaN where there is none.
+    """For each filter the nearest other filter of the layer, and their absolute cosine; -1 and NaN where there is none.
 
-    A filter of a single weight has none, as any two of them are parallel; nor do zeros.
+    A filter of a single weight has none, since any two of them are parallel; nor has a filter of zeros.
     """
     count, size = len(filters), int(np.prod(filters.shape[1:]))
     lengths = norms(filters)
@@ -145,14 +145,14 @@ def _redundancy_chance(others: int, size: int) -> Figures:
 
 
 DRAWS = 999
-"""Random kernels a null distribution has: the smallest p-value is 1 / 1000."""
+"""Random kernels in a null distribution: the smallest p-value is 1 / 1000."""
 SEED = 0
 _CHUNK = 4_000_000
 """Weights drawn at a time."""
 
 
 def p_values(found: Figures, null: Figures) -> Figures:
-    """(n,) of (1 + how many of ``null`` are at least as large) / (1 + how many there are); NaN stays NaN.
+    """(n,) p-values: (1 + how many of ``null`` are at least as large) / (1 + the size of ``null``); NaN for NaN.
 
     Source: Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.2.
     """
@@ -169,9 +169,9 @@ def random_filters(shape: tuple[int, int, int], draws: int = DRAWS) -> Iterator[
 
 
 def of_largest_cosine(others: int, dimensions: int, draws: int = DRAWS) -> Figures:
-    """(draws,) of the largest absolute cosine between one random direction and ``others`` more.
+    """(draws,) the largest absolute cosine between one random direction and ``others`` more.
 
-    Directions are uniform, so the one may be the first axis: the cosine of the rest with it is g / sqrt(g^2 + c), with
+    Directions are uniform, so the first may be an axis: the cosine of the rest with it is g / sqrt(g^2 + c), with
     g standard normal and c chi-squared with ``dimensions`` - 1 degrees of freedom.
     """
     generator = np.random.default_rng(SEED)
@@ -185,7 +185,7 @@ def of_largest_cosine(others: int, dimensions: int, draws: int = DRAWS) -> Figur
 
 
 def known(value: float, digits: int, period: float | None = None) -> float | None:
-    """A figure rounded, angles modulo their period; None where there is none."""
+    """A figure, rounded, an angle modulo its period; None for NaN."""
     if np.isnan(value):
         return None
     rounded = round(float(value), digits)

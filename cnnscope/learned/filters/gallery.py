@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST_SIDE = 512
-"""Pixels of the longer side; larger images are scaled down."""
+"""Largest longer side in pixels; larger images are scaled down."""
 DIGIT_SIDE = 32
-"""Pixels a bundled digit is scaled up to, as the network on digits reads it."""
+"""Side in pixels to which a bundled digit is scaled up, as for the network on digits."""
 
 _DIGIT = 5
 
 
 def grey(picture: Image) -> Grid:
-    """(height, width) from 0 to 1, its longer side at most `LARGEST_SIDE`."""
+    """(height, width) grey values from 0 to 1, the longer side at most `LARGEST_SIDE`."""
     from PIL import Image
 
     plain = picture.convert("L")
@@ -44,7 +44,7 @@ def grey(picture: Image) -> Grid:
 
 
 def bundled_digit() -> tuple[str, Grid]:
-    """One of the digits that come with cnnscope, its strokes in every direction: a name, and (32, 32) from 0 to 1."""
+    """A bundled digit with strokes in every direction: its name, and (32, 32) pixels from 0 to 1."""
     from PIL import Image
 
     from cnnscope.sources import zoo
@@ -57,16 +57,16 @@ def bundled_digit() -> tuple[str, Grid]:
 
 
 def opened(path: Path) -> tuple[str, Grid]:
-    """The picture in a file: its name, and (height, width) from 0 to 1. E606 where it cannot be read."""
+    """The picture in a file: its name, and (height, width) pixels from 0 to 1. E606 where it cannot be read."""
     from cnnscope.pictures import read_picture
 
     return path.name, grey(read_picture(path))
 
 
 def respond(kernel: Grid, image: Grid) -> Grid:
-    """(height, width) cross-correlation of an image with a kernel; beyond the border its last pixels go on.
+    """(height, width) cross-correlation of an image with a kernel; the image's border is repeated.
 
-    y[i, j] = sum w[a, b] x[i + a - height // 2, j + b - width // 2], so that an odd kernel's middle lies on the pixel.
+    y[i, j] = sum w[a, b] x[i + a - height // 2, j + b - width // 2], so an odd kernel's middle is at the pixel.
     """
     height, width = kernel.shape
     top, left = height // 2, width // 2
@@ -99,11 +99,11 @@ def rows(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> tuple[Designed
 _TILE = 1.75
 """Inches of a tile's side."""
 _NARROW = 6.0
-"""Inches up to which the note stands below the colour bar, not beside it."""
+"""Pages up to this width in inches have the note below the colour bar, wider ones beside it."""
 _LETTERS = 14
-"""Of a note, in an inch."""
+"""Letters of a note in an inch."""
 _WRITTEN = 25
-"""Weights up to which each is written into its tile."""
+"""Kernels of up to this many weights have each weight written into the tile."""
 _MOST_GABORS = 4
 _NOTE = (
     "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such pixels; "
@@ -112,7 +112,7 @@ _NOTE = (
 
 
 def shown(kernels: Sequence[Kernel]) -> list[int]:
-    """Which kernels a picture has: all but Gabor functions, and of these four odd ones of the middle wavelength."""
+    """The kernels in a picture: all but Gabor functions, and of these four odd ones of the middle wavelength."""
     plain = [i for i, kernel in enumerate(kernels) if not kernel.name.startswith("Gabor")]
     odd = [i for i, kernel in enumerate(kernels) if kernel.name.startswith("Gabor") and kernel.name.endswith("odd")]
     wavelengths = list(dict.fromkeys(kernels[i].name.split()[3] for i in odd))
@@ -123,9 +123,9 @@ def shown(kernels: Sequence[Kernel]) -> list[int]:
 def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, title: str, form: str) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``.
 
-    Weights are blue below and red above 0, each kernel to its own largest. Blurs and the like stay grey from 0 to 1, as
-    the image; signed responses are divided by the most the kernel can answer, and share one scale. E604 for another
-    format.
+    Weights are blue below 0 and red above it, each kernel on a scale of its own. Smoothing kernels have grey responses
+    from 0 to 1, as the image; signed responses are divided by the kernel's largest possible response and share one
+    scale. E604 for another format.
     """
     tiles = len(kernels) + 1
     columns = min(tiles, 4 if tiles <= 8 else 6)
@@ -154,7 +154,7 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
 
 
 def _signed_scale(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> float:
-    """The largest share of what it can answer that an edge kernel does answer."""
+    """The largest response of any edge kernel, as a share of its largest possible response."""
     pairs = zip(kernels, responses, strict=True)
     shares = [float(np.abs(r).max()) / strongest(k.weights) for k, r in pairs if k.family == "edge"]
     return max(shares, default=0.0) or 1.0
@@ -197,7 +197,7 @@ def _image(upper: Axes, lower: Axes, image: Grid) -> None:
 
 
 def _response(axes: Axes, kernel: Kernel, response: Grid, scale: float) -> Any:
-    """The response, and what a colour bar needs where it is signed."""
+    """Draws the response; returns what a colour bar needs where it is signed."""
     axes.set_xlabel(span(float(response.min()), float(response.max())), fontsize=7.5, color=style.MUTED, labelpad=3)
     bare(axes)
     if kernel.family != "edge":

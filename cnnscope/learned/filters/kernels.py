@@ -1,8 +1,8 @@
-"""Kernels that people designed, at any size: what learned filters are compared with.
+"""Designed kernels of any size, with which learned filters are compared.
 
 All are written for cross-correlation, as networks compute it: ``y[i] = sum_k w[k] x[i + k]``, nothing is flipped.
-Angles are those of the stripes or edges a kernel answers to, in degrees anticlockwise from the horizontal as one sees
-the picture: 0 lies, 90 stands, 45 rises to the right.
+Angles are those of the stripes or edges to which a kernel responds, in degrees anticlockwise from the horizontal as the
+picture is seen: 0 is horizontal, 90 vertical, 45 rises to the right.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PHASES = {"odd": "edges", "even": "lines"}
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A named kernel. ``family`` is ``smooth`` where the weights add up to 1, else ``edge``; designed ones to 0."""
+    """A named kernel. ``family`` is ``smooth`` if its weights add up to 1, else ``edge`` (0 for designed ones)."""
 
     name: str
     weights: Grid
@@ -40,10 +40,10 @@ class Kernel:
 
 @cache
 def classic(height: int, width: int) -> tuple[Kernel, ...]:
-    """Every kernel of this bank that exists at this size; none for 1x1.
+    """Every designed kernel that exists at this size; none for 1x1.
 
-    Identity and sharpening need a middle, so both sides odd; an edge needs two pixels, the Laplacian three, Gabor
-    functions `SMALLEST_GABOR`.
+    Identity and sharpening need a middle, so both sides are odd; an edge needs two pixels, the Laplacian three, a Gabor
+    function `SMALLEST_GABOR`.
     """
     if height * width == 1:
         return ()
@@ -52,12 +52,12 @@ def classic(height: int, width: int) -> tuple[Kernel, ...]:
 
 def _plain(height: int, width: int) -> Iterator[Kernel]:
     if width > 1:
-        yield Kernel("Sobel x", sobel_x(height, width), "answers to vertical edges", "edge")
+        yield Kernel("Sobel x", sobel_x(height, width), "responds to vertical edges", "edge")
     if height > 1:
-        yield Kernel("Sobel y", sobel_x(width, height).T.copy(), "answers to horizontal edges", "edge")
+        yield Kernel("Sobel y", sobel_x(width, height).T.copy(), "responds to horizontal edges", "edge")
     yield Kernel("Gaussian", gaussian(height, width), "blurs, near pixels count more", "smooth")
     if max(height, width) > 2:
-        yield Kernel("Laplacian", laplacian(height, width), "answers to spots and to edges of any direction", "edge")
+        yield Kernel("Laplacian", laplacian(height, width), "responds to spots and to edges of any direction", "edge")
     if height % 2 and width % 2:
         yield Kernel("sharpen", sharpen(height, width), "adds what a blur would take away", "smooth")
     yield Kernel("box blur", box(height, width), "blurs, all pixels count alike", "smooth")
@@ -73,13 +73,13 @@ def gabors(height: int, width: int) -> tuple[Kernel, ...]:
     wavelengths = [side / cycles for cycles in _CYCLES if side / cycles >= _SHORTEST]
     return tuple(
         Kernel(f"Gabor {angle:g} deg {wavelength:.3g} px {phase}", gabor(height, width, angle, wavelength, phase),
-               f"answers to {_PHASES[phase]} at {angle:g} degrees, {wavelength:.3g} pixels apart", "edge")
+               f"responds to {_PHASES[phase]} at {angle:g} degrees, {wavelength:.3g} pixels apart", "edge")
         for wavelength in wavelengths for phase in _PHASES for angle in _ORIENTATIONS
     )  # fmt: skip
 
 
 def own(weights: Grid) -> Kernel:
-    """A kernel of someone's own."""
+    """A kernel that the user gave."""
     keeps = abs(float(weights.sum()) - 1) < 1e-9
     return Kernel("own", weights, "as given", "smooth" if keeps else "edge")
 
@@ -90,7 +90,7 @@ def binomial(n: int) -> NDArray[np.float64]:
 
 
 def derivative(n: int) -> NDArray[np.float64]:
-    """(n,) difference of a smoothed signal, bright on the left positive: 1 -1, 1 0 -1, 1 2 0 -2 -1."""
+    """(n,) difference of a smoothed signal, positive where it is brighter on the left: 1 -1, 1 0 -1, 1 2 0 -2 -1."""
     return np.convolve(binomial(n - 1), [1.0, -1.0])
 
 
@@ -136,7 +136,7 @@ def laplacian(height: int, width: int) -> Grid:
 
 
 def sharpen(height: int, width: int) -> Grid:
-    """(height, width) `identity` minus `laplacian`: 0 -1 0; -1 5 -1; 0 -1 0. Adds up to 1: plain areas stay.
+    """(height, width) `identity` minus `laplacian`: 0 -1 0; -1 5 -1; 0 -1 0. Adds up to 1: plain areas do not change.
 
     Source: Gonzalez & Woods, "Digital Image Processing", section on sharpening with the Laplacian.
     """

@@ -1,4 +1,4 @@
-"""The filters of a network: which layers have some, their weights, and their figures in the order asked for."""
+"""The filters of a network: the layers that have filters, their weights, and their figures in a chosen order."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _CONVOLUTIONS = ("conv", "upconv")
 
 @dataclass(frozen=True)
 class Chosen:
-    """A layer as the user named it, and the convolution meant."""
+    """A layer as the user named it, and the convolution that this means."""
 
     name: str
     node: Node
 
 
 def choose(graph: Graph, names: Sequence[str] = ()) -> tuple[Chosen, ...]:
-    """The convolutions of these layers, each once; of none named, the first of the network.
+    """The convolutions of these layers, each once; by default the first convolution of the network.
 
     `CnnscopeError`: E205 for an unknown layer, E485 for one without filters, with several, or with three spatial axes.
     """
@@ -74,7 +74,7 @@ def _kind(inside: Sequence[Node]) -> str:
 
 
 def _name(graph: Graph, node: Node) -> str:
-    """The row's name, where the row has this convolution only."""
+    """The layer's name where it has this convolution only, else the op's."""
     alike = [other for other in graph.nodes if other.layer == node.layer and other.op.tag in _CONVOLUTIONS]
     return node.layer if len(alike) == 1 else node.name
 
@@ -88,9 +88,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def weights_of(chosen: Chosen, state: Mapping[str, Tensor]) -> Weights:
-    """(filters, input channels of each, height, width) float32; kernels of signals are one high.
+    """(filters, input channels of each, height, width) in float32; kernels of signals have height 1.
 
-    Those of a transposed convolution are brought into the same order. E486 where they are not finite.
+    The axes of a transposed convolution are permuted to this order. E486 where they are not finite.
     """
     stored = state[chosen.node.params["weight"]].detach().float().cpu().numpy()
     if chosen.node.op.tag == "upconv":
@@ -106,7 +106,7 @@ def weights_of(chosen: Chosen, state: Mapping[str, Tensor]) -> Weights:
 
 
 def is_coloured(graph: Graph, chosen: Chosen) -> bool:
-    """Whether the layer reads an image of three channels itself."""
+    """Whether the layer reads the input image, and this has three channels."""
     (source, *_) = chosen.node.inputs
     stored = graph.params[chosen.node.params["weight"]].shape
     return source in graph.inputs and chosen.node.op.tag == "conv" and stored[1] == 3
@@ -115,7 +115,7 @@ def is_coloured(graph: Graph, chosen: Chosen) -> bool:
 def layer_filters(
     chosen: Chosen, weights: Weights, sort: Sort = "norm", dead: Sequence[bool] | None = None, rule: str | None = None
 ) -> LayerFilters:
-    """Figures of a layer's filters, the most of ``sort`` first, or angles from 0; what has none comes last."""
+    """Figures of a layer's filters, sorted by ``sort``: largest first, angles from 0, those without a figure last."""
     figured = figure(weights)
     rows = [_row(figured, i, None if dead is None else dead[i]) for i in range(len(weights))]
     chance = {

@@ -1,6 +1,6 @@
 """All filters of a layer as one array of pixels: tiles in a grid, rows of channels, or a matrix.
 
-Values run from 0 to 1 with 0.5 where a weight is 0, on one scale for the layer.
+Values range from 0 to 1, with 0.5 for a weight of 0, on one scale for the layer.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ Weights = NDArray[np.floating[Any]]
 Mosaic = NDArray[np.float32]
 
 ACROSS, TALL = 7.7, 7.3
-"""Inches a mosaic has at most across, and about how many down."""
+"""The largest width of a mosaic in inches, and about its largest height."""
 LABEL = 0.34
-"""Inches left of a row of channels, for the filter's number."""
+"""Inches to the left of a row of channels, for the filter's number."""
 CAPTIONED, NUMBERED = 64, 320
-"""Filters up to which a tile has its number and its nearest kernel below it, and up to which its number alone."""
+"""Up to this many filters each tile has its number and its nearest kernel below it; up to the second, its number."""
 _MOST = 2048
 _LARGEST_TILE, _GAP = 0.98, 0.07
 _SMALL_TILES = (0.42, 0.32, 0.25, 0.2, 0.16, 0.13, 0.114)
-"""Sides a square tile of one channel may have; the largest at which all filters fit is taken."""
+"""Possible sides of a square tile of one channel, in inches; the largest is used at which all filters fit."""
 _PIXELS = 24
-"""Of the mosaic, a tile's side at least, so that gaps can be thin."""
+"""Smallest side of a tile in pixels of the mosaic, so that gaps can be thin."""
 _POINTS = 256
-"""Rows and columns a matrix of 1x1 kernels has at most."""
+"""Largest number of rows and columns of a matrix of 1x1 kernels."""
 
 
 @dataclass(frozen=True)
 class Panel:
     """A layer to draw: ``weights`` (filters, channels, height, width) in the order of their numbers.
 
-    ``coloured`` where the three channels are red, green and blue.
+    ``coloured`` says that the three channels are red, green and blue.
     """
 
     layer: LayerFilters
@@ -50,7 +50,7 @@ class Panel:
 class Tiles:
     """A mosaic of values from 0 to 1, NaN between tiles, and its (height, width) in inches.
 
-    ``places`` has each filter's left, top, right and bottom edge in the mosaic.
+    ``places`` are each filter's left, top, right and bottom edges in the mosaic.
     """
 
     mosaic: Mosaic
@@ -62,7 +62,7 @@ class Tiles:
 
 
 def tiles_of(panel: Panel) -> Tiles:
-    """All filters of a single channel or of three colours in a grid, others a row each with a tile for each channel."""
+    """Filters of one channel or of three colours in a grid; others in a row each, with a tile for each channel."""
     channels, height, width = panel.weights.shape[1:]
     level = (panel.weights / (2 * (panel.layer.largest or 1.0)) + 0.5).astype(np.float32)
     if panel.coloured:
@@ -92,7 +92,7 @@ def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
 
 
 def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
-    """How many tiles stand side by side and how wide each is: as large as fits, the last line fairly full."""
+    """The number of tiles side by side and the width of each: as large as fits, the last line fairly full."""
     for columns in range(1, count + 1):
         side = min(_LARGEST_TILE, ACROSS / columns - _GAP)
         if ceil(count / columns) * (side * aspect + below) <= TALL and columns * (side + _GAP) >= min(count, 6) * 0.7:
@@ -104,10 +104,10 @@ def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
 
 
 def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
-    """A row of channels for each filter, in as many blocks side by side as there is room for."""
+    """A row of channels for each filter, in as many blocks side by side as fit."""
     channels, height, width = level.shape[1:]
     for square in _SMALL_TILES:
-        side = min(square * sqrt(width / height), ACROSS - LABEL)  # of as large a tile where it is no square
+        side = min(square * sqrt(width / height), ACROSS - LABEL)  # a tile of the same area where it is not square
         used = min(channels, int((ACROSS - LABEL) / side))
         blocks = max(1, int(ACROSS / (used * side + LABEL)))
         lines = min(ceil(len(rows) / blocks), int(TALL / (side * height / width)) or 1)
@@ -146,7 +146,7 @@ def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
 
 
 def _enlarged(tiles: Mosaic) -> Mosaic:
-    """(n, height, width) tiles with every weight a square of the same number of pixels."""
+    """(n, height, width) tiles in which every weight is a square of several pixels."""
     factor = ceil(_PIXELS / max(tiles.shape[1:3]))
     return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
 

@@ -28,10 +28,10 @@ _LARGEST_MATRIX = 65_536
 
 
 def slide(kernel: Rows, signal: Rows, *, stride: int = 1, pad: int = 0, dilation: int = 1) -> SlideReport:
-    """Every step of ``kernel`` over ``signal``; both are one row (a signal) or several (an image).
+    """Every step of ``kernel`` over ``signal``; both have one row (a signal) or several (an image).
 
-    Stride, padding with zeros and dilation are the same on both axes of an image. A kernel of one row may slide over
-    one. `CnnscopeError`: E488 where the kernel does not fit, E489 where the steps are too many to print.
+    Stride, padding with zeros and dilation are the same on both axes of an image. `CnnscopeError`: E488 where the
+    kernel does not fit, E489 where the steps are too many to print.
     """
     pads = (0 if len(kernel) == len(signal) == 1 else pad, pad)
     extents = _outputs(kernel, signal, stride, pads, dilation)
@@ -79,7 +79,7 @@ def _steps(
 
 
 def _turned(kernel: Rows) -> Rows:
-    """By half a turn, which is a flip along every axis."""
+    """The kernel rotated by 180 degrees, which flips every axis."""
     return tuple(row[::-1] for row in kernel[::-1])
 
 
@@ -97,10 +97,10 @@ _LONGEST = 24
 
 
 def grid(text: str, option: str) -> Rows:
-    """The rows of a kernel or an input; ``option`` is what the user gave it with.
+    """The rows of a kernel or an input, from the text of ``option``.
 
-    Numbers may be fractions (``1/9``) and stand apart by spaces or commas. `CnnscopeError` E487 for what is none, E489
-    where there are too many.
+    Numbers may be fractions (``1/9``) and are separated by spaces or commas. `CnnscopeError` E487 where the text is no
+    grid of numbers, E489 where it has too many.
     """
     rows = [row.replace(",", " ").split() for row in text.replace("\n", ";").strip().rstrip(";").split(";")]
     count = sum(map(len, rows))

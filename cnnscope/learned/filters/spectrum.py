@@ -1,7 +1,7 @@
-"""What frequencies a filter answers to: orientation, how clear it is, peak frequency and bandwidth.
+"""The frequencies to which a filter responds: orientation and its coherence, peak frequency and bandwidth.
 
 A filter's power at a frequency is the sum over its input channels of the squared magnitude of their Fourier transforms,
-taken on a polar grid up to half a cycle a pixel, so that no direction reaches further than another. It follows exactly
+on a polar grid up to half a cycle per pixel, so that all directions have the same range. It follows exactly
 from the autocorrelation (Wiener-Khinchin): P(f) = sum_d A(d) cos(2 pi f d).
 """
 
@@ -19,7 +19,7 @@ from cnnscope.render.documents.filters import Pass
 Filters = NDArray[np.floating[Any]]
 """(filters, channels, height, width)."""
 Figures = NDArray[np.float64]
-"""(filters,); NaN where there is no such figure."""
+"""(filters,); NaN where a filter has no such figure."""
 
 _ANGLES = 72
 _RADII = 48

@@ -9,6 +9,7 @@ that change the prediction are left out, since another prediction may have other
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,9 +48,10 @@ def _finding(subject: Subject, name: str, moves: Sequence[Transform], done: int)
         "on_grid": all(move.on_grid for move in moves),
     }  # fmt: skip
     rule = "above what a map that stays where it was comes to, and above chance (95 % of shifted maps)"
+    finding = partial(Finding, name, title, better="high", rule=rule, settings=settings)
     if not same:
         why = f"the prediction changes under {'each of these moves' if len(moves) > 1 else 'this move'}"
-        return Finding(name, title, None, None, "high", rule, settings=settings, why=why)
+        return finding(value=None, limit=None, why=why)
     before, found, why = subject.attribution.values, [], ""
     for n, i in enumerate(same):
         try:
@@ -67,12 +69,12 @@ def _finding(subject: Subject, name: str, moves: Sequence[Transform], done: int)
     controls = {key: figure for key, figure in known.items() if figure is not None}
     if value is None or stays is None or by_chance is None:
         why = why or "a map is the same everywhere"
-        return Finding(name, title, None, None, "high", rule, controls=controls, settings=settings, why=why)
+        return finding(value=None, limit=None, controls=controls, why=why)
     limit = max(stays, by_chance)
     if min(value, limit) > SMOOTH:
         why = f"{value:.4f}, but the map is so smooth that one that stays would come to {stays:.4f}"
-        return Finding(name, title, None, limit, "high", rule, controls=controls, settings=settings, why=why)
-    return Finding(name, title, value, limit, "high", rule, controls=controls, settings=settings)
+        return finding(value=None, limit=limit, controls=controls, why=why)
+    return finding(value=value, limit=limit, controls=controls)
 
 
 def moved(canvas: Tensor, moves: Sequence[Transform], size: tuple[int, int]) -> list[Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ def completeness(subject: Subject) -> tuple[Finding, ...]:
     error = subject.attribution.completeness
     why = "" if error is not None else "the method promises no sum, or a sum of 0"
     rule = f"off by less than {LIMIT * 100:g} % of the promised sum"
-    return (Finding("completeness", "completeness", error, LIMIT, "low", rule, why=why, scale="powers"),)
+    return (Finding("completeness", "completeness", error, LIMIT, "low", rule=rule, why=why, scale="powers"),)
 
 
 def insertion(subject: Subject) -> tuple[Finding, ...]:
@@ -61,16 +62,17 @@ def finding(subject: Subject, name: str, substrates: Sequence[str], better: Bett
     controls = scene.areas[name]
     settings = {"substrate": controls.substrate, "steps": STEPS, "random_orders": ORDERS}
     rule = f"{'above' if better == 'high' else 'below'} all {ORDERS} random orders and the order of the image's edges"
+    found = partial(Finding, name, name, better=better, rule=rule, settings=settings)
     if not controls.random:
         why = (f"the class has probability {controls.image:.3g} with the image and {controls.without:.3g} without it "
                f"(replaced by: {', '.join(substrates)}), so there is nothing to gain or lose")  # fmt: skip
-        return Finding(name, name, None, None, better, rule, settings=settings, why=why)
+        return found(value=None, limit=None, why=why)
     best = max(controls.random) if better == "high" else min(controls.random)
     figures = {"random": float(np.mean(controls.random)), "best random": best, "edges": controls.edges}
     limit = max(best, controls.edges) if better == "high" else min(best, controls.edges)
     order = descending(subject.attribution.values, np.random.default_rng(scene.seed))
     value = area(scene, order, controls.start, controls.end, STEPS)
-    return Finding(name, name, value, limit, better, rule, controls=figures, settings=settings)
+    return found(value=value, limit=limit, controls=figures)
 
 
 def descending(values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.intp]:

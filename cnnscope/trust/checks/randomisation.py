@@ -63,7 +63,7 @@ def _finding(
         why = why or "the map, or each with random weights, is the same everywhere"
     rule = f"less than {SHARE:g} of the way from chance (95 % of shifted maps are below) to a map blind to weights (1)"
     value = None if found is None else abs(found)
-    return Finding(f"randomisation_{kind}", title, value, limit, "low", rule, controls=controls,
+    return Finding(f"randomisation_{kind}", title, value, limit, "low", rule=rule, controls=controls,
                    settings={"draws": len(maps), "each": each}, why="" if value is not None else why)  # fmt: skip
 
 
