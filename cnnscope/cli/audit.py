@@ -48,7 +48,7 @@ class Terminated(BaseException):
     fail_under=_GATES,
     data=f"Images: {known()}.",
 )
-def audit(loading: o.Loading, options: AuditOptions, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
+def audit(options: AuditOptions, loading: o.Loading, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
     """Measure how moving, rotating, scaling and flipping images changes predictions and features, with controls."""
     from cnnscope.audits.audit import Audit, asked, open_audit, places
     from cnnscope.audits.run.shards import Ranks

@@ -37,7 +37,7 @@ OptionalSources = Annotated[
     list[str] | None, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)
 ]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)]
-DefaultSource = Annotated[str, typer.Argument(metavar="[SOURCE]", autocompletion=complete_source, help=SOURCE_HELP)]
+DefaultSource = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)]
 
 
 @group("Output")

@@ -29,7 +29,7 @@ _WITH_ARRAYS = (
 
 
 @flat(data=_DATA, output=_WITH_ARRAYS)
-def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT) -> None:
+def filters(options: FilterOptions, loading: o.Loading, writing: Pictured, source: o.DefaultSource = o.DEFAULT) -> None:
     """Filters of a layer: norm, orientation, bandwidth, nearest designed kernel, twins; with -o out.png the atlas.
 
     Images, from --data or the network's own, show which filters are dead.
@@ -44,7 +44,7 @@ def filters(loading: o.Loading, options: FilterOptions, writing: Pictured, sourc
 
 @flat(data=_DATA, output=f"{_WITH_ARRAYS} NAME-features.png in this folder without it.")
 def features(
-    loading: o.Loading, options: FeatureOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
+    options: FeatureOptions, loading: o.Loading, writing: Pictured, source: o.DefaultSource = o.DEFAULT
 ) -> None:
     """Feature maps on an image; with --channel a page about one channel, from images of --data or the network's own.
 
@@ -76,7 +76,7 @@ def kernels(options: KernelOptions, writing: Pictured) -> None:
 @flat(method=f"Names of methods, or `all`; may be repeated, or name several as A,B: {', '.join(METHODS.names())}.",
       trust=f"Check each attribution: {', '.join(CHECKS.names())}.", data=_DATA, output=_WITH_ARRAYS)  # fmt: skip
 def attribute(
-    loading: o.Loading, options: AttributionOptions, writing: Pictured, source: o.DefaultSource = o.DEFAULT
+    options: AttributionOptions, loading: o.Loading, writing: Pictured, source: o.DefaultSource = o.DEFAULT
 ) -> None:
     """Attributions: which pixels a class score is due to, as a picture, raw arrays and figures.
 

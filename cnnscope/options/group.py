@@ -100,8 +100,9 @@ def group(panel: str) -> Callable[[type[T]], type[T]]:
         names = inspect.get_annotations(cls)
         hints = get_type_hints(cls, include_extras=True) if any(isinstance(h, str) for h in names.values()) else names
         own = (_field(f, hints[f.name], panel) for f in dataclasses.fields(made) if f.name in names)  # type: ignore[arg-type]  # a dataclass by now
+        inherited = tuple(found.values())
         combine(found, own, cls.__name__)
-        made.__options__ = tuple(found.values())  # type: ignore[attr-defined]  # what `fields` reads
+        made.__options__ = (*tuple(found.values())[len(inherited) :], *inherited)  # type: ignore[attr-defined]  # what `fields` reads
         return made
 
     return decorate
@@ -131,7 +132,7 @@ def _field(own: "dataclasses.Field[Any]", hint: Any, panel: str) -> Field:
 
 
 def fields(cls: type) -> tuple[Field, ...]:
-    """The options of a group, those of the groups it extends first; empty for any other class."""
+    """The options of a group, before those of the groups it extends; empty for any other class."""
     found: tuple[Field, ...] = getattr(cls, "__options__", ())
     return found
 

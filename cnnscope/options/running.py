@@ -10,10 +10,10 @@ from cnnscope.options.network import Precision
 
 _RUN, _IMAGES = "Weights and device", "Images"
 
-LayerNames = Annotated[
-    str | Sequence[str],
-    Option("Name of a layer; may be repeated, or name several as A,B.", metavar="NAME", kind=list[str] | None),
-]
+
+def layers(which: str) -> Option:
+    """The option of an argument that names one layer or several."""
+    return Option(f"{which}; may be repeated, or name several as A,B.", metavar="NAME", kind=list[str] | None)
 
 
 @group(_RUN)

@@ -11,11 +11,11 @@ from cnnscope.options.running import (
     Device,
     Dtype,
     Labels,
-    LayerNames,
     Picture,
     Preprocessing,
     Running,
     Weights,
+    layers,
 )
 
 
@@ -59,7 +59,9 @@ class TransferOptions(HeadOptions, Weights, Device, Preprocessing):
 class FilterOptions(Weights, Device, Data, Preprocessing):
     """Which filters are shown, in which order."""
 
-    layer: LayerNames = ()
+    layer: Annotated[
+        str | Sequence[str], layers("The layer whose filters are shown, by default the first convolution")
+    ] = ()
     sort: Annotated[Literal["norm", "orientation", "redundancy"], Option("Which filters come first.")] = "norm"
     limit: Annotated[int, Option("Number of images to look for dead filters with.", min=1, metavar="N")] = 1000
 
@@ -68,7 +70,9 @@ class FilterOptions(Weights, Device, Data, Preprocessing):
 class FeatureOptions(Running, Picture):
     """Which feature maps are shown, or which channel."""
 
-    layer: LayerNames = ()
+    layer: Annotated[
+        str | Sequence[str], layers("The layer whose maps are shown, by default the first convolutions")
+    ] = ()
     channel: Annotated[
         str | None,
         Option(
@@ -104,7 +108,10 @@ class AttributionOptions(Device, Dtype, Data, Labels, Preprocessing, Picture):
     baseline: Annotated[str, Option("What absence looks like: zero, mean, blur, black or white.", metavar="NAME")] = (
         "zero"
     )
-    layer: LayerNames = ()
+    layer: Annotated[
+        str | Sequence[str],
+        layers("The layer whose maps Grad-CAM and similar methods use, by default the last one with maps"),
+    ] = ()
     steps: Annotated[int | None, Option("Number of steps or samples of a method.", min=1, metavar="N")] = None
     window: Annotated[
         int | None, Option("Side of the square that occlusion covers, in pixels.", min=1, metavar="N")
@@ -172,7 +179,9 @@ class AuditOptions(Running, Gates, Reports):
     ] = "quick"
     limit: Annotated[int | None, Option("Number of images to use, spread over the set.", min=1)] = None
     border: Annotated[Borders | None, Option("What lies beyond the edges of an image that is moved.")] = None
-    layer: LayerNames = ()
+    layer: Annotated[
+        str | Sequence[str], layers("A layer to watch besides the input, by default up to eight of them")
+    ] = ()
     batch_size: Annotated[
         int | None, Option("Most images in a forward pass; halved where the memory does not suffice.", min=1)
     ] = None
