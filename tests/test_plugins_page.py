@@ -28,6 +28,7 @@ from cnnscope.render.columns import FIGURES
 from cnnscope.render.diagram.views import VIEWS
 from cnnscope.render.formats import TEXT
 from cnnscope.sources.resolve import KINDS as SOURCES
+from cnnscope.sources.torch.rules import RECORDS
 from cnnscope.trained.images import KINDS as IMAGES
 from cnnscope.trust.checks import CHECKS
 
@@ -37,13 +38,13 @@ BLOCKS = re.findall(r"^```(python|toml)\n(.*?)^```$", PAGE, re.M | re.S)
 PYPROJECT = tomllib.loads(next(text for kind, text in BLOCKS if kind == "toml" and text.startswith("[project]")))
 POINTS: Mapping[str, Mapping[str, str]] = PYPROJECT["project"]["entry-points"]
 FILES = dict(zip(
-    ("swoosh", "swoosh_torch", "mlp", "listed", "squared", "rough", "steady", "sure", "bars", "names", "weight",
-     "depth"),
+    ("swoosh", "swoosh_torch", "mlp", "bessel", "listed", "squared", "rough", "steady", "sure", "bars", "names",
+     "weight", "depth"),
     (text for kind, text in BLOCKS if kind == "python"), strict=True,
 ))  # fmt: skip
 REGISTRIES: dict[str, Registry[object]] = {
     registry.group: registry  # type: ignore[misc]  # of any values
-    for registry in (OPS, SOURCES, IMAGES, METHODS, CHECKS, METRICS, CONTROLS, VIEWS, TEXT, FIGURES, COMMANDS)
+    for registry in (OPS, SOURCES, IMAGES, METHODS, CHECKS, METRICS, CONTROLS, VIEWS, TEXT, FIGURES, COMMANDS, RECORDS)
 }
 ADDED = [
     (group, name, place.split(":")[0].split(".")[1]) for group, all in POINTS.items() for name, place in all.items()
@@ -57,6 +58,18 @@ layers:
   - swoosh: 1.5
   - flatten
   - linear: 4
+"""
+MODULE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return torch.special.i0e(self.conv(x))
 """
 PROGRAM = """
 import contextlib, io, json, sys
@@ -99,6 +112,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the spec and a list of pictures."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "net.yaml").write_text(NET)
+    (folder / "net.py").write_text(MODULE)
     digits = np.load(ROOT / "specs" / "digits" / "digits.npz")
     lines = []
     for i in np.flatnonzero(digits["split"].astype(str) == "test")[:12]:
@@ -159,6 +173,7 @@ STATIC = [
     Expectation("attribute --help", r"squared-gradient"),
 ]
 TRAINED = [
+    Expectation("summary net.py:Net --input 3x8x8 -q", r"conv 3x3 4 .*\n\S+ +elementwise i0e +4x6x6 +0 +0 +3x3"),
     Expectation("export net.yaml --to pytorch", r"class SwooshModule\(nn\.Module\):"),
     Expectation("attribute lenet5-digits --trust -m squared-gradient -o map.png",
                 r"squared-gradient .*(\n.*)*roughness +0\.\d"),
