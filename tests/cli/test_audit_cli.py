@@ -173,8 +173,8 @@ def test_durations_are_rounded_for_people(seconds: float, text: str) -> None:
 WORK = (*SMALL, "--shard-size", "12", "-q")  # 30 pieces of the 360 digits
 
 
-# The audit, which gets a signal while it measures its fifth piece, or whichever: however fast the machine is. The signal
-# goes to the main thread, as one from outside does; what is measured afterwards takes its time, so that it comes first.
+# The audit, which gets a signal when it has measured so many pieces and begun another, however fast the machine is. The
+# signal goes to the main thread, as one from outside does, and is handled before anything else has been measured.
 STOPPED = """
 import signal, sys, threading, time
 from cnnscope.audits.run import work
