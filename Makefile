@@ -21,7 +21,7 @@ demo: $(VENV)/.user
 
 test: $(VENV)/.dev
 	@sh .ci/browser
-	$(BIN)/python -m pytest -n auto -rs
+	$(BIN)/python -m pytest -n auto --dist loadfile -rs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
