@@ -68,13 +68,14 @@ def test_errors_cross_between_processes(error: CnnscopeError) -> None:
 def test_the_library_says_it_as_the_commands_do() -> None:
     program = """
 import sys
-for name in ("torch", "pygraphviz", "numpy"):
+for name in ("torch", "pygraphviz", "matplotlib", "numpy"):
     sys.modules[name] = None
 import cnnscope
 model = cnnscope.load("lenet5")
 for ask in (
     lambda: cnnscope.load("torchvision:resnet18"), model.module, model.trained, model.receptive_field,
     lambda: cnnscope.audit("lenet5-digits"), lambda: cnnscope.receptive_field("lenet5"),
+    lambda: model.diagram().write("x.svg"), lambda: sys.modules.pop("numpy") or model.growth().write("x.png"),
 ):
     try:
         ask()
@@ -85,4 +86,6 @@ for ask in (
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     torch = "MissingPackageError E414: needs torch: pip install 'cnnscope[torch]'"
     numpy = "MissingPackageError E414: needs numpy: pip install numpy"
-    assert done.stdout.splitlines() == [torch, torch, torch, numpy, torch, numpy]
+    graphviz = "MissingPackageError E414: needs pygraphviz: pip install 'pygraphviz>=2.0.4'"
+    matplotlib = "MissingPackageError E414: needs matplotlib: pip install matplotlib"
+    assert done.stdout.splitlines() == [torch, torch, torch, numpy, torch, numpy, graphviz, matplotlib]

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, explained
 from cnnscope.render.documents.document import Document
 from cnnscope.render.formats import PICTURES, check_format
 from cnnscope.render.result import Cell, File, Result, form_of, written
@@ -51,6 +51,7 @@ class Illustrated(Result):
     def without_notes(self) -> Self:
         return replace(self, report=self.report.without_notes())
 
+    @explained
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes a picture (.svg .png .pdf) or, by another suffix, the figures alone as text.
 
@@ -84,6 +85,7 @@ class Drawing:
     name: str
     kinds: Sequence[str] = PICTURES
 
+    @explained
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes the picture in the format that the suffix names. E604 for another, E405 for a failure."""
         kind = check_format(kind_of(Path(path)), self.kinds)

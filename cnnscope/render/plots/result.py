@@ -9,6 +9,7 @@ from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.analysis.summary import Summary
+from cnnscope.errors import explained
 from cnnscope.ir import Graph
 from cnnscope.render.fields import UnitReport
 from cnnscope.render.formats import PICTURES
@@ -22,6 +23,7 @@ class Unit(UnitReport):
 
     image: Path | None = None
 
+    @explained
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes a picture (.svg .png .pdf), or the table by the suffix of a form of text; else E404."""
         from cnnscope.render.page.image import fitted
