@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cnnscope.errors import CnnscopeError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,14 @@ def attribute(place: str) -> Any:
     found: Any = import_module(module)
     for name in path.split(".") if path else ():
         found = getattr(found, name)
+    return found
+
+
+def resolved(value: T | str) -> T:
+    """The value, or what the place names; a place is imported only now."""
+    if not isinstance(value, str):
+        return value
+    found: T = attribute(value)
     return found
 
 

@@ -25,8 +25,7 @@ from cnnscope.cli.commands import COMMANDS
 from cnnscope.ops import REGISTRY as OPS
 from cnnscope.registry import Registry
 from cnnscope.render.columns import FIGURES
-from cnnscope.render.diagram.views import VIEWS
-from cnnscope.render.formats import TEXT
+from cnnscope.render.diagram.views import TEXT, VIEWS
 from cnnscope.sources.resolve import KINDS as SOURCES
 from cnnscope.sources.torch.rules import RECORDS
 from cnnscope.trained.images import KINDS as IMAGES

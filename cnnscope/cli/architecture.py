@@ -16,7 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import Option, group
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, PageOptions, Theme
 from cnnscope.render.diagram import views
-from cnnscope.render.formats import PICTURES, check_format, graph_formats
+from cnnscope.render.formats import PICTURES, check_format
 
 
 @group("Output")
@@ -82,7 +82,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 @flat(
-    output=f"{', '.join(graph_formats())} by its suffix; NAME.svg in this folder without it.",
+    output=f"{', '.join(views.graph_formats())} by its suffix; NAME.svg in this folder without it.",
     view=f"What is drawn. {views.about()}.",
 )
 def diagram(

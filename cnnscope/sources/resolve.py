@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.registry import Registry
 from cnnscope.sources import zoo
@@ -49,11 +49,7 @@ class SourceKind:
 
     def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
         """Returns the network; raises `CnnscopeError` if it cannot be loaded."""
-        if not isinstance(self.loader, str):
-            return self.loader(source, inputs, settings)
-        module, _, function = self.loader.partition(":")
-        loader: Loader = getattr(import_module(module), function)
-        return loader(source, inputs, settings)
+        return resolved(self.loader)(source, inputs, settings)
 
 
 _SOURCES = "cnnscope.sources"

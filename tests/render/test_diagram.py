@@ -20,8 +20,9 @@ from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
 from cnnscope.render.diagram.picture import anatomies, paper
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
+from cnnscope.render.diagram.views import graph_formats
 from cnnscope.render.diagram.volumes import volumes
-from cnnscope.render.formats import check_format, graph_formats
+from cnnscope.render.formats import check_format
 from cnnscope.render.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]

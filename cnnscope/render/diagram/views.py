@@ -1,19 +1,35 @@
-"""The views of an architecture: which there are, what they are drawn with, and the formats they have."""
+"""The views of an architecture and the formats of its diagrams: which there are, and what draws or writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
 from cnnscope.registry import Registry
-from cnnscope.render.formats import PICTURES, check_format, graph_formats
+from cnnscope.render.formats import PICTURES, check_format
 
 if TYPE_CHECKING:
     from cnnscope.ir import Graph
     from cnnscope.options.network import DiagramOptions
+    from cnnscope.render.diagram.dot import Options
+    from cnnscope.render.diagram.model import Diagram
+
+_HERE = "cnnscope.render.diagram"
+TEXT: Registry[Callable[[Diagram, Options], str]] = Registry(
+    "cnnscope.formats",
+    "text format of diagrams",
+    {"dot": f"{_HERE}.dot:to_dot", "json": f"{_HERE}.text:to_json", "mmd": f"{_HERE}.text:to_mermaid"},
+)
+"""What writes a diagram as text, without a layout."""
+
+
+def graph_formats() -> tuple[str, ...]:
+    """What a diagram of a graph can be written as."""
+    return (*PICTURES, *TEXT.names(), "tex")
+
 
 Draw = Callable[["Graph", str, "DiagramOptions"], bytes]
 """From a graph, a format and the options of ``cnnscope diagram`` to the content of a file."""
@@ -36,21 +52,16 @@ class View:
         if self.formats is not None and form not in self.formats:
             hint = f"use {', '.join(self.formats)}"
             raise CnnscopeError.of("E604", f"the {options.view} view is not drawn as `{form}`", hint=hint)
-        if not isinstance(self.draw, str):
-            return self.draw(graph, form, options)
-        module, _, function = self.draw.partition(":")
-        draw: Draw = getattr(import_module(module), function)
-        return draw(graph, form, options)
+        return resolved(self.draw)(graph, form, options)
 
 
-_HERE = "cnnscope.render.diagram.picture"
 VIEWS: Registry[View] = Registry(
     "cnnscope.views",
     "view",
     {
-        "graph": View("boxes and arrows", f"{_HERE}:graph_view"),
-        "volumes": View("feature maps to scale", f"{_HERE}:volumes_view", PICTURES),
-        "paper": View("the overview with the anatomy of every distinct block", f"{_HERE}:paper_view"),
+        "graph": View("boxes and arrows", f"{_HERE}.picture:graph_view"),
+        "volumes": View("feature maps to scale", f"{_HERE}.picture:volumes_view", PICTURES),
+        "paper": View("the overview with the anatomy of every distinct block", f"{_HERE}.picture:paper_view"),
     },
     form="cnnscope.render.diagram.views:View",
     code="E608",

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
 from cnnscope.registry import Registry
 
@@ -42,11 +43,7 @@ class Kind:
 
     def open(self, path: Path) -> ImageSet:
         """The set at ``path``."""
-        if not isinstance(self.opener, str):
-            return self.opener(path)
-        module, _, function = self.opener.partition(":")
-        opener: Opener = getattr(import_module(module), function)
-        return opener(path)
+        return resolved(self.opener)(path)
 
 
 def _suffix(*suffixes: str) -> Callable[[Path], bool]:
