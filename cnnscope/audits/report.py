@@ -11,17 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnscope.audits.document import (
-    AuditCase,
-    AuditClass,
-    AuditDocument,
-    AuditLayer,
-    AuditProbe,
-    AuditTransform,
-    OtherMetric,
-    ProbeSummary,
-    SmallStep,
-)
+from cnnscope.audits import document as forms
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.record import verdict
 from cnnscope.audits.result import DOCUMENT, GALLERY, OUTCOMES, AuditResult
@@ -58,7 +48,7 @@ def _document(result: AuditResult, metrics: tuple[str, ...]) -> Json:
     chains = result.facts.protocol.get("chains", ())
     members = {family: [g for g in groups if g.family == family] for family in families(groups)}
     against: Any = result.against  # plain values, as they are read from a file
-    found: Json = plain(AuditDocument(
+    found: Json = plain(forms.AuditDocument(
         verdict=verdict(result.facts, result.gates),
         facts=result.facts,
         complete=result.facts.complete,
@@ -111,7 +101,7 @@ def judged(
 
 def _probe(
     outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap, chains: Sequence[Sequence[str]]
-) -> AuditProbe:
+) -> forms.AuditProbe:
     """One family: lists with one entry per magnitude, and the figures of the whole family."""
     averaged = main_groups(groups, groups[0].family)
     means: dict[str, list[Estimate]] = {
@@ -119,7 +109,7 @@ def _probe(
         for name, metric in _MEANS.items()
     }
     unit: Any = groups[0].unit
-    return AuditProbe(
+    return forms.AuditProbe(
         unit=unit, magnitudes=[g.magnitude for g in groups], labels=[g.label for g in groups],
         titles=[g.title for g in groups], on_grid=[g.on_grid for g in groups], averaged=[g in averaged for g in groups],
         transforms=[len(g.members) for g in groups],
@@ -132,10 +122,10 @@ def _probe(
 
 def _others(
     outcomes: Outcomes, groups: Sequence[TransformGroup], averaged: Sequence[TransformGroup], boot: Bootstrap
-) -> dict[str, OtherMetric] | Omitted:
+) -> dict[str, forms.OtherMetric] | Omitted:
     """The metrics of packages and plugins; no key at all where there are none."""
     found = {
-        name: OtherMetric(
+        name: forms.OtherMetric(
             each=[metric.of(outcomes, [g], boot).rounded() for g in groups],
             mean=metric.of(outcomes, averaged, boot).rounded(),
         )
@@ -147,12 +137,12 @@ def _others(
 
 def _summary(
     outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap, chains: Sequence[Sequence[str]]
-) -> ProbeSummary:
+) -> forms.ProbeSummary:
     members = [m for g in groups for m in g.members]
     lowest = curves.worst_transform(outcomes, members)
     of_k = curves.worst_of_k(outcomes, members, boot)
     estimates = [share(statistics.agreement(outcomes, g)) for g in groups]
-    return ProbeSummary(
+    return forms.ProbeSummary(
         magnitudes=len(groups), transforms=len(members),
         agreement=share(curves.family_mean(outcomes, groups, statistics.agreement)).rounded(),
         kappa=statistics.kappa(outcomes, groups, boot).rounded(),
@@ -169,7 +159,7 @@ def _summary(
     )  # fmt: skip
 
 
-def _step(outcomes: Outcomes, family: str, boot: Bootstrap, chains: Sequence[Sequence[str]]) -> SmallStep | None:
+def _step(outcomes: Outcomes, family: str, boot: Bootstrap, chains: Sequence[Sequence[str]]) -> forms.SmallStep | None:
     """What one small step changes, over the chains of this family; None if the protocol has no chains."""
     kinds = {transform.name: transform.family for transform in outcomes.transforms}
     own = [chain for chain in chains if all(kinds.get(name, family) == family for name in chain)]
@@ -179,22 +169,22 @@ def _step(outcomes: Outcomes, family: str, boot: Bootstrap, chains: Sequence[Seq
     if not pairs:
         return None
     changed, moved = statistics.step_changes(outcomes, pairs)
-    return SmallStep(
+    return forms.SmallStep(
         steps=len(pairs), change=share(changed).rounded(), probability_change=statistics.mean(moved, boot).rounded()
     )
 
 
-def _transform(outcomes: Outcomes, place: int) -> AuditTransform:
+def _transform(outcomes: Outcomes, place: int) -> forms.AuditTransform:
     same = statistics.agrees(outcomes, [place])[:, 0].astype(np.float64)
-    return AuditTransform(transform=outcomes.transforms[place], agreement=share(same).rounded())
+    return forms.AuditTransform(transform=outcomes.transforms[place], agreement=share(same).rounded())
 
 
-def _layers(outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap) -> list[AuditLayer]:
+def _layers(outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstrap) -> list[forms.AuditLayer]:
     found = []
     for family in families(groups):
         members = [g for g in groups if g.family == family]
         for curve in curves.layer_curves(outcomes, members, boot):
-            found.append(AuditLayer(
+            found.append(forms.AuditLayer(
                 name=curve.layer, probe=family, images=curve.images, magnitudes=[g.magnitude for g in members],
                 labels=[g.label for g in members], titles=[g.title for g in members],
                 on_grid=[g.on_grid for g in members], distance=[estimate.rounded() for estimate in curve.distance],
@@ -202,7 +192,7 @@ def _layers(outcomes: Outcomes, groups: Sequence[TransformGroup], boot: Bootstra
     return found
 
 
-def _classes(result: AuditResult, groups: Sequence[TransformGroup]) -> list[AuditClass]:
+def _classes(result: AuditResult, groups: Sequence[TransformGroup]) -> list[forms.AuditClass]:
     """The figures of each class: by label if every image has one, else by the prediction for the untransformed
     image."""
     outcomes = result.outcomes
@@ -214,7 +204,7 @@ def _classes(result: AuditResult, groups: Sequence[TransformGroup]) -> list[Audi
     }
     right = statistics.clean_accuracy(outcomes)
     return [
-        AuditClass(
+        forms.AuditClass(
             index=int(index), name=result.label(int(index)), by="label" if labelled else "prediction",
             images=int((classes == index).sum()), accuracy=_of(right, classes == index),
             agreement={family: _of(values, classes == index) for family, values in kept.items()},
@@ -228,13 +218,13 @@ def _of(values: Floats, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> Estimate
     return estimate.rounded()
 
 
-def _cases(result: AuditResult) -> list[AuditCase]:
+def _cases(result: AuditResult) -> list[forms.AuditCase]:
     outcomes = result.outcomes
     found = []
     for case in result.gallery.cases:
         i, t = case.image, case.transform
         transform, label = outcomes.transforms[t], int(outcomes.label[i])
-        found.append(AuditCase(
+        found.append(forms.AuditCase(
             image=outcomes.name[i], transform=transform.name, probe=transform.family,
             label=result.label(label) if label >= 0 else None, clean=result.label(int(outcomes.top1_clean[i])),
             confidence_clean=float(outcomes.confidence_clean[i]), now=result.label(int(outcomes.top1[i, t])),

@@ -12,14 +12,7 @@ from cnnscope.render.documents.network import Conventions, Model
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
-from cnnscope.training.document import (
-    NewHead,
-    TrainedLayer,
-    TrainingRun,
-    TransferCost,
-    TransferDocument,
-    TransferStrategy,
-)
+from cnnscope.training import document
 from cnnscope.training.plan import Part, Plan, Strategy
 
 
@@ -30,17 +23,17 @@ class TransferReport(Result):
     graph: Graph
     source: str
     plan: Plan
-    training: TrainingRun | None = None
+    training: document.TrainingRun | None = None
     verbose: bool = False
     bare: bool = False
 
     def as_document(self) -> Document:
         plan = self.plan
-        head = NewHead(
+        head = document.NewHead(
             layer=plan.head, op=plan.new.op.tag, classes_before=_out(plan.old.op), classes=plan.classes,
             params=self._head_params,
         )  # fmt: skip
-        return TransferDocument(
+        return document.TransferDocument(
             conventions=Conventions(batch=plan.batch),
             model=Model.of(self.graph, self.source),
             head=head,
@@ -150,7 +143,7 @@ def _layers(strategy: Strategy, part: Part) -> str:
     return f"{len(names):,} layers" if names else ABSENT
 
 
-def _run(run: TrainingRun) -> list[str]:
+def _run(run: document.TrainingRun) -> list[str]:
     """A run of training in words."""
     epochs = f"{run.epochs} epoch{'s' * (run.epochs > 1)}"
     features = "; features were computed once" if run.features_cached else ""
@@ -168,11 +161,11 @@ def _run(run: TrainingRun) -> list[str]:
     ]  # fmt: skip
 
 
-def _strategy(strategy: Strategy) -> TransferStrategy:
-    return TransferStrategy(
+def _strategy(strategy: Strategy) -> document.TransferStrategy:
+    return document.TransferStrategy(
         name=strategy.name,
-        layers=[TrainedLayer(name=layer, part=part) for layer, part in strategy.layers.items()],
-        cost=TransferCost(**{key: figure.of(strategy) for key, figure in FIGURES.items()}),
+        layers=[document.TrainedLayer(name=layer, part=part) for layer, part in strategy.layers.items()],
+        cost=document.TransferCost(**{key: figure.of(strategy) for key, figure in FIGURES.items()}),
         buffers=strategy.cost.buffers,
         estimated=strategy.memory.estimated,
         unsupported=strategy.work.unknown,

@@ -14,21 +14,11 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from cnnscope.analysis.receptive_field import walk
 from cnnscope.analysis.receptive_field.digits import shape_of
 from cnnscope.analysis.receptive_field.exact.steps import bordered, reshaped
 from cnnscope.analysis.receptive_field.layout import Global
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
-from cnnscope.analysis.receptive_field.walk import (
-    Move,
-    Visit,
-    check,
-    find,
-    images,
-    positions,
-    stays_local,
-    unknown,
-    walk,
-)
 from cnnscope.ir import Graph, Shape
 from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
 
@@ -121,16 +111,16 @@ def effective_size(flow: Flow) -> float:
 
 
 def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool, weighed: bool) -> dict[str, Flow]:
-    target = find(graph, layer)
+    target = walk.find(graph, layer)
     result: dict[str, Flow] = {}
-    for rank, sources in images(graph).items():
-        visits = {visit.node.name: visit for visit in walk(graph, sources)}
+    for rank, sources in walk.images(graph).items():
+        visits = {visit.node.name: visit for visit in walk.walk(graph, sources)}
         if target in visits and not visits[target].known:
-            raise unknown(layer)
+            raise walk.unknown(layer)
         value = graph.value(target)
-        axes = positions(value, visits[target].layout if target in visits else ())
+        axes = walk.positions(value, visits[target].layout if target in visits else ())
         if position is not None:
-            check(layer, position, tuple(value.shape[axis] for axis in axes))
+            walk.check(layer, position, tuple(value.shape[axis] for axis in axes))
         flows = {target: _unit(value.shape, axes, position)}
         for visit in reversed(visits.values()):
             if visit.node.name in flows and visit.paths:
@@ -154,12 +144,12 @@ def _unit(shape: Shape, axes: tuple[int, ...], position: Sequence[int] | None) -
     return flow
 
 
-def _back(visit: Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> None:
+def _back(visit: walk.Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> None:
     """Distributes the weights of a node to the values it reads."""
     arrived = flows.pop(visit.node.name)
     shared = len(visit.paths) if not any(isinstance(m.step, Place) for p in visit.paths for m in p.moves) else 1
     for path in visit.paths:
-        if local and not stays_local(path.actions):
+        if local and not walk.stays_local(path.actions):
             continue
         flow = arrived / shared
         for move in reversed(path.moves):
@@ -170,7 +160,7 @@ def _back(visit: Visit, flows: dict[str, Flow], local: bool, weighed: bool) -> N
         flows[path.source] = flows[path.source] + flow if path.source in flows else flow
 
 
-def _spread(flow: Flow, move: Move) -> Flow:
+def _spread(flow: Flow, move: walk.Move) -> Flow:
     """One step backwards: each element distributes its weight equally to the elements it reads."""
     shape = shape_of(move.before)
     match move.step:
