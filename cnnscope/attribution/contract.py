@@ -48,6 +48,12 @@ def fitting(batch: int, run: Callable[[int], T]) -> T:
             torch.cuda.empty_cache()
 
 
+def in_pieces(run: Callable[[Tensor], Tensor], x: Tensor, batch: int) -> Tensor:
+    """``run(x)`` for images (N, ...) without gradients, ``batch`` at a time, fewer where memory does not suffice."""
+    with torch.no_grad():
+        return fitting(batch, lambda size: torch.cat([run(part) for part in torch.split(x, size)]))
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
     """Whether memory was lacking; torch has an error class for this on GPUs only."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -81,11 +87,7 @@ class Question:
     def scores(self, x: Tensor) -> Tensor:
         """(N,) scores of the class for images (N, C, H, W), without gradients."""
 
-        def run(batch: int) -> Tensor:
-            with torch.no_grad():
-                return torch.cat([self.module(part).flatten(1)[:, self.target] for part in torch.split(x, batch)])
-
-        return fitting(self.batch, run)
+        return in_pieces(lambda part: self.module(part).flatten(1)[:, self.target], x, self.batch)
 
     @cached_property
     def difference(self) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnscope.attribution.contract import Attribution, Classifier, fitting
+from cnnscope.attribution.contract import Attribution, Classifier, in_pieces
 from cnnscope.audits.protocol import protocol, transforms
 from cnnscope.audits.protocol.protocol import Transform
 from cnnscope.learned.filters.kernels import sobel_x
@@ -84,12 +84,8 @@ class Scene:
 
     def probabilities(self, x: Tensor) -> NDArray[np.float64]:
         """(N, classes) for images (N, C, H, W); scores that are probabilities already are not changed."""
-
-        def run(batch: int) -> Tensor:
-            with torch.no_grad():
-                return torch.cat([self.network.logits(part).double().cpu() for part in torch.split(x, batch)])
-
-        result: NDArray[np.float64] = probabilities(fitting(self.batch, run)).numpy()
+        logits = in_pieces(lambda part: self.network.logits(part).double().cpu(), x, self.batch)
+        result: NDArray[np.float64] = probabilities(logits).numpy()
         return result
 
 

@@ -73,6 +73,22 @@ def test_functions_become_modules_and_none_is_called_twice() -> None:
     assert {"act", "act#2"} <= {layer_of(node) for node in network.graph.nodes}
 
 
+@pytest.mark.parametrize(("function", "kind"), [
+    (F.celu, "CELU"), (F.logsigmoid, "LogSigmoid"), (torch.selu, "SELU"),
+    (lambda x: F.threshold(x, 0.1, 0.2), "Threshold"),
+    (lambda x: F.gelu(x, approximate="tanh"), "GELU"), (lambda x: F.prelu(x, torch.tensor([0.3])), None),
+])  # fmt: skip
+def test_any_activation_called_as_a_function_becomes_its_module(function: Any, kind: str | None) -> None:
+    class Called(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x).flatten(1)
+
+    x, network = image(1, 6, 6).float(), canonicalize(Called())
+    same_logits(Called(), x)
+    called = [network.get_submodule(node.target) for node in network.graph.nodes if node.op == "call_module"]
+    assert [type(one).__name__ for one in called] == ([] if kind is None else [kind])
+
+
 def test_the_original_stays_as_it_is() -> None:
     module = seeded(Functional)
     before = {name: value.clone() for name, value in module.state_dict().items()}

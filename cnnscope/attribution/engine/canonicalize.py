@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from cnnscope.attribution.engine.functional_forms import MODULES
 from cnnscope.errors import CnnscopeError, did_you_mean
@@ -187,18 +188,10 @@ def _impossible(reason: str) -> CnnscopeError:
 
 def forward_shapes(network: fx.GraphModule, x: Tensor) -> dict[fx.Node, torch.Size]:
     """The shape of every value that is a tensor, for inputs like ``x`` (N, C, H, W)."""
-    shapes: dict[fx.Node, torch.Size] = {}
-
-    class Shapes(fx.Interpreter):
-        def run_node(self, node: fx.Node) -> Any:
-            value = super().run_node(node)
-            if isinstance(value, Tensor):
-                shapes[node] = value.shape
-            return value
-
     with torch.no_grad():
-        Shapes(network).run(x)
-    return shapes
+        ShapeProp(network).propagate(x)
+    kept = ((node, node.meta.get("tensor_meta")) for node in network.graph.nodes)
+    return {node: meta.shape for node, meta in kept if isinstance(meta, TensorMetadata)}
 
 
 def node_of(network: fx.GraphModule, layer: str) -> fx.Node:

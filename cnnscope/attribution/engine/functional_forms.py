@@ -7,15 +7,15 @@ module and the values that it reads, or None where the call is better left as it
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.nn.ops import merge
-from cnnscope.nn.ops.base import Call
+from cnnscope.nn.ops import merge, records
+from cnnscope.nn.ops.base import Call, Lacks
 
 Made = tuple[nn.Module, tuple[fx.Node, ...]] | None
 ATEN = torch.ops.aten
@@ -24,9 +24,24 @@ ATEN = torch.ops.aten
 def _activation(module: Callable[..., nn.Module]) -> Callable[..., Made]:
     def make(input: fx.Node, *args: Any, **kwargs: Any) -> Made:
         kwargs.pop("inplace", None)
+        if any(isinstance(arg, (Tensor, fx.Node)) for arg in (*args, *kwargs.values())):  # prelu's weight
+            return None
         return module(*(arg for arg in args if not isinstance(arg, bool)), **kwargs), (input,)
 
     return make
+
+
+def _activations() -> Iterator[tuple[Any, Callable[..., Made]]]:
+    """Every way to call an activation for which torch has a module: ``F.relu_``, ``"relu"``, ``aten.relu.default``."""
+    for record in records():
+        roles = {} if isinstance(record.roles, Lacks) else record.roles
+        kinds = [kind for kind, role in roles.items() if role == "activation"]
+        for kind in (kind for kind in kinds if isinstance(kind, type)):
+            aten = record.aten if isinstance(record.aten, tuple) and kind is kinds[0] else ()
+            for name in dict.fromkeys((kind.__name__.lower(), *aten)):
+                for spelling in (name, f"{name}_"):
+                    for target in (spelling, *(getattr(home, spelling, None) for home in (F, torch, ATEN))):
+                        yield getattr(target, "default", target), _activation(kind)
 
 
 def _pool(module: Callable[..., nn.Module]) -> Callable[..., Made]:
@@ -78,27 +93,7 @@ def _layer_norm(
     return module, (input,)
 
 
-def _gelu(input: fx.Node, approximate: str = "none") -> Made:
-    return nn.GELU(approximate), (input,)
-
-
 _TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
-    (_activation(nn.ReLU), (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", ATEN.relu.default,
-                            ATEN.relu_.default)),
-    (_activation(nn.ReLU6), (F.relu6, ATEN.relu6.default)),
-    (_activation(nn.SiLU), (F.silu, ATEN.silu.default, ATEN.silu_.default)),
-    (_activation(nn.Mish), (F.mish, ATEN.mish.default)),
-    (_activation(nn.Hardswish), (F.hardswish, ATEN.hardswish.default, ATEN.hardswish_.default)),
-    (_activation(nn.Hardsigmoid), (F.hardsigmoid, ATEN.hardsigmoid.default, ATEN.hardsigmoid_.default)),
-    (_activation(nn.Hardtanh), (F.hardtanh, ATEN.hardtanh.default, ATEN.hardtanh_.default)),
-    (_activation(nn.LeakyReLU), (F.leaky_relu, F.leaky_relu_, ATEN.leaky_relu.default, ATEN.leaky_relu_.default)),
-    (_activation(nn.ELU), (F.elu, ATEN.elu.default)),
-    (_activation(nn.SELU), (F.selu, ATEN.selu.default)),
-    (_activation(nn.Softplus), (F.softplus, ATEN.softplus.default)),
-    (_activation(nn.Softsign), (F.softsign,)),
-    (_activation(nn.Sigmoid), (F.sigmoid, torch.sigmoid, "sigmoid", "sigmoid_", ATEN.sigmoid.default)),
-    (_activation(nn.Tanh), (F.tanh, torch.tanh, "tanh", "tanh_", ATEN.tanh.default)),
-    (_gelu, (F.gelu, ATEN.gelu.default)),
     (_along(nn.Softmax), (F.softmax, torch.softmax, "softmax", ATEN.softmax.int)),
     (_along(nn.LogSoftmax), (F.log_softmax, torch.log_softmax, "log_softmax", ATEN.log_softmax.int)),
     (_pool(nn.MaxPool2d), (F.max_pool2d, torch.max_pool2d, ATEN.max_pool2d.default)),
@@ -112,4 +107,7 @@ _TABLE: list[tuple[Callable[..., Made], tuple[Any, ...]]] = [
     (_layer_norm, (F.layer_norm, ATEN.layer_norm.default)),
 ]  # fmt: skip
 
-MODULES: dict[Any, Callable[..., Made]] = {target: make for make, targets in _TABLE for target in targets}
+MODULES: dict[Any, Callable[..., Made]] = {
+    **{target: make for target, make in _activations() if target is not None},
+    **{target: make for make, targets in _TABLE for target in targets},
+}

@@ -84,9 +84,7 @@ def maximise(
     check_channel(layer, channel)
     fields, run = Fields(network.graph, layer), runner(network, (layer,))
     middle = (layer.size[0] // 2, layer.size[1] // 2)
-    reason = "the unit has no gradient on noise" + (
-        "" if patch is None else ", nor on the image that activates it most"
-    )
+    tried = "noise" if patch is None else "noise, nor on the image that activates it most"
     for position, image in ((middle, None), *([] if patch is None else [(patch.position, patch.pixels)])):
         seen = fields.at(position)
         reach = min(MOST_JITTER, min(high - low + 1 for low, high in seen.exact) // 8) if jitter is None else jitter
@@ -106,7 +104,7 @@ def maximise(
             pixels = _middle(canvas, reach)
             last = _value(layer, unit, pixels)
             return replace(settings, pixels=pixels[0].cpu().numpy(), start=first, activation=last, curve=curve)
-    return replace(settings, reason=reason)
+    return replace(settings, reason=f"the unit has no gradient on {tried}")
 
 
 def _noises(shape: Sequence[int], seed: int, jitter: int) -> Iterator[Tensor]:
