@@ -15,7 +15,9 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.options.running import names, paths
 from cnnscope.options.trained import AuditOptions, Gates
 from cnnscope.progress import SILENT, Progress
+from cnnscope.render.audit.page import html
 from cnnscope.render.audit.report import AuditReport, CompareReport
+from cnnscope.render.audit.text import junit, markdown
 from cnnscope.render.result import File, written
 
 if TYPE_CHECKING:
@@ -164,28 +166,14 @@ def check_names(reports: Sequence[str]) -> None:
 
 
 def _html(result: Audit) -> str:
-    from cnnscope.render.audit.page import html
-
-    gallery = result.gallery
-    return html(result.document, list(zip(gallery.original, gallery.transformed, strict=True)))
-
-
-def _markdown(result: Audit) -> str:
-    from cnnscope.render.audit.text import markdown
-
-    return markdown(result.document)
-
-
-def _junit(result: Audit) -> str:
-    from cnnscope.render.audit.text import junit
-
-    return junit(result.document)
+    return html(result.document, list(zip(result.gallery.original, result.gallery.transformed, strict=True)))
 
 
 WRITERS: Mapping[str, tuple[str, Callable[[Audit], str]]] = {
-    ".html": ("html", _html), ".htm": ("html", _html), ".md": ("markdown", _markdown), ".xml": ("junit", _junit),
-    ".json": ("json", lambda result: result.report.to_json() + "\n"),
-    ".csv": ("csv", lambda result: result.report.to_csv() + "\n"),
-    ".tsv": ("tsv", lambda result: result.report.to_tsv() + "\n"), ".txt": ("text", lambda result: f"{result}\n"),
+    ".html": ("html", _html), ".htm": ("html", _html), ".md": ("markdown", lambda result: markdown(result.document)),
+    ".xml": ("junit", lambda result: junit(result.document)),
+    ".json": ("json", lambda result: f"{result.report.to_json()}\n"),
+    ".csv": ("csv", lambda result: f"{result.report.to_csv()}\n"),
+    ".tsv": ("tsv", lambda result: f"{result.report.to_tsv()}\n"), ".txt": ("text", lambda result: f"{result}\n"),
 }  # fmt: skip
 """Kinds of reports by their suffixes."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Parameter
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from cnnscope.options.group import Field, combine, fields
+
+_KINDS = {
+    str | Path | None: Path | None,
+    Sequence[str]: list[str] | None,
+    str | Sequence[str]: list[str] | None,
+    str | Path | Sequence[str | Path]: list[str] | None,
+}
+"""Types on the command line for types in Python."""
 
 
 def flat(function: Callable[..., Any] | None = None, /, **helps: str) -> Callable[..., Any]:
@@ -61,7 +70,8 @@ def _parameter(one: Field, help: str | None) -> Parameter:
         autocompletion=option.complete,
         readable=not option.written,
     )
-    kind, default = (one.type, one.default) if option.kind is None else (option.kind, None)
+    kind = option.kind or _KINDS.get(one.type)
+    kind, default = (one.type, one.default) if kind is None else (kind, None)
     if one.default is dataclasses.MISSING:
         default = Parameter.empty
     return Parameter(one.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])

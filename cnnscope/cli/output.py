@@ -200,6 +200,13 @@ class Pictured(Writing):
     KINDS: ClassVar[Sequence[str]] = PICTURES
 
 
+@group("Output")
+class WeightsWriting(Writing):
+    """How a result is written that can be a file of weights."""
+
+    KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
+
+
 def _to_stdout(action: Callable[[], None]) -> None:
     """Writes to stdout. If the reader of a pipe is gone, the program exits silently."""
     try:

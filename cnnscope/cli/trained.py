@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from cnnscope.attribution.methods import METHODS
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
-from cnnscope.cli.output import Pictured, Writing
+from cnnscope.cli.output import Pictured, WeightsWriting
 from cnnscope.errors import CnnscopeError
-from cnnscope.options.group import group
 from cnnscope.options.trained import AttributionOptions, FeatureOptions, FilterOptions, KernelOptions, TransferOptions
 from cnnscope.progress import on_stderr
 from cnnscope.trained.images import known
@@ -99,20 +98,13 @@ def attribute(
     writing.show(found.at(place))
 
 
-@group("Output")
-class TransferWriting(Writing):
-    """Where trained weights or the report of a transfer are written."""
-
-    KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
-
-
 @flat(
     train=f"Train on these images: {known()}.",
     output="Write the trained weights (.safetensors .pt .pth), or the report (.json .csv .tsv .md .txt).",
     verbose="List the plan layer by layer.",
 )
 def transfer(
-    options: TransferOptions, loading: o.Loading, writing: TransferWriting, verbose: o.Verbose,
+    options: TransferOptions, loading: o.Loading, writing: WeightsWriting, verbose: o.Verbose,
     source: o.DefaultSource = o.DEFAULT,
 ) -> None:  # fmt: skip
     """Give a network another head for other classes: what is kept, frozen and trained, and what training costs."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
-from cnnscope.cli.output import Writing
-from cnnscope.options.group import group
+from cnnscope.cli.output import WeightsWriting, Writing
 from cnnscope.options.network import Mapping
 
 app = typer.Typer(help="Weight files beside a network.", no_args_is_help=True, rich_markup_mode="markdown")
@@ -31,16 +29,9 @@ def check(
     return 0 if report.comparison.fits else 1
 
 
-@group("Output")
-class MapWriting(Writing):
-    """Where the mapping or the renamed weights are written."""
-
-    KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
-
-
 @app.command("map")
 @flat(output="Write the mapping (.json), or the weights under the network's names (.safetensors .pt .pth).")
-def map_(source: o.Source, file: WeightFile, loading: o.Loading, writing: MapWriting) -> int:
+def map_(source: o.Source, file: WeightFile, loading: o.Loading, writing: WeightsWriting) -> int:
     """Propose which tensor of FILE is which weight of the network, by shape and order; exit with 1 if some remain."""
     report = loading.load(source).map_weights(file)
     if writing.picture is None:

@@ -53,8 +53,9 @@ RENAMED = {
 class Option:
     """How the command line spells and explains a field.
 
-    ``flags`` are ``--name-of-the-field`` unless given. ``kind`` is the type on the command line where it is not the
-    field's own. ``complete`` gives the shell the completions of a word. ``written`` is True for a file that is written.
+    ``flags`` are ``--name-of-the-field`` unless given. ``kind`` is the type on the command line where it does not
+    follow from the field's own. ``complete`` gives the shell the completions of a word. ``written`` is True
+    for a file that is written.
     """
 
     help: str

@@ -65,10 +65,7 @@ class DiagramOptions(Theme):
 class PageOptions:
     """What lies on the page."""
 
-    image: Annotated[
-        str | Path | None,
-        Option("A picture to lay under the receptive fields.", metavar="FILE", kind=Path | None),
-    ] = None
+    image: Annotated[str | Path | None, Option("A picture to lay under the receptive fields.", metavar="FILE")] = None
 
 
 ExportFormat = Literal["pytorch", "onnx", "spec", "json"]
@@ -92,6 +89,5 @@ class ExportOptions(Mapping):
     """The weights of an ONNX file."""
 
     weights: Annotated[
-        str | Path | None,
-        Option("File of weights to write into an ONNX file; random ones without it.", metavar="FILE", kind=Path | None),
+        str | Path | None, Option("File of weights to write into an ONNX file; random ones without it.", metavar="FILE")
     ] = None

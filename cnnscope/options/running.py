@@ -13,7 +13,7 @@ _RUN, _IMAGES = "Weights and device", "Images"
 
 def layers(which: str) -> Option:
     """The option of an argument that names one layer or several."""
-    return Option(f"{which}; may be repeated, or name several as A,B.", metavar="NAME", kind=list[str] | None)
+    return Option(f"{which}; may be repeated, or name several as A,B.", metavar="NAME")
 
 
 @group(_RUN)
@@ -68,9 +68,7 @@ class Data:
     data: Annotated[
         str | Path | None,
         Option(
-            "A folder of images or of one folder for each class, .npz, WebDataset tars, parquet files.",
-            metavar="PATH",
-            kind=Path | None,
+            "A folder of images or of one folder for each class, .npz, WebDataset tars, parquet files.", metavar="PATH"
         ),
     ] = None
 
@@ -79,10 +77,9 @@ class Data:
 class Labels:
     """What classes are called."""
 
-    labels: Annotated[
-        str | Path | None,
-        Option("Names of the classes: one in each line, or JSON.", metavar="FILE", kind=Path | None),
-    ] = None
+    labels: Annotated[str | Path | None, Option("Names of the classes: one in each line, or JSON.", metavar="FILE")] = (
+        None
+    )
 
 
 @group(_IMAGES)
@@ -90,8 +87,7 @@ class Picture:
     """One image to look at."""
 
     image: Annotated[
-        str | Path | None,
-        Option("A picture; by default the first of the network's images.", metavar="FILE", kind=Path | None),
+        str | Path | None, Option("A picture; by default the first of the network's images.", metavar="FILE")
     ] = None
 
 

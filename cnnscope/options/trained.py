@@ -6,17 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cnnscope.options.group import Option, group
-from cnnscope.options.running import (
-    Data,
-    Device,
-    Dtype,
-    Labels,
-    Picture,
-    Preprocessing,
-    Running,
-    Weights,
-    layers,
-)
+from cnnscope.options.running import Data, Device, Dtype, Labels, Picture, Preprocessing, Running, Weights, layers
 
 
 @group("Plan")
@@ -29,7 +19,6 @@ class HeadOptions:
         Option(
             "Layers or groups to freeze; the rest is trained: conv1, layer1, 'features.*'. Several add up.",
             metavar="PATTERN",
-            kind=list[str] | None,
         ),
     ] = ()
     head: Annotated[
@@ -47,7 +36,6 @@ class TransferOptions(HeadOptions, Weights, Device, Preprocessing):
         Option(
             "Train on these images: a folder of one folder for each class, .npz, WebDataset tars, parquet files.",
             metavar="PATH",
-            kind=Path | None,
         ),
     ] = None
     fine_tune: Annotated[bool, Option("Train every layer, not the head alone.")] = False
@@ -90,7 +78,7 @@ class AttributionOptions(Device, Dtype, Data, Labels, Preprocessing, Picture):
 
     weights: Annotated[
         str | Path | Sequence[str | Path],
-        Option("A checkpoint, or `pretrained`; several make a row each.", metavar="FILE", kind=list[str] | None),
+        Option("A checkpoint, or `pretrained`; several make a row each.", metavar="FILE"),
     ] = ()
     target: Annotated[
         str | int | None,
@@ -102,7 +90,6 @@ class AttributionOptions(Device, Dtype, Data, Labels, Preprocessing, Picture):
             "Names of methods, or `all`; may be repeated, or name several as A,B.",
             flags=("--method", "-m"),
             metavar="NAME",
-            kind=list[str] | None,
         ),
     ] = ()
     baseline: Annotated[str, Option("What absence looks like: zero, mean, blur, black or white.", metavar="NAME")] = (
@@ -133,13 +120,11 @@ class Gates:
             "Exit with 1 unless a lower confidence bound is at least this: translation@1.agreement=0.95, "
             "rotation.kappa=0.5.",
             metavar="EXPR",
-            kind=list[str] | None,
         ),
     ] = ()
-    baseline: Annotated[
-        str | Path | None,
-        Option("Folder of an earlier audit to compare with.", metavar="RESULT", kind=Path | None),
-    ] = None
+    baseline: Annotated[str | Path | None, Option("Folder of an earlier audit to compare with.", metavar="RESULT")] = (
+        None
+    )
     max_regression: Annotated[
         float | None,
         Option(
@@ -161,7 +146,6 @@ class Reports:
             "Write a report, may be repeated: .html, .md, .xml (JUnit), .json, .csv, .tsv, .txt.",
             flags=("--output", "-o"),
             metavar="FILE",
-            kind=list[str] | None,
         ),
     ] = ()
 
@@ -205,8 +189,7 @@ class KernelOptions:
     stride: Annotated[int | None, Option("Distance between positions of the kernel; 1.", min=1)] = None
     pad: Annotated[int | None, Option("Zeros around the input; 0.", min=0)] = None
     dilation: Annotated[int | None, Option("Distance between the kernel's numbers on the input; 1.", min=1)] = None
-    image: Annotated[
-        str | Path | None,
-        Option("A picture; by default one of the bundled digits.", metavar="FILE", kind=Path | None),
-    ] = None
+    image: Annotated[str | Path | None, Option("A picture; by default one of the bundled digits.", metavar="FILE")] = (
+        None
+    )
     size: Annotated[int | None, Option("Side of the designed kernels; 3.", min=2, max=31)] = None

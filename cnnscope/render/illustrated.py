@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cnnscope.errors import CnnscopeError, explained
 from cnnscope.render.documents.document import Document
 from cnnscope.render.formats import PICTURES, check_format
-from cnnscope.render.result import Cell, File, Result, form_of, written
+from cnnscope.render.result import Cell, File, Result, written
 from cnnscope.render.table import Table
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ class Illustrated(Result):
     """Figures with a picture of them: ``report`` is the result, ``draw`` gives the picture in a format.
 
     ``name`` is the picture's default file name without a suffix, ``arrays`` are the raw values that it shows, by name.
-    ``kinds`` are its formats.
     """
+
+    KINDS: ClassVar[Sequence[str]] = PICTURES
 
     report: Result
     draw: Callable[[str], bytes]
     name: str
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    kinds: Sequence[str] = PICTURES
 
     def as_document(self) -> Document | Mapping[str, Any]:
         return self.report.as_document()
@@ -51,21 +51,16 @@ class Illustrated(Result):
     def without_notes(self) -> Self:
         return replace(self, report=self.report.without_notes())
 
-    @explained
-    def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes a picture (.svg .png .pdf) or, by another suffix, the figures alone as text.
+    def drawn(self, kind: str) -> bytes:
+        return self.draw(kind)
 
-        Beside a picture ``x.png`` of arrays stand ``x.NAME.npy`` for each of them and ``x.json``: the document with
-        ``picture`` and ``arrays``, names of files by names of arrays. The picture is written last: where it is,
-        everything else is. E404 for a suffix that names no format, E405 for a file that cannot be written.
+    def write_picture(self, path: Path, kind: str) -> tuple[File, ...]:
+        """Writes ``x.png``, and beside it ``x.NAME.npy`` for each array and ``x.json``.
+
+        The last is the document with ``picture`` and ``arrays``, names of files by names of arrays. The picture is
+        written last: where it is, everything else is.
         """
-        path = Path(path)
-        kind = form_of(path, self.kinds)
-        if kind not in self.kinds:
-            return super().write(path)
-        picture = self.draw(kind)
-        if not self.arrays:
-            return (written(path, kind, picture),)
+        picture = self.drawn(kind)
         names = {name: f"{path.stem}.{_UNSAFE.sub('_', name)}.npy" for name in self.arrays}
         arrays = [written(path.with_name(names[name]), "npy", npy(array)) for name, array in self.arrays.items()]
         manifest = {**self.to_dict(), "picture": path.name, "arrays": names}

@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean, explained
 from cnnscope.files import write_bytes
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
@@ -29,6 +29,9 @@ Cell = str | int | None
 @dataclass(frozen=True)
 class Result(ABC):
     """A frozen result. Subclasses give its data (`as_document`, `records`) and the table that people read (`table`)."""
+
+    KINDS: ClassVar[Sequence[str]] = ()
+    """Formats that the result can be drawn in."""
 
     @abstractmethod
     def as_document(self) -> Document | Mapping[str, Any]:
@@ -63,10 +66,24 @@ class Result(ABC):
         """A Markdown table."""
         return tables.markdown(self.table())
 
+    @explained
     def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes the form that the file's suffix names: .json .csv .tsv .md .txt. E404 for another, E405 on failure."""
-        form = form_of(Path(path))
+        """Writes the form that the file's suffix names: .json .csv .tsv .md .txt, or a picture where there is one.
+
+        E404 for another suffix, E405 where a file cannot be written.
+        """
+        form = form_of(Path(path), self.KINDS)
+        if form in self.KINDS:
+            return self.write_picture(Path(path), form)
         return (written(path, form, FORMS[form](self) + "\n"),)
+
+    def drawn(self, kind: str) -> bytes:
+        """The picture in one of `KINDS`."""
+        raise NotImplementedError(f"{type(self).__name__} has no picture")
+
+    def write_picture(self, path: Path, kind: str) -> tuple[File, ...]:
+        """Writes the picture, and what belongs beside it."""
+        return (written(path, kind, self.drawn(kind)),)
 
     def without_notes(self) -> Self:
         """The same result; its table has no title and no notes around it."""

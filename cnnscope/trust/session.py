@@ -27,7 +27,7 @@ from cnnscope.render.attribution import AttributionReport
 from cnnscope.render.documents.document import OMITTED
 from cnnscope.render.documents.features import Completeness, Tile
 from cnnscope.render.illustrated import Illustrated, file_name, npy
-from cnnscope.render.result import File, form_of, written
+from cnnscope.render.result import File, written
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import Sample, open_images
 from cnnscope.trained.loading import open_network, randomised
@@ -54,16 +54,9 @@ class Attributions(Illustrated):
                       for i, tile in enumerate(self.report.tiles))  # fmt: skip
         return replace(self.report, tiles=tiles, picture=path.name)
 
-    def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes the montage with a ``.npy`` for each attribution and a JSON manifest beside it, the montage last.
-
-        By the suffix of a text form it writes the figures alone. E404 for another suffix, E405 for a failure.
-        """
-        path = Path(path)
-        kind = form_of(path, self.kinds)
-        if kind not in self.kinds:
-            return super().write(path)
-        picture, report = self.draw(kind), self.at(path)
+    def write_picture(self, path: Path, kind: str) -> tuple[File, ...]:
+        """Writes the montage with a ``.npy`` for each attribution and a JSON manifest beside it, the montage last."""
+        picture, report = self.drawn(kind), self.at(path)
         assert self.session is not None
         arrays = [written(path.with_name(str(tile.array)), "npy", npy(one.attribution.raw))
                   for tile, one in zip(report.tiles, self.session.explained, strict=True)]  # fmt: skip

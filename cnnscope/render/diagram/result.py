@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 from cnnscope.ir import Graph
 from cnnscope.options.network import DiagramOptions, ThemeName
@@ -12,10 +13,6 @@ from cnnscope.render.diagram.views import VIEWS, formats
 from cnnscope.render.difference import DifferenceReport
 from cnnscope.render.formats import PICTURES
 from cnnscope.render.illustrated import Drawing, file_name
-from cnnscope.render.result import File, form_of, written
-
-DIFFERENCES = (*PICTURES, "dot")
-"""What the difference of two networks is drawn as."""
 
 
 def diagram(graph: Graph, options: DiagramOptions | None = None) -> Drawing:
@@ -33,14 +30,11 @@ def diagram(graph: Graph, options: DiagramOptions | None = None) -> Drawing:
 class Difference(DifferenceReport):
     """The difference of two networks, which can also be drawn."""
 
+    KINDS: ClassVar[Sequence[str]] = (*PICTURES, "dot")
     theme: ThemeName = "light"
 
-    def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes a picture (.svg .png .pdf .dot), or the table by the suffix of a form of text; else E404."""
-        kind = form_of(Path(path), DIFFERENCES)
-        if kind not in DIFFERENCES:
-            return super().write(path)
-        return (written(path, kind, difference.picture(self, kind, self.theme)),)
+    def drawn(self, kind: str) -> bytes:
+        return difference.picture(self, kind, self.theme)
 
     def _repr_svg_(self) -> str:
-        return difference.picture(self, "svg", self.theme).decode()
+        return self.drawn("svg").decode()

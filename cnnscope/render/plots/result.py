@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from cnnscope.analysis.receptive_field import theoretical
 from cnnscope.analysis.receptive_field.exact import exact
 from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.analysis.summary import Summary
-from cnnscope.errors import explained
 from cnnscope.ir import Graph
 from cnnscope.render.fields import UnitReport
 from cnnscope.render.formats import PICTURES
 from cnnscope.render.illustrated import Drawing, file_name
-from cnnscope.render.result import File, form_of, written
 
 
 @dataclass(frozen=True)
 class Unit(UnitReport):
     """What one unit sees. It can be drawn, over ``image`` if there is one."""
 
+    KINDS: ClassVar[Sequence[str]] = PICTURES
     image: Path | None = None
 
-    @explained
-    def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes a picture (.svg .png .pdf), or the table by the suffix of a form of text; else E404."""
+    def drawn(self, kind: str) -> bytes:
         from cnnscope.render.page.image import fitted
         from cnnscope.render.plots.unit import picture
 
-        kind = form_of(Path(path), PICTURES)
-        if kind not in PICTURES:
-            return super().write(path)
-        return (
-            written(path, kind, picture(self, kind, None if self.image is None else fitted(self.image, self.graph))),
-        )
+        return picture(self, kind, None if self.image is None else fitted(self.image, self.graph))
 
 
 def unit(graph: Graph, source: str, layer: str, position: tuple[int, ...], image: Path | None = None) -> Unit:
