@@ -12,7 +12,7 @@ import torch
 from audit_jobs import Heard, digits, job
 from torch import Tensor, nn
 
-from cnnscope.audits.controls import evidence as controls
+from cnnscope.audits import controls
 from cnnscope.audits.controls.evidence import Evidence, Tools
 from cnnscope.audits.controls.predictions import precision
 from cnnscope.audits.outcomes import Outcomes

@@ -33,3 +33,12 @@ CONTROLS: Registry[Callable[[Evidence], Control | None]] = Registry(
     },
 )
 """In the order in which they are reported."""
+
+
+def run(evidence: Evidence) -> tuple[Control, ...]:
+    """The results of all controls that apply."""
+    import torch
+
+    with torch.inference_mode():
+        found = [control(evidence) for control in CONTROLS.values()]
+    return tuple(control for control in found if control is not None)

@@ -1,4 +1,4 @@
-"""What controls are given, and running them.
+"""What controls are given: a finished audit, some of its images, and the tools that it measures with.
 
 Controls use the audit's own tools, which come with the evidence, so that a test can hand in broken ones.
 """
@@ -13,12 +13,10 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from cnnscope.audits.controls import CONTROLS
 from cnnscope.audits.outcomes import BatchOutcome, Outcomes
 from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Border, Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import Sampler, Size, reach
-from cnnscope.audits.record import Control
 from cnnscope.audits.run import measure
 from cnnscope.trained.network import TrainedNetwork
 
@@ -89,10 +87,3 @@ class Evidence:
         slots = self.protocol.slots
         step = -(-len(slots) // most)
         return replace(self.protocol, slots=slots[::step], chains=(), pairs=())
-
-
-@torch.inference_mode()
-def run(evidence: Evidence) -> tuple[Control, ...]:
-    """The results of all controls that apply."""
-    found = (control(evidence) for control in CONTROLS.values())
-    return tuple(control for control in found if control is not None)

@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from cnnscope.audits import report
-from cnnscope.audits.controls import evidence as controls
+from cnnscope.audits import controls, report
 from cnnscope.audits.controls.evidence import Evidence
 from cnnscope.audits.result import AuditResult, load
 from cnnscope.audits.run import predicted, shards

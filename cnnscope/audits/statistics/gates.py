@@ -10,28 +10,13 @@ from math import isclose, isfinite
 from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord
 from cnnscope.audits.statistics import METRICS
 from cnnscope.audits.statistics.curves import always, family_mean
-from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
+from cnnscope.audits.statistics.groups import Metric, TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.audits.statistics.metrics import accuracy, agreement, consistency, kappa
 from cnnscope.errors import CnnscopeError, did_you_mean
 
 _EXPRESSION = re.compile(r"(?P<family>\w+)(@(?P<label>[\w.+-]+?))?\.(?P<metric>[a-z][a-z0-9_-]*)=(?P<bound>[-+.\deE]+)")
 _HINT = "write FAMILY@MAGNITUDE.METRIC=BOUND, as `translation@1.agreement=0.95`, or without @MAGNITUDE for their mean"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure of an audit: ``of`` estimates it for some groups of transforms, each of one magnitude.
-
-    Larger is better, so that a gate can be a lower bound. ``least`` is the smallest bound that makes sense, ``unknown``
-    explains a missing estimate. ``labels`` says that labels are needed, ``transforms`` how many transforms are.
-    """
-
-    of: Callable[[Outcomes, Sequence[TransformGroup], Bootstrap], Estimate]
-    least: float = 0
-    labels: bool = False
-    transforms: int = 1
-    unknown: str = "unknown"
 
 
 def of_images(function: Callable[[Outcomes, TransformGroup], Floats], *, labels: bool = False) -> Metric:

@@ -1,11 +1,15 @@
-"""Groups of transforms of one family and magnitude; those on the pixel grid are separate from the others."""
+"""Groups of transforms of one family and magnitude, and what a metric of groups is.
+
+Transforms on the pixel grid are in other groups than those off it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from cnnscope.audits.outcomes import FAMILIES, Family, TransformRecord
+from cnnscope.audits.outcomes import FAMILIES, Family, Outcomes, TransformRecord
+from cnnscope.audits.statistics.intervals import Bootstrap, Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,18 @@ def families(groups: Iterable[TransformGroup]) -> tuple[Family, ...]:
     """The families that were measured."""
     present = {g.family for g in groups}
     return tuple(family for family in FAMILIES if family in present)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of an audit: ``of`` estimates it for some groups of transforms, each of one magnitude.
+
+    Larger is better, so that a gate can be a lower bound. ``least`` is the smallest bound that makes sense, ``unknown``
+    explains a missing estimate. ``labels`` says that labels are needed, ``transforms`` how many transforms are.
+    """
+
+    of: Callable[[Outcomes, Sequence[TransformGroup], Bootstrap], Estimate]
+    least: float = 0
+    labels: bool = False
+    transforms: int = 1
+    unknown: str = "unknown"
