@@ -60,7 +60,10 @@ COMMANDS: Registry[Callable[..., object]] = Registry(
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        OPTION, metavar="FILE.py", rich_help_panel="Plugins", help="Run this Python file, which adds ops, methods, ..."
+        OPTION,
+        metavar="FILE.py",
+        rich_help_panel="Plugins",
+        help="A Python file to run first: it adds layer types, sources, methods and more. May be repeated.",
     ),
 ]
 
