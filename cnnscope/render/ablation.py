@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers
+from cnnscope.render import numbers
 from cnnscope.render.columns import authored
 from cnnscope.render.documents.document import Document
 from cnnscope.render.fields import size_text
@@ -83,7 +83,7 @@ class AblationReport(Result):
             title="" if self.bare else title,
             columns=headings,
             lines=tuple(map(self._line, self.variants)),
-            notes=() if self.bare else (conventions.line(_COLUMNS, graph.layout),),
+            notes=() if self.bare else (numbers.conventions(_COLUMNS, graph.layout),),
         )
 
     def _line(self, variant: Variant) -> Line:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnscope.analysis.receptive_field import Field
 from cnnscope.ir import Shape
-from cnnscope.render import conventions, numbers
+from cnnscope.render import numbers
 from cnnscope.render.columns import authored, unknown_column
 from cnnscope.render.documents.document import Document
 from cnnscope.render.fields import size_text
@@ -118,7 +118,7 @@ class Comparison(Result):
             title="",
             columns=tuple(Column(total.heading, total.right) for total in shown),
             lines=tuple(Line(tuple(_cell(total, report) for total in shown)) for report in self.reports),
-            notes=() if self.bare else (conventions.line(self.keys, layouts, first.dtype, first.batch),),
+            notes=() if self.bare else (numbers.conventions(self.keys, layouts, first.dtype, first.batch),),
         )
 
 
@@ -182,7 +182,7 @@ class ZooReport(Result):
     def table(self) -> Table:
         headings = (Column("name"), Column("model"), Column("input"), Column("params", True), Column("MACs", True),
                     Column("RF", True), Column("year", True), Column("source"))  # fmt: skip
-        note = conventions.line(("macs", "input", "receptive_field"))
+        note = numbers.conventions(("macs", "input", "receptive_field"))
         return Table("", headings, tuple(map(_line, self.entries)), notes=() if self.bare else (note,))
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cnnscope.analysis.diff import Change, Difference, Part
-from cnnscope.render import conventions, numbers, style
+from cnnscope.render import numbers, style
 from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.fields import size_text
 from cnnscope.render.numbers import ABSENT
@@ -71,7 +71,7 @@ class DifferenceReport(Result):
             intro="\n".join(self.headline),
             columns=columns,
             lines=tuple(self._lines()),
-            notes=() if self.bare else (self.counts, conventions.line(("macs", "output_shape", "rf"))),
+            notes=() if self.bare else (self.counts, numbers.conventions(("macs", "output_shape", "rf"))),
         )
 
     @property

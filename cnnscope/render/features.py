@@ -18,7 +18,7 @@ from cnnscope.render.documents.features import (
     PatchRow,
 )
 from cnnscope.render.documents.filters import FilterRow
-from cnnscope.render.documents.network import WeightedModel, inputs, outputs
+from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
@@ -79,9 +79,8 @@ class FeaturesReport(Result):
 
     def as_document(self) -> Document:
         return FeaturesDocument(
-            model=WeightedModel(
-                name=self.graph.name, source=self.source, inputs=inputs(self.graph), outputs=outputs(self.graph),
-                weights=self.weights, weights_sha256=self.weights_sha256, trained=self.trained,
+            model=WeightedModel.with_weights(
+                self.graph, self.source, weights=self.weights, sha256=self.weights_sha256, trained=self.trained
             ),
             image=self.image, layers=self.layers, channel=None if self.channel is None else _channel(self.channel),
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from cnnscope.analysis.receptive_field import Field
 from cnnscope.ir import Graph
@@ -23,15 +22,6 @@ VARIES = "varies"
 
 Exact = Mapping[str, list[int]]
 """Smallest (``min``) and largest (``max``) field of a row over its positions, clipped to the image."""
-
-
-def field_record(field: Field) -> dict[str, Any]:
-    """A field as plain JSON values: rationals as strings, None where there is no single value."""
-    return {
-        "size": _plain(field.size), "size_min": _plain(field.size_min), "stride": _rationals(field.stride),
-        "padding": _plain(field.padding), "centre0": _rationals(field.centre0), "jitter": _rationals(field.jitter),
-        "via": list(field.via), "position_dependent": field.position_dependent,
-    }  # fmt: skip
 
 
 def size_text(field: Field) -> str:
@@ -89,14 +79,6 @@ def _joined(values: Sequence[int | Fraction] | None) -> str:
     if not values:
         return ABSENT
     return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
-
-
-def _plain(values: Sequence[int] | None) -> list[int] | None:
-    return None if values is None else list(values)
-
-
-def _rationals(values: Sequence[Fraction] | None) -> list[str] | None:
-    return None if values is None else [str(value) for value in values]
 
 
 Box = tuple[tuple[int, int], ...]

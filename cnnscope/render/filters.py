@@ -17,7 +17,7 @@ from cnnscope.render.documents.filters import (
     FiltersDocument,
     Percentiles,
 )
-from cnnscope.render.documents.network import WeightedModel, inputs, outputs
+from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
@@ -68,9 +68,8 @@ class FiltersReport(Result):
 
     def as_document(self) -> Document:
         return FiltersDocument(
-            model=WeightedModel(
-                name=self.graph.name, source=self.source, inputs=inputs(self.graph), outputs=outputs(self.graph),
-                weights=self.weights, weights_sha256=self.weights_sha256, trained=self.trained,
+            model=WeightedModel.with_weights(
+                self.graph, self.source, weights=self.weights, sha256=self.weights_sha256, trained=self.trained
             ),
             sort=self.sort,
             data=None if self.images is None else FilterData(images=self.images, skipped=self.skipped),

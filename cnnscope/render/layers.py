@@ -10,7 +10,7 @@ from typing import Literal
 from cnnscope.analysis.cost import total
 from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers, style
+from cnnscope.render import numbers, style
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
 from cnnscope.render.documents.document import Document
 from cnnscope.render.fields import Exact, extent_text
@@ -109,7 +109,7 @@ class LayerReport(Result):
         notes = self._overview() if self.verb == "summary" else []
         if self.summary.unsupported:
             notes.append(f"not supported, so totals are lower bounds: {', '.join(self.summary.unsupported)}")
-        return [*notes, conventions.line(self.keys, self.graph.layout, self.dtype, self.batch)]
+        return [*notes, numbers.conventions(self.keys, self.graph.layout, self.dtype, self.batch)]
 
     def _overview(self) -> list[str]:
         costs, lower = self.summary.totals, ">= " if self.summary.unsupported else ""

@@ -11,8 +11,8 @@ from cnnscope.analysis.receptive_field import Field
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.ir.steps import Via
-from cnnscope.render.conventions import FLOPS, MAC, PIXEL_ORIGIN
 from cnnscope.render.documents.document import OMITTED, Count, Omitted, Ordinal, Shape, keywords
+from cnnscope.render.numbers import FLOPS, MAC, PIXEL_ORIGIN
 
 Rational = Annotated[Fraction, keywords(pattern="^-?[0-9]+(/[0-9]+)?$")]
 PerAxis = Annotated[Sequence[int], keywords(maxItems=3)]
@@ -154,3 +154,11 @@ class WeightedModel(Model):
     weights_sha256: str
     trained: bool
     """false where weights are random"""
+
+    @classmethod
+    def with_weights(cls, graph: Graph, source: str, weights: str, sha256: str, trained: bool) -> WeightedModel:
+        """Of a graph with the weights that are called ``weights``."""
+        return cls(
+            name=graph.name, source=source, inputs=inputs(graph), outputs=outputs(graph), weights=weights,
+            weights_sha256=sha256, trained=trained,
+        )  # fmt: skip

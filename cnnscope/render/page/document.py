@@ -11,7 +11,7 @@ from cnnscope.analysis.receptive_field.exact import Exact, exact
 from cnnscope.analysis.receptive_field.walk import images
 from cnnscope.analysis.summary import Row, Summary
 from cnnscope.ir import Graph
-from cnnscope.render import conventions, numbers
+from cnnscope.render import numbers
 from cnnscope.render.columns import FIGURES, Context
 from cnnscope.render.diagnostics import file_lines
 from cnnscope.render.fields import AXES
@@ -64,7 +64,7 @@ def _subtitle(graph: Graph, source: str, about: Mapping[str, Any]) -> str:
 
 
 def _conventions() -> list[str]:
-    return conventions.line(
+    return numbers.conventions(
         ("macs", "flops", "output_shape", "param_bytes", "activation_bytes", "rf", "rf_centre")
     ).split("; ")
 
