@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.nn.code import (
-    WIDTH,
-    Call,
-    Expr,
-    Infix,
-    Raw,
-    free_name,
-    inside,
-    leaves,
-    lines,
-    literal,
-    place,
-    refs,
-    signature,
-    text,
-)
+from cnnscope.nn import code
+from cnnscope.nn.code import Call, Expr, Infix, Raw
 from cnnscope.nn.export.pytorch.body import Body, Class, Step
 
 _SPARE = ("y", "z", "u", "v", "w")
@@ -40,11 +26,11 @@ def class_lines(
     result = [f"class {cls.name}(nn.{'Module' if body.steps else 'Sequential'}):", f'    """{docstring}"""', ""]
     constructed = bool(body.fields or body.stored or extra)
     if constructed:
-        result += signature("def __init__", ["self", *(p.annotated for p in cls.parameters)], " -> None:", 4)
+        result += code.signature("def __init__", ["self", *(p.annotated for p in cls.parameters)], " -> None:", 4)
         result.append("        super().__init__()")
         result += [f"        self.{name} = {name}" for name in body.stored]
         for name, made in body.fields:
-            result += lines(made, 8, f"self.{name} = ")
+            result += code.lines(made, 8, f"self.{name} = ")
         result += [f"        {line}" for line in extra]
     if body.steps:
         result += [""] if constructed else []
@@ -72,8 +58,11 @@ def _forward(body: Body, names: Sequence[str], keys: Sequence[str]) -> list[str]
         writer.done += ["if not self.training:", *(f"    {line}" for line in returned)]
         for step in in_training:
             writer.run(step)
-    code = [*writer.done, *(line[4:] for line in writer.returned(body.outputs, keys))]
-    return [*signature("def forward", parameters, f" -> {yields}:", 4), *(f"        {line}" for line in code)]
+    statements = [*writer.done, *(line[4:] for line in writer.returned(body.outputs, keys))]
+    return [
+        *code.signature("def forward", parameters, f" -> {yields}:", 4),
+        *(f"        {line}" for line in statements),
+    ]
 
 
 def _annotation(count: int, keys: Sequence[str]) -> str:
@@ -94,22 +83,22 @@ class Writer:
 
     def __post_init__(self) -> None:
         self.code = {i: Raw(name) for i, name in enumerate(self.names)}
-        self.left = [index for step in self.body.steps for index in refs(step.expression)] + list(self.returns)
+        self.left = [index for step in self.body.steps for index in code.refs(step.expression)] + list(self.returns)
         self.held = {name: i for i, name in enumerate(self.names)}  # the value in each variable
 
     def run(self, step: Step) -> None:
         """Writes one step as a statement, or keeps its expression for the step that uses it."""
-        inputs = refs(step.expression)
+        inputs = code.refs(step.expression)
         for index in inputs:
             self.left.remove(index)
-        expression = place(step.expression, self.code)
+        expression = code.place(step.expression, self.code)
         (first, *more) = step.yields
         if not more and self._inlines(step, expression, first):
             self.code[first] = expression
             return
         free = _variables(expression) if not more else set()
         variables = [self._variable(index, free, step, n) for n, index in enumerate(step.yields)]
-        self.done += [line[8:] for line in lines(expression, 8, f"{', '.join(variables)} = ")]
+        self.done += [line[8:] for line in code.lines(expression, 8, f"{', '.join(variables)} = ")]
         for variable, index in zip(variables, step.yields, strict=True):
             self.code[index] = Raw(variable)
             self.held[variable] = index
@@ -118,13 +107,13 @@ class Writer:
         """The return statement for these outputs, with an indent of 4."""
         values = [self.code[index] for index in outputs]
         if len(values) == 1:
-            return lines(values[0], 4, "return ")
+            return code.lines(values[0], 4, "return ")
         if not keys:
-            return [f"    return {', '.join(map(text, values))}"]
+            return [f"    return {', '.join(map(code.text, values))}"]
         names = [keys[self.body.outputs.index(index)] for index in outputs]
-        entries = [f"{literal(name)}: {text(value)}" for name, value in zip(names, values, strict=True)]
+        entries = [f"{code.literal(name)}: {code.text(value)}" for name, value in zip(names, values, strict=True)]
         whole = f"    return {{{', '.join(entries)}}}"
-        if len(whole) + 4 <= WIDTH:
+        if len(whole) + 4 <= code.WIDTH:
             return [whole]
         return ["    return {", *(f"        {entry}," for entry in entries), "    }"]
 
@@ -134,15 +123,15 @@ class Writer:
             return False
         if index in self.returns:
             return step is self.body.steps[-1] or (len(self.body.outputs) > 1 and not _nested(expression))
-        if len(text(expression)) > _LONGEST:
+        if len(code.text(expression)) > _LONGEST:
             return False
-        user = next(s for s in self.body.steps if index in refs(s.expression))
+        user = next(s for s in self.body.steps if index in code.refs(s.expression))
         if _calls_module(user.expression):
             return False
         if _calls_module(
             expression
         ):  # branches of a join may be inside it, but not one layer of a chain inside the next
-            return not _nested(expression) and len(refs(user.expression)) > 1
+            return not _nested(expression) and len(code.refs(user.expression)) > 1
         return not (isinstance(expression, Infix) and isinstance(user.expression, Infix))
 
     def _variable(self, index: int, read: set[str], step: Step, position: int) -> str:
@@ -154,25 +143,25 @@ class Writer:
                 return name
         taken = {name for name, held in self.held.items() if held in self.left or self._kept(name)}
         if self._continues(index):
-            return next((name for name in _SPARE if name not in taken), None) or free_name("y", taken)
+            return next((name for name in _SPARE if name not in taken), None) or code.free_name("y", taken)
         wanted = step.name if position == 0 else f"{step.name}{position + 1}"
-        return free_name(wanted, taken)
+        return code.free_name(wanted, taken)
 
     def _kept(self, name: str) -> bool:
         """Whether an expression that is not written yet reads the variable."""
         return any(
-            index in self.left and not isinstance(code, Raw) and name in _variables(code)
-            for index, code in self.code.items()
+            index in self.left and not isinstance(written, Raw) and name in _variables(written)
+            for index, written in self.code.items()
         )
 
     def _continues(self, index: int) -> bool:
         """Whether the only reader of a value is a layer with one input: a name after this layer would soon be wrong."""
-        users = [step for step in self.body.steps if index in refs(step.expression)]
-        return len(users) == 1 and len(refs(users[0].expression)) == 1
+        users = [step for step in self.body.steps if index in code.refs(step.expression)]
+        return len(users) == 1 and len(code.refs(users[0].expression)) == 1
 
 
 def _variables(expr: Expr) -> set[str]:
-    return {leaf.text for leaf in leaves(expr) if isinstance(leaf, Raw)}
+    return {leaf.text for leaf in code.leaves(expr) if isinstance(leaf, Raw)}
 
 
 def _calls_module(expr: Expr) -> bool:
@@ -181,4 +170,4 @@ def _calls_module(expr: Expr) -> bool:
 
 def _nested(expr: Expr) -> bool:
     """Whether a module is called on anything but variables."""
-    return any(not isinstance(inner, Raw) for inner in inside(expr))
+    return any(not isinstance(inner, Raw) for inner in code.inside(expr))

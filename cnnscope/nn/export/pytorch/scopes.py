@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from keyword import iskeyword
 
 from torch import nn
 
+from cnnscope.analysis.fuse import consumers
 from cnnscope.analysis.structure import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
@@ -36,8 +37,12 @@ class Item:
     same_as: str | None = None
 
     @property
+    def nodes(self) -> tuple[Node, ...]:
+        return (self.node,) if self.node else self.inner.nodes
+
+    @property
     def training_only(self) -> bool:
-        return self.node.training_only if self.node else all(n.training_only for n in self.inner.nodes)
+        return all(node.training_only for node in self.nodes)
 
     @property
     def inner(self) -> Scope:
@@ -61,7 +66,7 @@ class Scope:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        return tuple(n for item in self.items for n in ((item.node,) if item.node else item.inner.nodes))
+        return tuple(node for item in self.items for node in item.nodes)
 
     @cached_property
     def height(self) -> int:
@@ -87,80 +92,66 @@ def scopes(graph: Graph, codes: Mapping[str, Code]) -> Scope:
     A scope without weights is no scope here: its nodes belong to the one around it. Raises `CnnscopeError` E427 if
     parts of two scopes run in turns.
     """
-    used: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            used.setdefault(name, []).append(node.name)
     rows = {node.layer for node in graph.nodes if node.layer != node.name}
-    return _Builder(graph, codes, used, rows).scope("", graph.nodes)
+    return _Builder(graph, codes, consumers(graph), rows).scope("", graph.nodes)
 
 
 @dataclass(frozen=True)
 class _Builder:
     graph: Graph
     codes: Mapping[str, Code]
-    used: Mapping[str, Sequence[str]]
+    readers: Mapping[str, Sequence[Node]]
     rows: set[str]
 
     def scope(self, path: str, nodes: Sequence[Node]) -> Scope:
         """The scope of these nodes, all of them under ``path``."""
         names: set[str] = set()
-        items = self._aliased(path, [self._item(path, group, names) for group in self._groups(path, nodes)])
+        items = _aliased([self._item(path, group, names) for group in self._groups(path, nodes)])
         inside = {node.name for node in nodes}
         wanted = dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside)
-        inputs = tuple(self.graph.inputs) if not path else tuple(wanted)
-        kind = self.graph.scopes.get(path, "")
-        outputs = self.graph.outputs if not path else self._outputs(nodes)
-        return Scope(path, kind, _in_order(path, items), inputs, outputs, path in self.rows)
+        inputs = tuple(wanted if path else self.graph.inputs)
+        outputs = self._outputs(nodes) if path else self.graph.outputs
+        return Scope(path, self.graph.scopes.get(path, ""), _in_order(path, items), inputs, outputs, path in self.rows)
 
     def _groups(self, path: str, nodes: Sequence[Node]) -> list[tuple[str, list[Node]]]:
         """Nodes by the next part of their name. Nodes of a scope without weights are groups of their own."""
+        start = f"{path}." if path else ""
         groups: dict[str, list[Node]] = {}
         for node in nodes:
-            groups.setdefault(self._part(path, node), []).append(node)
+            groups.setdefault(node.name.removeprefix(start).partition(".")[0], []).append(node)
         result: list[tuple[str, list[Node]]] = []
         for part, group in groups.items():
-            inner = f"{path}.{part}" if path else part
-            leaf = len(group) == 1 and group[0].name == inner
+            leaf = len(group) == 1 and group[0].name == start + part
             if leaf or not all(self.codes[node.name].function for node in group):
                 result.append((part, group))
             else:
-                result += [(self._relative(path, node), [node]) for node in group]
+                result += [(node.name.removeprefix(start), [node]) for node in group]
         return result
 
     def _item(self, path: str, group: tuple[str, list[Node]], names: set[str]) -> Item:
         part, nodes = group
         inner = f"{path}.{part}" if path else part
-        inputs = {name for node in nodes for name in node.inputs} - {node.name for node in nodes}
-        order = dict.fromkeys(name for node in nodes for name in node.inputs if name in inputs)
-        if len(nodes) == 1 and nodes[0].name in (inner, _joined(path, part)):
+        if len(nodes) == 1 and nodes[0].name == inner:
             return Item(unique(part, names), nodes[0].inputs, (nodes[0].name,), node=nodes[0])
         scope = self.scope(inner, nodes)
-        return Item(unique(part, names), tuple(order), scope.outputs, scope=scope)
+        return Item(unique(part, names), scope.inputs, scope.outputs, scope=scope)
 
     def _outputs(self, nodes: Sequence[Node]) -> tuple[str, ...]:
         inside = {node.name for node in nodes}
         return tuple(
             node.name
             for node in nodes
-            if node.name in self.graph.outputs or any(user not in inside for user in self.used.get(node.name, ()))
+            if node.name in self.graph.outputs or any(user.name not in inside for user in self.readers[node.name])
         )
 
-    @staticmethod
-    def _relative(path: str, node: Node) -> str:
-        return node.name.removeprefix(f"{path}.") if path else node.name
 
-    def _part(self, path: str, node: Node) -> str:
-        return self._relative(path, node).partition(".")[0]
-
-    def _aliased(self, path: str, items: Sequence[Item]) -> list[Item]:
-        """The items, with `Item.same_as` for those whose weights belong to an earlier item."""
-        result: list[Item] = []
-        for item in items:
-            nodes = (item.node,) if item.node else item.inner.nodes
-            again = next((other.name for other in result if _runs_again(other, nodes)), None)
-            result.append(Item(item.name, item.inputs, item.outputs, item.node, item.scope, again))
-        return result
+def _aliased(items: Sequence[Item]) -> list[Item]:
+    """The items, with `Item.same_as` for those whose weights belong to an earlier item."""
+    result: list[Item] = []
+    for item in items:
+        again = next((other.name for other in result if _runs_again(other.nodes, item.nodes)), None)
+        result.append(replace(item, same_as=again))
+    return result
 
 
 def owner(node: Node) -> str | None:
@@ -169,9 +160,8 @@ def owner(node: Node) -> str | None:
     return owners.pop() if len(owners) == 1 and len(node.params) > 0 else None
 
 
-def _runs_again(other: Item, nodes: Sequence[Node]) -> bool:
-    """Whether ``nodes`` are the nodes of ``other`` again, with the same weights on other inputs."""
-    before = (other.node,) if other.node else other.inner.nodes
+def _runs_again(before: Sequence[Node], nodes: Sequence[Node]) -> bool:
+    """Whether ``nodes`` are the nodes ``before`` again, with the same weights on other inputs."""
     if len(before) != len(nodes) or not any(node.params for node in nodes):
         return False
     place = {node.name: i for i, node in enumerate(nodes)}
@@ -204,10 +194,6 @@ def _in_order(path: str, items: Sequence[Item]) -> tuple[Item, ...]:
         order.append(ready.pop(0))
         sorter.done(order[-1])
     return tuple(items[i] for i in order)
-
-
-def _joined(path: str, part: str) -> str:
-    return f"{path}.{part}" if path else part
 
 
 def unique(name: str, taken: set[str]) -> str:

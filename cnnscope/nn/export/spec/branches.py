@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cnnscope.analysis.fuse import Unit
+from cnnscope.analysis.fuse import Unit, consumers
 from cnnscope.analysis.structure import Group, Part, units_of
 from cnnscope.ir import Graph
 
@@ -32,10 +32,7 @@ class Wiring:
 
     def __post_init__(self) -> None:
         self.order = {name: i for i, name in enumerate((*self.graph.inputs, *(n.name for n in self.graph.nodes)))}
-        self.readers = {}
-        for node in self.graph.nodes:
-            for name in node.inputs:
-                self.readers.setdefault(name, set()).add(node.name)
+        self.readers = {name: {node.name for node in nodes} for name, nodes in consumers(self.graph).items()}
 
     def reads(self, part: Part) -> list[str]:
         """Values that a part reads from outside, in the order of its inputs."""
@@ -45,7 +42,7 @@ class Wiring:
     def yields(self, part: Part) -> list[str]:
         """Values of a part that other parts read, or that are outputs of the network."""
         inside = {node.name for unit in units_of(part) for node in unit.nodes}
-        return [n for n in inside if self.readers.get(n, set()) - inside or n in self.graph.outputs]
+        return [n for n in inside if self.readers[n] - inside or n in self.graph.outputs]
 
     def parts(self, group: Group) -> list[Part]:
         """The group's parts. An inner group that is no list of layers is replaced by its own parts."""
