@@ -138,6 +138,12 @@ def test_a_model_is_one_line_and_in_a_notebook_its_summary() -> None:
     assert model._repr_html_() == model.summary()._repr_mimebundle_()["text/html"]
 
 
+def test_results_are_one_line_until_they_are_printed() -> None:
+    assert repr(cnnscope.summary("resnet50")) == "<LayerReport: print it, or write(path)>"
+    assert repr(cnnscope.unit("lenet5", layer="c3", position=(1, 1))) == "<Unit: print it, or write(path)>"
+    assert len(str(cnnscope.summary("resnet50")).splitlines()) > 70
+
+
 def test_every_method_that_asks_is_a_function() -> None:
     asks = {name for name, member in vars(cnnscope.Model).items() if inspect.isfunction(member) and name[0] != "_"}
     own = {"layers", "module", "weighted", "trained"}  # parts of others, and what other libraries continue with

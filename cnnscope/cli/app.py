@@ -110,7 +110,8 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     verb = next((f" {word}" for word in words if word in COMMANDS), "")
     hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
     unknown = re.fullmatch("No such command `(.+)`\\.?", message)
-    source = _source(unknown[1], alike=not guess) if unknown else None
+    first = next((word for word in words if not word.startswith("-")), "")
+    source = _source(first, alike=not guess) if unknown and unknown[1] == first else None
     if source is not None:
         hint = f"did you mean `cnnscope summary {source}`?"
     return CnnscopeError(Diagnostic("E400", message[:1].lower() + message[1:].rstrip("."), hint=hint))

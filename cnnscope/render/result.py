@@ -33,6 +33,12 @@ class Result(ABC):
     KINDS: ClassVar[Sequence[str]] = ()
     """Formats that the result can be drawn in."""
 
+    def __init_subclass__(cls) -> None:
+        cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # else each dataclass has its own, which lists all layers
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: print it, or write(path)>"
+
     @abstractmethod
     def as_document(self) -> Document | Mapping[str, Any]:
         """The JSON document: a dataclass, or the values of one that was read from a file."""
