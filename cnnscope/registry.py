@@ -39,6 +39,7 @@ class Addition:
 
     def undo(self) -> None:
         """Puts back what stood there before."""
+        self.registry.version += 1
         if self.before is None:
             self.registry._own.pop(self.name, None)
         else:
@@ -53,7 +54,7 @@ class Registry(Generic[T]):
 
     ``built_in`` has each built-in entry by name, in the order in which they are listed: its place, or the value itself.
     ``form`` is the place of the class that a value is an instance or a subclass of; without it, values are functions.
-    ``code`` is the code of the error for an unknown name.
+    ``code`` is the code of the error for an unknown name. ``version`` changes with every addition.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Registry(Generic[T]):
     ) -> None:  # fmt: skip
         self.group, self.noun, self.form, self.code = group, noun, form, code
         self._own = {name: built_in_entry(entry) for name, entry in (built_in or {}).items()}
+        self.version = 0
         self._scanned = False
         self._left_out: dict[str, CnnscopeError] = {}
 
@@ -164,6 +166,7 @@ class Registry(Generic[T]):
         if not own:
             _additions.append(Addition(self, name, before))
         self._own[name] = Entry(place, value) if own or before is None else replace(before, value=value)
+        self.version += 1
         return value
 
     # -- how --------------------------------------------------------------------------------------------------------

@@ -143,6 +143,26 @@ def test_each_file_is_a_plugin(clean: Path, group: str, name: str, file: str) ->
     assert name not in registry
 
 
+def test_a_rule_holds_as_long_as_its_plugin(clean: Path) -> None:
+    import torch
+    from torch import nn
+
+    import cnnscope
+
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.i0e(x)
+
+    def op() -> str:
+        return cnnscope.load(Net(), input=(3, 8, 8)).graph.nodes[0].op.tag
+
+    (clean / "bessel.py").write_text(FILES["bessel"])
+    assert op() == "unsupported"
+    with plugins.plugins(["bessel.py"]):
+        assert op() == "elementwise"
+    assert op() == "unsupported"
+
+
 def test_the_page_has_an_example_of_every_group() -> None:
     assert set(POINTS) == set(REGISTRIES)
     assert {file for *_, file in ADDED} == set(FILES) - {"swoosh_torch"}

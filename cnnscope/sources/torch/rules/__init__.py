@@ -53,7 +53,6 @@ def _adding(table: Registry[Rule], other: Registry[Rule], names: Iterable[str]) 
             if name in other:
                 raise CnnscopeError.of("E412", f"torch's function `{name}` has a {other.noun} already")
             table.add(name, rule)
-        _KNOWN.clear()
         return rule
 
     return add
@@ -110,9 +109,10 @@ _DYNAMIC = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 def lowering(func: Any) -> Lowering:
     """Returns what is known about an ATen function (an `OpOverload`)."""
-    known = _KNOWN.get(func)
+    key = func, RECORDS.version, INSTEAD.version
+    known = _KNOWN.get(key)
     if known is None:
-        known = _KNOWN[func] = _look_up(func)
+        known = _KNOWN[key] = _look_up(func)
     return known
 
 
