@@ -64,8 +64,10 @@ PROGRAM = """
 import contextlib, hashlib, io, json, pathlib, shlex, sys
 lists, blocked = json.loads(sys.argv[1])
 sys.modules |= dict.fromkeys(blocked)
+from cnnscope.cli import output
 from cnnscope.cli.app import main
 
+output.PATIENCE = 3600  # however busy the machine is, no command announces that it takes long
 for line in lists:
     words, out, err = shlex.split(line), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
