@@ -63,10 +63,13 @@ class Illustrated(Result):
         picture = self.drawn(kind)
         names = {name: f"{path.stem}.{_UNSAFE.sub('_', name)}.npy" for name in self.arrays}
         arrays = [written(path.with_name(names[name]), "npy", npy(array)) for name, array in self.arrays.items()]
-        manifest = {**self.to_dict(), "picture": path.name, "arrays": names}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(self.manifest(path.name, names), indent=2, ensure_ascii=False) + "\n"
         document = written(path.with_suffix(".json"), "json", text)
         return written(path, kind, picture), document, *arrays[::-1]
+
+    def manifest(self, picture: str, arrays: Mapping[str, str]) -> dict[str, Any]:
+        """The document beside a picture, with the names of the picture's file and of the arrays' files."""
+        return {**self.to_dict(), "picture": picture, "arrays": arrays}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {**super()._repr_mimebundle_(), "image/png": b64encode(self.draw("png")).decode()}

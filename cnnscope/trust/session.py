@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,8 +25,7 @@ from cnnscope.progress import SILENT, Progress
 from cnnscope.render.attribution import AttributionReport
 from cnnscope.render.documents.document import OMITTED
 from cnnscope.render.documents.features import Completeness, Tile
-from cnnscope.render.illustrated import Illustrated, file_name, npy
-from cnnscope.render.result import File, written
+from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import Sample, open_images
 from cnnscope.trained.loading import open_network, randomised
@@ -43,26 +41,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attributions(Illustrated):
-    """Attributions with their montage; ``session`` has the arrays (C, H, W) and the networks."""
+    """Attributions with their montage; the arrays are (C, H, W), ``session`` has the networks."""
 
     session: Session | None = None
 
     def at(self, path: Path) -> AttributionReport:
         """The report of what is written to ``path``: it names the picture and the files of the arrays."""
         assert isinstance(self.report, AttributionReport)
-        tiles = tuple(replace(tile, array=f"{path.stem}.{i + 1:02d}-{tile.method}.npy")
-                      for i, tile in enumerate(self.report.tiles))  # fmt: skip
+        named = zip(self.report.tiles, self.arrays, strict=True)
+        tiles = tuple(replace(tile, array=f"{path.stem}.{name}.npy") for tile, name in named)
         return replace(self.report, tiles=tiles, picture=path.name)
 
-    def write_picture(self, path: Path, kind: str) -> tuple[File, ...]:
-        """Writes the montage with a ``.npy`` for each attribution and a JSON manifest beside it, the montage last."""
-        picture, report = self.drawn(kind), self.at(path)
-        assert self.session is not None
-        arrays = [written(path.with_name(str(tile.array)), "npy", npy(one.attribution.raw))
-                  for tile, one in zip(report.tiles, self.session.explained, strict=True)]  # fmt: skip
-        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        document = written(path.with_suffix(".json"), "json", text)
-        return written(path, kind, picture), document, *arrays
+    def manifest(self, picture: str, arrays: Mapping[str, str]) -> dict[str, Any]:
+        """The document beside the montage: each attribution names the file of its array."""
+        return self.at(Path(picture)).to_dict()
 
 
 def attributions(model: Loaded, options: AttributionOptions, progress: Progress = SILENT) -> Attributions:
@@ -86,8 +78,9 @@ def attributions(model: Loaded, options: AttributionOptions, progress: Progress 
         progress.note(f"without {skipped}: {reason}")
     report = AttributionReport(model.graph.name, model.source, name, tuple(map(_figures, session.explained)))
     title = f"{report.name}: {report.image}"
+    raw = {f"{i:02d}-{one.attribution.method}": one.attribution.raw for i, one in enumerate(session.explained, 1)}
     return Attributions(
-        report, lambda kind: montage(rows(session), title, kind), f"{file_name(report.name)}-attribution",
+        report, lambda kind: montage(rows(session), title, kind), f"{file_name(report.name)}-attribution", raw,
         session=session,
     )  # fmt: skip
 

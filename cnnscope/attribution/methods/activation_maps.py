@@ -6,7 +6,6 @@ captum computes Grad-CAM; it has neither Grad-CAM++ nor LayerCAM, and its guided
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -84,22 +83,8 @@ def layer_cam(network: Watched, x: Tensor, target: int) -> Tensor:
     return (gradient.clamp(min=0) * maps).sum(0).clamp(min=0)
 
 
-@dataclass(frozen=True)
-class LayerMap:
-    """``values`` (H, W) at the image's size, from ``layer``, whose maps have ``size`` (h, w)."""
-
-    values: Tensor
-    layer: str
-    size: tuple[int, int]
-
-    @property
-    def note(self) -> str:
-        enlarged = "" if self.size == tuple(self.values.shape) else ", enlarged"
-        return f"{self.size[0]}x{self.size[1]} maps of {self.layer}{enlarged}"
-
-
-def layer_map(question: Question, weighting: Weighting) -> LayerMap:
-    """The map of the layer that the question names, by default of `last_map`.
+def layer_map(question: Question, weighting: Weighting) -> tuple[Tensor, str]:
+    """The (H, W) map of the layer that the question names, by default of `last_map`, and a note on its layer.
 
     `CnnscopeError`: E205 where there is no such layer, E480 where it has no maps.
     """
@@ -112,9 +97,10 @@ def layer_map(question: Question, weighting: Weighting) -> LayerMap:
         raise CnnscopeError.of("E480", f"`{question.layer or layer_of(node)}` gives {described}, not feature maps",
                                hint="name a convolution, or a layer after one: `--layer NAME`")  # fmt: skip
     small = weighting(Watched(network, node), question.x, question.target)
-    enlarged = F.interpolate(small[None, None], question.x.shape[2:], mode="bilinear", align_corners=False)
+    values = F.interpolate(small[None, None], question.x.shape[2:], mode="bilinear", align_corners=False)[0, 0]
     rows = {last: row for row, last in network.meta.get("rows", {}).items()}
-    return LayerMap(enlarged[0, 0], rows.get(layer_of(node), layer_of(node)), (shape[2], shape[3]))
+    enlarged = "" if shape[2:] == values.shape else ", enlarged"
+    return values, f"{shape[2]}x{shape[3]} maps of {rows.get(layer_of(node), layer_of(node))}{enlarged}"
 
 
 def last_map(network: fx.GraphModule, shapes: dict[fx.Node, torch.Size]) -> fx.Node:
@@ -141,14 +127,14 @@ def _repeats(network: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _map_alone(question: Question, weighting: Weighting) -> Found:
-    found = layer_map(question, weighting)
-    return Found(found.values[None], notes=(found.note,))
+    values, note = layer_map(question, weighting)
+    return Found(values[None], notes=(note,))
 
 
 def guided_grad_cam(question: Question) -> Found:
     """Guided backpropagation times the enlarged Grad-CAM map (Selvaraju et al. 2017, section 3.2)."""
-    fine, coarse = rectified(question, guided), layer_map(question, grad_cam)
-    return Found(fine.raw * coarse.values, notes=(*fine.notes, coarse.note))
+    fine, (coarse, note) = rectified(question, guided), layer_map(question, grad_cam)
+    return Found(fine.raw * coarse, notes=(*fine.notes, note))
 
 
 def _method(title: str, weighting: Weighting, source: str) -> Method:
