@@ -25,11 +25,11 @@ from PIL import Image
 from torch import Tensor
 
 import cnnscope
+from cnnscope.audits.features import default_layers
+from cnnscope.audits.measure import measure_batch
 from cnnscope.audits.protocol.presets import preset
 from cnnscope.audits.protocol.protocol import Protocol, Transform
 from cnnscope.audits.protocol.transforms import inverse
-from cnnscope.audits.run.features import default_layers
-from cnnscope.audits.run.measure import measure_batch
 from cnnscope.trained.network import TrainedNetwork
 
 

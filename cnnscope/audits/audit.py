@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnscope.audits import comparison
 from cnnscope.audits.report import document, judged
 from cnnscope.audits.result import AuditResult, load
-from cnnscope.audits.statistics import comparison
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.options.running import names, paths
 from cnnscope.options.trained import AuditOptions, Gates

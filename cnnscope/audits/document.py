@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from cnnscope.audits.comparison import AuditComparison
 from cnnscope.audits.outcomes import Family, TransformRecord
 from cnnscope.audits.record import AuditFacts, Verdict
-from cnnscope.audits.statistics.comparison import AuditComparison
 from cnnscope.audits.statistics.curves import Radius, WorstTransform
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.intervals import CONFIDENCE, RESAMPLES, Estimate

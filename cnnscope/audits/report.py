@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnscope.audits import comparison
 from cnnscope.audits import document as forms
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.record import verdict
 from cnnscope.audits.result import DOCUMENT, GALLERY, OUTCOMES, AuditResult
-from cnnscope.audits.statistics import METRICS, STATED, comparison, curves, gates
+from cnnscope.audits.statistics import METRICS, STATED, curves, gates
 from cnnscope.audits.statistics import metrics as statistics
 from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share

@@ -15,13 +15,13 @@ import torch
 from audit_jobs import FEW, Heard, digits, job
 
 import cnnscope
+from cnnscope.audits.measure import measure_batch
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.protocol.protocol import Draw
 from cnnscope.audits.run import claims, shards, work
 from cnnscope.audits.run.claims import settle
 from cnnscope.audits.run.finish import Merged, collect
 from cnnscope.audits.run.job import Job, open_job
-from cnnscope.audits.run.measure import measure_batch
 from cnnscope.audits.run.shards import Ranks
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.loading import randomised

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from cnnscope.audits import controls
 from cnnscope.audits.controls.evidence import Evidence, Tools
 from cnnscope.audits.controls.predictions import precision
+from cnnscope.audits.measure import BatchOutcome, measure_batch
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.protocol.protocol import Border, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas, sample, window
 from cnnscope.audits.record import Control
-from cnnscope.audits.run.measure import BatchOutcome, measure_batch
 from cnnscope.audits.run.work import Batch, outcomes_of
 
 SLOTS = (

@@ -10,11 +10,11 @@ import torch
 from small_networks import AdaptivePolyphase, QuarterTurns, circular, flattened, plain, seeded, trained
 from torch import Tensor, nn
 
+from cnnscope.audits.features import default_layers
+from cnnscope.audits.measure import BatchOutcome, jensen_shannon, measure_batch
 from cnnscope.audits.protocol.presets import preset
 from cnnscope.audits.protocol.protocol import Draw, Protocol, Transform, mirror, resolve, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import canvas, sample, sliceable, window
-from cnnscope.audits.run.features import default_layers
-from cnnscope.audits.run.measure import BatchOutcome, jensen_shannon, measure_batch
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork
 

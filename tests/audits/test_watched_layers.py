@@ -7,7 +7,7 @@ import torch
 from small_networks import QuarterTurns, plain, trained
 
 import cnnscope
-from cnnscope.audits.run.features import default_layers, features, pooled
+from cnnscope.audits.features import default_layers, features, pooled
 
 
 @pytest.mark.parametrize(("source", "expected"), [

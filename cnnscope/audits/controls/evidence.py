@@ -13,11 +13,11 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
+from cnnscope.audits import measure
 from cnnscope.audits.outcomes import BatchOutcome, Outcomes
 from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Border, Protocol, Slot, Transform
 from cnnscope.audits.protocol.transforms import Sampler, Size, reach
-from cnnscope.audits.run import measure
 from cnnscope.trained.network import TrainedNetwork
 
 

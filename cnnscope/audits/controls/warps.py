@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from cnnscope.audits.controls.evidence import Evidence
+from cnnscope.audits.features import INPUT
 from cnnscope.audits.protocol.protocol import BORDERS, Border, Protocol, Transform, mirror, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size
 from cnnscope.audits.record import Control
-from cnnscope.audits.run.features import INPUT
 
 SAMPLER_LIMIT = 1e-4
 """Largest error of bilinear samples at whole pixels, in float32 and normalised units (measured: 0 at 32 px, 4e-5 at 299

@@ -22,10 +22,10 @@ from torch.nn import functional
 
 from cnnscope.analysis.equivariance import Box, equivariance
 from cnnscope.analysis.receptive_field import theoretical
+from cnnscope.audits.features import SCORES
 from cnnscope.audits.protocol.protocol import Transform, rotate, shift, zoom
 from cnnscope.audits.protocol.transforms import Size, inverse, sample, sliceable, window
 from cnnscope.audits.record import EquivarianceError, LocalError
-from cnnscope.audits.run.features import SCORES
 from cnnscope.trained.network import TrainedNetwork
 
 Positions = NDArray[np.float64]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from cnnscope.audits.features import INPUT, default_layers
 from cnnscope.audits.protocol.presets import preset as named
 from cnnscope.audits.protocol.protocol import Border, Protocol
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.claims import Identity, digest, identify
-from cnnscope.audits.run.features import INPUT, default_layers
 from cnnscope.audits.run.prepare import LabelMatch, Prepared, adapted, match_classes, prepare
 from cnnscope.audits.run.shards import Piece, divide
 from cnnscope.errors import CnnscopeError

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from cnnscope.audits.measure import ROWS, measure_batch
 from cnnscope.audits.outcomes import BatchOutcome, Outcomes
 from cnnscope.audits.run import shards
 from cnnscope.audits.run.claims import claimed
 from cnnscope.audits.run.job import AuditProgress, Job
-from cnnscope.audits.run.measure import ROWS, measure_batch
 from cnnscope.audits.run.prepare import Prepared
 from cnnscope.audits.run.shards import Piece, Ranks
 from cnnscope.errors import CnnscopeError

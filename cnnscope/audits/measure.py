@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cnnscope.audits.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.audits.outcomes import BatchOutcome
 from cnnscope.audits.protocol.protocol import Protocol, Slot, Transform, resolve
 from cnnscope.audits.protocol.transforms import canvas, reach, sliceable, warp
-from cnnscope.audits.run.features import INPUT, SCORES, Features, default_layers, features, pooled
 from cnnscope.errors import CnnscopeError
 from cnnscope.trained.network import TrainedNetwork, probabilities, scores
 
