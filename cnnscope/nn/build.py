@@ -96,7 +96,7 @@ class _Modules:
         if owner in self.placed and self.placed[owner][0] == alike:
             return self.placed[owner][1]
         module = module_of(node.op, x)
-        _drop_absent(module, node)
+        self._fit(module, node)
         if owner is not None and owner not in self.placed:
             _place(self.root, owner, module)
             self.placed[owner] = alike, module
@@ -105,6 +105,21 @@ class _Modules:
             if _find(self.root, key) is None:
                 _put(self.root, key, _tensor(module, role))
         return Tied(module, self.root, node.params)
+
+    def _fit(self, module: nn.Module, node: Node) -> None:
+        """Removes tensors that a node does not have: Keras' batch norm has no counter, and perhaps no scale.
+
+        Raises `CnnscopeError` E428 if the module lacks weights that the op states, or has them in other shapes.
+        """
+        built = {role: tuple(tensor.shape) for role, tensor in module.state_dict().items()}
+        stated = {role: self.graph.params[key].shape for role, key in node.params.items()}
+        wrong = [role for role, shape in stated.items() if built.get(role) != shape]
+        if wrong:
+            what = f"the torch module of `{node.op.tag}` has no `{wrong[0]}` of shape {list(stated[wrong[0]])}"
+            raise CnnscopeError.of("E428", what, hint="the op states its weights, and its record must agree")
+        for role in built.keys() - stated.keys():
+            path, _, name = role.rpartition(".")
+            setattr(module.get_submodule(path), name, None)
 
     def finish(self) -> None:
         """Adds weights that no node uses, freezes frozen ones, and checks every name and shape against the graph."""
@@ -119,14 +134,6 @@ class _Modules:
         if built != stated:
             wrong = sorted(key for key in built.keys() | stated.keys() if built.get(key) != stated.get(key))
             raise AssertionError(f"the module does not have the graph's weights: {', '.join(wrong)}")
-
-
-def _drop_absent(module: nn.Module, node: Node) -> None:
-    """Removes tensors that a node does not have: Keras' batch norm has no counter, and perhaps no scale."""
-    for role in module.state_dict():
-        if role not in node.params:
-            path, _, name = role.rpartition(".")
-            setattr(module.get_submodule(path), name, None)
 
 
 def _owner(node: Node) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import weakref
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node, Param, Value
 from cnnscope.nn.build import build
 from cnnscope.nn.ops import module_of, torch_op
+from cnnscope.nn.ops.base import Module
 from cnnscope.ops import REGISTRY, Op
 
 IMAGE = Value((1, 3, 8, 8))
@@ -242,6 +244,20 @@ def test_an_op_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(REGISTRY["relu"], "in_torch", "twice")
     with pytest.raises(TypeError, match="`twice` has two records of `ReLU`"):
         torch_op(REGISTRY["relu"])
+
+
+def test_a_record_must_have_the_weights_that_its_op_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = torch_op(REGISTRY["conv"])
+    assert record is not None
+    module = ModuleType("strange")
+    module.TORCH_OPS = (replace(record, make=lambda op, x: Module(nn.Identity)),)  # type: ignore[attr-defined]  # a file's
+    monkeypatch.setitem(sys.modules, "strange", module)
+    monkeypatch.setattr(REGISTRY["conv"], "in_torch", "strange")
+    with pytest.raises(CnnscopeError) as caught:
+        build(graph(*RESIDUAL))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E428"
+    assert diagnostic.message == "the torch module of `conv` has no `weight` of shape [4, 3, 3, 3]"
 
 
 def test_stochastic_depth_drops_images_and_keeps_the_mean() -> None:
