@@ -13,7 +13,7 @@ memory for these tensors but never more (its workspace aside).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
 
@@ -57,11 +57,7 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 def known(costs: Iterable[Cost]) -> Cost:
     """The sum of the known parts: a lower bound if some are unknown."""
-    return total(
-        Cost(c.trainable, c.frozen, c.buffers, c.param_bytes, c.buffer_bytes, c.macs or 0, c.flops or 0,
-             c.activation_bytes)
-        for c in costs
-    )  # fmt: skip
+    return total(replace(cost, macs=cost.macs or 0, flops=cost.flops or 0) for cost in costs)
 
 
 def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:
