@@ -1,4 +1,4 @@
-"""What a method of attribution gets, baselines among it, what it returns, and the checked result."""
+"""The input of a method of attribution, baselines among it, its output, and the checked result."""
 
 from __future__ import annotations
 

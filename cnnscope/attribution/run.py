@@ -45,7 +45,7 @@ def attribute(
     _check_counts(steps=steps, window=window, batch=batch)
     if window is not None and "window" in found.takes and window > min(x.shape[2:]):
         raise CnnscopeError.of("E481", f"`window` is {window}, more than the image's {min(x.shape[2:])} pixels",
-                               hint="a window that covers the image tells no pixel from another")  # fmt: skip
+                               hint="with a window that covers the image all pixels have one value")  # fmt: skip
     x = x.detach().to(_like(network, x))
     check_image(x)
     check_target(network, x, target)
@@ -101,7 +101,7 @@ def check_target(network: Classifier, x: Tensor, target: int) -> None:
     classes = scores.shape[1]
     if not 0 <= target < classes:
         hint = f"classes count from 0 to {classes - 1}"
-        raise CnnscopeError.of("E482", f"there is no class {target}: the network tells {classes} apart", hint=hint)
+        raise CnnscopeError.of("E482", f"there is no class {target}: the network has {classes} classes", hint=hint)
     chosen = scores[:, target]
     if float((chosen - chosen[0]).abs().max()) <= 8 * torch.finfo(chosen.dtype).eps * float(chosen.abs().max()):
         raise CnnscopeError.of("E483", f"the score of class {target} does not depend on the image",
@@ -117,7 +117,7 @@ def parse_target(text: str, labels: Sequence[str], classes: int) -> int:
         if 0 <= number < classes:
             return number
         hint = f"classes count from 0 to {classes - 1}"
-        raise CnnscopeError.of("E482", f"there is no class {text}: the network tells {classes} apart", hint=hint)
+        raise CnnscopeError.of("E482", f"there is no class {text}: the network has {classes} classes", hint=hint)
     hint = did_you_mean(text, labels, most=3) or (
         f"the labels are {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}" if labels
         else f"the network has no labels: give a number from 0 to {classes - 1}"

@@ -99,19 +99,19 @@ def _picture(network: TrainedNetwork, image: str | Path | None) -> tuple[Image, 
 
 
 def _figures(one: Explained) -> Tile:
-    answer, network, error = one.attribution, one.network, one.attribution.completeness
+    made, network, error = one.attribution, one.network, one.attribution.completeness
     return Tile(
-        method=answer.method,
+        method=made.method,
         weights=network.weights,
         weights_sha256=network.weights_sha256,
-        target=answer.target,
-        label=network.label(answer.target),
+        target=made.target,
+        label=network.label(made.target),
         probability=one.probability,
-        signed=answer.signed,
-        extreme=float(answer.values.flat[abs(answer.values).argmax()]),
+        signed=made.signed,
+        extreme=float(made.values.flat[abs(made.values).argmax()]),
         baseline=one.baseline,
         completeness=None if error is None else Completeness(relative_error=error),
-        notes=answer.notes,
+        notes=made.notes,
         array=None,
         trust={finding.name: finding.document() for finding in one.trust} or OMITTED,
     )

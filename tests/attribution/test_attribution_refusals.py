@@ -36,7 +36,7 @@ def test_bad_input_is_refused(network: Plain) -> None:
     x, near = image(2, 8, 8), "did you mean `saliency`?"
     refused("E481", "no method of attribution is called `salency`", near, network, x, "salency", 1)
     for target in (3, -1):
-        message = f"there is no class {target}: the network tells 3 apart"
+        message = f"there is no class {target}: the network has 3 classes"
         refused("E482", message, "classes count from 0 to 2", network, x, "saliency", target)
     refused("E483", "the image is constant: no pixel differs from another", "use another image", network,
             torch.ones_like(x), "saliency", 1)  # fmt: skip
@@ -105,9 +105,9 @@ def test_classes_go_by_number_and_label() -> None:
         ("dgo", labels, "no class is called `dgo`", "did you mean `dog`?"),
         ("zebra", labels, "no class is called `zebra`", "the labels are cat, dog, house cat"),
         ("cat", (), "no class is called `cat`", "the network has no labels: give a number from 0 to 2"),
-        ("3", labels, "there is no class 3: the network tells 3 apart", "classes count from 0 to 2"),
-        ("-1", labels, "there is no class -1: the network tells 3 apart", "classes count from 0 to 2"),
-        ("9" * 30, labels, f"there is no class {'9' * 30}: the network tells 3 apart", "classes count from 0 to 2"),
+        ("3", labels, "there is no class 3: the network has 3 classes", "classes count from 0 to 2"),
+        ("-1", labels, "there is no class -1: the network has 3 classes", "classes count from 0 to 2"),
+        ("9" * 30, labels, f"there is no class {'9' * 30}: the network has 3 classes", "classes count from 0 to 2"),
     ):
         with pytest.raises(CnnscopeError) as caught:
             parse_target(text, known, 3)

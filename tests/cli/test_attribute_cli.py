@@ -99,7 +99,7 @@ BAD = [
     ("-m salency", "error[E481]: no method of attribution is called `salency`\n  = help: did you mean `saliency`?\n"),
     ("--target nine", "error[E482]: no class is called `nine`\n  = help: the labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, "
      "9\n"),
-    ("--target 10", "error[E482]: there is no class 10: the network tells 10 apart\n  = help: classes count from 0 to "
+    ("--target 10", "error[E482]: there is no class 10: the network has 10 classes\n  = help: classes count from 0 to "
      "9\n"),
     ("--baseline grey -m deeplift", "error[E481]: no baseline is called `grey`\n  = help: there are zero, mean, blur, "
      "black, white\n"),

@@ -88,7 +88,7 @@ def _rule_for(network: fx.GraphModule, node: fx.Node, module: nn.Module, image: 
         return RULES[kind]
     last = node.next.op == "output"
     if isinstance(module, nn.LocalResponseNorm) or (last and isinstance(module, (nn.Softmax, nn.LogSoftmax))):
-        return passed  # what it divides by counts as a constant
+        return passed  # the divisor counts as a constant
     raise _refused(kind_name(module), layer_of(node))
 
 

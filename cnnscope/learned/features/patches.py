@@ -162,7 +162,7 @@ def activity(
 
 
 def _watched(network: TrainedNetwork, layer: FeatureLayer) -> tuple[FeatureLayer, Outlet]:
-    """The layer in which a dead channel shows, and what it is; without such a layer the layer itself."""
+    """The layer whose output shows whether a channel is dead, and its outlet; without such a layer the layer itself."""
     end = outlet(unit_of(network.graph, layer.name))
     if end.row in network.layer_names():
         (watched,) = choose(network, [end.row])

@@ -54,7 +54,7 @@ def features(model: Loaded, options: FeatureOptions, progress: Progress = SILENT
 
 
 def parse_channel(text: str | None, layers: Sequence[str] = ()) -> tuple[str, int] | None:
-    """``c3:5`` as layer and channel; E409 where it is none, or where ``layers`` are asked for as well."""
+    """``c3:5`` as layer and channel; E409 where it is none, or where ``layers`` are given too."""
     if text is None:
         return None
     layer, _, number = text.rpartition(":")
@@ -107,7 +107,7 @@ def _channel(network: TrainedNetwork, name: str, number: int, options: FeatureOp
 
 
 def _picture(network: TrainedNetwork, image: str | Path | None) -> tuple[str, NDArray[Any]] | None:
-    """The name and the (C, H, W) pixels of the image asked for, or of the first of the data; None without either."""
+    """Name and pixels (C, H, W) of the chosen image, else of the first of the data; None without data."""
     if image is not None:
         return Path(image).name, network.preprocess.pixels(read_picture(Path(image)))
     if network.data is None:

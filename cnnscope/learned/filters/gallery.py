@@ -80,7 +80,7 @@ def respond(kernel: Grid, image: Grid) -> Grid:
 
 
 def rows(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> tuple[DesignedKernel, ...]:
-    """The figures of kernels of one size, in their order, and of what they made of an image."""
+    """The figures of kernels of one size, in their order, and of their responses to an image."""
     filters = np.stack([kernel.weights for kernel in kernels])[:, None]
     degrees, coherence = orientation(filters)
     bands = band(filters)
@@ -106,7 +106,7 @@ _WRITTEN = 25
 """Kernels of up to this many weights have each weight written into the tile."""
 _MOST_GABORS = 4
 _NOTE = (
-    "signed responses, as a share of the most a kernel can answer to pixels from 0 to 1; grey ones are such pixels; "
+    "signed responses, as a share of the largest possible response to pixels from 0 to 1; grey ones are such pixels; "
     "the numbers are each one's extremes"
 )
 

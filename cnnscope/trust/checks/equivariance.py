@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-TITLES = {"shift": "shift 1 px", "scale": "scale 10 %", "rotation": "turn 5°", "quarter_turn": "turn 90°, on grid"}
+TITLES = {"shift": "shift 1 px", "scale": "scale 10 %", "rotation": "rotate 5°", "quarter_turn": "rotate 90°, exact"}
 """Titles of the findings, each the mean over the `MOVES` of its name."""
 INSIDE = 1 - 1e-9
 """A pixel counts as coming from inside the image from this share on, which allows for rounding."""
@@ -41,13 +41,13 @@ def run(subject: Subject) -> tuple[Finding, ...]:
 def _finding(subject: Subject, name: str, moves: Sequence[Transform], done: int) -> Finding:
     scene, title = subject.scene, TITLES[name]
     images = moved(scene.canvas, moves, scene.size)
-    answers = scene.probabilities(torch.cat([scene.x, *images])).argmax(1)
-    same = [i for i in range(len(moves)) if answers[i + 1] == answers[0]]
+    predictions = scene.probabilities(torch.cat([scene.x, *images])).argmax(1)
+    same = [i for i in range(len(moves)) if predictions[i + 1] == predictions[0]]
     settings = {
         "transforms": [move.name for move in moves], "unchanged": [moves[i].name for i in same],
         "on_grid": all(move.on_grid for move in moves),
     }  # fmt: skip
-    rule = "above what a map that stays where it was comes to, and above chance (95 % of shifted maps)"
+    rule = "above a map that does not move, and above chance (95 % of shifted maps)"
     finding = partial(Finding, name, title, better="high", rule=rule, settings=settings)
     if not same:
         why = f"the prediction changes under {'each of these moves' if len(moves) > 1 else 'this move'}"
@@ -72,7 +72,7 @@ def _finding(subject: Subject, name: str, moves: Sequence[Transform], done: int)
         return finding(value=None, limit=None, controls=controls, why=why)
     limit = max(stays, by_chance)
     if min(value, limit) > SMOOTH:
-        why = f"{value:.4f}, but the map is so smooth that one that stays would come to {stays:.4f}"
+        why = f"{value:.4f}, but the map is so smooth that one that does not move reaches {stays:.4f}"
         return finding(value=None, limit=limit, controls=controls, why=why)
     return finding(value=value, limit=limit, controls=controls)
 
