@@ -27,7 +27,19 @@ def _spatial_axes(value: Value) -> range:
     return range(2, len(value.shape))
 
 
-class BatchNorm(Op, tag="batchnorm", category="norm"):
+class _Affine:
+    """What norms share that have a weight and a bias for each channel if ``affine``."""
+
+    affine: bool
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return _scale_and_shift((x[0].shape[1],)) if self.affine else {}
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return _cost(x[0], self.affine)
+
+
+class BatchNorm(_Affine, Op, tag="batchnorm", category="norm"):
     """y = (x - mean) / sqrt(var + eps) * weight + bias with running statistics of each channel, as at inference.
 
     (N, C, ...) -> the same. Parameters: 2 C; buffers: mean and variance, 2 C, and a counter.
@@ -43,9 +55,6 @@ class BatchNorm(Op, tag="batchnorm", category="norm"):
     accepts = ("map", "flat")
     remedies = {"tokens": "use `layernorm`"}
     aliases = _TORCH_NAMES
-
-    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
-        return _scale_and_shift((x[0].shape[1],)) if self.affine else {}
 
     def buffers(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         channels = (x[0].shape[1],)
@@ -134,7 +143,7 @@ class LayerNorm(Op, tag="layernorm", category="norm"):
     )
 
 
-class GroupNorm(Op, tag="groupnorm", category="norm"):
+class GroupNorm(_Affine, Op, tag="groupnorm", category="norm"):
     """Normalises groups of C / groups channels over all positions, then weight and bias per channel.
 
     (N, C, ...) -> the same. Parameters: 2 C. FLOPs: 4 an element, 5 with weights (fvcore's rule).
@@ -153,12 +162,6 @@ class GroupNorm(Op, tag="groupnorm", category="norm"):
         if x[0].shape[1] % self.groups:
             raise ShapeError(f"groups {self.groups} must divide the {x[0].shape[1]} channels")
         return x[0]
-
-    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
-        return _scale_and_shift((x[0].shape[1],)) if self.affine else {}
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return _cost(x[0], self.affine)
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         n, channels, *size = x[0].shape
@@ -180,7 +183,7 @@ class GroupNorm(Op, tag="groupnorm", category="norm"):
     )
 
 
-class InstanceNorm(Op, tag="instancenorm", category="norm"):
+class InstanceNorm(_Affine, Op, tag="instancenorm", category="norm"):
     """Normalises every channel of every image over its own positions.
 
     (N, C, n...) -> the same. Parameters: none, 2 C with ``affine``. FLOPs: 4 an element, 5 with weights
@@ -196,12 +199,6 @@ class InstanceNorm(Op, tag="instancenorm", category="norm"):
         if all(n == 1 for n in x[0].shape[2:]):
             raise ShapeError(f"`instancenorm` needs more than one position, not {shape_text(x[0].features)}")
         return x[0]
-
-    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
-        return _scale_and_shift((x[0].shape[1],)) if self.affine else {}
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        return _cost(x[0], self.affine)
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return (_statistics(*_spatial_axes(x[0])),)
