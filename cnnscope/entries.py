@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -96,13 +96,14 @@ def entry_points(path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
     Importing `importlib.metadata` takes longer than many a command, so that happens only where a package mentions such
     a group.
     """
-    if not any(_mentions(folder) for folder in path):
+    places = [place for folder in path for place in _mentions(folder)]
+    if not places:
         return {}
-    from importlib.metadata import distributions
+    from importlib.metadata import Distribution
 
     found: dict[str, set[EntryPoint]] = {}
     seen = set()
-    for package in distributions(path=list(path)):
+    for package in map(Distribution.at, places):
         if package.name in seen:  # hidden by another version that comes first on the path
             continue
         seen.add(package.name)
@@ -113,18 +114,17 @@ def entry_points(path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
     return {group: tuple(sorted(points)) for group, points in found.items()}
 
 
-def _mentions(folder: str) -> bool:
-    """Whether a package installed in this folder has an entry point for cnnscope."""
+def _mentions(folder: str) -> Iterator[str]:
+    """What describes the packages in a folder that have an entry point for cnnscope."""
     try:
         with os.scandir(folder or ".") as children:
             places = [child.path for child in children if child.name.endswith((".dist-info", ".egg-info"))]
     except OSError:  # an archive, or a folder that does not exist
-        return False
+        return
     for place in places:
         try:
             with open(os.path.join(place, "entry_points.txt"), "rb") as file:
                 if b"[cnnscope." in file.read():
-                    return True
+                    yield place
         except OSError:  # most packages have no entry points
             continue
-    return False
