@@ -20,6 +20,7 @@ from cnnscope.nn.build import build
 from cnnscope.nn.ops import module_of, torch_op
 from cnnscope.nn.ops.base import Module
 from cnnscope.ops import REGISTRY, Op
+from cnnscope.ops.generic import Elementwise, Scan
 
 IMAGE = Value((1, 3, 8, 8))
 Line = tuple[str, str, dict[str, Any], list[str]]
@@ -234,6 +235,18 @@ def test_names_torch_needs_itself(name: str) -> None:
 def test_an_op_without_a_module_is_refused_by_name() -> None:
     with pytest.raises(CnnscopeError, match="E428: `` cannot be run in torch"):
         module_of(Op(), (IMAGE,))
+
+
+@pytest.mark.parametrize(("op", "hint"), [
+    (REGISTRY["se"].read({}), "`se` needs a record for torch: docs/add-an-op.md"),
+    (Scan("cumsum", (1,)), "it stands for many functions, and a trace keeps only what they cost and read"),
+    (Elementwise("exp"), "the trace does not have all its operands"),
+])  # fmt: skip
+def test_why_an_op_cannot_be_run(op: Op, hint: str) -> None:
+    with pytest.raises(CnnscopeError) as caught:
+        module_of(op, (IMAGE,))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.hint) == ("E428", hint)
 
 
 def test_an_op_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:

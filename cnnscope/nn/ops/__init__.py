@@ -72,11 +72,16 @@ def records() -> Iterator[TorchOp]:
 def make(op: Operation, x: X) -> Module | Function:
     """Returns how torch computes ``op`` on inputs like ``x`` at any batch size. Raises E428 if it cannot."""
     record = torch_op(type(op))
-    if record is not None and not isinstance(record.make, Lacks):
+    if record is None:
+        hint = f"`{op.tag}` needs a record for torch: docs/add-an-op.md"
+    elif isinstance(record.make, Lacks):
+        hint = record.make.reason
+    else:
         made = record.make(op, [_as_map(op, value) for value in x])
         if made is not None:
             return made
-    raise CnnscopeError.of("E428", f"`{op.tag}` cannot be run in torch")
+        hint = "the trace does not have all its operands"
+    raise CnnscopeError.of("E428", f"`{op.tag}` cannot be run in torch", hint=hint)
 
 
 def module_of(op: Operation, x: X) -> nn.Module:
