@@ -86,14 +86,9 @@ class Layer:
         )  # fmt: skip
 
 
-def _rows(verb: str) -> tuple[tuple[str, Any], ...]:
-    """The keyword for rows that have all figures of a verb."""
-    return keywords(items={"allOf": [{"$ref": "#/definitions/layer"}, {"required": list(FIGURES[verb])}]})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Layers(Document):
-    """All layers in execution order, and their totals."""
+    """All layers in execution order with the `FIGURES` of the verb in ``format``, and the totals."""
 
     conventions: Conventions
     model: Model
@@ -103,54 +98,6 @@ class Layers(Document):
     unsupported: Sequence[str]
     complete: bool
     """false where a later layer is wrong; the exit code is 2 then"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SummaryDocument(Layers):
-    """All figures of every layer: ``cnnscope summary``."""
-
-    format: Literal["cnnscope.summary"]
-    layers: Annotated[Sequence[Layer], _rows("summary")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShapesDocument(Layers):
-    """The shapes of every layer: ``cnnscope shapes``."""
-
-    format: Literal["cnnscope.shapes"]
-    layers: Annotated[Sequence[Layer], _rows("shapes")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParamsDocument(Layers):
-    """The parameters of every layer: ``cnnscope params``."""
-
-    format: Literal["cnnscope.params"]
-    layers: Annotated[Sequence[Layer], _rows("params")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlopsDocument(Layers):
-    """The arithmetic of every layer: ``cnnscope flops``."""
-
-    format: Literal["cnnscope.flops"]
-    layers: Annotated[Sequence[Layer], _rows("flops")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryDocument(Layers):
-    """The bytes of every layer: ``cnnscope memory``."""
-
-    format: Literal["cnnscope.memory"]
-    layers: Annotated[Sequence[Layer], _rows("memory")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RfDocument(Layers):
-    """The receptive field of every layer: ``cnnscope rf``."""
-
-    format: Literal["cnnscope.rf"]
-    layers: Annotated[Sequence[Layer], _rows("rf")]
 
 
 @dataclass(frozen=True, kw_only=True)

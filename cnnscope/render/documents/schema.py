@@ -23,15 +23,13 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cnnscope.render.documents.document import FORMAT_VERSION, Omitted, key_of
+from cnnscope.render.documents.layers import FIGURES
 
 Json = dict[str, Any]
 FILE = Path(__file__).parents[2] / "schemas" / "documents.json"
 
 DOCUMENTS = {
-    **{
-        verb: f"cnnscope.render.documents.layers:{verb.title()}Document"
-        for verb in ("summary", "shapes", "params", "flops", "memory", "rf")
-    },
+    **dict.fromkeys(FIGURES, "cnnscope.render.documents.layers:Layers"),
     "comparison": "cnnscope.render.documents.layers:ComparisonDocument",
     "rf_unit": "cnnscope.render.documents.layers:UnitDocument",
     "zoo": "cnnscope.render.documents.layers:ZooDocument",
@@ -63,9 +61,9 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 def schema() -> Json:
     """The schema (draft-07) of every document: one of several definitions, named like the document."""
     classes = {name: _imported(where) for name, where in DOCUMENTS.items()}
-    definitions: Json = {name: _object(found) for name, found in classes.items()}
-    known = {found: name for name, found in classes.items()}
-    for part in sorted(_parts(classes.values()) - set(known), key=_name):
+    definitions: Json = {name: _verb(name) if name in FIGURES else _object(found) for name, found in classes.items()}
+    known = {found for name, found in classes.items() if name not in FIGURES}
+    for part in sorted(_parts(classes.values()) - known, key=_name):
         assert _name(part) not in definitions, f"two parts of documents are called {_name(part)}"
         definitions[_name(part)] = _object(part)
     return {
@@ -97,6 +95,16 @@ def _imported(where: str) -> type:
     module, _, name = where.partition(":")
     found: type = getattr(import_module(module), name)
     return found
+
+
+def _verb(verb: str) -> Json:
+    """The document of a verb that lists layers: `Layers` with the format and the figures of the verb."""
+    rows = {"type": "array", "items": {"required": list(FIGURES[verb])}}
+    own = {"properties": {"format": {"const": f"cnnscope.{verb}"}, "layers": rows}}
+    return {
+        "description": f"The layers of a network: `cnnscope {verb}`.",
+        "allOf": [{"$ref": "#/definitions/layers"}, own],
+    }
 
 
 def _object(part: type) -> Json:
@@ -209,7 +217,7 @@ def _classes(hint: Any) -> Iterator[type]:
 
 def _name(part: type) -> str:
     """``ReceptiveField`` as ``receptive_field``; a document's own name."""
-    documents = {where: name for name, where in DOCUMENTS.items()}
+    documents = {where: name for name, where in DOCUMENTS.items() if name not in FIGURES}
     own = documents.get(f"{part.__module__}:{part.__name__}")
     return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.__name__).lower()
 
