@@ -1,1 +1,1 @@
-"""Invariance audits: how much a trained network's answers and features change when its images move."""
+"""Invariance audits: how much a trained network's predictions and features change when its images move."""

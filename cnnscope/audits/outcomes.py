@@ -183,7 +183,7 @@ def packed(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in {_HEADER: text, **arrays}.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, as a ZipInfo is unless told otherwise
+            entry = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980, the default of ZipInfo
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)

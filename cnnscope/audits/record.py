@@ -55,7 +55,7 @@ class Control:
 
     name: str
     passed: bool | None
-    """null where there is too little to tell"""
+    """null if there are too few images to decide"""
     value: float | None
     limit: float | None
     detail: str = ""

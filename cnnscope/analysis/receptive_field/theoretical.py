@@ -2,7 +2,7 @@
 
 Every image axis of every node has one quasi-affine map; joins take unions. The field of a unit is *local*: paths
 through a reduction over a whole image axis (global pooling, attention, a dense layer behind a flatten) are left out
-and named in ``via``; through them a unit sees the whole image. Channels are not told apart.
+and named in ``via``; through them a unit sees the whole image. Channels are not distinguished.
 
 Araujo et al. 2019, "Computing receptive fields of convolutional neural networks" (Distill), generalised to upsampling.
 """

@@ -138,11 +138,11 @@ K = 10
 
 @dataclass(frozen=True, slots=True)
 class WorstTransform:
-    """The one transform under which most predictions change. Its interval holds for all transforms at once."""
+    """The one transform under which most predictions change. Its interval is valid for all transforms at once."""
 
     name: str
     agreement: Estimate
-    """its interval holds for all transforms at once"""
+    """its interval is valid for all transforms at once"""
 
 
 def worst_transform(outcomes: Outcomes, members: Sequence[int]) -> WorstTransform | None:
