@@ -67,7 +67,6 @@ def _parameter(one: Field, help: str | None) -> Parameter:
         metavar=option.metavar,
         min=option.min,
         max=option.max,
-        autocompletion=option.complete,
         readable=not option.written,
     )
     kind = option.kind or _KINDS.get(one.type)

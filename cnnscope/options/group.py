@@ -16,7 +16,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from inspect import Parameter
 from typing import (
     Annotated,
     Any,
@@ -54,8 +53,7 @@ class Option:
     """How the command line spells and explains a field.
 
     ``flags`` are ``--name-of-the-field`` unless given. ``kind`` is the type on the command line where it does not
-    follow from the field's own. ``complete`` gives the shell the completions of a word. ``written`` is True
-    for a file that is written.
+    follow from the field's own. ``written`` is True for a file that is written.
     """
 
     help: str
@@ -64,7 +62,6 @@ class Option:
     min: float | None = None
     max: float | None = None
     kind: Any = None
-    complete: Callable[[str], list[str]] | None = None
     written: bool = False
 
 
@@ -189,20 +186,13 @@ def _describe(call: Any, function: Callable[..., Any], options: Any) -> None:
     """Name, signature and documentation of a function whose last parameter became keyword arguments."""
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
-    call.__signature__ = signature.replace(parameters=[*own, *parameters(options)])
+    kinds = {one.name: one.type for one in fields(options)}
+    taken = [p.replace(annotation=kinds[name]) for name, p in inspect.signature(options).parameters.items()]
+    call.__signature__ = signature.replace(parameters=[*own, *taken])
     explained = "\n".join(f"    {one.name}: {one.option.help}" for one in fields(options))
     call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n{explained}\n    "
     for name in ("__name__", "__qualname__", "__module__"):
         setattr(call, name, getattr(function, name))
-
-
-def parameters(options: Any) -> list[Parameter]:
-    """The fields of a group as parameters of a function, with their types in Python."""
-    found = []
-    for name, parameter in inspect.signature(options).parameters.items():
-        kind = next(one.type for one in fields(options) if one.name == name)
-        found.append(parameter.replace(annotation=kind))
-    return found
 
 
 def renamed(function: str, given: K, options: Any) -> K:
