@@ -13,8 +13,7 @@ from math import exp, lgamma, log
 
 import numpy as np
 
-from cnnscope.audits.comparison import paired_difference
-from cnnscope.audits.statistics.intervals import Bootstrap, interval, share, wilson
+from cnnscope.audits.statistics.intervals import Bootstrap, interval, paired_difference, share, wilson
 
 SHARES = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import log, sqrt
 from typing import Any, Literal
 
 import numpy as np
 
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.result import AuditResult
+from cnnscope.audits.statistics import intervals
 from cnnscope.audits.statistics.curves import family_mean
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
@@ -156,61 +156,12 @@ def _differences(
 def _row(
     family: Compared, label: str | None, title: str, on_grid: bool, metric: Measure, a: Floats, b: Floats, paired: bool
 ) -> Difference:
-    change = paired_difference(b - a) if paired else independent_difference(share(a), share(b))
-    p_value = mcnemar(b - a) if paired else None
+    change = intervals.paired_difference(b - a) if paired else intervals.independent_difference(share(a), share(b))
+    p_value = intervals.mcnemar(b - a) if paired else None
     return Difference(
         family=family, label=label, title=title, on_grid=on_grid, metric=metric, a=share(a), b=share(b),
         difference=change, p_value=p_value,
     )  # fmt: skip
-
-
-def paired_difference(values: Floats) -> Estimate:
-    """The mean of one difference from -1 to 1 an image; NaN is left out.
-
-    The difference is the share gained minus the share lost. Their two intervals are combined with their correlation by
-    MOVER (Zou & Donner 2008, eq. 8; Newcombe 1998b has the case of independent shares). If no image differs, the
-    interval is 0 to 0.
-    """
-    known = values[~np.isnan(values)]
-    if not known.any():
-        return Estimate(0.0, 0.0, 0.0) if len(known) else UNKNOWN
-    gained, lost = np.clip(known, 0, None), np.clip(-known, 0, None)
-    both = gained.std() * lost.std()
-    correlation = float(((gained * lost).mean() - gained.mean() * lost.mean()) / both) if both > 0 else 0.0
-    return _mover(share(lost), share(gained), correlation)
-
-
-def independent_difference(a: Estimate, b: Estimate) -> Estimate:
-    """The difference ``b - a`` of two shares, measured on different images (Newcombe 1998b, method 10)."""
-    return _mover(a, b, 0.0)
-
-
-def _mover(a: Estimate, b: Estimate, correlation: float) -> Estimate:
-    if a.value is None or a.low is None or a.high is None or b.value is None or b.low is None or b.high is None:
-        return UNKNOWN
-
-    def reach(x: float, y: float) -> float:
-        return sqrt(max(x * x + y * y - 2 * correlation * x * y, 0.0))
-
-    value = b.value - a.value
-    low = value - reach(b.value - b.low, a.high - a.value)
-    high = value + reach(b.high - b.value, a.value - a.low)
-    return Estimate(value, max(low, -1.0), min(high, 1.0))
-
-
-def mcnemar(values: Floats) -> float | None:
-    """Two-sided exact p-value of McNemar's test (1947) for one difference of -1, 0 or 1 per image; None for other
-    values.
-
-    It is the probability of gains and losses at least as unequal as these if both were equally frequent.
-    """
-    known = values[~np.isnan(values)]
-    if len(known) == 0 or not np.isin(known, (-1.0, 0.0, 1.0)).all():
-        return None
-    gains, losses = int((known > 0).sum()), int((known < 0).sum())
-    n, least = gains + losses, np.arange(min(gains, losses))
-    ways = np.concatenate([[0.0], np.cumsum(np.log(n - least) - np.log(least + 1))])  # log C(n, i)
-    return min(1.0, 2 * float(np.exp(ways - n * log(2)).sum()))
 
 
 def _kappa_row(

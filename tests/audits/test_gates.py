@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 from synthetic_outcomes import ALL, FLIPS, grid, outcomes, result, turns
 
-from cnnscope.audits.comparison import compare, independent_difference, mcnemar, paired_difference, regressions
+from cnnscope.audits.comparison import compare, regressions
 from cnnscope.audits.outcomes import Outcomes
 from cnnscope.audits.record import AuditFacts, Control, Prediction, verdict
 from cnnscope.audits.result import AuditResult
 from cnnscope.audits.statistics import METRICS, gates
 from cnnscope.audits.statistics.gates import Gate, GateResult
-from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, share
+from cnnscope.audits.statistics.intervals import (
+    Bootstrap,
+    Estimate,
+    independent_difference,
+    mcnemar,
+    paired_difference,
+    share,
+)
 from cnnscope.errors import CnnscopeError
 
 BOOT = Bootstrap(60)
