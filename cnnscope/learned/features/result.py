@@ -76,7 +76,10 @@ def _maps(network: TrainedNetwork, options: FeatureOptions) -> Features:
     name, pixels = found
     maps = maps_of(network, layers, pixels)
     shown = [LayerMaps(layer, maps[layer.name]) for layer in layers]
-    rows = tuple(LayerRow(one.layer.name, one.layer.op, one.layer.shape, one.low, one.high, one.still) for one in shown)
+    rows = tuple(
+        LayerRow(one.layer.name, one.layer.op, one.layer.shape, low=one.low, high=one.high, still=one.still)
+        for one in shown
+    )
     report = FeaturesReport(*_model(network), name, rows)
 
     def draw(kind: str) -> bytes:

@@ -124,8 +124,8 @@ def layer_filters(
     }
     groups = int(chosen.node.op.arguments().get("groups", 1))
     return LayerFilters(
-        chosen.name, chosen.node.op.label(), weights.shape, groups, float(np.abs(weights).max()),
-        tuple(sorted(rows, key=_KEYS[sort])), chance, rule,
+        name=chosen.name, kind=chosen.node.op.label(), shape=weights.shape, groups=groups,
+        largest=float(np.abs(weights).max()), rows=tuple(sorted(rows, key=_KEYS[sort])), chance=chance, rule=rule,
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def _grid(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
         mosaic[top : top + tall, left : left + wide] = tile
         places[i] = left, top, left + wide, top + tall
     inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
-    return Tiles(mosaic, inches, places, shown, False, _left_out(len(shown), len(rows), "filters"))
+    return Tiles(mosaic, inches, places, shown, by_channel=False, left_out=_left_out(len(shown), len(rows), "filters"))
 
 
 def _columns(count: int, aspect: float, below: float) -> tuple[int, float]:
@@ -130,7 +130,8 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
         places[i] = left, top, left + wide, top + tall
     parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, channels, "input channels")
     inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
-    return Tiles(mosaic, inches, places, shown, True, ", ".join(part for part in parts if part))
+    left_out = ", ".join(part for part in parts if part)
+    return Tiles(mosaic, inches, places, shown, by_channel=True, left_out=left_out)
 
 
 def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
@@ -142,7 +143,7 @@ def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     places = np.stack([np.zeros_like(tops), tops, np.full_like(tops, used), tops + 1], axis=1)
     parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, level.shape[1], "input channels")
     left_out = ", ".join(part for part in parts if part)
-    return Tiles(mosaic, (len(shown) * cell, used * cell), places, shown, True, left_out)
+    return Tiles(mosaic, (len(shown) * cell, used * cell), places, shown, by_channel=True, left_out=left_out)
 
 
 def _enlarged(tiles: Mosaic) -> Mosaic:

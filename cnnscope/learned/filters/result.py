@@ -52,8 +52,9 @@ def filters(model: Loaded, options: FilterOptions, progress: Progress = SILENT) 
         found = layer_filters(one, arrays[one.name], options.sort, dead, rule)
         panels.append(Panel(found, arrays[one.name], is_coloured(model.graph, one)))
     report = FiltersReport(
-        model.graph, model.source, weighted.weights, weighted.weights_sha256, weighted.trained, options.sort,
-        tuple(panel.layer for panel in panels), living.images if living else None, living.skipped if living else 0,
+        graph=model.graph, source=model.source, weights=weighted.weights, weights_sha256=weighted.weights_sha256,
+        trained=weighted.trained, sort=options.sort, layers=tuple(panel.layer for panel in panels),
+        images=living.images if living else None, skipped=living.skipped if living else 0,
     )  # fmt: skip
     title = _title(model, weighted, options.sort)
     return Illustrated(report, lambda kind: draw(panels, title, kind), f"{file_name(model.graph.name)}-filters", arrays)

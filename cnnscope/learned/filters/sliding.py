@@ -43,7 +43,10 @@ def slide(kernel: Rows, signal: Rows, *, stride: int = 1, pad: int = 0, dilation
         tuple(_steps(rows, signal, extents, stride, pads, dilation)) for rows in (kernel, _turned(kernel))
     )
     output, flipped = (_grid([step.total for step in some], extents[1]) for some in (steps, backwards))
-    return SlideReport(kernel, signal, stride, pad, dilation, steps, output, flipped)
+    return SlideReport(
+        kernel=kernel, input=signal, stride=stride, pad=pad, dilation=dilation, steps=steps, output=output,
+        flipped=flipped,
+    )  # fmt: skip
 
 
 def _outputs(kernel: Rows, signal: Rows, stride: int, pads: tuple[int, int], dilation: int) -> tuple[int, int]:
