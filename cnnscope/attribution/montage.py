@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnscope.attribution.finding import Finding, draw_legend, draw_strip, strip_height
 from cnnscope.render import style
 from cnnscope.render.sheet import Spot, bare, drawn
-from cnnscope.trust.finding import Finding, draw_legend, draw_strip, strip_height
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

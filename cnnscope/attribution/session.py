@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from cnnscope.trust.finding import Finding
+    from cnnscope.attribution.finding import Finding
 
 DEFAULT_METHODS = (
     "saliency", "smoothgrad", "integrated-gradients", "deeplift", "occlusion", "grad-cam", "guided-backprop", "lrp",

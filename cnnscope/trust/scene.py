@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnscope.attribution.contract import Attribution, Classifier, in_pieces
+from cnnscope.attribution.finding import Finding
 from cnnscope.audits.protocol import protocol, transforms
 from cnnscope.audits.protocol.protocol import Transform
 from cnnscope.learned.filters.kernels import sobel_x
 from cnnscope.trained.network import probabilities
-from cnnscope.trust.finding import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnscope.attribution.contract import Classifier
+from cnnscope.attribution.finding import Finding
 from cnnscope.attribution.montage import montage
 from cnnscope.attribution.run import parse_target
 from cnnscope.attribution.session import Explained, Session, chosen_methods, explain, explain_again, rows
@@ -31,7 +32,6 @@ from cnnscope.trained.images import Sample, open_images
 from cnnscope.trained.loading import open_network, randomised
 from cnnscope.trained.network import TrainedNetwork
 from cnnscope.trust.checks import CHECKS
-from cnnscope.trust.finding import Finding
 from cnnscope.trust.scene import Scene, Subject, margin
 
 if TYPE_CHECKING:

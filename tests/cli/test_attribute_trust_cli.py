@@ -15,9 +15,9 @@ from commands import Run
 from documents import validator
 from PIL import Image
 
+from cnnscope.attribution.finding import Finding, place, said
 from cnnscope.attribution.montage import Tile, montage
 from cnnscope.progress import Progress
-from cnnscope.trust.finding import Finding, place, said
 from cnnscope.trust.scene import Subject
 from cnnscope.trust.session import examine
 

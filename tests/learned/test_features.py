@@ -11,11 +11,11 @@ from torch.nn import functional as F  # noqa: N812
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features import layers as feature_layers
-from cnnscope.learned.features import maps as feature_maps
-from cnnscope.learned.features.layers import choose
-from cnnscope.learned.features.maps import LayerMaps, batches, maps_of
+from cnnscope.learned import layers as feature_layers
+from cnnscope.learned import maps as feature_maps
 from cnnscope.learned.features.montage import draw
+from cnnscope.learned.layers import choose
+from cnnscope.learned.maps import LayerMaps, batches, maps_of
 from cnnscope.render.formats import PICTURES
 from cnnscope.render.sheet import scale
 from cnnscope.trained.images import open_images
@@ -165,8 +165,8 @@ def test_pictures_are_the_same_on_a_second_run(digits, pixels, form: str) -> Non
 
 
 def test_the_strongest_of_many_maps_are_shown(digits) -> None:
-    from cnnscope.learned.features.layers import FeatureLayer
     from cnnscope.learned.features.montage import _panel
+    from cnnscope.learned.layers import FeatureLayer
 
     maps = np.zeros((300, 4, 4), np.float32)
     maps[44:, 0, 0] = 1.0

@@ -10,9 +10,9 @@ from torch import nn
 
 import cnnscope
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import Seen, choose
 from cnnscope.learned.features.maximise import maximise, total_variation
 from cnnscope.learned.features.patches import Patch, activity
+from cnnscope.learned.layers import Seen, choose
 from cnnscope.trained.images import open_images
 
 

@@ -16,8 +16,8 @@ from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features.channel import look
 from cnnscope.learned.features.channel_page import draw
-from cnnscope.learned.features.layers import Fields, choose
 from cnnscope.learned.features.patches import BINS, RULES, Histogram, activity, project
+from cnnscope.learned.layers import Fields, choose
 from cnnscope.trained.images import open_images
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnnscope.attribution.contract import Attribution
+from cnnscope.attribution.finding import Finding
 from cnnscope.attribution.run import attribute
 from cnnscope.audits.protocol import transforms
-from cnnscope.trust.finding import Finding
 from cnnscope.trust.scene import Explain, Scene, Subject, margin
 from cnnscope.trust.session import examine
 

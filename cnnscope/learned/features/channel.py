@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.rules import Rule
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import FeatureLayer, Fields, check_channel, unit_of
-from cnnscope.learned.features.maps import Maps, label_of, maps_of
 from cnnscope.learned.features.maximise import STEPS, Maximised, maximise
 from cnnscope.learned.features.patches import RULES, Activity, Patch, activations, activity, canonical_up_to, project
 from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_filters, weights_of
+from cnnscope.learned.layers import FeatureLayer, Fields, check_channel, unit_of
+from cnnscope.learned.maps import Maps, label_of, maps_of
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.features import DataRow, MaximisedRow, PatchRow
 from cnnscope.render.documents.filters import FilterRow

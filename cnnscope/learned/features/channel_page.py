@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.channel import Channel, Kernel, OnImage, Values
-from cnnscope.learned.features.layers import Seen
 from cnnscope.learned.features.maximise import Maximised
 from cnnscope.learned.features.patch_blocks import HEIGHT, WIDTH, blocks, empty, longest, tile
 from cnnscope.learned.features.patches import Activity
+from cnnscope.learned.layers import Seen
 from cnnscope.render import style
 from cnnscope.render.sheet import Spot, bare, drawn, picture, scale, signed
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.learned.features.layers import FeatureLayer, Fields, Seen, check_channel
-from cnnscope.learned.features.maps import finite, runner
 from cnnscope.learned.features.patches import Patch
+from cnnscope.learned.layers import FeatureLayer, Fields, Seen, check_channel
+from cnnscope.learned.maps import finite, runner
 from cnnscope.trained.network import TrainedNetwork
 
 STEPS = 256

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.learned.features.maps import LayerMaps
+from cnnscope.learned.maps import LayerMaps
 from cnnscope.render import numbers, style
 from cnnscope.render.sheet import Spot, bare, drawn, picture, scale
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.learned.features.channel import Channel, Values
-from cnnscope.learned.features.layers import Seen
 from cnnscope.learned.features.patches import Patch
+from cnnscope.learned.layers import Seen
 from cnnscope.render import style
 from cnnscope.render.sheet import Spot, picture, signed
 

@@ -18,8 +18,8 @@ from torch import Tensor, fx
 from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.attribution.engine.rules import Rule, deconvolved, guided, with_rules
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import FeatureLayer, Fields, Outlet, Seen, check_channel, choose, outlet, unit_of
-from cnnscope.learned.features.maps import batches
+from cnnscope.learned.layers import FeatureLayer, Fields, Outlet, Seen, check_channel, choose, outlet, unit_of
+from cnnscope.learned.maps import batches
 from cnnscope.nn.ops import role_of
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork

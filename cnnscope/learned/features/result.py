@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.features import channel_page, montage
 from cnnscope.learned.features.channel import arrays, channel_row, look
-from cnnscope.learned.features.layers import check_channel, choose
-from cnnscope.learned.features.maps import LayerMaps, first_image, label_of, maps_of
+from cnnscope.learned.layers import check_channel, choose
+from cnnscope.learned.maps import LayerMaps, first_image, label_of, maps_of
 from cnnscope.options.group import part
 from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FeatureOptions

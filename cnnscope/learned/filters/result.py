@@ -14,11 +14,11 @@ from torch import Tensor
 
 from cnnscope.analysis.fuse import fuse
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import Outlet, outlet
-from cnnscope.learned.features.maps import BATCH, readable
 from cnnscope.learned.filters.atlas import draw
 from cnnscope.learned.filters.layer_filters import Chosen, choose, is_coloured, layer_filters, weights_of
 from cnnscope.learned.filters.mosaic import Panel
+from cnnscope.learned.layers import Outlet, outlet
+from cnnscope.learned.maps import BATCH, readable
 from cnnscope.options.group import part
 from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FilterOptions

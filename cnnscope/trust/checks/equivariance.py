@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from cnnscope.attribution.finding import Finding
 from cnnscope.audits.protocol import transforms
 from cnnscope.audits.protocol.protocol import Transform
 from cnnscope.errors import CnnscopeError
-from cnnscope.trust.finding import Finding
 from cnnscope.trust.ranks import chance, mean, spearman
 from cnnscope.trust.scene import MOVES, Check, Subject, edges
 

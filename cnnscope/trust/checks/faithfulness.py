@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cnnscope.attribution.contract import baseline
-from cnnscope.trust.finding import Better, Finding
+from cnnscope.attribution.finding import Better, Finding
 from cnnscope.trust.scene import Areas, Check, Scene, Subject
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnscope.attribution.finding import Finding
 from cnnscope.errors import CnnscopeError
-from cnnscope.trust.finding import Finding
 from cnnscope.trust.ranks import chance, mean, spearman
 from cnnscope.trust.scene import Check, Subject
 

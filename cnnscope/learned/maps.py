@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cnnscope.attribution.contract import fitting
 from cnnscope.attribution.engine.canonicalize import canonicalize, up_to
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.features.layers import FeatureLayer
+from cnnscope.learned.layers import FeatureLayer
 from cnnscope.nn.build import Network
 from cnnscope.trained.images import ImageSet, Sample
 from cnnscope.trained.network import TrainedNetwork
