@@ -77,7 +77,8 @@ def _taken(path: Path) -> bool:
     """Whether another module has the name of this file: it must not hide that one from whoever imports it later."""
     name, folder = path.stem, path.resolve().parent
     elsewhere = [one for one in sys.path if Path(one).resolve() != folder]
-    return name in sys.modules or PathFinder.find_spec(name, elsewhere) is not None
+    found = PathFinder.find_spec(name, elsewhere)
+    return name in sys.modules or (found is not None and found.origin is not None)  # a mere folder has no origin
 
 
 @contextmanager

@@ -175,6 +175,17 @@ def test_a_plugin_named_like_a_package_hides_nothing(folder: Path, capsys: pytes
     assert "swoosh1" in capsys.readouterr().out
 
 
+def test_a_folder_named_like_a_plugin_is_no_module(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere" / "swoosh").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(folder / "elsewhere"))
+    (folder / "again.py").write_text(SWOOSH)
+    code, text = said("summary lenet5 --plugin swoosh.py --plugin again.py", capsys)
+    assert code == 2
+    assert "exists twice: `swoosh:Swoosh` and `again:Swoosh`" in text
+
+
 def test_a_plugin_finds_the_modules_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tools").mkdir()
     (folder / "tools" / "beside_it.py").write_text("TAG = 'swish'\n")
