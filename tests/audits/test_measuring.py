@@ -135,8 +135,8 @@ def _reversed(outcome: BatchOutcome) -> BatchOutcome:
 def test_nothing_moved_is_no_change_at_all() -> None:
     still = Protocol("still", "", (shift(0, 0),))
     outcome = measure_batch(trained(plain()), pixels(3), keys(3), still)
-    assert outcome.js.max() == 0
-    assert outcome.distance.max() == 0
+    assert outcome.js.max() < 1e-12  # rounding: a processor may sum a batch of another size in another order
+    assert outcome.distance.max() < 1e-6
     assert np.array_equal(outcome.top1[:, 0], outcome.top1_clean)
 
 
