@@ -164,9 +164,8 @@ class _Builder:
             self._key(text, event.style is None, span)
             return
         value = resolve(text, span) if event.style is None else text
-        if (
-            text == "" and event.style is None and self.stack
-        ):  # an empty value has no place of its own: use that of its key
+        # an empty value has no place of its own: use that of its key
+        if text == "" and event.style is None and self.stack:
             span = self.stack[-1].keys.get(self.stack[-1].key or "", span)
         self._place(Marked(value, span))
 

@@ -81,9 +81,8 @@ class Constants:
     def _copy(self, t: Tensor) -> None:
         """Makes the run use a copy of the tensor from here on."""
         if self._is_borrowed(t):
-            with torch.inference_mode(
-                False
-            ):  # torch treats a view of it as a view of `t`, which is no inference tensor
+            # torch treats a view of it as a view of `t`, which is no inference tensor
+            with torch.inference_mode(False):
                 self._copies[id(t)] = t.detach().clone(), t
 
     def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:

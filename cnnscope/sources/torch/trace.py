@@ -119,9 +119,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def _twin(self, t: Tensor) -> Tensor:
         if id(t) not in self._twins:
-            with torch.inference_mode(
-                False
-            ):  # torch treats a view of it as a view of `t`, which is no inference tensor
+            # torch treats a view of it as a view of `t`, which is no inference tensor
+            with torch.inference_mode(False):
                 self._twins[id(t)] = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META)
             self._alive.append(t)
         return self._twins[id(t)]
