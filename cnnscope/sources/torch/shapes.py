@@ -85,7 +85,8 @@ def binary_in_place(x: Tensor, y: Any, **kwargs: Any) -> Tensor | None:
 @_shortcut("batch_norm")
 def batch_norm(x: Tensor, *rest: Any) -> Tensor | None:
     *statistics, training = rest[:5]
-    sized = all(t is None or t.shape == x.shape[1:2] for t in statistics)
+    channels = x.shape[1:2]
+    sized = all(t is None or t.shape == channels for t in statistics)
     return torch.empty_like(x) if not training and sized and x.dim() > 1 and _plain(x) else None
 
 
@@ -118,12 +119,13 @@ def conv2d(
 ) -> Tensor | None:  # fmt: skip
     if isinstance(padding, str) or not (_plain(x) and weight.is_contiguous() and x.dim() == weight.dim() == 4):
         return None
-    sized = x.shape[1] == weight.shape[1] * groups and not weight.shape[0] % groups
-    if not sized or x.dtype != weight.dtype or not (bias is None or bias.shape == weight.shape[:1]):
+    (batch, channels, *before), (out, share, *kernel) = x.shape, weight.shape
+    sized = channels == share * groups and not out % groups
+    if not sized or x.dtype != weight.dtype or not (bias is None or bias.shape == (out,)):
         return None
-    axes = zip(x.shape[2:], weight.shape[2:], _each(stride), _each(padding), _each(dilation), strict=True)
+    axes = zip(before, kernel, _each(stride), _each(padding), _each(dilation), strict=True)
     size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
-    return x.new_empty((x.shape[0], weight.shape[0], *size)) if min(size) > 0 else None
+    return x.new_empty((batch, out, *size)) if min(size) > 0 else None
 
 
 @_shortcut("cat")

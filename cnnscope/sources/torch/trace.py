@@ -61,14 +61,13 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     # -- every call -------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before, self.busy = self.busy, True
+        before, self.busy = self.busy, True  # shapes are plain numbers in here
         try:
-            return self._dispatch(func, args, kwargs or {})
+            return self._call(func, lowering(func), args, kwargs or {})
         finally:
             self.busy = before
 
-    def _dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
-        rule = lowering(func)
+    def _call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
         if not any(map(self.tracked, tensors(args, kwargs))):
             if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
                 raise self.depends_on_data(rule.name)

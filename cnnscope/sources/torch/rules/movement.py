@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from cnnscope.ir import Intent
+from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
@@ -25,7 +26,8 @@ def move(
         return
     dtype = dtype_name(out) if out.dtype != x.dtype else None
     op = View if trace.shares_memory(out, x) else Movement
-    trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=Intent(computed=computed))
+    intent = Intent(computed=computed) if computed else NO_INTENT
+    trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=intent)
 
 
 # -- shape -------------------------------------------------------------------------------------------------------------
