@@ -94,7 +94,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
     """Returns the dicts, lists and sets among the attributes of a module, each with its content."""
     found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
-    return [(value, tuple(value.items() if isinstance(value, dict) else value)) for value in found]
+    return [(value, tuple(value.items() if isinstance(value, dict) else value) if value else ()) for value in found]
 
 
 def _refill(container: Any, content: tuple[Any, ...]) -> None:

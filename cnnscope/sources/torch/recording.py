@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
+import torch
 from torch import Tensor, nn
 
 from cnnscope.ir import Graph, Intent, Node, Param, Value
@@ -170,4 +172,9 @@ def _param(tensor: Tensor) -> Param:
 
 def dtype_name(tensor: Tensor) -> str:
     """Returns the dtype as the graph writes it: ``float32``."""
-    return str(tensor.dtype).removeprefix("torch.")
+    return _dtype_name(tensor.dtype)
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
