@@ -180,6 +180,7 @@ import signal, sys, threading, time
 from cnnscope.audits.run import work
 from cnnscope.cli.app import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run of the tests in the background ignores
 left, measure = int(sys.argv[1]), work.measure
 
 def measured(*given):
