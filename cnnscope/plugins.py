@@ -154,16 +154,17 @@ def configured(folder: Path) -> list[Path]:
 
 
 def _settings(document: dict[str, Any]) -> list[str]:
-    table = document.get("tool", {}).get("cnnscope", {})
+    tools = document.get("tool", {})
+    table = tools.get("cnnscope", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
-        raise _refused("has no table `[tool.cnnscope]` but a value")
+        raise _refused("has a value `tool.cnnscope`, not a table `[tool.cnnscope]`")
     unknown = next((key for key in table if key != "plugins"), None)
     if unknown is not None:
         hint = did_you_mean(unknown, ["plugins"]) or "the only setting is `plugins`"
         raise _refused(f"sets `{unknown}` in `[tool.cnnscope]`, which does not exist", hint)
     names = table.get("plugins", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _refused("has `plugins` that are no list of files", 'write `plugins = ["tools/my_ops.py"]`')
+        raise _refused("sets `plugins` to no list of files", 'write `plugins = ["tools/my_ops.py"]`')
     return names
 
 

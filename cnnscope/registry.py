@@ -212,10 +212,10 @@ class Registry(Generic[T]):
     def _fault(self, value: object) -> str | None:
         """What is wrong with a value's form; None where nothing is."""
         if self.form is None:
-            return None if callable(value) else f"is no function but {a(type(value).__name__)}"
+            return None if callable(value) else f"is not a function but {a(type(value).__name__)}"
         form = attribute(self.form)
         fits = isinstance(value, form) or (isinstance(value, type) and issubclass(value, form))
-        return None if fits else f"is no `{form.__name__}` but {a(type(value).__name__)}"
+        return None if fits else f"is not {a(form.__name__).replace(' ', ' `')}` but {a(type(value).__name__)}"
 
     def _wanted(self) -> str:
         what = "a function" if self.form is None else f"a `{self.form.replace(':', '.')}`"

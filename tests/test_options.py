@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -210,3 +211,53 @@ def test_type_checkers_know_the_options(tmp_path: Path) -> None:
     assert 'asked.py:3: note: Revealed type is "cnnscope.render.layers.LayerReport"' in said
     assert 'asked.py:4: error: Argument "limit" to "__call__"' in said
     assert 'asked.py:5: error: Unexpected keyword argument "methdo"' in said
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (lambda: cnnscope.summary("lenet5", level="blok"), "`level` is 'blok', not layer or op", None),
+        (lambda: cnnscope.memory("lenet5", dtype="flot16"), "`dtype` is 'flot16', not float32, float16, bfloat16 or "
+         "float64", "did you mean `float16`?"),
+        (lambda: cnnscope.diagram("lenet5", heat="mac"), "`heat` is 'mac', not macs, params or none",
+         "did you mean `macs`?"),
+        (lambda: cnnscope.memory("lenet5", batch_size=0), "`batch_size` is 0, not a number of at least 1", None),
+        (lambda: cnnscope.memory("lenet5", batch_size="4"), "`batch_size` is '4', not a number of at least 1", None),
+        (lambda: cnnscope.kernels(size=40), "`size` is 40, not a number from 2 to 31", None),
+        (lambda: cnnscope.audit("lenet5-digits", limit=0), "`limit` is 0, not a number of at least 1", None),
+        (lambda: cnnscope.export("lenet5", to="onx"), "no export is called `onx`", "did you mean `onnx`?"),
+        (lambda: cnnscope.export("lenet5", to="tflite"), "no export is called `tflite`",
+         "there are pytorch, onnx, spec, json"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused(call: Callable[[], object], message: str, hint: str | None) -> None:
+    with pytest.raises(cnnscope.CnnscopeError) as caught:
+        call()
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message, found.hint) == ("E400", message, hint)
+
+
+def test_a_text_alone_is_a_list_of_one() -> None:
+    with pytest.raises(cnnscope.CnnscopeError, match="no metric is called `kapa`"):
+        cnnscope.audit("lenet5-digits", limit=4, fail_under="translation.kapa=0.5")
+
+
+def test_a_warning_names_the_line_of_the_caller() -> None:
+    for old in (lambda: cnnscope.memory("lenet5", batch=4), lambda: cnnscope.load("lenet5").memory(batch=4)):  # type: ignore[call-arg]  # that is the point
+        with pytest.warns(FutureWarning) as caught:
+            old()
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_help_is_aligned() -> None:
+    lines = str(cnnscope.audit.__doc__).splitlines()
+    assert not [line for line in lines if line.startswith(" ")]
+
+
+def test_results_are_one_short_line() -> None:
+    found = (cnnscope.export("lenet5", to="pytorch"), cnnscope.page("lenet5"), cnnscope.audit("lenet5-digits", limit=4))
+    assert [repr(one) for one in found] == [
+        "<Text of lenet-5 (pytorch): print it, or write(path)>",
+        "<Page of lenet-5 (html): print it, or write(path)>",
+        "<Audit of LeNet-5 on digits: print it, or write(path)>",
+    ]

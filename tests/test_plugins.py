@@ -109,7 +109,7 @@ BAD = [
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
      + HELP + "a name is given once: rename one of them, or uninstall its package\n"),
     ("bad.py", "from cnnscope.sources.resolve import KINDS\nKINDS.add('hub', r'hub:.*')\n", "error[E413]: the kind of "
-     "source `hub` is no `SourceKind` but a str\n --> bad.py:2:1\n  |\n2 | KINDS.add('hub', r'hub:.*')\n"
+     "source `hub` is not a `SourceKind` but a str\n --> bad.py:2:1\n  |\n2 | KINDS.add('hub', r'hub:.*')\n"
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
      + HELP + "this version of cnnscope takes a `cnnscope.sources.resolve.SourceKind`\n"),
 ]  # fmt: skip
@@ -198,7 +198,7 @@ def test_a_plugin_finds_the_modules_beside_it(folder: Path, capsys: pytest.Captu
     assert shown.err == "hello\n"  # stdout is for results
 
 
-NO_LIST = f'`pyproject.toml` has `plugins` that are no list of files\n{HELP}write `plugins = ["tools/my_ops.py"]`\n'
+NO_LIST = f'`pyproject.toml` sets `plugins` to no list of files\n{HELP}write `plugins = ["tools/my_ops.py"]`\n'
 
 
 # -- pyproject.toml -------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_only_the_current_folder_is_searched(
         ("[tool.cnnscope]\nplugins = [1]\n", NO_LIST),
         ("[tool.cnnscope]\nplugin = ['a.py']\n", "`pyproject.toml` sets `plugin` in `[tool.cnnscope]`, which does not "
          "exist\n" + HELP + "did you mean `plugins`?\n"),
-        ("[tool]\ncnnscope = 3\n", "`pyproject.toml` has no table `[tool.cnnscope]` but a value\n"),
+        ("[tool]\ncnnscope = 3\n", "`pyproject.toml` has a value `tool.cnnscope`, not a table `[tool.cnnscope]`\n"),
         ("[tool.cnnscope]\nplugins = [\n", "`pyproject.toml` is not TOML: invalid value (at end of document)\n"),
     ],
 )  # fmt: skip

@@ -89,10 +89,10 @@ def test_a_taken_name_is_an_error_that_names_both() -> None:
 
 def test_a_value_of_another_form_is_refused() -> None:
     several = colours()
-    message = "E413: the colour `red2` is no `Real` but a str; this version of cnnscope takes a `numbers.Real`"
+    message = "E413: the colour `red2` is not a `Real` but a str; this version of cnnscope takes a `numbers.Real`"
     assert refused(lambda: several.add("red2", "red")) == message
     functions = Registry[object]("cnnscope.verbs", "verb")
-    message = "E413: the verb `go` is no function but an int; this version of cnnscope takes a function"
+    message = "E413: the verb `go` is not a function but an int; this version of cnnscope takes a function"
     assert refused(lambda: functions.add("go", 3)) == message
 
 
@@ -155,7 +155,7 @@ def test_a_package_for_an_older_cnnscope_is_known_by_what_it_imports(install: In
 def test_a_package_for_an_older_cnnscope_is_known_by_the_form_of_its_value(install: Install) -> None:
     install("paint", "MAUVE = 'mauve'", mauve="paint:MAUVE")
     assert refused(lambda: colours().find("mauve")) == (
-        "E413: the colour `mauve` of the package paint 2.1 is no `Real` but a str; this version of cnnscope takes a "
+        "E413: the colour `mauve` of the package paint 2.1 is not a `Real` but a str; this version of cnnscope takes a "
         "`numbers.Real`; install a version of paint 2.1 that fits, or uninstall it"
     )
 

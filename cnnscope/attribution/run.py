@@ -68,7 +68,7 @@ def _checked(name: str, method: Method, question: Question, found: Found) -> Att
                                hint="check the weights, or use `--dtype float64`")  # fmt: skip
     notes = list(found.notes)
     if not raw.any():
-        notes.append("zero everywhere: by this method no pixel has a share in the score")
+        notes.append("zero everywhere: no pixel contributes")
     error = completeness(raw, found.promised)
     if found.promised is not None and error is None:
         notes.append("the promised sum is 0, so its error is not known")

@@ -65,6 +65,9 @@ class Audit(AuditResult):
     def __str__(self) -> str:
         return str(self.report)
 
+    def __repr__(self) -> str:
+        return f"<Audit of {self.facts.model.name}: print it, or write(path)>"
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return self.report._repr_mimebundle_()
 

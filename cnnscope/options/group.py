@@ -13,15 +13,21 @@ model.audit(limit=100)  # type checkers know `limit`, and so does `help(model.au
 
 import dataclasses
 import inspect
+import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from types import UnionType
 from typing import (
     Annotated,
     Any,
     Concatenate,
+    Literal,
     ParamSpec,
+    SupportsFloat,
     TypeVar,
+    Union,
     cast,
     dataclass_transform,
     get_args,
@@ -29,7 +35,7 @@ from typing import (
     get_type_hints,
 )
 
-from cnnscope.errors import did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean
 
 P = ParamSpec("P")
 G = TypeVar("G")
@@ -80,6 +86,17 @@ class Field:
         """``--batch-size``, or ``--resume/--no-resume`` for what is on by default."""
         flag = "--" + self.name.replace("_", "-")
         return self.option.flags or (f"{flag}/--no-{flag[2:]}" if self.default is True else flag,)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The only words that the option takes; empty where it takes others."""
+        kinds = (self.type, *get_args(self.type))
+        return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+    def listed(self, value: Any) -> Any:
+        """The value; a text alone, where the option takes a list of texts, as a list of one."""
+        kinds = get_args(self.type) if get_origin(self.type) in (Union, UnionType) else (self.type,)
+        return (value,) if isinstance(value, str) and Sequence[str] in kinds and str not in kinds else value
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -156,12 +173,12 @@ def combine(found: dict[str, Field], more: Iterable[Field], where: str) -> None:
 def takes(options: Callable[P, G]) -> Callable[[Callable[[M, G], R]], Callable[Concatenate[M, P], R]]:
     """Makes a method that takes a group of options a method of keyword arguments: the fields of the group.
 
-    A wrong name is a TypeError that says the nearest right one.
+    A wrong name is a TypeError that says the nearest right one, a wrong value a `CnnscopeError` (E400).
     """
 
     def decorate(method: Callable[[M, G], R]) -> Callable[Concatenate[M, P], R]:
         def call(owner: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            return method(owner, options(*args, **renamed(method.__name__, kwargs, options)))
+            return method(owner, checked(options(*args, **renamed(method.__name__, kwargs, options))))
 
         _describe(call, method, options)
         return call
@@ -174,7 +191,7 @@ def takes_alone(options: Callable[P, G]) -> Callable[[Callable[[G], R]], Callabl
 
     def decorate(function: Callable[[G], R]) -> Callable[P, R]:
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return function(options(*args, **renamed(function.__name__, kwargs, options)))
+            return function(checked(options(*args, **renamed(function.__name__, kwargs, options))))
 
         _describe(call, function, options)
         return call
@@ -189,15 +206,15 @@ def _describe(call: Any, function: Callable[..., Any], options: Any) -> None:
     kinds = {one.name: one.type for one in fields(options)}
     taken = [p.replace(annotation=kinds[name]) for name, p in inspect.signature(options).parameters.items()]
     call.__signature__ = signature.replace(parameters=[*own, *taken])
-    explained = "\n".join(f"    {one.name}: {one.option.help}" for one in fields(options))
-    call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n{explained}\n    "
+    explained = "\n".join(f"{one.name}: {one.option.help}" for one in fields(options))
+    call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{explained}\n"
     for name in ("__name__", "__qualname__", "__module__"):
         setattr(call, name, getattr(function, name))
 
 
 def renamed(function: str, given: K, options: Any) -> K:
     """Keyword arguments under their names of today. TypeError where one is unknown."""
-    known = [one.name for one in fields(options)]
+    known = {one.name: one for one in fields(options)}
     found: dict[str, Any] = {}
     for name, value in cast("dict[str, Any]", given).items():
         today = name if name in known else RENAMED.get(name, name)
@@ -205,6 +222,36 @@ def renamed(function: str, given: K, options: Any) -> K:
             near = did_you_mean(name, known) or f"options: {', '.join(known)}"
             raise TypeError(f"{function}() has no option `{name}`; {near}")
         if today != name:
-            warnings.warn(f"`{name}` of {function}() is now `{today}`", FutureWarning, stacklevel=3)
-        found[today] = value
+            warnings.warn(f"`{name}` of {function}() is now `{today}`", FutureWarning, stacklevel=_caller())
+        found[today] = known[today].listed(value)
     return cast("K", found)
+
+
+def _caller() -> int:
+    """How many calls above `renamed` the first one outside cnnscope is: the line that a warning names."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("cnnscope."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def checked(options: G) -> G:
+    """The options, whose values typer has not checked. E400 for a word or a number that an option does not take."""
+    for one in fields(type(options)):
+        value = getattr(options, one.name)
+        if value is not None and (reason := _fault(one, value)):
+            raise CnnscopeError.of("E400", f"`{one.name}` is {value!r}, {reason}", hint=_hint(one, value))
+    return options
+
+
+def _fault(one: Field, value: Any) -> str | None:
+    least, most = one.option.min, one.option.max
+    if one.words and value not in one.words:
+        return f"not {', '.join(one.words[:-1])} or {one.words[-1]}"
+    if least is None or (isinstance(value, SupportsFloat) and least <= float(value) <= (inf if most is None else most)):
+        return None
+    return f"not a number of at least {least:g}" if most is None else f"not a number from {least:g} to {most:g}"
+
+
+def _hint(one: Field, value: Any) -> str | None:
+    return did_you_mean(value, one.words) if isinstance(value, str) else None

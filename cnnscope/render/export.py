@@ -42,9 +42,13 @@ class OnnxExport:
 def export(graph: Graph, to: ExportFormat, options: ExportOptions | None = None) -> Text | OnnxExport:
     """The network as ``pytorch``, ``onnx``, ``spec`` or ``json``. The weights of the options are for ONNX alone.
 
-    `CnnscopeError`: E400 weights for another format, E420 to E425 weights that do not fit, E43x what cannot be written.
+    `CnnscopeError`: E400 another format, or weights for one without, E420 to E425 weights that do not fit, E43x what
+    cannot be written.
     """
     options = options or ExportOptions()
+    if to not in get_args(ExportFormat):
+        hint = did_you_mean(to, get_args(ExportFormat)) or f"there are {', '.join(get_args(ExportFormat))}"
+        raise CnnscopeError.of("E400", f"no export is called `{to}`", hint=hint)
     check(to, options)
     if to == "onnx":
         values = None if options.weights is None else _weights(graph, Path(options.weights), options.map)

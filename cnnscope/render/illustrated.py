@@ -101,7 +101,7 @@ class Drawing:
         return self.draw("svg").decode()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Text:
     """A text that stands alone: a program, a spec. ``kind`` says what it is, ``name`` is a name for its file."""
 
@@ -112,12 +112,15 @@ class Text:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.name} ({self.kind}): print it, or write(path)>"
+
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes the text, with any suffix. E405 where the file cannot be written."""
         return (written(path, self.kind, f"{self.text}\n"),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page(Text):
     """A page that needs no other file."""
 

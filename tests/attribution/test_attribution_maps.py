@@ -133,7 +133,7 @@ def test_a_map_of_nothing_is_labelled(small: nn.Module) -> None:
     against = nn.Sequential(*small[:7], nn.Linear(32, 3).double()).requires_grad_(False)
     against[-1].weight.fill_(-1.0)
     found = attribute(Plain(against), image(2, 12, 12), "layer-cam", 1)
-    assert found.notes[-1] == "zero everywhere: by this method no pixel has a share in the score"
+    assert found.notes[-1] == "zero everywhere: no pixel contributes"
 
 
 # -- occlusion and ablation --------------------------------------------------------------------------------------------

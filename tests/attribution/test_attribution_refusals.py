@@ -84,7 +84,7 @@ def test_zero_everywhere_is_labelled() -> None:
     x = image(1, 6, 6).abs() + 1
     found = attribute(Plain(seeded(Saturated)), x, "saliency", 1)
     assert not found.values.any()
-    assert found.notes == ("zero everywhere: by this method no pixel has a share in the score",)
+    assert found.notes == ("zero everywhere: no pixel contributes",)
 
 
 def test_completeness_is_relative_to_what_is_promised() -> None:
