@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from cnnscope.audits.audit import Audit
     from cnnscope.learned.features.result import Features
     from cnnscope.render.ablation import AblationReport
-    from cnnscope.render.diagram.result import Difference
+    from cnnscope.render.diagram.difference import Difference
     from cnnscope.render.equivariance import EquivarianceReport
     from cnnscope.render.export import OnnxExport
     from cnnscope.render.illustrated import Drawing, Illustrated, Page, Text
-    from cnnscope.render.plots.result import Unit
+    from cnnscope.render.unit import Unit
     from cnnscope.render.weights import WeightsCheck, WeightsMap
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
@@ -128,20 +128,20 @@ class Model(Loaded):
 
         `CnnscopeError` for an unknown layer (E205), no position of it (E203), or one behind an unsupported op (E306).
         """
-        from cnnscope.render.plots.result import unit
+        from cnnscope.render.unit import unit
 
         return unit(self.graph, self.source, layer, tuple(position), None if image is None else Path(image))
 
     def growth(self, *, level: Level = "layer") -> Drawing:
         """A plot of receptive fields against depth. Drawing it raises E607 for a network without an image."""
-        from cnnscope.render.plots.result import growth
+        from cnnscope.render.growth import drawing
 
-        return growth(self.graph, self.layers("rf", LayerOptions(level=level)).summary)
+        return drawing(self.graph, self.layers("rf", LayerOptions(level=level)).summary)
 
     @takes(DiagramOptions)
     def diagram(self, options: DiagramOptions) -> Drawing:
         """The architecture as a picture: svg, png, pdf, tex, dot, json or mmd."""
-        from cnnscope.render.diagram.result import diagram
+        from cnnscope.render.diagram.views import diagram
 
         return diagram(self.graph, options)
 
@@ -151,11 +151,11 @@ class Model(Loaded):
 
         `CnnscopeError` where the image cannot be read (E606) or fits no input (E607), or Graphviz fails.
         """
+        from cnnscope.render.html import photograph
         from cnnscope.render.illustrated import Page, file_name
         from cnnscope.render.page.document import html
-        from cnnscope.render.page.image import data_uri
 
-        picture = None if options.image is None else data_uri(Path(options.image), self.graph)
+        picture = None if options.image is None else photograph(Path(options.image), self.graph)
         text = html(self.graph, self.source, self._summary, about=self.about, image=picture)
         return Page(text, "html", file_name(self.name))
 
@@ -165,7 +165,7 @@ class Model(Loaded):
         ``write("diff.svg")`` draws both, on a background of ``theme``.
         """
         from cnnscope.analysis.diff import diff as compare
-        from cnnscope.render.diagram.result import Difference
+        from cnnscope.render.diagram.difference import Difference
 
         b = load(other)
         return Difference(compare(self.graph, b.graph), self.source, b.source, theme=theme)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.audit.report import CompareReport
     from cnnscope.render.comparison import ZooReport
-    from cnnscope.render.diagram.result import Difference
+    from cnnscope.render.diagram.difference import Difference
     from cnnscope.render.illustrated import Illustrated, Text
     from cnnscope.render.reference import OpList, OpReference
     from cnnscope.render.sliding import SlideReport

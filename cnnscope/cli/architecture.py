@@ -16,7 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import Option, group
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, PageOptions, Theme
 from cnnscope.render.diagram import views
-from cnnscope.render.formats import PICTURES, check_format
+from cnnscope.render.style import PICTURES, check_format
 
 
 @group("Output")
@@ -90,7 +90,7 @@ def diagram(
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
     from cnnscope.render.diagram.picture import SimplerPicture
-    from cnnscope.render.diagram.result import diagram
+    from cnnscope.render.diagram.views import diagram
     from cnnscope.render.illustrated import kind_of
 
     if destination.output is not None:

@@ -18,8 +18,8 @@ import typer
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import write_text
 from cnnscope.options.group import Option, group
-from cnnscope.render.formats import PICTURES
 from cnnscope.render.numbers import printable
+from cnnscope.render.style import PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.render.illustrated import Drawing, Page

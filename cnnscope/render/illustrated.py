@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cnnscope.errors import CnnscopeError, explained
 from cnnscope.render.documents.document import Document
-from cnnscope.render.formats import PICTURES, check_format
 from cnnscope.render.result import Cell, File, Result, written
+from cnnscope.render.style import PICTURES, check_format
 from cnnscope.render.table import Table
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import style
-from cnnscope.render.formats import check_format
+from cnnscope.render.style import check_format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,17 +7,18 @@ deuteranopia; in grey they differ in lightness, and every box also names its kin
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from cnnscope.analysis.cost import Cost
+from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.render import numbers
-from cnnscope.render.formats import check_format
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cnnscope.analysis.cost import Cost
 
 # -- printed text ------------------------------------------------------------------------------------------------------
 
@@ -170,6 +171,18 @@ _NO_METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None}, "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }  # fmt: skip
+
+
+PICTURES = ("svg", "png", "pdf")
+"""The formats that every picture can be written in."""
+
+
+def check_format(form: str, known: Sequence[str] = PICTURES) -> str:
+    """Returns the format if it is one of ``known``; else raises E604, which lists them."""
+    if form not in known:
+        hint = did_you_mean(form, known) or f"the formats are {', '.join(known)}"
+        raise CnnscopeError.of("E604", f"no picture format is called `{form}`", hint=hint)
+    return form
 
 
 @contextmanager

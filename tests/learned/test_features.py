@@ -16,8 +16,8 @@ from cnnscope.learned import maps as feature_maps
 from cnnscope.learned.features.montage import draw
 from cnnscope.learned.layers import choose
 from cnnscope.learned.maps import LayerMaps, batches, maps_of
-from cnnscope.render.formats import PICTURES
 from cnnscope.render.sheet import scale
+from cnnscope.render.style import PICTURES
 from cnnscope.trained.images import open_images
 
 

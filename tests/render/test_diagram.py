@@ -22,8 +22,7 @@ from cnnscope.render.diagram.picture import anatomies, paper
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
 from cnnscope.render.diagram.views import graph_formats
 from cnnscope.render.diagram.volumes import volumes
-from cnnscope.render.formats import check_format
-from cnnscope.render.style import KINDS, THEMES, ThemeName, contrast, heat_colour, luminance, text_on
+from cnnscope.render.style import KINDS, THEMES, ThemeName, check_format, contrast, heat_colour, luminance, text_on
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
 HOSTILE.append("n" * 200)

@@ -19,11 +19,11 @@ from PIL import Image
 import cnnscope
 from cnnscope import CnnscopeError, Model
 from cnnscope.cli.app import main
+from cnnscope.render import growth as growths
 from cnnscope.render import style
-from cnnscope.render.formats import PICTURES
-from cnnscope.render.plots import growth as growths
-from cnnscope.render.plots import unit as units
-from cnnscope.render.plots.growth import Growth, growth, plot
+from cnnscope.render import unit as units
+from cnnscope.render.growth import Growth, growth, plot
+from cnnscope.render.style import PICTURES
 from cnnscope.spec import load as load_spec
 
 DILATED = """\
@@ -243,7 +243,7 @@ def test_the_image_is_shown_where_the_unit_sees_it(figures: list[Figure], tmp_pa
     picture = Image.new("RGB", (64, 32), "red")
     picture.paste("blue", (0, 0, 32, 32))
     picture.save(tmp_path / "in.png")
-    from cnnscope.render.page.image import fitted
+    from cnnscope.render.html import fitted
 
     units.picture(model("alexnet").unit("conv2", (1, 1)), "png", fitted(tmp_path / "in.png", model("alexnet").graph))
     photo = figures[0].axes[0].images[0]

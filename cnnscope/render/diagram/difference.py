@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+from typing import ClassVar
 
-from cnnscope.analysis.diff import Change, Difference, Mark, Part, diff
+from cnnscope.analysis import diff
+from cnnscope.analysis.diff import Change, Mark, Part
 from cnnscope.analysis.fuse import chain_concats
 from cnnscope.errors import CnnscopeError
 from cnnscope.render import numbers
@@ -27,7 +29,7 @@ from cnnscope.render.difference import (
     shape,
     signed,
 )  # fmt: skip
-from cnnscope.render.style import SIZES, THEMES, Theme, ThemeName, contrast
+from cnnscope.render.style import PICTURES, SIZES, THEMES, Theme, ThemeName, contrast
 
 COLOURS: dict[Mark, str] = {"+": "#009E73", "-": "#D55E00", "~": "#E69F00", "=": "#8A929C"}
 """Okabe and Ito's bluish green, vermilion and orange, distinct without red and green; the sign differs as well."""
@@ -35,6 +37,20 @@ SIGNS: dict[Mark, str] = {"+": "+", "-": "\N{MINUS SIGN}", "~": "~", "=": "="}
 WORDS: dict[Mark, str] = {"+": "only in {b}", "-": "only in {a}", "~": "changed", "=": "equal"}
 LONGEST: dict[Mark, int] = {"+": 6, "-": 6, "~": 80, "=": 2}
 """A longer run of rows of one kind is drawn as one box."""
+
+
+@dataclass(frozen=True)
+class Difference(DifferenceReport):
+    """The difference of two networks, which can also be drawn."""
+
+    KINDS: ClassVar[Sequence[str]] = (*PICTURES, "dot")
+    theme: ThemeName = "light"
+
+    def drawn(self, kind: str) -> bytes:
+        return picture(self, kind, self.theme)
+
+    def _repr_svg_(self) -> str:
+        return self.drawn("svg").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +107,10 @@ def _lines(report: DifferenceReport, theme: Theme) -> Iterator[str]:
     yield "}"
 
 
-def _chained(found: Difference) -> Difference:
+def _chained(found: diff.Difference) -> diff.Difference:
     """Concatenations of all earlier maps drawn as a chain, which `dot` can lay out; no other row changes."""
     (a, chained_a), (b, chained_b) = chain_concats(found.a), chain_concats(found.b)
-    return diff(a, b) if chained_a or chained_b else found
+    return diff.diff(a, b) if chained_a or chained_b else found
 
 
 def _heading(report: DifferenceReport, theme: Theme) -> str:
@@ -149,7 +165,7 @@ def _arrow(text: str) -> str:
     return text.replace("->", "→")
 
 
-def _edges(found: Difference, drawn: Sequence[Box]) -> Iterator[str]:
+def _edges(found: diff.Difference, drawn: Sequence[Box]) -> Iterator[str]:
     a = dict.fromkeys(_wires([(box.id, [row.a for row in box.rows if row.a]) for box in drawn]))
     b = dict.fromkeys(_wires([(box.id, [row.b for row in box.rows if row.b]) for box in drawn]))
     order = {box.id: i for i, box in enumerate(drawn)}

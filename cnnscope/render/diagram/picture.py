@@ -20,7 +20,7 @@ from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
 from cnnscope.render.diagram.model import Box, Cluster, DetailLevel, Diagram, Edge, diagram
 from cnnscope.render.diagram.text import to_tikz
 from cnnscope.render.diagram.views import TEXT, graph_formats
-from cnnscope.render.formats import check_format
+from cnnscope.render.style import check_format
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
 from cnnscope.registry import Registry
-from cnnscope.render.formats import PICTURES, check_format
+from cnnscope.render.style import PICTURES, check_format
 
 if TYPE_CHECKING:
     from cnnscope.ir import Graph
     from cnnscope.options.network import DiagramOptions
     from cnnscope.render.diagram.dot import Options
     from cnnscope.render.diagram.model import Diagram
+    from cnnscope.render.illustrated import Drawing
 
 _HERE = "cnnscope.render.diagram"
 TEXT: Registry[Callable[[Diagram, Options], str]] = Registry(
@@ -80,3 +81,17 @@ def about() -> str:
     """What each view shows, for help texts. Views of other packages are only named."""
     ready = ((name, VIEWS.ready(name)) for name in VIEWS.names())
     return "; ".join(f"{name}: {view.about}" if view else name for name, view in ready)
+
+
+def diagram(graph: Graph, options: DiagramOptions | None = None) -> Drawing:
+    """The picture of a network: svg, png, pdf, tex, dot, json or mmd, and what else the view has.
+
+    E608 for an unknown view. Drawing it may raise E604 for a format that the view does not have and E605 where Graphviz
+    does not finish, and warns with `picture.SimplerPicture`.
+    """
+    from cnnscope.options.network import DiagramOptions
+    from cnnscope.render.illustrated import Drawing, file_name
+
+    chosen = options or DiagramOptions()
+    view = VIEWS.find(chosen.view)
+    return Drawing(lambda form: view.content(graph, form, chosen), file_name(graph.name), formats(chosen.view))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from cnnscope.analysis.receptive_field.exact import touched
+from cnnscope.analysis.receptive_field import theoretical
+from cnnscope.analysis.receptive_field.exact import exact, touched
 from cnnscope.analysis.receptive_field.walk import find
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Shape
+from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
 from cnnscope.render.fields import AXES, UnitReport
-from cnnscope.render.formats import check_format
-from cnnscope.render.style import KINDS
+from cnnscope.render.html import fitted
+from cnnscope.render.style import KINDS, PICTURES, check_format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +29,28 @@ SEEN = KINDS["block"]
 REACH = 0.6
 """At most this share of the image's side is shown beyond each edge; a larger field is cut, with a note."""
 MOST_INPUTS = 3
+
+
+@dataclass(frozen=True)
+class Unit(UnitReport):
+    """What one unit sees. It can be drawn, over ``image`` if there is one."""
+
+    KINDS: ClassVar[Sequence[str]] = PICTURES
+    image: Path | None = None
+
+    def drawn(self, kind: str) -> bytes:
+        return picture(self, kind, None if self.image is None else fitted(self.image, self.graph))
+
+
+def unit(graph: Graph, source: str, layer: str, position: tuple[int, ...], image: Path | None = None) -> Unit:
+    """The receptive field of the unit at a position of a layer. E205 no such layer, E203 position, E306 unsupported."""
+    found = exact(graph, [layer])
+    full, local = found.box(layer, position), found.box(layer, position, local=True)
+    field = theoretical(graph)[find(graph, layer)]
+    return Unit(
+        graph, source, layer, position, theoretical=field.box(position), exact=local, full=full, via=field.via,
+        image=image,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +124,8 @@ def _draw(axes: Axes, panel: Panel, image: Image | None) -> None:
     box = _box(panel.mask)
     _pixels(axes, panel.mask, box, over=image is not None)
     if panel.theoretical is not None:
-        if _outside(panel.theoretical, (height, width)):
+        sides = zip(panel.theoretical, (height, width), strict=True)
+        if any(low < 0 or high >= extent for (low, high), extent in sides):
             _rectangle(axes, panel.theoretical, facecolor="none", edgecolor=style.FRAME, hatch="////", linewidth=0,
                        zorder=-1, label="padding it reaches into")  # fmt: skip
         _rectangle(axes, panel.theoretical, facecolor="none", edgecolor=style.MARK, linestyle=(0, (4, 2)),
@@ -155,18 +180,17 @@ def _limits(axes: Axes, panel: Panel, signal: bool) -> None:
 def _map(axes: Axes, report: UnitReport) -> None:
     """The layer's map with the unit in its place."""
     spatial = report.graph.value(find(report.graph, report.layer)).spatial
-    extents = _grid(spatial)
-    place = report.position[-2:] if len(report.position) > 1 else (0, *report.position)
-    if not extents or len(report.position) == 0:
+    if not spatial or not report.position:
         axes.set_axis_off()
         return
-    height, width = extents
+    height, width = (1, *spatial)[-2:]
+    row, column = (0, *report.position)[-2:]
     axes.set_aspect("equal" if height > 1 else "auto")
     _rectangle(axes, ((0, height - 1), (0, width - 1)), facecolor=style.PAPER, edgecolor=style.FRAME, linewidth=0.8)
-    if max(extents) <= 32:
+    if max(height, width) <= 32:
         axes.hlines([i - 0.5 for i in range(1, height)], -0.5, width - 0.5, color="white", linewidth=0.8)
         axes.vlines([i - 0.5 for i in range(1, width)], -0.5, height - 0.5, color="white", linewidth=0.8)
-    axes.plot(place[1], place[0], marker="s", color=style.MARK, markersize=6)
+    axes.plot(column, row, marker="s", color=style.MARK, markersize=6)
     axes.set_xlim(-1, width)
     axes.set_ylim(height if height > 1 else 2, -1 if height > 1 else -2)
     axes.set_xticks([])
@@ -176,12 +200,6 @@ def _map(axes: Axes, report: UnitReport) -> None:
     axes.set_title("the unit in its map", fontsize=8, loc="center", fontweight="normal", color=style.MUTED)
     text = f"{style.shortened(report.layer, 24)}\n{numbers.shape(spatial)}"
     axes.set_xlabel(text, fontsize=8, color=style.MUTED)
-
-
-def _grid(spatial: Shape) -> tuple[int, int] | None:
-    if not spatial:
-        return None
-    return (1, spatial[0]) if len(spatial) == 1 else (spatial[-2], spatial[-1])
 
 
 def _captions(figure: Figure, report: UnitReport, panels: Sequence[Panel]) -> None:
@@ -221,10 +239,6 @@ def _texts(report: UnitReport, panels: Sequence[Panel]) -> list[str]:
 def _box(mask: NDArray[Any]) -> tuple[tuple[int, int], tuple[int, int]]:
     rows, columns = mask.nonzero()
     return (int(rows.min()), int(rows.max())), (int(columns.min()), int(columns.max()))
-
-
-def _outside(box: Sequence[tuple[int, int]], extents: Shape) -> bool:
-    return any(lo < 0 or hi >= extent for (lo, hi), extent in zip(box, extents, strict=True))
 
 
 def _rectangle(axes: Axes, box: Sequence[tuple[int, int]], **look: Any) -> None:

@@ -18,7 +18,8 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
 from cnnscope.render import style
 from cnnscope.render.fields import AXES
-from cnnscope.render.formats import check_format
+from cnnscope.render.illustrated import Drawing, file_name
+from cnnscope.render.style import check_format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +60,11 @@ class Growth:
         """Whether a linear axis would squeeze half of the layers into its lowest part."""
         sizes = [size for curve in self.curves for size in curve.longest if size]
         return bool(sizes) and max(*sizes, *(curve.image for curve in self.curves)) > SQUEEZED * median(sizes)
+
+
+def drawing(graph: Graph, summary: Summary) -> Drawing:
+    """Receptive fields against depth as a plot. Drawing it raises E607 where the network has no image to see."""
+    return Drawing(lambda kind: plot(growth(graph, summary), kind), f"{file_name(graph.name)}-receptive-fields")
 
 
 def growth(graph: Graph, summary: Summary) -> Growth:
