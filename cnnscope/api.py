@@ -24,7 +24,7 @@ from cnnscope.options.group import part, takes
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, LayerOptions, PageOptions, ThemeName
 from cnnscope.options.running import Running
 from cnnscope.options.trained import AttributionOptions, AuditOptions, FeatureOptions, FilterOptions, TransferOptions
-from cnnscope.render.checks import CheckReport, Comparand
+from cnnscope.render.checks import CheckedTotal, CheckReport, Quantity
 from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.numbers import count, printable
@@ -199,12 +199,17 @@ class Model(Loaded):
         """Parameters and MACs against ``reference``."""
         totals = self._summary.totals
         macs = None if self._summary.unsupported else totals.macs
-        comparands = (
-            Comparand(self.source, "params", totals.params, self.reference.get("params")),
-            Comparand(self.source, "macs", macs, self.reference.get("macs")),
-        )
         origin = self.reference.get("source")
-        return CheckReport(comparands, {self.source: str(origin)} if origin else {})
+        stated = str(origin) if origin else None
+
+        def total(quantity: Quantity, found: int | None) -> CheckedTotal:
+            expected = self.reference.get(quantity)
+            ok = None if expected is None else found == expected
+            return CheckedTotal(
+                source=self.source, quantity=quantity, found=found, expected=expected, ok=ok, reference=stated
+            )
+
+        return CheckReport((total("params", totals.params), total("macs", macs)))
 
     # -- with weights ------------------------------------------------------------------------------------------------
 

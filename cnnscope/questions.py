@@ -103,19 +103,20 @@ def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = No
 
 def zoo() -> ZooReport:
     """The models that come with cnnscope, with parameters, MACs, receptive field and origin."""
-    from cnnscope.render.comparison import Entry, ZooReport
+    from cnnscope.render.comparison import ZooModel, ZooReport
+    from cnnscope.render.documents.network import field_of
     from cnnscope.sources import zoo as models
 
-    def entry(name: str) -> Entry:
+    def entry(name: str) -> ZooModel:
         model = load(name)
         found = model.summary().summary
-        return Entry(
+        return ZooModel(
             name=name,
             title=model.name,
             inputs=tuple(value.features for value in model.graph.inputs.values()),
             params=found.totals.params,
             macs=None if found.unsupported else found.totals.macs,
-            receptive_field=found.receptive_field,
+            receptive_field=field_of(found),
             year=model.about.get("year"),
             source=model.about.get("source"),
         )

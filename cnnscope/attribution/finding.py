@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cnnscope.render import attribution as documents
 from cnnscope.render import style
-from cnnscope.render.documents import features as documents
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

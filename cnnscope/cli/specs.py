@@ -30,8 +30,7 @@ def check(
         raise CnnscopeError.of("E400", "missing argument `SOURCE`", hint="name a model, or say `--all`")
     reports = [loading.load(source).check() for source in dict.fromkeys(chosen)]
     comparands = tuple(comparand for report in reports for comparand in report.comparands)
-    origins = {source: origin for report in reports for source, origin in report.references.items()}
-    merged = CheckReport(comparands, origins)
+    merged = CheckReport(comparands)
     writing.emit(merged)
     return 0 if merged.ok else 1
 
@@ -50,7 +49,7 @@ def expand(source: o.Source, loading: o.Loading, expanding: Expanding, texting: 
     """Print a spec with all blocks, repeats, defaults and expressions expanded."""
     from cnnscope import questions
     from cnnscope.render.documents.document import plain
-    from cnnscope.render.documents.graph import ExpandDocument
+    from cnnscope.render.export import ExpandDocument
     from cnnscope.sources.inputs import parse_inputs
     from cnnscope.spec.marks import parse
 

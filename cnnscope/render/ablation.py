@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
 from cnnscope.render.columns import authored
-from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.document import Count, Document, keywords
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, Value, field_of, outputs
 from cnnscope.render.fields import size_text
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
-
-if TYPE_CHECKING:
-    from cnnscope.render.documents.architecture import AblatedNetwork
 
 _COLUMNS = ("params", "macs", "receptive_field", "output_shape")
 
@@ -29,6 +27,43 @@ class Variant:
     removed: tuple[str, ...]
     graph: Graph
     summary: Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationDelta:
+    """The figures less those of the intact network."""
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblatedNetwork:
+    """The network without the layers `removed`."""
+
+    removed: Sequence[str]
+    """layers and groups left out together, as they were named"""
+    layers: Count
+    params: Count
+    macs: Count
+    """a lower bound where lower_bound is true"""
+    delta: AblationDelta
+    """less the intact network's"""
+    outputs: Sequence[Value]
+    receptive_field: ReceptiveField | None
+    unsupported: Sequence[str]
+    lower_bound: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationDocument(Document):
+    """A network without some of its layers: ``cnnscope ablate``."""
+
+    format: Literal["cnnscope.ablation"] = "cnnscope.ablation"
+    conventions: Conventions
+    model: Model
+    variants: Annotated[Sequence[AblatedNetwork], keywords(minItems=1)]
+    """the intact network first"""
 
 
 @dataclass(frozen=True)
@@ -44,17 +79,11 @@ class AblationReport(Result):
         return self.variants[0]
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.architecture import AblationDocument
-        from cnnscope.render.documents.network import Conventions, Model
-
         model = Model.of(self.intact.graph, self.source)
         variants = [self._variant(variant) for variant in self.variants]
         return AblationDocument(conventions=Conventions(), model=model, variants=variants)
 
     def _variant(self, variant: Variant) -> AblatedNetwork:
-        from cnnscope.render.documents.architecture import AblatedNetwork, AblationDelta
-        from cnnscope.render.documents.network import Totals, field_of, outputs
-
         totals, before = Totals.of(variant.summary), Totals.of(self.intact.summary)
         return AblatedNetwork(
             removed=variant.removed, layers=totals.layers, params=totals.params, macs=totals.macs,

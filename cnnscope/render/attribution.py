@@ -4,12 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from cnnscope.render import numbers
-from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.features import AttributionDocument, Finding, NamedModel, Tile
+from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Share, keywords
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedModel:
+    """A network by its name and where it was read from."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """How far values are from adding up to what the method promises."""
+
+    relative_error: Annotated[float, keywords(minimum=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check of trust found."""
+
+    title: str
+    value: float | None
+    """null where unknown; `why` gives the reason"""
+    limit: float | None
+    """the value has to be beyond it"""
+    better: Literal["high", "low"]
+    verdict: Literal["pass", "fail", "unknown"]
+    controls: Mapping[str, float]
+    """what else was measured in the same way"""
+    rule: str
+    why: str | None
+    settings: Mapping[str, Any]
+    """how it was measured"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One attribution: a method, a network and its target."""
+
+    method: str
+    weights: str
+    weights_sha256: str
+    target: Count
+    label: str
+    probability: Share
+    baseline: str | None
+    """null where the method takes none"""
+    signed: bool
+    extreme: float
+    """the value of largest magnitude"""
+    completeness: Completeness | None
+    """how far values are from adding up to what the method promises; null where it promises nothing"""
+    notes: Sequence[str]
+    array: str | None
+    """a .npy file beside the picture, channels x height x width"""
+    trust: Annotated[Mapping[str, Finding], keywords(minProperties=1)] | Omitted = OMITTED
+    """with --trust: what each check found, by name"""
+
+    @property
+    def findings(self) -> Mapping[str, Finding]:
+        """What each check found; empty where none was asked for."""
+        return {} if self.trust is OMITTED else self.trust
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionDocument(Document):
+    """Attributions of one image: ``cnnscope attribute``."""
+
+    format: Literal["cnnscope.attribution"] = "cnnscope.attribution"
+    model: NamedModel
+    image: str
+    picture: str | None
+    tiles: Annotated[Sequence[Tile], keywords(minItems=1)]
 
 
 @dataclass(frozen=True)

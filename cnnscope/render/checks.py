@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cnnscope.render import numbers, style
-from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.document import Count, Document
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
+Quantity = Literal["params", "macs"]
 
-@dataclass(frozen=True, slots=True)
-class Comparand:
-    """One quantity of one network: what was computed, and what its reference states (None: nothing)."""
 
-    source: str
-    quantity: Literal["params", "macs"]
-    found: int | None
-    expected: int | None
+@dataclass(frozen=True, kw_only=True)
+class CheckedTotal:
+    """A total of a network beside what its spec states."""
 
-    @property
-    def ok(self) -> bool | None:
-        """Whether they are equal; None where there is no reference."""
-        return None if self.expected is None else self.found == self.expected
+    source: str = field(metadata={"key": "model"})
+    quantity: Quantity
+    found: Count | None
+    expected: Count | None
+    ok: bool | None
+    """null: the spec states no reference"""
+    reference: str | None
 
     @property
     def verdict(self) -> str:
         return {True: "ok", False: "MISMATCH", None: "no reference"}[self.ok]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckDocument(Document):
+    """Totals beside those that specs state: ``cnnscope check``."""
+
+    format: Literal["cnnscope.check"] = "cnnscope.check"
+    ok: bool
+    checks: Sequence[CheckedTotal]
+
+
 @dataclass(frozen=True)
 class CheckReport(Result):
-    """Every quantity of every network checked. ``references`` maps a source to the origin of its stated totals."""
+    """Every quantity of every network checked."""
 
-    comparands: tuple[Comparand, ...]
-    references: dict[str, str]
+    comparands: tuple[CheckedTotal, ...]
     bare: bool = False
 
     @property
@@ -45,16 +54,7 @@ class CheckReport(Result):
         return not any(comparand.ok is False for comparand in self.comparands)
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.layers import CheckDocument, CheckedTotal
-
-        checks = [
-            CheckedTotal(
-                model=c.source, quantity=c.quantity, found=c.found, expected=c.expected, ok=c.ok,
-                reference=self.references.get(c.source),
-            )
-            for c in self.comparands
-        ]  # fmt: skip
-        return CheckDocument(ok=self.ok, checks=checks)
+        return CheckDocument(ok=self.ok, checks=self.comparands)
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -67,9 +67,9 @@ class CheckReport(Result):
                     Column("verdict"), Column("reference"))  # fmt: skip
         return Table("", headings, tuple(map(self._line, self.comparands)), notes=() if self.bare else (self._note(),))
 
-    def _line(self, c: Comparand) -> Line:
+    def _line(self, c: CheckedTotal) -> Line:
         expected = ABSENT if c.expected is None else numbers.count(c.expected)
-        reference = numbers.printable(self.references.get(c.source, ABSENT))
+        reference = numbers.printable(ABSENT if c.reference is None else c.reference)
         look = {True: "", False: style.BAD, None: style.DIM}[c.ok]
         cells = (numbers.printable(c.source), c.quantity, numbers.count(c.found), expected, c.verdict, reference)
         return Line(cells, style=look, name_style=look)

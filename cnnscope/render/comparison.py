@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from cnnscope.analysis.receptive_field import Field
-from cnnscope.ir import Shape
 from cnnscope.render import numbers
 from cnnscope.render.columns import authored, unknown_column
-from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.document import Count, Document, Shape, keywords
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, field_of, inputs, outputs
 from cnnscope.render.fields import size_text
 from cnnscope.render.layers import LayerReport
 from cnnscope.render.numbers import ABSENT
@@ -74,6 +73,24 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel(Model):
+    """A network of several, with its totals."""
+
+    totals: Totals
+    receptive_field: ReceptiveField | None
+    unsupported: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonDocument(Document):
+    """Several networks side by side, by any of the verbs about layers."""
+
+    format: Literal["cnnscope.comparison"] = "cnnscope.comparison"
+    conventions: Conventions
+    models: Annotated[Sequence[ComparedModel], keywords(minItems=2)]
+
+
 @dataclass(frozen=True)
 class Comparison(Result):
     """The totals of several networks, in the order in which they were given."""
@@ -93,9 +110,6 @@ class Comparison(Result):
         return self.columns or PRESETS[self.reports[0].verb]
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.layers import ComparedModel, ComparisonDocument
-        from cnnscope.render.documents.network import Conventions, Totals, field_of, inputs, outputs
-
         first = self.reports[0]
         models = [
             ComparedModel(
@@ -127,18 +141,18 @@ def _cell(total: Total, report: LayerReport) -> str:
     return lower + total.text(total.of(report))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One model: its zoo name, its title, what it costs, and where it was published."""
+@dataclass(frozen=True, kw_only=True)
+class ZooModel:
+    """A model of the zoo."""
 
     name: str
     title: str
-    inputs: tuple[Shape, ...]
-    params: int
-    macs: int | None
-    receptive_field: Field | None
-    year: int | None = None
-    source: str | None = None
+    inputs: Sequence[Shape] = field(metadata={"key": "input"})
+    params: Count
+    macs: Count | None
+    receptive_field: ReceptiveField | None
+    year: int | None
+    source: str | None
 
     @property
     def input_text(self) -> str:
@@ -149,26 +163,24 @@ class Entry:
         return None if self.receptive_field is None else size_text(self.receptive_field)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ZooDocument(Document):
+    """The models of the zoo: ``cnnscope zoo``."""
+
+    format: Literal["cnnscope.zoo"] = "cnnscope.zoo"
+    conventions: Conventions
+    models: Sequence[ZooModel]
+
+
 @dataclass(frozen=True)
 class ZooReport(Result):
     """All models of the zoo in alphabetical order."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ZooModel, ...]
     bare: bool = False
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.layers import ZooDocument, ZooModel
-        from cnnscope.render.documents.network import Conventions, ReceptiveField
-
-        models = [
-            ZooModel(
-                name=e.name, title=e.title, input=e.inputs, params=e.params, macs=e.macs,
-                receptive_field=None if e.receptive_field is None else ReceptiveField.of(e.receptive_field),
-                year=e.year, source=e.source,
-            )
-            for e in self.entries
-        ]  # fmt: skip
-        return ZooDocument(conventions=Conventions(), models=models)
+        return ZooDocument(conventions=Conventions(), models=self.entries)
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -186,7 +198,7 @@ class ZooReport(Result):
         return Table("", headings, tuple(map(_line, self.entries)), notes=() if self.bare else (note,))
 
 
-def _line(entry: Entry) -> Line:
+def _line(entry: ZooModel) -> Line:
     cells = (
         entry.name, numbers.printable(entry.title), entry.input_text, numbers.count(entry.params),
         numbers.count(entry.macs), entry.field_text or ABSENT, str(entry.year or ABSENT),

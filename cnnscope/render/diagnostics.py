@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
 from cnnscope.render import style
-from cnnscope.render.documents.document import plain
+from cnnscope.render.documents.document import FORMAT_VERSION, INLINE, keywords, plain
 from cnnscope.render.numbers import printable
-
-if TYPE_CHECKING:
-    from cnnscope.render.documents.files import Place
 
 Segment = tuple[str, str]
 """A piece of text and its style."""
@@ -113,10 +111,45 @@ def _window(line: str, column: int) -> tuple[int, str]:
     return start, line[start : start + EXCERPT]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in a file; null where there is none."""
+
+    file: str | None
+    line: int | None
+    column: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorNote:
+    """A further place that has to do with an error."""
+
+    message: str
+    place: Place = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorItem:
+    """One thing that is wrong."""
+
+    code: Annotated[str, keywords(pattern="^E[0-9]{3}$")]
+    message: str
+    place: Place = field(metadata=INLINE)
+    notes: Sequence[ErrorNote]
+    hint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorDocument:
+    """All that is wrong with what a command was given; on stderr."""
+
+    format: Literal["cnnscope.error"] = "cnnscope.error"
+    format_version: str = FORMAT_VERSION
+    errors: Annotated[Sequence[ErrorItem], keywords(minItems=1)]
+
+
 def document(error: CnnscopeError) -> dict[str, Any]:
     """All diagnostics of an error as a JSON document."""
-    from cnnscope.render.documents.files import ErrorDocument, ErrorItem, ErrorNote
-
     errors = [
         ErrorItem(
             code=d.code, message=d.message, place=_place_of(d.span),
@@ -129,8 +162,6 @@ def document(error: CnnscopeError) -> dict[str, Any]:
 
 
 def _place_of(span: Span | None) -> Place:
-    from cnnscope.render.documents.files import Place
-
     if span is None:
         return Place(file=None, line=None, column=None)
     return Place(file=span.file, line=span.line, column=span.column)

@@ -2,44 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.features import (
-    ChannelFigures,
-    ChannelKernel,
-    DataRow,
-    FeaturesDocument,
-    LayerRow,
-    MaximisedRow,
-    PatchRow,
-)
-from cnnscope.render.documents.filters import FilterRow
+from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Range, Shape, Share, keywords
 from cnnscope.render.documents.network import WeightedModel
+from cnnscope.render.filters import FilterRow
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
 
-@dataclass(frozen=True)
-class ChannelRow:
-    """All results for one channel. A result that is None could not be computed, and ``missing`` gives the reason."""
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer's maps of the image: ``shape`` is (channels, height, width), or (numbers,) of a vector."""
+
+    name: str
+    op: str
+    shape: Shape = dataclasses.field(metadata={"key": "output_shape"})
+    low: float = dataclasses.field(metadata={"key": "min"})
+    high: float = dataclasses.field(metadata={"key": "max"})
+    still: int | None = dataclasses.field(metadata={"key": "unvarying"})
+    """maps that are the same all over the image; null where maps are single numbers"""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRow:
+    """Where an image raises the channel most: ``position`` in its map, and the pixels that unit sees, per axis."""
+
+    image: str
+    label: str | None
+    """what the set of images calls its class"""
+    activation: float
+    position: Sequence[Count]
+    """row and column in the map; empty for a vector"""
+    field: Sequence[Range] = dataclasses.field(metadata={"key": "exact"})
+    """first and last pixel of the image that the unit sees, an axis at a time"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRow:
+    """A channel over images."""
+
+    images: Ordinal
+    skipped: Count
+    sha256: str
+    low: float = dataclasses.field(metadata={"key": "min"})
+    high: float = dataclasses.field(metadata={"key": "max"})
+    above: Share = dataclasses.field(metadata={"key": "above_zero"})
+    """share of all activations"""
+    dead: bool
+    rule: str = dataclasses.field(metadata={"key": "dead_rule"})
+
+
+@dataclass(frozen=True, slots=True)
+class MaximisedRow:
+    """The unit at ``position`` from its ``start`` on noise to its ``activation`` after ``steps``."""
+
+    position: Sequence[Count]
+    """row and column in the map; empty for a vector"""
+    field: Sequence[Range] = dataclasses.field(metadata={"key": "exact"})
+    """first and last pixel of the image that the unit sees, an axis at a time"""
+    steps: int
+    seed: int
+    jitter: int
+    """pixels"""
+    smoothness: float
+    """weight of total variation"""
+    start: float
+    activation: float
+    """reached, with pixels in their range"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelKernel:
+    """The kernel of a channel with its figures, as in the document of filters."""
+
+    layer: str
+    norm: float
+    orientation: float | None = dataclasses.field(metadata={"key": "orientation_deg"})
+    coherence: float | None
+    coherence_p: float | None
+    bandwidth: float | None = dataclasses.field(metadata={"key": "bandwidth_octaves"})
+    band: str | None
+    nearest: str | None = dataclasses.field(metadata={"key": "nearest_kernel"})
+    similarity: float | None
+    similarity_p: float | None
+    twin: int | None
+    redundancy: float | None
+    redundancy_p: float | None
+
+    @classmethod
+    def of(cls, layer: str, row: FilterRow) -> ChannelKernel:
+        """The figures of ``row``, which is one of the filters of ``layer``."""
+        shared = {part.name: getattr(row, part.name) for part in dataclasses.fields(cls) if part.name != "layer"}
+        return cls(layer=layer, **shared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelFigures:
+    """All results for one channel.
+
+    A result that is None could not be computed, and ``missing`` gives the reason.
+    """
 
     layer: str
     op: str
-    number: int
-    kernel_layer: str | None
-    kernel: FilterRow | None
+    number: Count = dataclasses.field(metadata={"key": "channel"})
+    kernel: ChannelKernel | None
+    """as in the document of filters"""
     data: DataRow | None
-    patches: tuple[PatchRow, ...]
-    projections: tuple[str, ...]
+    patches: Annotated[Sequence[PatchRow], keywords(maxItems=9)]
+    projections: Sequence[str]
     maximised: MaximisedRow | None
-    via: tuple[str, ...]
-    notes: tuple[str, ...]
-    missing: tuple[str, ...]
+    via: Sequence[str]
+    notes: Sequence[str]
+    missing: Sequence[str]
+    """what could not be had, and why"""
+
+    def kernel_remark(self) -> list[str]:
+        """A line with the figures of the kernel; empty where there is none."""
+        return [] if self.kernel is None else [f"kernel of {self.kernel.layer}: {kernel_words(self.kernel)}"]
 
     def remarks(self) -> list[str]:
         """Remarks about the channel, one a line."""
@@ -63,6 +150,21 @@ class ChannelRow:
         return [*lines, *self.notes, *self.missing]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FeaturesDocument(Document):
+    """Feature maps of an image, or one channel: ``cnnscope features``."""
+
+    format: Literal["cnnscope.features"] = "cnnscope.features"
+    model: WeightedModel
+    image: str | None
+    layers: Sequence[LayerRow]
+    channel: ChannelFigures | None
+    picture: str | Omitted = OMITTED
+    """in the manifest beside a picture: the picture's file"""
+    arrays: Mapping[str, str] | Omitted = OMITTED
+    """in the manifest: files of arrays by name"""
+
+
 @dataclass(frozen=True)
 class FeaturesReport(Result):
     """Layers on one ``image``, or one channel over many."""
@@ -74,7 +176,7 @@ class FeaturesReport(Result):
     trained: bool
     image: str | None
     layers: tuple[LayerRow, ...] = ()
-    channel: ChannelRow | None = None
+    channel: ChannelFigures | None = None
     bare: bool = False
 
     def as_document(self) -> Document:
@@ -82,7 +184,7 @@ class FeaturesReport(Result):
             model=WeightedModel.with_weights(
                 self.graph, self.source, weights=self.weights, sha256=self.weights_sha256, trained=self.trained
             ),
-            image=self.image, layers=self.layers, channel=None if self.channel is None else _channel(self.channel),
+            image=self.image, layers=self.layers, channel=self.channel,
         )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
@@ -113,18 +215,18 @@ class FeaturesReport(Result):
         return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=notes)
 
 
-def _patches(channel: ChannelRow, title: str) -> Table:
+def _patches(channel: ChannelFigures, title: str) -> Table:
     columns = (Column("image"), Column("label"), Column("activation", True), Column("position", True), Column("sees"))
     lines = tuple(
         Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
               _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
     )  # fmt: skip
-    notes = tuple(_kernel_words(channel) + channel.remarks())
+    notes = (*channel.kernel_remark(), *channel.remarks())
     title = f"{title}, channel {channel.number} of layer {channel.layer} ({channel.op})"
     return Table(title, columns, lines, notes=notes)
 
 
-def kernel_words(kernel: FilterRow) -> str:
+def kernel_words(kernel: ChannelKernel) -> str:
     """A kernel's figures in a line, each beside what chance gives."""
     parts = [f"norm {kernel.norm:.3g}"]
     if kernel.orientation is not None and kernel.coherence_p is not None:
@@ -137,27 +239,6 @@ def kernel_words(kernel: FilterRow) -> str:
         octaves = f", {kernel.bandwidth:.1f} octaves" if kernel.bandwidth is not None else ""
         parts.append(f"{kernel.band}{octaves}")
     return "; ".join(parts)
-
-
-def _kernel_words(channel: ChannelRow) -> list[str]:
-    if channel.kernel is None:
-        return []
-    return [f"kernel of {channel.kernel_layer}: {kernel_words(channel.kernel)}"]
-
-
-def _channel(row: ChannelRow) -> ChannelFigures:
-    kernel = row.kernel
-    return ChannelFigures(
-        layer=row.layer, op=row.op, channel=row.number,
-        kernel=None if kernel is None or row.kernel_layer is None else ChannelKernel(
-            layer=row.kernel_layer, norm=kernel.norm, orientation_deg=kernel.orientation, coherence=kernel.coherence,
-            coherence_p=kernel.coherence_p, bandwidth_octaves=kernel.bandwidth, band=kernel.band,
-            nearest_kernel=kernel.nearest, similarity=kernel.similarity, similarity_p=kernel.similarity_p,
-            twin=kernel.twin, redundancy=kernel.redundancy, redundancy_p=kernel.redundancy_p,
-        ),
-        data=row.data, patches=row.patches, projections=row.projections, maximised=row.maximised, via=row.via,
-        notes=row.notes, missing=row.missing,
-    )  # fmt: skip
 
 
 def _place(position: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from cnnscope.ir import Graph
 from cnnscope.ir.steps import Via
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
@@ -24,7 +25,7 @@ Exact = Mapping[str, list[int]]
 """Smallest (``min``) and largest (``max``) field of a row over its positions, clipped to the image."""
 
 
-def size_text(field: Field) -> str:
+def size_text(field: Field | ReceptiveField) -> str:
     """``5x5``; ``188-204x188-204`` where phases differ; ``image``, ``varies`` or ``-`` where there is no size."""
     if field.size is None or field.size_min is None:
         return VARIES if field.position_dependent else WHOLE_IMAGE if field.via else ABSENT
@@ -112,7 +113,6 @@ class UnitReport(Result):
 
     def as_document(self) -> Document:
         from cnnscope.render.documents.layers import Unit, UnitDocument
-        from cnnscope.render.documents.network import Conventions, Model
 
         unit = Unit(
             layer=self.layer, position=self.position, theoretical=self.theoretical, exact=self.exact, full=self.full,

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.documents.document import Document, plain
-from cnnscope.render.documents.filters import (
-    ChanceFigures,
-    FilterData,
-    FilteredLayer,
-    FilterRow,
-    FiltersDocument,
-    Percentiles,
-)
+from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Share, keywords, plain
 from cnnscope.render.documents.network import WeightedModel
+from cnnscope.render.kernels import Pass
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
@@ -26,29 +19,100 @@ CHANCE = 0.05
 """A p-value below which a figure counts as more than chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerFilters:
-    """The filters of a layer in the order asked for.
+Angle = Annotated[float, keywords(minimum=0, exclusiveMaximum=180)]
 
-    ``shape`` is (filters, input channels of each, height, width), ``largest`` the greatest absolute weight. ``chance``
-    has the 50th and 95th percentile of random filters for each figure. ``activation`` names what follows the layer, and
-    ``rule`` says when a filter counts as dead.
+
+@dataclass(frozen=True, slots=True)
+class FilterRow:
+    """One filter. A figure is None where it does not exist: 1x1 kernels and filters of zeros have no orientation.
+
+    ``orientation`` in degrees of the stripes, ``frequency`` in cycles a pixel, ``bandwidth`` in octaves; each ``..._p``
+    is how often a random filter of the same shape reaches the figure before it. ``dead`` is None where no images were
+    given.
+    """
+
+    index: Count = field(metadata={"key": "filter"})
+    norm: Annotated[float, keywords(minimum=0)]
+    orientation: Angle | None = field(metadata={"key": "orientation_deg"})
+    coherence: Share | None
+    coherence_p: Share | None
+    frequency: float | None = field(metadata={"key": "frequency_cycles_per_pixel"})
+    bandwidth: float | None = field(metadata={"key": "bandwidth_octaves"})
+    band: Pass | None
+    nearest: str | None = field(metadata={"key": "nearest_kernel"})
+    similarity: Share | None
+    """absolute cosine with the nearest kernel, times the best weight per channel"""
+    similarity_p: Share | None
+    """how often a random filter is as similar to any kernel"""
+    twin: int | None
+    """the filter of the layer nearest to this one"""
+    redundancy: Share | None
+    """absolute cosine with the twin"""
+    redundancy_p: Share | None
+    dead: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Percentiles:
+    """Of a figure over random filters of the same shape."""
+
+    median: float
+    p95: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChanceFigures:
+    """What random filters of the same shape reach."""
+
+    coherence: Percentiles | Omitted | None = OMITTED
+    """percentiles of random filters of the same shape; null where there is no such figure"""
+    similarity: Percentiles | Omitted | None = OMITTED
+    """percentiles of random filters of the same shape; null where there is no such figure"""
+    redundancy: Percentiles | Omitted | None = OMITTED
+    """percentiles of random filters of the same shape; null where there is no such figure"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilteredLayer:
+    """The filters of a layer.
+
+    ``filters`` are in the order asked for, ``kind`` is the layer's label, and ``rule`` says when a filter is dead.
     """
 
     name: str
-    kind: str
+    kind: str = field(metadata={"key": "op"})
     shape: tuple[int, int, int, int]
+    """filters, input channels of each, height, width"""
     groups: int
-    largest: float
-    rows: tuple[FilterRow, ...]
-    chance: Mapping[str, tuple[float, float] | None]
-    rule: str | None = None
+    largest: Annotated[float, keywords(minimum=0)] = field(metadata={"key": "largest_weight"})
+    chance: ChanceFigures
+    dead: int | None
+    rule: str | None = field(default=None, metadata={"key": "dead_rule"})
+    rows: tuple[FilterRow, ...] = field(metadata={"key": "filters"})
 
-    @property
-    def dead(self) -> int | None:
-        """How many are dead; None where that is not known."""
-        known = [row.dead for row in self.rows]
-        return None if None in known else sum(map(bool, known))
+
+@dataclass(frozen=True, kw_only=True)
+class FilterData:
+    """The images that dead filters were looked for with."""
+
+    images: Ordinal
+    skipped: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiltersDocument(Document):
+    """The filters of layers with their figures: ``cnnscope filters``."""
+
+    format: Literal["cnnscope.filters"] = "cnnscope.filters"
+    model: WeightedModel
+    sort: Literal["norm", "orientation", "redundancy"]
+    data: FilterData | None
+    """what dead filters were looked for with"""
+    layers: Annotated[Sequence[FilteredLayer], keywords(minItems=1)]
+    picture: str | Omitted = OMITTED
+    """in a manifest: the picture beside it"""
+    arrays: Mapping[str, str] | Omitted = OMITTED
+    """in a manifest: the .npy files beside it"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +125,7 @@ class FiltersReport(Result):
     weights_sha256: str
     trained: bool
     sort: Literal["norm", "orientation", "redundancy"]
-    layers: tuple[LayerFilters, ...]
+    layers: tuple[FilteredLayer, ...]
     images: int | None = None
     skipped: int = 0
     bare: bool = False
@@ -73,7 +137,7 @@ class FiltersReport(Result):
             ),
             sort=self.sort,
             data=None if self.images is None else FilterData(images=self.images, skipped=self.skipped),
-            layers=[_layer(layer) for layer in self.layers],
+            layers=self.layers,
         )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
@@ -125,17 +189,17 @@ class FiltersReport(Result):
         return notes
 
 
-def _title(layer: LayerFilters) -> str:
+def _title(layer: FilteredLayer) -> str:
     return f"{layer.name}: {sizes(layer)}"
 
 
-def sizes(layer: LayerFilters) -> str:
+def sizes(layer: FilteredLayer) -> str:
     """``64 filters of 3x7x7``."""
     count, channels, height, width = layer.shape
     return f"{count} filter{'s' * (count > 1)} of {channels}x{height}x{width}"
 
 
-def _findings(layer: LayerFilters, start: str) -> list[str]:
+def _findings(layer: FilteredLayer, start: str) -> list[str]:
     """How many filters exceed chance, beside the number expected by chance."""
     found = []
     for what, values in (
@@ -156,17 +220,6 @@ def _findings(layer: LayerFilters, start: str) -> list[str]:
     if layer.groups > 1:
         notes.append(f"{start}{layer.groups} groups: filters of different groups read different channels, twins too")
     return notes
-
-
-def _layer(layer: LayerFilters) -> FilteredLayer:
-    chance: dict[str, Any] = {
-        name: None if found is None else Percentiles(median=found[0], p95=found[1])
-        for name, found in layer.chance.items()
-    }
-    return FilteredLayer(
-        name=layer.name, op=layer.kind, shape=layer.shape, groups=layer.groups, largest_weight=layer.largest,
-        chance=ChanceFigures(**chance), dead=layer.dead, dead_rule=layer.rule, filters=layer.rows,
-    )  # fmt: skip
 
 
 def _cell(value: Any) -> Cell:

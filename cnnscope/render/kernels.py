@@ -2,19 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import fsum
+from typing import Literal
 
-from cnnscope.render.documents.document import Document, Matrix
-from cnnscope.render.documents.filters import DesignedKernel, KernelImage, KernelsDocument
+from cnnscope.render.documents.document import OMITTED, Count, Document, Matrix, Omitted, Share
 from cnnscope.render.numbers import ABSENT, printable
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.sliding import text
 from cnnscope.render.table import Column, Line, Table
 
+Pass = Literal["low-pass", "band-pass", "high-pass", "all-pass"]
+Rows = tuple[tuple[Fraction, ...], ...]
+"""One row for a signal, several of equal length for an image."""
+
+_DIGITS = 8
+"""Decimals up to which a fraction is written as a decimal number."""
 _SMALL = 9
 """The table shows the weights of kernels with at most this many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extremes:
+    """The smallest and the largest value."""
+
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignedKernel:
+    """A kernel with its figures."""
+
+    name: str
+    family: Literal["smooth", "edge"]
+    """smooth: the weights add up to 1"""
+    about: str
+    weights: Matrix
+    sum: float
+    orientation_deg: float | None
+    """direction of the stripes that it responds to, anticlockwise from the horizontal"""
+    coherence: Share | None
+    frequency_cycles_per_pixel: float | None
+    bandwidth_octaves: float | None
+    """between half amplitudes; null where an end is open, see band"""
+    band: Pass | None
+    response: Extremes
+    """to the image, pixels from 0 to 1"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelImage:
+    """The image that kernels respond to."""
+
+    name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleStep:
+    """The kernel in one place of an example."""
+
+    position: Sequence[Count]
+    window: Sequence[float]
+    products: Sequence[float]
+    sum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelExample:
+    """A kernel that slides over an input."""
+
+    kernel: Matrix
+    input: Matrix
+    stride: int
+    pad: int
+    dilation: int
+    steps: Sequence[ExampleStep]
+    output: Matrix
+    flipped_output: Matrix
+    """of a convolution in the sense of signal processing"""
+    matrix: Matrix
+    """times the flattened input it is the flattened output"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelsDocument(Document):
+    """Designed kernels and their responses, or an example of one: ``cnnscope kernels``."""
+
+    format: Literal["cnnscope.kernels"] = "cnnscope.kernels"
+    kernels: Sequence[DesignedKernel]
+    """empty in an example"""
+    image: KernelImage | None
+    example: KernelExample | None
+    picture: str | Omitted = OMITTED
+    """in a manifest: the picture beside it"""
+    arrays: Mapping[str, str] | Omitted = OMITTED
+    """in a manifest: the .npy files beside it"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +153,21 @@ _CONVENTIONS = (
 def written(row: DesignedKernel) -> str:
     """The weights as ``--kernel`` reads them; fractions are exact."""
     return text(tuple(tuple(_fraction(weight) for weight in line) for line in row.weights))
+
+
+def shown(number: Fraction) -> str:
+    """As people write it: ``3``, ``-0.5``; where decimals do not end soon, as a fraction, ``1/9``."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    for digits in range(1, _DIGITS + 1):
+        if (number * 10**digits).denominator == 1:
+            return f"{float(number):.{digits}f}"
+    return f"{number.numerator}/{number.denominator}"
+
+
+def text(rows: Rows) -> str:
+    """Numbers apart by spaces, rows apart by semicolons."""
+    return "; ".join(" ".join(map(shown, row)) for row in rows)
 
 
 def angle(degrees: float | None) -> str:

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal
 
 from cnnscope.ops import CATEGORIES, REGISTRY, Case, Op
 from cnnscope.ops.base import shape_text
-from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.document import INLINE, Document
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
-if TYPE_CHECKING:
-    from cnnscope.render.documents.graph import OpFacts
+
+@dataclass(frozen=True, kw_only=True)
+class OpArgument:
+    """An argument of a layer type."""
+
+    name: str
+    required: bool
+    default: str | None
+    takes: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpFacts:
+    """A layer type."""
+
+    tag: str
+    category: str
+    about: str
+    accepts: Sequence[str]
+    short: str | None
+    decorates: bool
+    arguments: Sequence[OpArgument]
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsDocument(Document):
+    """All layer types: ``cnnscope ops``."""
+
+    format: Literal["cnnscope.ops"] = "cnnscope.ops"
+    ops: Sequence[OpFacts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpDocument(Document):
+    """One layer type: ``cnnscope ops NAME``."""
+
+    format: Literal["cnnscope.op"] = "cnnscope.op"
+    facts: OpFacts = field(metadata=INLINE)
 
 
 @dataclass(frozen=True)
@@ -32,8 +70,6 @@ class OpList(Result):
         return cls(tuple(sorted(REGISTRY.values(), key=lambda op: (order[op.category], op.tag))), bare)
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.graph import OpsDocument
-
         return OpsDocument(ops=[_facts(op) for op in self.ops])
 
     def records(self) -> list[dict[str, Cell]]:
@@ -60,8 +96,6 @@ class OpReference(Result):
     op: type[Op]
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.graph import OpDocument
-
         return OpDocument(facts=_facts(self.op))
 
     def records(self) -> list[dict[str, Cell]]:
@@ -152,8 +186,6 @@ def example(op: type[Op], case: Case) -> str:
 
 
 def _facts(op: type[Op]) -> OpFacts:
-    from cnnscope.render.documents.graph import OpArgument, OpFacts
-
     return OpFacts(
         tag=op.tag, category=op.category, about=documentation(op), accepts=op.accepts, short=op.short,
         decorates=op.decorates,

@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from cnnscope.errors import CnnscopeError, did_you_mean, explained
 from cnnscope.files import write_bytes
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
-from cnnscope.render.documents.document import Document, plain
+from cnnscope.render.documents.document import Count, Document, keywords, plain
 from cnnscope.render.table import Column, Line, Table
 
 if TYPE_CHECKING:
@@ -153,6 +153,23 @@ def separated(records: Sequence[Mapping[str, Cell]], delimiter: str) -> str:
     return text.getvalue().rstrip("\n")
 
 
+@dataclass(frozen=True, kw_only=True)
+class WrittenFile:
+    """A file that was written: where, what kind of content, how large."""
+
+    path: str
+    kind: str
+    bytes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesDocument(Document):
+    """The files that a command wrote."""
+
+    format: Literal["cnnscope.files"] = "cnnscope.files"
+    files: Annotated[Sequence[WrittenFile], keywords(minItems=1)]
+
+
 @dataclass(frozen=True)
 class FilesReport(Result):
     """The ``cnnscope.files`` document."""
@@ -163,8 +180,6 @@ class FilesReport(Result):
         return [{"path": str(file.path), "kind": file.kind, "bytes": file.bytes} for file in self.files]
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.files import FilesDocument, WrittenFile
-
         return FilesDocument(files=[WrittenFile(path=str(f.path), kind=f.kind, bytes=f.bytes) for f in self.files])
 
     def table(self) -> Table:

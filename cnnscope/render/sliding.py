@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.filters import ExampleStep, KernelExample, KernelsDocument
+from cnnscope.render.kernels import ExampleStep, KernelExample, KernelsDocument, Rows, shown, text
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
-Rows = tuple[tuple[Fraction, ...], ...]
-"""One row for a signal, several of equal length for an image."""
-
 _WIDEST_MATRIX = 36
 """Numbers of an input up to which rows of the matrix are printed."""
-_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +128,6 @@ class SlideReport(Result):
         width = len(self.kernel[0])
         rows = (values[start : start + width] for start in range(0, len(values), width))
         return text(tuple(tuple(row) for row in rows))
-
-
-def shown(number: Fraction) -> str:
-    """As people write it: ``3``, ``-0.5``; where decimals do not end soon, as a fraction, ``1/9``."""
-    if number.denominator == 1:
-        return str(number.numerator)
-    for digits in range(1, _DIGITS + 1):
-        if (number * 10**digits).denominator == 1:
-            return f"{float(number):.{digits}f}"
-    return f"{number.numerator}/{number.denominator}"
-
-
-def text(rows: Rows) -> str:
-    """Numbers apart by spaces, rows apart by semicolons."""
-    return "; ".join(" ".join(map(shown, row)) for row in rows)
 
 
 def _sum_of_products(step: Step) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cnnscope.ir import Graph, Param
 from cnnscope.nn.checkpoint import Checkpoint
 from cnnscope.nn.mapping import AUTO, Proposal, name_map
 from cnnscope.nn.weights import Comparison, compare, state_dict
 from cnnscope.render import numbers, style
-from cnnscope.render.documents.document import Document
-from cnnscope.render.documents.files import (
-    AmbiguousLayers,
-    LoneTensor,
-    Misfit,
-    Tensor,
-    WeightsCheckDocument,
-    WeightsMapDocument,
-)
+from cnnscope.render.documents.document import INLINE, Count, Document
 from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, File, Result
 from cnnscope.render.table import Column, Line, Table
@@ -27,6 +21,56 @@ _HEADINGS = (Column("tensor"), Column("network"), Column("file"), Column("verdic
 
 WEIGHTS = (".safetensors", ".pt", ".pth")
 """Suffixes of files of weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """A tensor of a weight file or of a network."""
+
+    shape: Sequence[Count]
+    """as stored"""
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoneTensor:
+    """A tensor that only one side has."""
+
+    key: str
+    tensor: Tensor = field(metadata=INLINE)
+    nearest: str | None
+    """the most similar name on the other side"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misfit:
+    """A tensor whose shape or type differs."""
+
+    key: str
+    wanted: Tensor
+    found: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsCheckDocument(Document):
+    """A weight file beside a network: ``cnnscope weights check``."""
+
+    format: Literal["cnnscope.weights_check"] = "cnnscope.weights_check"
+    network: str
+    file: str
+    fits: bool
+    matched: Count
+    stripped: str
+    """a prefix taken off every name in the file"""
+    wrapper: Sequence[str]
+    """the keys the state dict lay under"""
+    ignored: Sequence[str]
+    counters: Sequence[str]
+    """batch norm counters that only one side has"""
+    missing: Sequence[LoneTensor]
+    extra: Sequence[LoneTensor]
+    misfits: Sequence[Misfit]
+    hint: str | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +127,33 @@ class WeightsCheck(Result):
         if found.counters:
             notes.append(f"batch norm counters only one side has, which is harmless: {len(found.counters):,}")
         return [*notes, *([f"help: {found.hint}"] if found.hint else [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmbiguousLayers:
+    """Layers that fit one another equally well."""
+
+    network: Sequence[str]
+    file: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsMapDocument(Document):
+    """Which names in a weight file and in the network correspond: ``cnnscope weights map``; ``--map`` reads it."""
+
+    format: Literal["cnnscope.weights_map"] = "cnnscope.weights_map"
+    network: str
+    file: str
+    by: str
+    """what the mapping rests on"""
+    complete: bool
+    pairs: Mapping[str, str]
+    """the network's key to the name in the file"""
+    ignore: Sequence[str] = ()
+    """names in the file that have no place in the network: what a reader moves here is left out"""
+    unmapped: Sequence[str]
+    unused: Sequence[str]
+    ambiguous: Sequence[AmbiguousLayers]
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from cnnscope.options.running import Running, paths
 from cnnscope.options.trained import AttributionOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.attribution import AttributionReport
+from cnnscope.render.attribution import AttributionReport, Completeness, Tile
 from cnnscope.render.documents.document import OMITTED
-from cnnscope.render.documents.features import Completeness, Tile
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import Sample, open_images

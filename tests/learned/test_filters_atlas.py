@@ -13,7 +13,7 @@ from PIL import Image
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.filters.atlas import draw
 from cnnscope.learned.filters.mosaic import Panel, tiles_of
-from cnnscope.render.filters import FilterRow, LayerFilters
+from cnnscope.render.filters import ChanceFigures, FilteredLayer, FilterRow
 
 SHAPES = [(1, 1, 5, 5), (6, 1, 5, 5), (64, 3, 7, 7), (256, 1, 3, 3), (400, 1, 3, 3), (16, 6, 5, 5), (128, 64, 3, 3),
           (40, 300, 3, 3), (16, 32, 1, 1), (300, 500, 1, 1), (128, 1, 1, 80), (8, 2, 1, 3), (3, 4, 16, 16)]  # fmt: skip
@@ -26,7 +26,10 @@ def panel(weights: NDArray[Any], order: list[int] | None = None, dead: tuple[int
         for i in order or range(len(weights))
     )  # fmt: skip
     shape = weights.shape
-    layer = LayerFilters("conv1", "conv", shape, 1, float(np.abs(weights).max()), rows, {})  # type: ignore[arg-type]
+    layer = FilteredLayer(
+        name="conv1", kind="conv", shape=shape, groups=1, largest=float(np.abs(weights).max()),  # type: ignore[arg-type]
+        chance=ChanceFigures(), dead=len(dead) if dead else None, rows=rows,
+    )  # fmt: skip
     return Panel(layer, weights, shape[1] == 3)
 
 

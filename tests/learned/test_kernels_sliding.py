@@ -12,7 +12,8 @@ from torch.nn.functional import conv1d, conv2d
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.learned.filters.sliding import grid, slide
-from cnnscope.render.sliding import Rows, SlideReport, shown
+from cnnscope.render.kernels import Rows, shown
+from cnnscope.render.sliding import SlideReport
 
 
 def floats(rows: Rows) -> np.ndarray[Any, Any]:

@@ -11,7 +11,7 @@ from cnnscope import spec
 from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
 from cnnscope.render.documents.document import plain
-from cnnscope.render.documents.graph import graph_document
+from cnnscope.render.export import graph_document
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize
 

@@ -20,9 +20,8 @@ from cnnscope.learned.filters.layer_filters import choose, is_coloured, layer_fi
 from cnnscope.learned.layers import FeatureLayer, Fields, check_channel, unit_of
 from cnnscope.learned.maps import Maps, label_of, maps_of
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.documents.features import DataRow, MaximisedRow, PatchRow
-from cnnscope.render.documents.filters import FilterRow
-from cnnscope.render.features import ChannelRow
+from cnnscope.render.features import ChannelFigures, ChannelKernel, DataRow, MaximisedRow, PatchRow
+from cnnscope.render.filters import FilterRow
 from cnnscope.trained.images import ImageSet
 from cnnscope.trained.network import TrainedNetwork
 
@@ -167,7 +166,7 @@ def _projections(
     return found, tuple(notes), []
 
 
-def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelRow:
+def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelFigures:
     """The figures of a channel that `look` returned for ``images`` and ``seed``."""
     activity, best, layer, kernel = found.activity, found.maximised, found.layer, found.kernel
     data: DataRow | None = None
@@ -187,9 +186,9 @@ def channel_row(found: Channel, images: ImageSet | None, seed: int) -> ChannelRo
             position=layer.position(best.position), field=best.seen.exact, steps=best.steps, seed=seed,
             jitter=best.jitter, smoothness=best.smoothness, start=best.start, activation=best.activation,
         )  # fmt: skip
-    return ChannelRow(
-        layer=layer.name, op=layer.op, number=found.number, kernel_layer=None if kernel is None else kernel.layer,
-        kernel=None if kernel is None else kernel.figures, data=data, patches=patches,
+    return ChannelFigures(
+        layer=layer.name, op=layer.op, number=found.number,
+        kernel=None if kernel is None else ChannelKernel.of(kernel.layer, kernel.figures), data=data, patches=patches,
         projections=tuple(found.projections), maximised=maximised, via=found.via, notes=found.notes,
         missing=found.missing,
     )  # fmt: skip

@@ -17,8 +17,7 @@ from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FeatureOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.documents.features import LayerRow
-from cnnscope.render.features import FeaturesReport, kernel_words
+from cnnscope.render.features import FeaturesReport, LayerRow
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
@@ -101,8 +100,7 @@ def _channel(network: TrainedNetwork, name: str, number: int, options: FeatureOp
     report = FeaturesReport(*_model(network), None if shown is None else shown[0], channel=row)
 
     def draw(kind: str) -> bytes:
-        kernel = [] if row.kernel is None else [f"kernel of {row.kernel_layer}: {kernel_words(row.kernel)}"]
-        remarks = [f"{row.op}; {_weights(network)}", *kernel, *row.remarks()]
+        remarks = [f"{row.op}; {_weights(network)}", *row.kernel_remark(), *row.remarks()]
         return channel_page.draw(found, f"{_title(network)}: channel {number} of layer {row.layer}", remarks, kind)
 
     title = f"{file_name(network.graph.name)}-{file_name(f'{name}-{number}')}"

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from cnnscope.learned.filters.mosaic import ACROSS, CAPTIONED, LABEL, NUMBERED, Mosaic, Panel, Tiles, tiles_of
 from cnnscope.render import style
-from cnnscope.render.documents.filters import FilterRow
-from cnnscope.render.filters import CHANCE, LayerFilters, sizes
+from cnnscope.render.filters import CHANCE, FilteredLayer, FilterRow, sizes
 from cnnscope.render.sheet import Spot, drawn
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def _bar(axes: Axes, panel: Panel) -> None:
         spine.set(visible=True, linewidth=0.5)
 
 
-def _found(layer: LayerFilters) -> str:
+def _found(layer: FilteredLayer) -> str:
     """One line on how many filters differ from chance."""
     known = [row.similarity_p for row in layer.rows if row.similarity_p is not None]
     parts = []

@@ -15,8 +15,7 @@ from cnnscope.learned.filters.figures import known
 from cnnscope.learned.filters.kernels import Grid, Kernel
 from cnnscope.learned.filters.spectrum import band, orientation
 from cnnscope.render import style
-from cnnscope.render.documents.filters import DesignedKernel, Extremes
-from cnnscope.render.kernels import span, total
+from cnnscope.render.kernels import DesignedKernel, Extremes, span, total
 from cnnscope.render.sheet import Spot, bare, drawn, signed
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from torch import Tensor
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Node
 from cnnscope.learned.filters.figures import Figured, figure, known
-from cnnscope.render.documents.filters import FilterRow
-from cnnscope.render.filters import LayerFilters
+from cnnscope.render.filters import ChanceFigures, FilteredLayer, FilterRow, Percentiles
 
 Sort = Literal["norm", "orientation", "redundancy"]
 Weights = NDArray[np.floating[Any]]
@@ -114,19 +113,24 @@ def is_coloured(graph: Graph, chosen: Chosen) -> bool:
 
 def layer_filters(
     chosen: Chosen, weights: Weights, sort: Sort = "norm", dead: Sequence[bool] | None = None, rule: str | None = None
-) -> LayerFilters:
+) -> FilteredLayer:
     """Figures of a layer's filters, sorted by ``sort``: largest first, angles from 0, those without a figure last."""
     figured = figure(weights)
     rows = [_row(figured, i, None if dead is None else dead[i]) for i in range(len(weights))]
-    chance = {
-        name: None if not len(null) else (round(float(np.median(null)), 4), round(float(np.quantile(null, 0.95)), 4))
-        for name, null in vars(figured.chance).items()
-    }
+    chance = {name: _percentiles(null) for name, null in vars(figured.chance).items()}
     groups = int(chosen.node.op.arguments().get("groups", 1))
-    return LayerFilters(
+    return FilteredLayer(
         name=chosen.name, kind=chosen.node.op.label(), shape=weights.shape, groups=groups,
-        largest=float(np.abs(weights).max()), rows=tuple(sorted(rows, key=_KEYS[sort])), chance=chance, rule=rule,
+        largest=float(np.abs(weights).max()), chance=ChanceFigures(**chance),
+        dead=None if dead is None else sum(map(bool, dead)), rule=rule, rows=tuple(sorted(rows, key=_KEYS[sort])),
     )  # fmt: skip
+
+
+def _percentiles(figures: NDArray[np.floating[Any]]) -> Percentiles | None:
+    """The median and the 95th percentile of a figure over random filters; None where there is no such figure."""
+    if not len(figures):
+        return None
+    return Percentiles(median=round(float(np.median(figures)), 4), p95=round(float(np.quantile(figures, 0.95)), 4))
 
 
 _KEYS: Mapping[Sort, Any] = {

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.render.documents.filters import FilterRow
-from cnnscope.render.filters import LayerFilters
+from cnnscope.render.filters import FilteredLayer, FilterRow
 
 Weights = NDArray[np.floating[Any]]
 Mosaic = NDArray[np.float32]
@@ -41,7 +40,7 @@ class Panel:
     ``coloured`` says that the three channels are red, green and blue.
     """
 
-    layer: LayerFilters
+    layer: FilteredLayer
     weights: Weights
     coloured: bool
 

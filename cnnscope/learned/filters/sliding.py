@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.trained import KernelOptions
+from cnnscope.render.kernels import Rows
 from cnnscope.render.numbers import printable
-from cnnscope.render.sliding import Rows, SlideReport, Step
+from cnnscope.render.sliding import SlideReport, Step
 
 if TYPE_CHECKING:
     from cnnscope.render.illustrated import Illustrated

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnscope.render.documents.filters import Pass
+from cnnscope.render.kernels import Pass
 
 Filters = NDArray[np.floating[Any]]
 """(filters, channels, height, width)."""

@@ -1,4 +1,4 @@
-"""Documents of architectures: two compared, one without some layers, and what one commutes with."""
+"""Documents of architectures: two compared, and what one commutes with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cnnscope.analysis.diff import Aspect, Mark
 from cnnscope.analysis.equivariance import Verdict
 from cnnscope.render.documents.document import INLINE, Count, Document, Ordinal, Shape, Share, keywords
-from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, Value
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,43 +78,6 @@ class DiffDocument(Document):
     b: Model
     layers: Sequence[DiffLayer]
     totals: DiffTotals
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblationDelta:
-    """The figures less those of the intact network."""
-
-    params: int
-    macs: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblatedNetwork:
-    """The network without the layers `removed`."""
-
-    removed: Sequence[str]
-    """layers and groups left out together, as they were named"""
-    layers: Count
-    params: Count
-    macs: Count
-    """a lower bound where lower_bound is true"""
-    delta: AblationDelta
-    """less the intact network's"""
-    outputs: Sequence[Value]
-    receptive_field: ReceptiveField | None
-    unsupported: Sequence[str]
-    lower_bound: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblationDocument(Document):
-    """A network without some of its layers: ``cnnscope ablate``."""
-
-    format: Literal["cnnscope.ablation"] = "cnnscope.ablation"
-    conventions: Conventions
-    model: Model
-    variants: Annotated[Sequence[AblatedNetwork], keywords(minItems=1)]
-    """the intact network first"""
 
 
 Axis = Literal["z", "y", "x"]

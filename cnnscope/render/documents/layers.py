@@ -1,4 +1,4 @@
-"""Documents of layers: those of the six verbs that list them, of several networks, one unit, the zoo, checks."""
+"""Documents of layers: that of the six verbs which list them, and that of one unit."""
 
 from __future__ import annotations
 
@@ -101,24 +101,6 @@ class Layers(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparedModel(Model):
-    """A network of several, with its totals."""
-
-    totals: Totals
-    receptive_field: ReceptiveField | None
-    unsupported: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonDocument(Document):
-    """Several networks side by side, by any of the verbs about layers."""
-
-    format: Literal["cnnscope.comparison"] = "cnnscope.comparison"
-    conventions: Conventions
-    models: Annotated[Sequence[ComparedModel], keywords(minItems=2)]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Unit:
     """What one unit sees, per axis."""
 
@@ -142,48 +124,3 @@ class UnitDocument(Document):
     conventions: Conventions
     model: Model
     unit: Unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooModel:
-    """A model of the zoo."""
-
-    name: str
-    title: str
-    input: Sequence[Shape]
-    params: Count
-    macs: Count | None
-    receptive_field: ReceptiveField | None
-    year: int | None
-    source: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooDocument(Document):
-    """The models of the zoo: ``cnnscope zoo``."""
-
-    format: Literal["cnnscope.zoo"] = "cnnscope.zoo"
-    conventions: Conventions
-    models: Sequence[ZooModel]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckedTotal:
-    """A total of a network beside what its spec states."""
-
-    model: str
-    quantity: Literal["params", "macs"]
-    found: Count | None
-    expected: Count | None
-    ok: bool | None
-    """null: the spec states no reference"""
-    reference: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckDocument(Document):
-    """Totals beside those that specs state: ``cnnscope check``."""
-
-    format: Literal["cnnscope.check"] = "cnnscope.check"
-    ok: bool
-    checks: Sequence[CheckedTotal]
