@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.columns import authored
+from cnnscope.render.columns import inputs_text, outputs_text
 from cnnscope.render.documents.document import Count, Document, keywords
 from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, Value, field_of, outputs
-from cnnscope.render.fields import size_text
-from cnnscope.render.numbers import ABSENT
+from cnnscope.render.fields import known_size
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 _COLUMNS = ("params", "macs", "receptive_field", "output_shape")
 
@@ -96,18 +95,16 @@ class AblationReport(Result):
         return [
             {
                 "removed": " ".join(v.removed), "layers": len(v.summary.rows), "params": v.summary.totals.params,
-                "macs": v.summary.totals.macs, "receptive_field": _field(v), "output": _outputs(v),
+                "macs": v.summary.totals.macs, "receptive_field": known_size(v.summary.receptive_field),
+                "output": outputs_text(v.graph),
             }
             for v in self.variants
         ]  # fmt: skip
 
     def table(self) -> Table:
         graph = self.intact.graph
-        size = ", ".join(numbers.shape(authored(value, graph.layout)) for value in graph.inputs.values())
-        title = f"{numbers.printable(graph.name)} ({numbers.printable(self.source)}), input {size}"
-        headings = (Column("removed"), Column("layers", True), Column("params", True), Column("change", True),
-                    Column("MACs", True), Column("change", True), Column("RF", True),
-                    Column("output", True))  # fmt: skip
+        title = f"{numbers.titled(graph.name, self.source)}, input {inputs_text(graph)}"
+        headings = (*left("removed"), *right("layers", "params", "change", "MACs", "change", "RF", "output"))
         return Table(
             title="" if self.bare else title,
             columns=headings,
@@ -121,7 +118,7 @@ class AblationReport(Result):
         return Line((
             ", ".join(variant.removed) or "nothing", str(len(variant.summary.rows)), numbers.count(now.params),
             _change(now.params, before.params), lower + numbers.count(now.macs), _change(now.macs, before.macs),
-            _field(variant) or ABSENT, _outputs(variant),
+            known_size(variant.summary.receptive_field) or numbers.ABSENT, outputs_text(variant.graph),
         ))  # fmt: skip
 
 
@@ -135,13 +132,3 @@ def _change(now: int | None, before: int | None) -> str:
     percent = 100 * (now - before) / before
     texts = (f"{percent:+.{digits}f}" for digits in range(1, 16))
     return next(text for text in texts if float(text) not in (0, -100) or now == 0) + " %"
-
-
-def _field(variant: Variant) -> str | None:
-    field = variant.summary.receptive_field
-    return None if field is None else size_text(field)
-
-
-def _outputs(variant: Variant) -> str:
-    values: Sequence[Any] = [variant.graph.value(name) for name in variant.graph.outputs]
-    return ", ".join(numbers.shape(authored(value, variant.graph.layout)) for value in values)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Share, keywords
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +117,18 @@ class AttributionReport(Result):
         title = self._title(several)
         if any(tile.findings for tile in self.tiles):
             return trust_table(title, self.tiles, self.bare)
-        columns = [Column("method"), *([Column("weights")] if several else []), Column("baseline"),
-                   Column("extreme", right=True), Column("sum's error", right=True), Column("notes")]  # fmt: skip
+        names = ("method", "weights", "baseline") if several else ("method", "baseline")
+        columns = (*left(*names), *right("extreme", "sum's error"), *left("notes"))
         notes = () if self.bare else (
             "extreme: the value of largest magnitude; sum's error: how far the values are from adding up to what the "
             "method promises, relative to it", )  # fmt: skip
         lines = (Line(self._cells(tile, several)) for tile in self.tiles)
-        return Table(title, tuple(columns), tuple(lines), notes=notes)
+        return Table(title, columns, tuple(lines), notes=notes)
 
     def _title(self, several: bool) -> str:
         first = self.tiles[0]
         shown = numbers.printable
-        title = f"{shown(self.name)} ({shown(self.source)}), {shown(self.image)}, target {shown(first.label)}"
+        title = f"{numbers.titled(self.name, self.source)}, {shown(self.image)}, target {shown(first.label)}"
         chances = {tile.weights: tile.probability for tile in self.tiles}
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
         return f"{title}, probability {chance}"
@@ -147,9 +147,9 @@ def trust_table(title: str, tiles: Sequence[Tile], bare: bool) -> Table:
     """A line for each finding, with its controls. ``bare`` leaves out the rules."""
     several = len({tile.weights_sha256 for tile in tiles}) > 1
     names = ("method", "weights", "check") if several else ("method", "check")
-    columns = [*map(Column, names), Column("value", right=True), *map(Column, ("passes", "verdict", "beside it"))]
+    columns = (*left(*names), *right("value"), *left("passes", "verdict", "beside it"))
     lines = tuple(line for tile in tiles for line in _lines(tile, several))
-    return Table(title, tuple(columns), lines, notes=() if bare else tuple(_rules(tiles)))
+    return Table(title, columns, lines, notes=() if bare else tuple(_rules(tiles)))
 
 
 def trust_record(trust: Mapping[str, Finding]) -> dict[str, Cell]:

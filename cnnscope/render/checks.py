@@ -8,9 +8,8 @@ from typing import Literal
 
 from cnnscope.render import numbers, style
 from cnnscope.render.documents.document import Count, Document
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 Quantity = Literal["params", "macs"]
 
@@ -63,13 +62,12 @@ class CheckReport(Result):
         ]
 
     def table(self) -> Table:
-        headings = (Column("model"), Column("quantity"), Column("found", True), Column("expected", True),
-                    Column("verdict"), Column("reference"))  # fmt: skip
+        headings = (*left("model", "quantity"), *right("found", "expected"), *left("verdict", "reference"))
         return Table("", headings, tuple(map(self._line, self.comparands)), notes=() if self.bare else (self._note(),))
 
     def _line(self, c: CheckedTotal) -> Line:
-        expected = ABSENT if c.expected is None else numbers.count(c.expected)
-        reference = numbers.printable(ABSENT if c.reference is None else c.reference)
+        expected = numbers.ABSENT if c.expected is None else numbers.count(c.expected)
+        reference = numbers.printable(numbers.ABSENT if c.reference is None else c.reference)
         look = {True: "", False: style.BAD, None: style.DIM}[c.ok]
         cells = (numbers.printable(c.source), c.quantity, numbers.count(c.found), expected, c.verdict, reference)
         return Line(cells, style=look, name_style=look)

@@ -12,7 +12,6 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Shape, Value
 from cnnscope.registry import Registry
 from cnnscope.render import fields, numbers
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell
 
 Layout = Literal["CHW", "HWC"]
@@ -48,6 +47,21 @@ def authored(value: Value, layout: Layout) -> Shape:
     return (*shape[1:], shape[0]) if layout == "HWC" and value.kind == "map" else shape
 
 
+def shapes(values: Iterable[Value], layout: Layout) -> str:
+    """Shapes without batch as the author of the network writes them: ``3x224x224, 10``."""
+    return ", ".join(numbers.shape(authored(value, layout)) for value in values)
+
+
+def inputs_text(graph: Graph) -> str:
+    """The shapes of all inputs of a network."""
+    return shapes(graph.inputs.values(), graph.layout)
+
+
+def outputs_text(graph: Graph) -> str:
+    """The shapes of all outputs of a network."""
+    return shapes(map(graph.value, graph.outputs), graph.layout)
+
+
 def _name(heading: str, about: str, of: Callable[[Row, Context], str]) -> Figure:
     return Figure(heading, about, of, of, right=False)
 
@@ -70,8 +84,8 @@ def _work(heading: str, about: str, of: Callable[[Row], int | None], total: Call
 
 def _bytes(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], str]) -> Figure:
     return Figure(
-        heading, about, lambda row, _: ABSENT if of(row) is None else numbers.binary(of(row)), lambda row, _: of(row),
-        lambda c: total(c.summary),
+        heading, about, lambda row, _: numbers.ABSENT if of(row) is None else numbers.binary(of(row)),
+        lambda row, _: of(row), lambda c: total(c.summary),
     )  # fmt: skip
 
 
@@ -81,7 +95,7 @@ def _share(about: str, of: Callable[[Row], int | None], total: Callable[[Summary
 
 def _field(heading: str, about: str, part: Callable[[Field], str]) -> Figure:
     def of(row: Row, _: Context) -> str:
-        return ABSENT if row.receptive_field is None else part(row.receptive_field)
+        return numbers.ABSENT if row.receptive_field is None else part(row.receptive_field)
 
     return Figure(heading, about, of, of)
 
@@ -94,19 +108,19 @@ def _type(row: Row, _: Context) -> str:
 
 
 def _output(row: Row, context: Context) -> str:
-    return ABSENT if row.output is None else numbers.shape(authored(row.output, context.graph.layout))
+    return numbers.ABSENT if row.output is None else numbers.shape(authored(row.output, context.graph.layout))
 
 
 def _inputs(row: Row, context: Context) -> str:
-    return ", ".join(numbers.shape(authored(value, context.graph.layout)) for value in row.input_values)
+    return shapes(row.input_values, context.graph.layout)
 
 
 def _place(row: Row, _: Context) -> str:
-    return f"{row.span.file}:{row.span.line}" if row.span else ABSENT
+    return f"{row.span.file}:{row.span.line}" if row.span else numbers.ABSENT
 
 
 def _exact(row: Row, context: Context) -> str:
-    return fields.exact_text(context.exact[row.name]) if row.name in context.exact else ABSENT
+    return fields.exact_text(context.exact[row.name]) if row.name in context.exact else numbers.ABSENT
 
 
 _BUILT_IN = {
@@ -145,7 +159,7 @@ _BUILT_IN = {
     ),
     "rf": replace(
         _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
-        text=lambda row, _: fields.reach_text(row.receptive_field) if row.receptive_field else ABSENT,
+        text=lambda row, _: fields.reach_text(row.receptive_field) if row.receptive_field else numbers.ABSENT,
     ),
     "rf_stride": _field("stride", "input pixels between neighbouring units", fields.stride_text),
     "rf_padding": _field("padding", "input pixels before the image that the first unit reads", fields.padding_text),

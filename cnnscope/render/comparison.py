@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cnnscope.render import numbers
-from cnnscope.render.columns import authored, unknown_column
+from cnnscope.render.columns import inputs_text, outputs_text, unknown_column
 from cnnscope.render.documents.document import Count, Document, Shape, keywords
-from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, field_of, inputs, outputs
-from cnnscope.render.fields import size_text
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, field_of
+from cnnscope.render.fields import known_size
 from cnnscope.render.layers import LayerReport
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Column, Line, Table, left, right
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +27,10 @@ class Total:
     bound: bool = False
 
 
-def _inputs(report: LayerReport) -> str:
-    values = report.graph.inputs.values()
-    return ", ".join(numbers.shape(authored(value, report.graph.layout)) for value in values)
-
-
-def _outputs(report: LayerReport) -> str:
-    values = (report.graph.value(name) for name in report.graph.outputs)
-    return ", ".join(numbers.shape(authored(value, report.graph.layout)) for value in values)
-
-
-def _field(report: LayerReport) -> str | None:
-    field = report.summary.receptive_field
-    return None if field is None else size_text(field)
-
-
-def _absent(text: str | None) -> str:
-    return ABSENT if text is None else text
-
-
 TOTALS: dict[str, Total] = {
     "source": Total("model", lambda r: r.source, numbers.printable, right=False),
-    "input": Total("input", _inputs, str),
-    "output": Total("output", _outputs, str),
+    "input": Total("input", lambda r: inputs_text(r.graph), str),
+    "output": Total("output", lambda r: outputs_text(r.graph), str),
     "layers": Total("layers", lambda r: len(r.summary.rows)),
     "params": Total("params", lambda r: r.summary.totals.params),
     "trainable_params": Total("trainable", lambda r: r.summary.totals.trainable),
@@ -61,7 +41,9 @@ TOTALS: dict[str, Total] = {
     "flops": Total("FLOPs", lambda r: r.summary.totals.flops, bound=True),
     "activation_bytes": Total("activations", lambda r: r.summary.totals.activation_bytes, numbers.binary),
     "peak_activation_bytes": Total("peak", lambda r: r.summary.peak_activation_bytes, numbers.binary),
-    "receptive_field": Total("RF", _field, _absent),
+    "receptive_field": Total(
+        "RF", lambda r: known_size(r.summary.receptive_field), lambda text: text or numbers.ABSENT
+    ),
 }
 PRESETS: dict[str, tuple[str, ...]] = {
     "summary": ("source", "input", "layers", "params", "macs", "peak_activation_bytes", "receptive_field"),
@@ -112,9 +94,8 @@ class Comparison(Result):
     def as_document(self) -> Document:
         first = self.reports[0]
         models = [
-            ComparedModel(
-                name=report.graph.name, source=report.source, inputs=inputs(report.graph),
-                outputs=outputs(report.graph), totals=Totals.of(report.summary),
+            ComparedModel.of(
+                report.graph, report.source, totals=Totals.of(report.summary),
                 receptive_field=field_of(report.summary), unsupported=report.summary.unsupported,
             )
             for report in self.reports
@@ -160,7 +141,7 @@ class ZooModel:
 
     @property
     def field_text(self) -> str | None:
-        return None if self.receptive_field is None else size_text(self.receptive_field)
+        return known_size(self.receptive_field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +173,7 @@ class ZooReport(Result):
         ]  # fmt: skip
 
     def table(self) -> Table:
-        headings = (Column("name"), Column("model"), Column("input"), Column("params", True), Column("MACs", True),
-                    Column("RF", True), Column("year", True), Column("source"))  # fmt: skip
+        headings = (*left("name", "model", "input"), *right("params", "MACs", "RF", "year"), *left("source"))
         note = numbers.conventions(("macs", "input", "receptive_field"))
         return Table("", headings, tuple(map(_line, self.entries)), notes=() if self.bare else (note,))
 
@@ -201,7 +181,7 @@ class ZooReport(Result):
 def _line(entry: ZooModel) -> Line:
     cells = (
         entry.name, numbers.printable(entry.title), entry.input_text, numbers.count(entry.params),
-        numbers.count(entry.macs), entry.field_text or ABSENT, str(entry.year or ABSENT),
-        numbers.printable(entry.source or ABSENT),
+        numbers.count(entry.macs), entry.field_text or numbers.ABSENT, str(entry.year or numbers.ABSENT),
+        numbers.printable(entry.source or numbers.ABSENT),
     )  # fmt: skip
     return Line(cells)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from cnnscope.analysis.diff import Change, Difference, Part
 from cnnscope.render import numbers, style
+from cnnscope.render.documents.architecture import DiffDelta, DiffDocument, DiffLayer, DiffSide, DiffTotals, OpCall
 from cnnscope.render.documents.document import Document, plain
+from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals
 from cnnscope.render.fields import size_text
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
-
-if TYPE_CHECKING:
-    from cnnscope.render.documents.architecture import DiffLayer, DiffSide
+from cnnscope.render.table import Line, Table, left, right
 
 KEPT = 2
 """Longer runs of equal rows are shown as one line."""
@@ -44,9 +41,6 @@ class DifferenceReport(Result):
         return self.difference.equal
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.architecture import DiffDocument, DiffTotals
-        from cnnscope.render.documents.network import Conventions, Model, Totals
-
         found = self.difference
         a, b = Totals.of(found.summary_a), Totals.of(found.summary_b)
         counted = [key for key in plain(a) if key != "lower_bound"]
@@ -63,11 +57,10 @@ class DifferenceReport(Result):
         return [_record(row) for row in self.difference.rows]
 
     def table(self) -> Table:
-        columns = (Column(""), Column("layer"), Column("type"), Column("output"), Column("delta params", True),
-                   Column("delta MACs", True), Column("RF"), Column("changed"))  # fmt: skip
+        columns = (*left("", "layer", "type", "output"), *right("delta params", "delta MACs"), *left("RF", "changed"))
+        a, b = self.difference.a, self.difference.b
         return Table(
-            title=f"{numbers.printable(self.difference.a.name)} ({numbers.printable(self.source_a)}) -> "
-            f"{numbers.printable(self.difference.b.name)} ({numbers.printable(self.source_b)})",
+            title=f"{numbers.titled(a.name, self.source_a)} -> {numbers.titled(b.name, self.source_b)}",
             intro="\n".join(self.headline),
             columns=columns,
             lines=tuple(self._lines()),
@@ -83,7 +76,7 @@ class DifferenceReport(Result):
         return (
             f"parameters  {_counted(a.params, b.params)}",
             f"MACs        {_counted(a.macs, b.macs)}",
-            f"RF          {_from_to(*(ABSENT if field is None else size_text(field) for field in fields))}",
+            f"RF          {_from_to(*(numbers.ABSENT if field is None else size_text(field) for field in fields))}",
             *bound,
         )
 
@@ -112,12 +105,7 @@ def collapsed(rows: Sequence[Change], kept: int = KEPT) -> Iterator[Change | Seq
 
 def row_name(row: Change) -> str:
     """The layer's path; both where they differ."""
-    return _both(row, lambda part: numbers.printable(part.name))
-
-
-def row_type(row: Change, label: Callable[[Part], str]) -> str:
-    """The type of the layer in the words of ``label``; both types where they differ."""
-    return _both(row, label)
+    return both(row, lambda part: numbers.printable(part.name))
 
 
 def label(part: Part) -> str:
@@ -138,7 +126,7 @@ def shape(part: Part) -> str:
 def field_text(part: Part) -> str:
     """Its theoretical receptive field."""
     if part.field is None:
-        return numbers.UNKNOWN if part.nodes else ABSENT
+        return numbers.UNKNOWN if part.nodes else numbers.ABSENT
     return size_text(part.field)
 
 
@@ -182,7 +170,7 @@ def signed(n: int | None, text: Callable[[int | None], str] = numbers.count) -> 
 def _line(row: Change) -> Line:
     look = _STYLES[row.mark]
     figures = ("", "") if row.mark == "=" else tuple(map(signed, deltas(row)))
-    cells = (row.mark, row_name(row), row_type(row, label), _both(row, shape), *figures, _both(row, field_text),
+    cells = (row.mark, row_name(row), both(row, label), both(row, shape), *figures, both(row, field_text),
              changed_text(row))  # fmt: skip
     return Line(cells, style=look, name_style=look)
 
@@ -192,7 +180,8 @@ def _stretch(rows: Sequence[Change]) -> Line:
     return Line(cells, style=style.DIM, name_style=style.DIM)
 
 
-def _both(row: Change, text: Callable[[Part], str]) -> str:
+def both(row: Change, text: Callable[[Part], str]) -> str:
+    """A text of the layer in either network; both texts where they differ."""
     return _from_to(*(text(part) for part in (row.a, row.b) if part))
 
 
@@ -206,8 +195,6 @@ def _counted(before: int | None, after: int | None) -> str:
 
 
 def _row(row: Change) -> DiffLayer:
-    from cnnscope.render.documents.architecture import DiffDelta, DiffLayer
-
     params, macs = deltas(row)
     assert params is not None, "parameters are always known"
     return DiffLayer(
@@ -217,9 +204,6 @@ def _row(row: Change) -> DiffLayer:
 
 
 def _side(part: Part | None) -> DiffSide | None:
-    from cnnscope.render.documents.architecture import DiffSide, OpCall
-    from cnnscope.render.documents.network import ReceptiveField
-
     if part is None:
         return None
     return DiffSide(

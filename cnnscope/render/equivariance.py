@@ -5,30 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnnscope.analysis.equivariance import (
-    Along,
-    Cause,
-    Equivariance,
-    Flip,
-    Motion,
-    Shift,
-    Transform,
-    Turn,
-    Verdict,
-    worst,
-)
+from cnnscope.analysis.equivariance import Along, Equivariance, Flip, Motion, Shift, Transform, Turn, Verdict, worst
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
+from cnnscope.render.documents import architecture as documents
 from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.network import Conventions, Model
 from cnnscope.render.fields import AXES
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
-
-if TYPE_CHECKING:
-    from cnnscope.render.documents.architecture import EquivariantLayer
+from cnnscope.render.table import Line, Table, left, right
 
 _WORDS = {"exact": "exact", "geometry_only": "weights", "not_guaranteed": "no"}
 _LOOKS = {"exact": style.GOOD, "geometry_only": "", "not_guaranteed": style.DIM}
@@ -36,28 +23,6 @@ _LEGEND = (
     "stride: pixels for one position; shift: circular, by multiples of the layer's stride; interior: positions whose "
     "exact receptive field misses the border, where any such shift is exact; weights: the grids fit, the weights decide"
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The claim about the network's output under one kind of transform. ``multiples_px`` applies to shifts."""
-
-    transform: str
-    verdict: Verdict
-    multiples_px: int | None = None
-
-    def sentence(self, invariant: bool) -> str:
-        """In words, for people."""
-        some = (self.multiples_px or 1) > 1
-        what = f"{self.transform} by multiples of {self.multiples_px} px" if some else self.transform
-        cause, claim = self.verdict.cause, self.verdict.claim
-        if claim == "exact":
-            return f"{what}: exact, the output {'does not change' if invariant else 'moves as the image does'}"
-        where = "" if cause is None else f"{numbers.printable(cause.layer)}: {cause.reason}"
-        if claim == "geometry_only":
-            layer = "" if cause is None else f", first those of {numbers.printable(cause.layer)}"
-            return f"{what}: the grids fit, the weights decide{layer}"
-        return f"{what}: not guaranteed, broken first by {where}"
 
 
 @dataclass(frozen=True)
@@ -79,15 +44,18 @@ class EquivarianceReport(Result):
         """Whether the outputs have no positions, so that claims are about invariance."""
         return all(motion.invariant for motion in self.found.outputs)
 
-    def findings(self) -> Iterator[Finding]:
-        """Every kind of transform, shifts along axes that behave alike together."""
+    def findings(self) -> Iterator[tuple[str, Verdict, int | None]]:
+        """Each kind of transform, the verdict on the network's output, and for shifts the pixels they are multiples of.
+
+        Shifts along axes that behave alike are together.
+        """
         shifts = [self._shifts(axis) for axis in range(len(self.axes))]
         alike = all(shift == shifts[0] for shift in shifts)
         for name, findings in zip(self.axes[:1] if alike else self.axes, shifts, strict=False):
             for kind, verdict, unit in findings:
-                yield Finding(kind if alike else f"{kind} along {name}", verdict, unit)
+                yield kind if alike else f"{kind} along {name}", verdict, unit
         for name, transform in _named(len(self.axes)):
-            yield Finding(name, self.found.predict(transform).output)
+            yield name, self.found.predict(transform).output, None
 
     def _shifts(self, axis: int) -> list[tuple[str, Verdict, int | None]]:
         """Circular shifts along one axis: those by multiples of the stride if they are exact, and all others."""
@@ -107,38 +75,34 @@ class EquivarianceReport(Result):
     # -- documents ----------------------------------------------------------------------------------------------------
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.architecture import Claim, EquivarianceDocument, PredictedClaim
-        from cnnscope.render.documents.network import Conventions, Model
-
-        return EquivarianceDocument(
+        return documents.EquivarianceDocument(
             conventions=Conventions(),
             model=Model.of(self.graph, self.source),
             image=self.found.image,
             invariant=self.invariant,
             predictions=[
-                PredictedClaim(transform=f.transform, multiples_px=f.multiples_px, claim=Claim.of(f.verdict))
-                for f in self.findings()
+                documents.PredictedClaim(transform=transform, claim=documents.Claim.of(verdict), multiples_px=pixels)
+                for transform, verdict, pixels in self.findings()
             ],
             layers=[self._layer(motion) for motion in self.found.layers],
             unsupported=[motion.name for motion in self.found.layers if motion.unknown],
         )
 
-    def _layer(self, m: Motion) -> EquivariantLayer:
-        from cnnscope.render.documents.architecture import Claim, EquivariantLayer, FlipClaim, ShiftClaim
-
+    def _layer(self, m: Motion) -> documents.EquivariantLayer:
         axes: list[tuple[Any, Along]] = list(zip(self.axes, m.along, strict=False))
-        return EquivariantLayer(
+        return documents.EquivariantLayer(
             name=m.name, output_shape=m.shape, invariant=m.invariant,
             shifts=[
-                ShiftClaim(
-                    axis=name, claim=Claim.of(_wrapped(a)), unit_px=a.unit, positions=None if a.chosen else a.step
+                documents.ShiftClaim(
+                    axis=name, claim=documents.Claim.of(_wrapped(a)), unit_px=a.unit,
+                    positions=None if a.chosen else a.step,
                 )
                 for name, a in axes
             ],
             interior=m.interior,
             interior_fraction=None if m.unknown else float(m.fraction),
-            flips=[FlipClaim(axis=name, claim=Claim.of(a.mirror)) for name, a in axes],
-            quarter_turns=Claim.of(m.quarter),
+            flips=[documents.FlipClaim(axis=name, claim=documents.Claim.of(a.mirror)) for name, a in axes],
+            quarter_turns=documents.Claim.of(m.quarter),
         )  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
@@ -157,11 +121,9 @@ class EquivarianceReport(Result):
         ]  # fmt: skip
 
     def table(self) -> Table:
-        headings = (
-            Column("layer"), Column("output", True), Column("stride", True), Column("shift"), Column("interior", True),
-            Column("flips"), Column("turns"), Column("first to break shifts"),
-        )  # fmt: skip
-        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)}), image {_extents(self)}"
+        headings = (*left("layer"), *right("output", "stride"), *left("shift"), *right("interior"),
+                    *left("flips", "turns", "first to break shifts"))  # fmt: skip
+        title = f"{numbers.titled(self.graph.name, self.source)}, image {numbers.shape(self.found.image)}"
         intro = "" if self.bare else "\n".join(self._sentences())
         notes = () if self.bare else (_LEGEND,)
         lines = tuple(_line(motion, len(self.axes)) for motion in self.found.layers)
@@ -169,15 +131,27 @@ class EquivarianceReport(Result):
 
     def _sentences(self) -> Iterator[str]:
         alike: dict[tuple[Verdict, int | None], list[str]] = {}
-        for finding in self.findings():
-            alike.setdefault((finding.verdict, finding.multiples_px), []).append(finding.transform)
-        for (verdict, pixels), kinds in alike.items():
-            yield Finding(", ".join(kinds), verdict, pixels).sentence(self.invariant)
+        for transform, verdict, pixels in self.findings():
+            alike.setdefault((verdict, pixels), []).append(transform)
+        for (verdict, pixels), transforms in alike.items():
+            multiples = f" by multiples of {pixels} px" if (pixels or 1) > 1 else ""
+            yield f"{', '.join(transforms)}{multiples}: {_sentence(verdict, self.invariant)}"
         inside = [m for m in self.found.layers if m.interior and not m.invariant]
         yield (
             f"other pixels coming in: exact inside every map's interior, up to {numbers.printable(inside[-1].name)}"
             if inside else "other pixels coming in: nothing is exact anywhere"
         )  # fmt: skip
+
+
+def _sentence(verdict: Verdict, invariant: bool) -> str:
+    """A verdict on the network's output in words."""
+    cause = verdict.cause
+    layer = "" if cause is None else numbers.printable(cause.layer)
+    if verdict.claim == "exact":
+        return f"exact, the output {'does not change' if invariant else 'moves as the image does'}"
+    if verdict.claim == "geometry_only":
+        return "the grids fit, the weights decide" + ("" if cause is None else f", first those of {layer}")
+    return "not guaranteed, broken first by " + ("" if cause is None else f"{layer}: {cause.reason}")
 
 
 def _named(rank: int) -> Iterator[tuple[str, Transform]]:
@@ -194,24 +168,20 @@ def _wrapped(a: Along) -> Verdict:
 
 
 def _reason(m: Motion) -> str | None:
-    cause: Cause | None = m.unknown or worst(map(_wrapped, m.along)).cause
+    cause = m.unknown or worst(map(_wrapped, m.along)).cause
     return None if cause is None else f"{cause.layer}: {cause.reason}"
-
-
-def _extents(report: EquivarianceReport) -> str:
-    return "x".join(map(str, report.found.image))
 
 
 def _line(m: Motion, rank: int) -> Line:
     """The line of a layer for an image of ``rank`` axes; an image of one axis cannot be rotated."""
     name, shape = numbers.printable(m.name), numbers.shape(m.shape)
     if m.unknown:
-        return Line((name, shape, *(numbers.UNKNOWN,) * 5, _reason(m) or ABSENT), style=style.WARNING)
+        return Line((name, shape, *(numbers.UNKNOWN,) * 5, _reason(m) or numbers.ABSENT), style=style.WARNING)
     shift, flip = worst(map(_wrapped, m.along)), worst(a.mirror for a in m.along[-2:])
     units = list(dict.fromkeys(str(a.unit) for a in m.along))
-    stride = ABSENT if m.invariant else "x".join(units if len(units) == 1 else [str(a.unit) for a in m.along])
-    inside = ABSENT if m.invariant else f"{100 * float(m.fraction):.1f} %"
-    turns = _WORDS[m.quarter.claim] if rank > 1 else ABSENT
+    stride = numbers.ABSENT if m.invariant else "x".join(units if len(units) == 1 else [str(a.unit) for a in m.along])
+    inside = numbers.ABSENT if m.invariant else f"{100 * float(m.fraction):.1f} %"
+    turns = _WORDS[m.quarter.claim] if rank > 1 else numbers.ABSENT
     cells = (name, shape, stride, _WORDS[shift.claim], inside, _WORDS[flip.claim], turns,
-             numbers.printable(_reason(m) or ABSENT))  # fmt: skip
+             numbers.printable(_reason(m) or numbers.ABSENT))  # fmt: skip
     return Line(cells, style=_LOOKS[shift.claim])

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from cnnscope.ir import Graph
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Range, Shape, Share, keywords
 from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.filters import FilterRow
-from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,23 +167,14 @@ class FeaturesDocument(Document):
 class FeaturesReport(Result):
     """Layers on one ``image``, or one channel over many."""
 
-    graph: Graph
-    source: str
-    weights: str
-    weights_sha256: str
-    trained: bool
+    model: WeightedModel
     image: str | None
     layers: tuple[LayerRow, ...] = ()
     channel: ChannelFigures | None = None
     bare: bool = False
 
     def as_document(self) -> Document:
-        return FeaturesDocument(
-            model=WeightedModel.with_weights(
-                self.graph, self.source, weights=self.weights, sha256=self.weights_sha256, trained=self.trained
-            ),
-            image=self.image, layers=self.layers, channel=self.channel,
-        )  # fmt: skip
+        return FeaturesDocument(model=self.model, image=self.image, layers=self.layers, channel=self.channel)
 
     def records(self) -> list[dict[str, Cell]]:
         if self.channel is None:
@@ -199,27 +188,25 @@ class FeaturesReport(Result):
         ]  # fmt: skip
 
     def table(self) -> Table:
-        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)})"
-        weights = f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"
+        title = self.model.title
         found = self._layers(title) if self.channel is None else _patches(self.channel, title)
-        return replace(found, notes=() if self.bare else (weights, *found.notes))
+        return replace(found, notes=() if self.bare else (self.model.weights_remark, *found.notes))
 
     def _layers(self, title: str) -> Table:
-        columns = (Column("layer"), Column("op"), Column("output", True), Column("min", True), Column("max", True),
-                   Column("unvarying", True))  # fmt: skip
+        columns = (*left("layer", "op"), *right("output", "min", "max", "unvarying"))
         lines = tuple(
             Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
-                  ABSENT if row.still is None else str(row.still))) for row in self.layers
+                  numbers.ABSENT if row.still is None else str(row.still))) for row in self.layers
         )  # fmt: skip
         notes = ("unvarying: maps that are the same all over this image",)
         return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=notes)
 
 
 def _patches(channel: ChannelFigures, title: str) -> Table:
-    columns = (Column("image"), Column("label"), Column("activation", True), Column("position", True), Column("sees"))
+    columns = (*left("image", "label"), *right("activation", "position"), *left("sees"))
     lines = tuple(
-        Line((numbers.printable(row.image), row.label or UNKNOWN, f"{row.activation:.4g}",
-              _place(row.position) or ABSENT, _box(row.field))) for row in channel.patches
+        Line((numbers.printable(row.image), row.label or numbers.UNKNOWN, f"{row.activation:.4g}",
+              _place(row.position) or numbers.ABSENT, _box(row.field))) for row in channel.patches
     )  # fmt: skip
     notes = (*channel.kernel_remark(), *channel.remarks())
     title = f"{title}, channel {channel.number} of layer {channel.layer} ({channel.op})"

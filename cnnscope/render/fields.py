@@ -11,10 +11,10 @@ from cnnscope.ir import Graph
 from cnnscope.ir.steps import Via
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.layers import Unit, UnitDocument
 from cnnscope.render.documents.network import Conventions, Model, ReceptiveField
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 WHOLE_IMAGE = "image"
 """Shown where a unit sees the whole image and no local path is left."""
@@ -28,9 +28,14 @@ Exact = Mapping[str, list[int]]
 def size_text(field: Field | ReceptiveField) -> str:
     """``5x5``; ``188-204x188-204`` where phases differ; ``image``, ``varies`` or ``-`` where there is no size."""
     if field.size is None or field.size_min is None:
-        return VARIES if field.position_dependent else WHOLE_IMAGE if field.via else ABSENT
+        return VARIES if field.position_dependent else WHOLE_IMAGE if field.via else numbers.ABSENT
     axes = zip(field.size_min, field.size, strict=True)
     return "x".join(str(high) if low == high else f"{low}-{high}" for low, high in axes)
+
+
+def known_size(field: Field | ReceptiveField | None) -> str | None:
+    """`size_text`; None where there is no field."""
+    return None if field is None else size_text(field)
 
 
 def reach_text(field: Field) -> str:
@@ -41,7 +46,7 @@ def reach_text(field: Field) -> str:
 def extent_text(field: Field | None) -> str:
     """How far the units of a whole network see along local paths, in words."""
     if field is None:
-        return ABSENT
+        return numbers.ABSENT
     if field.size is None:
         return "differs from position to position" if field.position_dependent else size_text(field)
     return f"{size_text(field)} at most, along local paths"
@@ -78,7 +83,7 @@ def exact_text(exact: Exact) -> str:
 def _joined(values: Sequence[int | Fraction] | None) -> str:
     """One number where all axes agree, else one an axis."""
     if not values:
-        return ABSENT
+        return numbers.ABSENT
     return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
 
 
@@ -112,8 +117,6 @@ class UnitReport(Result):
         return None if self.theoretical is None else tuple(Fraction(sum(side), 2) for side in self.theoretical)
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.layers import Unit, UnitDocument
-
         unit = Unit(
             layer=self.layer, position=self.position, theoretical=self.theoretical, exact=self.exact, full=self.full,
             via=self.via, centre=self.centre,
@@ -126,9 +129,9 @@ class UnitReport(Result):
     def table(self) -> Table:
         at = ",".join(map(str, self.position))
         where = f"unit {at} of {self.layer}" if at else self.layer
-        columns = (Column("axis"), *(Column(heading, right=True) for heading in _HEADINGS))
-        lines = (Line(tuple(ABSENT if cell is None else cell for cell in row)) for row in self._rows())
-        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)}), {where}"
+        columns = (*left("axis"), *right(*_HEADINGS))
+        lines = (Line(tuple(numbers.ABSENT if cell is None else cell for cell in row)) for row in self._rows())
+        title = f"{numbers.titled(self.graph.name, self.source)}, {where}"
         return Table(title, columns, tuple(lines), notes=() if self.bare else tuple(self._notes()))
 
     def _notes(self) -> list[str]:

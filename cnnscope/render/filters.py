@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from cnnscope.ir import Graph
-from cnnscope.render import numbers
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Share, keywords, plain
 from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.kernels import Pass
 from cnnscope.render.numbers import ABSENT, UNKNOWN
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 CHANCE = 0.05
 """A p-value below which a figure counts as more than chance."""
@@ -119,11 +117,7 @@ class FiltersDocument(Document):
 class FiltersReport(Result):
     """The ``cnnscope.filters`` document. ``images`` is how many were run to find dead filters, None where none were."""
 
-    graph: Graph
-    source: str
-    weights: str
-    weights_sha256: str
-    trained: bool
+    model: WeightedModel
     sort: Literal["norm", "orientation", "redundancy"]
     layers: tuple[FilteredLayer, ...]
     images: int | None = None
@@ -132,9 +126,7 @@ class FiltersReport(Result):
 
     def as_document(self) -> Document:
         return FiltersDocument(
-            model=WeightedModel.with_weights(
-                self.graph, self.source, weights=self.weights, sha256=self.weights_sha256, trained=self.trained
-            ),
+            model=self.model,
             sort=self.sort,
             data=None if self.images is None else FilterData(images=self.images, skipped=self.skipped),
             layers=self.layers,
@@ -149,20 +141,19 @@ class FiltersReport(Result):
 
     def table(self) -> Table:
         several = len(self.layers) > 1
-        columns = [Column("filter"), Column("norm", True), Column("angle", True), Column("p", True),
-                   Column("octaves", True), Column("nearest kernel"), Column("|cos|", True), Column("p", True),
-                   Column("twin", True), Column("|cos|", True), Column("p", True)]  # fmt: skip
+        columns = (*left("filter"), *right("norm", "angle", "p", "octaves"), *left("nearest kernel"),
+                   *right("|cos|", "p", "twin", "|cos|", "p"))  # fmt: skip
         if self.images is not None:
-            columns.append(Column("dead"))
+            columns = (*columns, *left("dead"))
         lines = []
         for layer in self.layers:
             if several:
                 lines.append(Line((_title(layer), *[""] * (len(columns) - 1)), name_style="bold"))
             lines += [Line(tuple(self._cells(row)), indent=int(several)) for row in layer.rows]
-        title = f"{numbers.printable(self.graph.name)} ({numbers.printable(self.source)})"
+        title = self.model.title
         if not several:
             title += f", {_title(self.layers[0])}"
-        return Table(title, tuple(columns), tuple(lines), notes=() if self.bare else tuple(self._notes()))
+        return Table(title, columns, tuple(lines), notes=() if self.bare else tuple(self._notes()))
 
     def _cells(self, row: FilterRow) -> list[str]:
         octaves = f"{row.bandwidth:.1f}" if row.bandwidth is not None else row.band or ABSENT
@@ -175,7 +166,7 @@ class FiltersReport(Result):
         return cells
 
     def _notes(self) -> list[str]:
-        notes = [f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"]
+        notes = [self.model.weights_remark]
         for layer in self.layers:
             notes += _findings(layer, f"{layer.name}: " if len(self.layers) > 1 else "")
         if self.images is not None:

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.receptive_field import Field
-from cnnscope.analysis.summary import Row, Summary
+from cnnscope.analysis.summary import Summary
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
 from cnnscope.render import style
@@ -78,12 +78,8 @@ def growth(graph: Graph, summary: Summary) -> Growth:
         graph.name, tuple(row.name for row in rows), tuple(_curves(image, fields)),
         tuple(max(field.stride) if field and field.stride else None for field in fields),
         tuple(i for i, field in enumerate(fields) if field and field.via and not field.maps),
-        tuple(i for i, row in enumerate(rows) if _is_unknown(row)),
+        tuple(i for i, field in enumerate(fields) if field is None or field.position_dependent),
     )  # fmt: skip
-
-
-def _is_unknown(row: Row) -> bool:
-    return row.receptive_field is None or row.receptive_field.position_dependent
 
 
 def _curves(image: Shape, fields: Sequence[Field | None]) -> Iterator[Curve]:

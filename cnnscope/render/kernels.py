@@ -11,7 +11,7 @@ from typing import Literal
 from cnnscope.render.documents.document import OMITTED, Count, Document, Matrix, Omitted, Share
 from cnnscope.render.numbers import ABSENT, printable
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 Pass = Literal["low-pass", "band-pass", "high-pass", "all-pass"]
 Rows = tuple[tuple[Fraction, ...], ...]
@@ -129,13 +129,12 @@ class KernelsReport(Result):
     def table(self) -> Table:
         height, width = len(self.kernels[0].weights), len(self.kernels[0].weights[0])
         spelled = height * width <= _SMALL
-        columns = [Column("kernel"), *([Column("weights")] if spelled else []), Column("sum", True),
-                   Column("angle", True), Column("octaves", True), Column("response", True),
-                   Column("what it does")]  # fmt: skip
+        names = left("kernel", "weights") if spelled else left("kernel")
+        columns = (*names, *right("sum", "angle", "octaves", "response"), *left("what it does"))
         lines = tuple(Line(tuple(self._cells(row, spelled))) for row in self.kernels)
         rows, across = self.image_size
         title = f"{height}x{width} kernels on {printable(self.image)}, {rows}x{across}"
-        return Table(title, tuple(columns), lines, notes=() if self.bare else (_CONVENTIONS,))
+        return Table(title, columns, lines, notes=() if self.bare else (_CONVENTIONS,))
 
     def _cells(self, row: DesignedKernel, spelled: bool) -> list[str]:
         octaves = f"{row.bandwidth_octaves:.1f}" if row.bandwidth_octaves is not None else row.band or ABSENT

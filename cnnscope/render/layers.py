@@ -13,6 +13,8 @@ from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
 from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.layers import Layer, Layers
+from cnnscope.render.documents.network import Conventions, Model, Totals
 from cnnscope.render.fields import Exact, extent_text
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
@@ -53,9 +55,6 @@ class LayerReport(Result):
     # -- records ------------------------------------------------------------------------------------------------------
 
     def as_document(self) -> Document:
-        from cnnscope.render.documents.layers import Layer, Layers
-        from cnnscope.render.documents.network import Conventions, Model, Totals
-
         return Layers(
             format=f"cnnscope.{self.verb}",
             conventions=Conventions(dtype=self.dtype, batch=self.batch),

@@ -54,6 +54,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def titled(name: str, source: str) -> str:
+    """The name of a network and where it was read from: ``LeNet-5 (lenet5)``."""
+    return f"{printable(name)} ({printable(source)})"
+
+
 MAC = "one multiply-accumulate of conv, linear, matmul; bias excluded; per image"
 FLOPS = "2 * macs + elementwise"
 PIXEL_ORIGIN = "centre of pixel 0"

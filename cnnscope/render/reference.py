@@ -12,7 +12,7 @@ from cnnscope.ops import CATEGORIES, REGISTRY, Case, Op
 from cnnscope.ops.base import shape_text
 from cnnscope.render.documents.document import INLINE, Document
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,10 @@ class OpList(Result):
         ]
 
     def table(self) -> Table:
-        headings = (Column("layer type"), Column("category"), Column("arguments"), Column("what it does"))
+        headings = left("layer type", "category", "arguments", "what it does")
         lines = (Line((op.tag, op.category, signature(op), headline(op)), name_style="bold") for op in self.ops)
-        return Table(
-            "",
-            headings,
-            tuple(lines),
-            notes=() if self.bare else ("`cnnscope ops NAME` shows all of one type.",),
-        )
+        notes = () if self.bare else ("`cnnscope ops NAME` shows all of one type.",)
+        return Table("", headings, tuple(lines), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class OpReference(Result):
         return Table(
             title=f"{self.op.tag}: {headline(self.op)}",
             intro=documentation(self.op).partition("\n\n")[2],
-            columns=(Column("argument"), Column("default"), Column("takes")),
+            columns=left("argument", "default", "takes"),
             lines=tuple(Line(row, name_style="bold") for row in rows),
             notes=tuple(self._notes()),
         )

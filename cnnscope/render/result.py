@@ -16,7 +16,7 @@ from cnnscope.files import write_bytes
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
 from cnnscope.render.documents.document import Count, Document, keywords, plain
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -184,4 +184,4 @@ class FilesReport(Result):
 
     def table(self) -> Table:
         lines = (Line((str(f.path), f.kind, numbers.binary(f.bytes))) for f in self.files)
-        return Table("", (Column("file"), Column("kind"), Column("size", right=True)), tuple(lines))
+        return Table("", (*left("file", "kind"), *right("size")), tuple(lines))

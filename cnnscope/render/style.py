@@ -108,16 +108,24 @@ def share_of(part: Cost, whole: Cost, heat: Heat) -> float:
 
 def heat_colour(share: float, theme: Theme) -> str:
     """The fill for a share of the whole cost, 0 to 1. The root spreads small shares, where most layers are."""
-    if share <= 0:
-        return theme.fill
-    place = min(share, 1.0) ** 0.5 * (len(theme.heat) - 1)
-    low = min(int(place), len(theme.heat) - 2)
-    return _mixed(theme.heat[low], theme.heat[low + 1], place - low)
+    return between(theme.heat, min(share, 1.0) ** 0.5) if share > 0 else theme.fill
+
+
+def between(stops: Sequence[str], share: float) -> str:
+    """The colour at a share, 0 to 1, of the way along several colours at equal distances."""
+    place = share * (len(stops) - 1)
+    low = min(int(place), len(stops) - 2)
+    return _mixed(stops[low], stops[low + 1], place - low)
 
 
 def text_on(fill: str, theme: Theme) -> str:
     """Black, white or the theme's text, whichever reads best on a fill."""
     return max((theme.text, "#FFFFFF", "#000000"), key=lambda colour: contrast(colour, fill))
+
+
+def ink_on(fill: str) -> str:
+    """Black or white: one of them always has a contrast of 4.5 (WCAG 2.2)."""
+    return max(("#000000", "#FFFFFF"), key=lambda colour: contrast(colour, fill))
 
 
 def contrast(a: str, b: str) -> float:
@@ -128,17 +136,18 @@ def contrast(a: str, b: str) -> float:
 
 def luminance(colour: str) -> float:
     """Relative luminance (WCAG 2.2), 0 black to 1 white."""
-    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels(colour))
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-def _channels(colour: str) -> tuple[float, float, float]:
+def channels(colour: str) -> tuple[float, float, float]:
+    """Red, green and blue, 0 to 1, of a hexadecimal colour."""
     r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return r, g, b
 
 
 def _mixed(a: str, b: str, share: float) -> str:
-    parts = (round(255 * (x + (y - x) * share)) for x, y in zip(_channels(a), _channels(b), strict=True))
+    parts = (round(255 * (x + (y - x) * share)) for x, y in zip(channels(a), channels(b), strict=True))
     return "#" + "".join(f"{part:02X}" for part in parts)
 
 

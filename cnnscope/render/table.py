@@ -29,6 +29,16 @@ class Column:
     right: bool = False
 
 
+def left(*headings: str) -> tuple[Column, ...]:
+    """Columns of text."""
+    return tuple(map(Column, headings))
+
+
+def right(*headings: str) -> tuple[Column, ...]:
+    """Columns of figures."""
+    return tuple(Column(heading, right=True) for heading in headings)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a table: a cell a column, styles (rich's language) for the first cell and for all others."""

@@ -13,11 +13,10 @@ from cnnscope.nn.mapping import AUTO, Proposal, name_map
 from cnnscope.nn.weights import Comparison, compare, state_dict
 from cnnscope.render import numbers, style
 from cnnscope.render.documents.document import INLINE, Count, Document
-from cnnscope.render.numbers import ABSENT
 from cnnscope.render.result import Cell, File, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left
 
-_HEADINGS = (Column("tensor"), Column("network"), Column("file"), Column("verdict"), Column("nearest"))
+_HEADINGS = left("tensor", "network", "file", "verdict", "nearest")
 
 WEIGHTS = (".safetensors", ".pt", ".pth")
 """Suffixes of files of weights."""
@@ -199,7 +198,7 @@ class WeightsMap(Result):
         return [dict(zip(("network", "file", "shape", "verdict"), row, strict=True)) for row in rows]
 
     def table(self) -> Table:
-        headings = (Column("network"), Column("file"), Column("shape"), Column("verdict"))
+        headings = left("network", "file", "shape", "verdict")
         lines = tuple(map(_line, self.records()))
         return Table("", headings, lines, notes=() if self.bare else tuple(self._notes()))
 
@@ -214,7 +213,7 @@ class WeightsMap(Result):
 
 def _line(record: dict[str, Cell]) -> Line:
     look = "" if record["verdict"] == "ok" else style.BAD
-    cells = tuple(ABSENT if cell is None else numbers.printable(str(cell)) for cell in record.values())
+    cells = tuple(numbers.ABSENT if cell is None else numbers.printable(str(cell)) for cell in record.values())
     return Line(cells, style=look, name_style=look)
 
 

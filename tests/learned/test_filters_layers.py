@@ -145,6 +145,6 @@ def test_orders(mixed: cnnscope.api.Model, sort: Sort) -> None:
 def test_a_layer_states_its_chance(mixed: cnnscope.api.Model) -> None:
     weights = np.random.default_rng(1).standard_normal((8, 1, 3, 3)).astype(np.float32)
     chance = layer_filters(only(mixed.graph, "dw"), weights).chance
-    assert all(found is not None and 0 < found[0] < found[1] < 1 for found in chance.values())
+    assert all(found is not None and 0 < found.median < found.p95 < 1 for found in vars(chance).values())
     pointlike = layer_filters(only(mixed.graph, "stem"), np.ones((4, 3, 1, 1), np.float32)).chance
-    assert (pointlike["coherence"], pointlike["similarity"]) == (None, None)
+    assert (pointlike.coherence, pointlike.similarity) == (None, None)

@@ -17,6 +17,7 @@ from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FeatureOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
+from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.features import FeaturesReport, LayerRow
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
@@ -79,7 +80,7 @@ def _maps(network: TrainedNetwork, options: FeatureOptions) -> Features:
         LayerRow(one.layer.name, one.layer.op, one.layer.shape, low=one.low, high=one.high, still=one.still)
         for one in shown
     )
-    report = FeaturesReport(*_model(network), name, rows)
+    report = FeaturesReport(_model(network), name, rows)
 
     def draw(kind: str) -> bytes:
         title, under = _title(network), f"{name}\n{_weights(network)}"
@@ -97,7 +98,7 @@ def _channel(network: TrainedNetwork, name: str, number: int, options: FeatureOp
     found = look(network, layer, number, images, options.limit, image=shown, steps=options.steps, seed=options.seed,
                  tick=progress)  # fmt: skip
     row = channel_row(found, images, options.seed)
-    report = FeaturesReport(*_model(network), None if shown is None else shown[0], channel=row)
+    report = FeaturesReport(_model(network), None if shown is None else shown[0], channel=row)
 
     def draw(kind: str) -> bytes:
         remarks = [f"{row.op}; {_weights(network)}", *row.kernel_remark(), *row.remarks()]
@@ -119,8 +120,11 @@ def _picture(network: TrainedNetwork, image: str | Path | None) -> tuple[str, ND
     return sample.name if label is None else f"{sample.name} ({label})", network.preprocess.pixels(sample.image)
 
 
-def _model(network: TrainedNetwork) -> tuple[Any, str, str, str, bool]:
-    return network.graph, network.source, network.weights, network.weights_sha256, network.trained
+def _model(network: TrainedNetwork) -> WeightedModel:
+    return WeightedModel.of(
+        network.graph, network.source, weights=network.weights, weights_sha256=network.weights_sha256,
+        trained=network.trained,
+    )  # fmt: skip
 
 
 def _title(network: TrainedNetwork) -> str:

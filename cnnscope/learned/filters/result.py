@@ -23,6 +23,7 @@ from cnnscope.options.group import part
 from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FilterOptions
 from cnnscope.progress import SILENT, Progress
+from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.filters import FiltersReport
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
@@ -52,8 +53,11 @@ def filters(model: Loaded, options: FilterOptions, progress: Progress = SILENT) 
         found = layer_filters(one, arrays[one.name], options.sort, dead, rule)
         panels.append(Panel(found, arrays[one.name], is_coloured(model.graph, one)))
     report = FiltersReport(
-        graph=model.graph, source=model.source, weights=weighted.weights, weights_sha256=weighted.weights_sha256,
-        trained=weighted.trained, sort=options.sort, layers=tuple(panel.layer for panel in panels),
+        model=WeightedModel.of(
+            model.graph, model.source, weights=weighted.weights, weights_sha256=weighted.weights_sha256,
+            trained=weighted.trained,
+        ),
+        sort=options.sort, layers=tuple(panel.layer for panel in panels),
         images=living.images if living else None, skipped=living.skipped if living else 0,
     )  # fmt: skip
     title = _title(model, weighted, options.sort)

@@ -6,13 +6,12 @@ A figure is drawn in stand-in colours; in its SVG each look becomes a CSS class,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import style
-from cnnscope.render.style import THEMES, ThemeName, contrast
+from cnnscope.render.style import THEMES, ThemeName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +29,11 @@ _STYLE = re.compile(r' style="([^"]*)"')
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _NAMED = {INK: "text", MUTED: "muted", FRAME: "frame", SOFT: "soft", PAPER: "background", BLUE: "blue",
           ORANGE: "orange", GREEN: "green"}  # fmt: skip
-_TEXT: dict[Any, Any] = {
+LOOK: dict[Any, Any] = {
     "axes.edgecolor": FRAME, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
     "axes.facecolor": "none", "grid.color": SOFT, "font.size": 9, "svg.image_inline": True,
 }  # fmt: skip
+"""What `matplotlib.rc_context` is to set inside `style.look`."""
 
 
 def fill(share: float) -> str:
@@ -54,11 +54,6 @@ def diverging(value: float) -> str:
 def level(share: float) -> int:
     """The step of the ramp for a share, 0 to 1."""
     return round(min(max(share, 0.0), 1.0) * (LEVELS - 1))
-
-
-def looks() -> Mapping[Any, Any]:
-    """What `matplotlib.rc_context` is to set inside `style.look`."""
-    return _TEXT
 
 
 @dataclass
@@ -117,25 +112,7 @@ def variables(theme: ThemeName) -> str:
                "line": t.line, "soft": "#30363E" if dark else "#E3E7EB"}  # fmt: skip
     colours |= {name: pair[dark] for name, pair in SERIES.items()}
     for level in range(LEVELS):
-        colours[f"h{level}"] = ramp(level / (LEVELS - 1), theme)
-        colours[f"t{level}"] = _readable(colours[f"h{level}"])
-        colours[f"d{level}"] = _between((SERIES["orange"][0], t.fill, SERIES["blue"][0]), level / (LEVELS - 1))
+        colours[f"h{level}"] = style.between(t.heat, level / (LEVELS - 1))
+        colours[f"t{level}"] = style.ink_on(colours[f"h{level}"])
+        colours[f"d{level}"] = style.between((SERIES["orange"][0], t.fill, SERIES["blue"][0]), level / (LEVELS - 1))
     return "".join(f"--{name}:{value};" for name, value in colours.items())
-
-
-def _readable(on: str) -> str:
-    """Black or white: one of them always has a contrast of 4.5 (WCAG 2.2)."""
-    return max(("#000000", "#FFFFFF"), key=lambda colour: contrast(colour, on))
-
-
-def ramp(share: float, theme: ThemeName) -> str:
-    """From cold to hot, evenly between the theme's heat colours."""
-    return _between(THEMES[theme].heat, share)
-
-
-def _between(stops: Sequence[str], share: float) -> str:
-    place = share * (len(stops) - 1)
-    low = min(int(place), len(stops) - 2)
-    channels = ([int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (stops[low], stops[low + 1]))
-    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(*channels, strict=True))
-    return "#" + "".join(f"{channel:02X}" for channel in mixed)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.render import numbers
 from cnnscope.render.audit import drawing, plots, words
 from cnnscope.render.audit.report import difference_lines
+from cnnscope.render.audit.words import Json
 from cnnscope.render.html import data_uri, rendered, text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Json = Mapping[str, Any]
 Picture = tuple["NDArray[Any]", "NDArray[Any]"]
 """A case before and after: (H, W, C) uint8 with 1 or 3 channels."""
 

@@ -10,38 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import style
 from cnnscope.render.audit import drawing
-from cnnscope.render.audit.drawing import (
-    BLUE,
-    FRAME,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PAPER,
-    SOFT,
-    WIDTH,
-    diverging,
-    fill,
-    text_on,
-)
+from cnnscope.render.audit.words import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Json = Mapping[str, Any]
-
-_CURVES = (("agreement", BLUE, "o"), ("kappa", ORANGE, "s"), ("accuracy", GREEN, "^"))
+_CURVES = (("agreement", drawing.BLUE, "o"), ("kappa", drawing.ORANGE, "s"), ("accuracy", drawing.GREEN, "^"))
 _LONGEST = 14
 """Characters of a layer's name beside its row."""
 
 
 @contextmanager
-def _figure(height: float, width: float = WIDTH) -> Iterator[Figure]:
+def _figure(height: float, width: float = drawing.WIDTH) -> Iterator[Figure]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with style.look(), rc_context(dict(drawing.looks())):
+    with style.look(), rc_context(drawing.LOOK):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
@@ -57,7 +42,7 @@ def curves(sheet: drawing.Sheet, probe: Json, baseline: Sequence[Json], label: s
         known = {b["magnitude"]: b["kappa"] for b in baseline if b["on_grid"] == probe["on_grid"][main[0]]}
         points = [(m, known[m]) for m in sorted(known) if known[m] is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2,
+            axes.plot(*zip(*points, strict=True), color=drawing.MUTED, linestyle=(0, (4, 3)), linewidth=1.2,
                       label="kappa, random weights")  # fmt: skip
         _shares(axes, probe)
         shown = [probe["magnitudes"][i] for i in (*main, *apart)]
@@ -111,7 +96,7 @@ def offsets(sheet: drawing.Sheet, cells: Mapping[tuple[int, int], float], label:
     places = {**cells, (0, 0): 1.0}
     rows, columns = (sorted({place[axis] for place in places}) for axis in (0, 1))
     side = max(len(rows), len(columns))
-    with _figure(WIDTH * 0.86) as figure:
+    with _figure(drawing.WIDTH * 0.86) as figure:
         axes = figure.add_subplot()
         for (dy, dx), value in places.items():
             text = "" if side > 17 else f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
@@ -128,13 +113,13 @@ def remainders(sheet: drawing.Sheet, cells: Mapping[tuple[int, int], float], lab
     """Agreement of offsets with a remainder (dy, dx) less that of others of their size; blue is higher."""
     side = max(max(place) for place in cells) + 1
     widest = max(0.05, *(abs(value) for value in cells.values()))
-    with _figure(WIDTH * 0.86) as figure:
+    with _figure(drawing.WIDTH * 0.86) as figure:
         axes = figure.add_subplot()
         for (dy, dx), value in cells.items():
             text = f"{100 * value:+.0f}".replace("-0", "0").replace("+0", "0") if side <= 12 else ""
             _cell(axes, dx, dy, 0, "", 0)
-            axes.patches[-1].set_facecolor(diverging(0.85 * value / widest))
-            axes.text(dx, dy, text, ha="center", va="center_baseline", fontsize=8, color=INK)
+            axes.patches[-1].set_facecolor(drawing.diverging(0.85 * value / widest))
+            axes.text(dx, dy, text, ha="center", va="center_baseline", fontsize=8, color=drawing.INK)
         _ticks(axes, [str(n) for n in range(side)], [str(n) for n in range(side)])
         axes.set_aspect("equal")
         axes.set_xlabel("remainder of pixels to the right")
@@ -144,13 +129,13 @@ def remainders(sheet: drawing.Sheet, cells: Mapping[tuple[int, int], float], lab
 
 def forest(sheet: drawing.Sheet, differences: Sequence[Json], label: str) -> str:
     """A row a difference: its value, its interval, and a line at 0."""
-    with _figure(0.7 + 0.19 * len(differences), WIDTH) as figure:
+    with _figure(0.7 + 0.19 * len(differences), drawing.WIDTH) as figure:
         axes = figure.add_subplot()
-        axes.axvline(0, color=FRAME, linewidth=1)
+        axes.axvline(0, color=drawing.FRAME, linewidth=1)
         for y, d in enumerate(differences):
             value, low, high = (d["difference"][end] for end in ("value", "low", "high"))
             mean = d["label"] is None
-            colour = MUTED if low <= 0 <= high else BLUE if low > 0 else ORANGE
+            colour = drawing.MUTED if low <= 0 <= high else drawing.BLUE if low > 0 else drawing.ORANGE
             axes.plot([low, high], [y, y], color=colour, linewidth=1.4)
             axes.plot([value], [y], color=colour, marker="s" if mean else "o", markersize=6 if mean else 4)
         axes.set_yticks(range(len(differences)), [f"{d['family']} {d['title']}" for d in differences], fontsize=8)
@@ -166,15 +151,16 @@ def forest(sheet: drawing.Sheet, differences: Sequence[Json], label: str) -> str
 def _cell(axes: Axes, x: float, y: float, heat: float, text: str, size: float) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill(heat), edgecolor=PAPER, linewidth=1.2))
+    fill, edge = drawing.fill(heat), drawing.PAPER
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor=edge, linewidth=1.2))
     if text:
-        axes.text(x, y, text, ha="center", va="center_baseline", fontsize=size, color=text_on(heat))
+        axes.text(x, y, text, ha="center", va="center_baseline", fontsize=size, color=drawing.text_on(heat))
 
 
 def _outline(axes: Axes, x: float, y: float) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 0.42, y - 0.42), 0.84, 0.84, facecolor="none", edgecolor=INK, zorder=3))
+    axes.add_patch(Rectangle((x - 0.42, y - 0.42), 0.84, 0.84, facecolor="none", edgecolor=drawing.INK, zorder=3))
 
 
 def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
@@ -190,24 +176,24 @@ def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
 
 def polar(sheet: drawing.Sheet, angles: Mapping[float, tuple[float, bool]], label: str) -> str:
     """Agreement by angle, counter-clockwise from the top. ``angles``: the value, and whether the pixels are exact."""
-    with _figure(WIDTH * 0.9) as figure:
+    with _figure(drawing.WIDTH * 0.9) as figure:
         axes: Any = figure.add_subplot(projection="polar")
         axes.set_theta_zero_location("N")
         path = _round({angle: value for angle, (value, on_grid) in angles.items() if not on_grid})
         if path:
             theta, r = zip(*((radians(angle), value) for angle, value in path), strict=True)
-            axes.plot(theta, r, color=BLUE, linewidth=1.6, marker="o", markersize=3.6, label="agreement")
-            axes.fill([0, *theta], [0, *r], color=BLUE, alpha=0.10, linewidth=0)
+            axes.plot(theta, r, color=drawing.BLUE, linewidth=1.6, marker="o", markersize=3.6, label="agreement")
+            axes.fill([0, *theta], [0, *r], color=drawing.BLUE, alpha=0.10, linewidth=0)
         quarters = [(radians(angle), value) for angle, (value, on_grid) in angles.items() if on_grid]
         if quarters:
-            axes.plot(*zip(*quarters, strict=True), color=ORANGE, marker="s", markersize=6, markerfacecolor="none",
-                      markeredgewidth=1.5, linestyle="none", label="quarter turns")  # fmt: skip
+            axes.plot(*zip(*quarters, strict=True), color=drawing.ORANGE, marker="s", markersize=6,
+                      markerfacecolor="none", markeredgewidth=1.5, linestyle="none", label="quarter turns")  # fmt: skip
         axes.set_ylim(0, 1.04)
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], [".25", ".5", ".75", "1"], fontsize=7.5)
         axes.set_rlabel_position(135)
         axes.set_xticks([i * pi / 6 for i in range(12)], [f"{a}°" for a in (*range(0, 181, 30), *range(-150, 0, 30))])
-        axes.grid(color=SOFT, linewidth=0.8)
-        axes.spines["polar"].set_color(FRAME)
+        axes.grid(color=drawing.SOFT, linewidth=0.8)
+        axes.spines["polar"].set_color(drawing.FRAME)
         figure.legend(loc="outside upper left", ncols=2)
         return sheet.svg(figure, label)
 
@@ -226,20 +212,20 @@ def _round(values: Mapping[float, float], widest: float = 60) -> list[tuple[floa
 def layers(sheet: drawing.Sheet, rows: Sequence[Json], label: str) -> str:
     """The distance of every layer's features by magnitude; 1 is as far as those of another image."""
     titles, names = rows[0]["titles"], [style.shortened(row["name"], _LONGEST) for row in rows]
-    width = max(WIDTH, 1.3 + 0.36 * len(titles)) if len(titles) > 9 else WIDTH
+    width = max(drawing.WIDTH, 1.3 + 0.36 * len(titles)) if len(titles) > 9 else drawing.WIDTH
     with _figure(0.75 + 0.29 * len(rows), width) as figure:
         axes = figure.add_subplot()
         for y, row in enumerate(rows):
             for x, estimate in enumerate(row["distance"]):
                 value = estimate["value"]
                 if value is None:
-                    axes.text(x, y, "?", ha="center", va="center_baseline", fontsize=7.5, color=MUTED)
+                    axes.text(x, y, "?", ha="center", va="center_baseline", fontsize=7.5, color=drawing.MUTED)
                 else:
                     _cell(axes, x, y, value, f"{value:.2f}".removeprefix("0"), 7.5)
         _ticks(axes, titles, names)
         for i in range(1, len(titles)):
             if rows[0]["on_grid"][i] != rows[0]["on_grid"][i - 1]:
-                axes.axvline(i - 0.5, color=INK, linewidth=1.4)
+                axes.axvline(i - 0.5, color=drawing.INK, linewidth=1.4)
         if len(titles) > 7:
             axes.tick_params(axis="x", labelsize=7)
         return sheet.svg(figure, label)

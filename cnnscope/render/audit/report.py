@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from cnnscope.render import style
 from cnnscope.render.audit import words
+from cnnscope.render.audit.words import Json
 from cnnscope.render.documents.document import Document, plain
-from cnnscope.render.numbers import printable
+from cnnscope.render.numbers import printable, titled
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.table import Line, Table, left, right
 
 _FIGURES = ("agreement", "kappa", "accuracy")
 _LOOK = {True: "ok", False: "FAILED", None: "not measured"}
@@ -21,10 +21,10 @@ _LOOK = {True: "ok", False: "FAILED", None: "not measured"}
 class AuditReport(Result):
     """The ``cnnscope.audit`` document."""
 
-    document: Mapping[str, Any]
+    document: Json
     bare: bool = False
 
-    def as_document(self) -> Mapping[str, Any]:
+    def as_document(self) -> Json:
         return self.document
 
     def records(self) -> list[dict[str, Cell]]:
@@ -50,9 +50,9 @@ class AuditReport(Result):
         d = self.document
         others = [name for found in list(d["probes"].values())[:1] for name in found.get("others", {})]
         figures = (*_FIGURES, "divergence", *map(printable, others))
-        columns = (Column("probe"), Column("at"), *(Column(name, right=True) for name in figures))
+        columns = (*left("probe", "at"), *right(*figures))
         model = d["model"]
-        title = f"{printable(model['name'])} ({printable(model['source'])}), invariance"
+        title = f"{titled(model['name'], model['source'])}, invariance"
         verdict = f"{words.VERDICTS[d['verdict']['word']]}: {printable(d['verdict']['text'])}"
         trained = printable(model["weights"]) if model["trained"] else f"random weights ({printable(model['weights'])})"
         about = f"{trained}; {words.images(d)}; {words.settings(d)}; accuracy {words.interval(d['accuracy'])}"
@@ -96,7 +96,7 @@ class AuditReport(Result):
         yield "means are over magnitudes; they leave out transforms that exist only on or only off the pixel grid"
 
 
-def _family(found: Mapping[str, Any]) -> str:
+def _family(found: Json) -> str:
     """The figures of a whole family: how far agreement stays high, the worst cases, the effect of one step."""
     summary, unit = found["summary"], found["unit"]
     parts = [words.radius(radius, unit) for radius in summary["radius"]]
@@ -112,20 +112,17 @@ def _family(found: Mapping[str, Any]) -> str:
     return "; ".join(held)
 
 
-def _measured(control: Mapping[str, Any]) -> str:
+def _measured(control: Json) -> str:
     figure = "" if control["value"] is None else f": {words.small(control['value'])}"
     limit = "" if control["limit"] is None else f" (limit {words.small(control['limit'])})"
     detail = f"; {printable(control['detail'])}" if control["detail"] else ""
     return figure + limit + detail
 
 
-def _agreeing(prediction: Mapping[str, Any]) -> str:
+def _agreeing(prediction: Json) -> str:
     if prediction["agrees"] is None:
         return "-" if prediction["claim"] != "exact" else "not measured"
     return "as predicted" if prediction["agrees"] else "MISMATCH"
-
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ class CompareReport(Result):
     bare: bool = False
     verbose: bool = False
 
-    def as_document(self) -> Mapping[str, Any]:
+    def as_document(self) -> Json:
         return {**plain(Document(format="cnnscope.compare")), "comparisons": self.comparisons}
 
     def records(self) -> list[dict[str, Cell]]:
@@ -157,7 +154,7 @@ class CompareReport(Result):
 
     def table(self) -> Table:
         first = self.comparisons[0]["a"]
-        columns = (Column("probe"), Column("metric"), *(Column(h, right=True) for h in ("a", "b", "b - a", "p")))
+        columns = (*left("probe", "metric"), *right("a", "b", "b - a", "p"))
         lines: list[Line] = []
         for comparison in self.comparisons:
             if len(self.comparisons) > 1:

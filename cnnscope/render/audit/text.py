@@ -5,18 +5,17 @@ https://llg.cubic.org/docs/junit/ has the elements that Jenkins and its readers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from xml.etree import ElementTree
 
 from cnnscope.render import table as tables
 from cnnscope.render.audit import words
 from cnnscope.render.audit.report import difference_lines
+from cnnscope.render.audit.words import Json
 from cnnscope.render.numbers import UNKNOWN, printable
 from cnnscope.render.table import Column, Line, Table
-
-Json = Mapping[str, Any]
 
 
 def markdown(document: Json) -> str:
@@ -189,13 +188,15 @@ class Case:
 
 
 def junit(document: Json) -> str:
-    """The whole file, with a newline at its end."""
+    """The whole file, with a newline at its end. XML 1.0 allows no control characters, so texts are made printable."""
     kinds = {"gates": _gate_cases, "controls": _control_cases, "predictions": _prediction_cases}
     suites = {title: [*cases(document)] for title, cases in kinds.items()}
     if not document["complete"]:
         suites["audit"] = [Case("complete", "error", document["verdict"]["text"])]
     name = f"cnnscope audit {document['model']['name']}"
-    root = ElementTree.Element("testsuites", {"name": _text(name), **_counts([c for s in suites.values() for c in s])})
+    root = ElementTree.Element(
+        "testsuites", {"name": printable(name), **_counts([c for s in suites.values() for c in s])}
+    )
     for title, cases in suites.items():
         if cases:
             _suite(root, title, cases)
@@ -206,11 +207,13 @@ def junit(document: Json) -> str:
 def _suite(root: ElementTree.Element, title: str, cases: list[Case]) -> None:
     suite = ElementTree.SubElement(root, "testsuite", {"name": title, **_counts(cases)})
     for case in cases:
-        element = ElementTree.SubElement(suite, "testcase", {"classname": f"audit.{title}", "name": _text(case.name)})
+        element = ElementTree.SubElement(
+            suite, "testcase", {"classname": f"audit.{title}", "name": printable(case.name)}
+        )
         if case.outcome != "passed":
-            ElementTree.SubElement(element, case.outcome, {"message": _text(case.message)})
+            ElementTree.SubElement(element, case.outcome, {"message": printable(case.message)})
         else:
-            ElementTree.SubElement(element, "system-out").text = _text(case.message)
+            ElementTree.SubElement(element, "system-out").text = printable(case.message)
 
 
 def _gate_cases(document: Json) -> Iterator[Case]:
@@ -243,8 +246,3 @@ def _counts(cases: list[Case]) -> dict[str, str]:
     kinds = {"failures": "failure", "errors": "error", "skipped": "skipped"}
     counts = {key: str(sum(case.outcome == kind for case in cases)) for key, kind in kinds.items()}
     return {"tests": str(len(cases)), **counts}
-
-
-def _text(text: str) -> str:
-    """The text without control characters, which XML 1.0 does not allow even when escaped."""
-    return printable(text)

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT
+from cnnscope.render.style import channels
 
 Point = tuple[float, float]
 
@@ -142,7 +143,7 @@ def _plot(axes: object, mark: Mark, order: int) -> None:
     assert isinstance(axes, Axes)
     match mark:
         case Polygon():
-            fill = (*_rgb(mark.fill), mark.opacity)
+            fill = (*channels(mark.fill), mark.opacity)
             patch = Patch(mark.points, facecolor=fill, edgecolor=mark.stroke, linewidth=mark.width, zorder=order)
             axes.add_patch(patch)
         case Path():
@@ -155,8 +156,3 @@ def _plot(axes: object, mark: Mark, order: int) -> None:
                 fontweight="bold" if mark.bold else "normal", family=FONT, va="baseline", zorder=order,
                 ha="left" if mark.anchor == "start" else "center",
             )  # fmt: skip
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return r, g, b

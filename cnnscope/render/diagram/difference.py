@@ -17,19 +17,20 @@ from cnnscope.analysis.diff import Change, Mark, Part
 from cnnscope.analysis.fuse import chain_concats
 from cnnscope.errors import CnnscopeError
 from cnnscope.render import numbers
+from cnnscope.render.diagram.dot import quoted
 from cnnscope.render.diagram.layout import FONT, LayoutTimeout, draw
 from cnnscope.render.difference import (
     DifferenceReport,
+    both,
     changed_text,
     deltas,
     field_text,
     label,
     row_name,
-    row_type,
     shape,
     signed,
 )  # fmt: skip
-from cnnscope.render.style import PICTURES, SIZES, THEMES, Theme, ThemeName, contrast
+from cnnscope.render.style import PICTURES, SIZES, THEMES, Theme, ThemeName, ink_on
 
 COLOURS: dict[Mark, str] = {"+": "#009E73", "-": "#D55E00", "~": "#E69F00", "=": "#8A929C"}
 """Okabe and Ito's bluish green, vermilion and orange, distinct without red and green; the sign differs as well."""
@@ -95,13 +96,13 @@ def boxes(rows: Sequence[Change]) -> Iterator[Box]:
 def _lines(report: DifferenceReport, theme: Theme) -> Iterator[str]:
     found = _chained(report.difference)
     drawn = tuple(boxes(found.rows))
-    yield f"digraph {_quoted(f'{found.a.name} -> {found.b.name}')} {{"
+    yield f"digraph {quoted(f'{found.a.name} -> {found.b.name}')} {{"
     yield f'  graph [rankdir=TB, bgcolor="{theme.background}", fontname="{FONT}", fontcolor="{theme.text}",'
     yield f"         ranksep=0.32, nodesep=0.3, labelloc=t, margin=0, pad=0.3, label=<{_heading(report, theme)}>];"
     yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
     yield f'  edge [fontname="{FONT}", arrowsize=0.6, penwidth=1.0, color="{theme.line}"];'
     for box in drawn:
-        yield f"  {box.id} [label=<{_box(box, theme)}>, tooltip={_quoted(_name(box))}];"
+        yield f"  {box.id} [label=<{_box(box, theme)}>, tooltip={quoted(_name(box))}];"
     yield from _edges(found, drawn)
     yield from _legend(report, drawn, theme)
     yield "}"
@@ -128,7 +129,7 @@ def _box(box: Box, theme: Theme) -> str:
     lines = [f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="{SIZES["name"]}"><B>{_text(title)}</B></FONT></TD></TR>']
     small = f'<FONT POINT-SIZE="{SIZES["detail"]}" COLOR="{theme.muted}">'
     lines += [f'<TR><TD ALIGN="LEFT">{small}{_text(detail)}</FONT></TD></TR>' for detail in details if detail]
-    sign = f'<FONT COLOR="{_ink(colour)}" POINT-SIZE="15"><B>{SIGNS[box.mark]}</B></FONT>'
+    sign = f'<FONT COLOR="{ink_on(colour)}" POINT-SIZE="15"><B>{SIGNS[box.mark]}</B></FONT>'
     cells = f'<TD BGCOLOR="{colour}" WIDTH="20">{sign}</TD><TD BGCOLOR="{theme.fill}">{_table(lines, padding=1)}</TD>'
     return f'<TABLE BORDER="1" COLOR="{colour}" CELLBORDER="0" CELLSPACING="0"><TR>{cells}</TR></TABLE>'
 
@@ -139,7 +140,7 @@ def _single(row: Change) -> tuple[str, tuple[str, ...]]:
     figures += [f"{signed(macs, numbers.short)} MACs"] if macs or macs is None else []
     shapes = list(dict.fromkeys(shape(part) for part in (row.a, row.b) if part))
     fields = list(dict.fromkeys(field_text(part) for part in (row.a, row.b) if part and part.nodes))
-    types = row_type(row, label).split(" -> ")
+    types = both(row, label).split(" -> ")
     title = types[0] if len(types) == 1 else f"{types[0]}\n→ {types[1]}"
     seen = " · ".join(filter(None, (" → ".join(shapes), f"RF {' → '.join(fields)}" if fields else "")))
     return title, (_arrow(row_name(row)), seen, " · ".join(figures), _arrow(changed_text(row)))
@@ -196,7 +197,7 @@ def _legend(report: DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Ite
     marks = {row.mark for row in report.difference.rows}
     cells = []
     for mark in (mark for mark in COLOURS if mark in marks):
-        sign = f'<FONT COLOR="{_ink(COLOURS[mark])}"><B>{SIGNS[mark]}</B></FONT>'
+        sign = f'<FONT COLOR="{ink_on(COLOURS[mark])}"><B>{SIGNS[mark]}</B></FONT>'
         cells.append(f'<TD BGCOLOR="{COLOURS[mark]}" FIXEDSIZE="TRUE" WIDTH="18" HEIGHT="14">{sign}</TD>')
         cells.append(f'<TD ALIGN="LEFT">{_text(WORDS[mark].format(**names))}   </TD>')
     size = SIZES["note"]
@@ -211,14 +212,6 @@ def _legend(report: DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Ite
 
 def _table(rows: Iterator[str] | Sequence[str], padding: int) -> str:
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{"".join(rows)}</TABLE>'
-
-
-def _ink(fill: str) -> str:
-    return max(("#000000", "#FFFFFF"), key=lambda ink: contrast(ink, fill))
-
-
-def _quoted(text: str) -> str:
-    return '"' + numbers.printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _text(text: str) -> str:

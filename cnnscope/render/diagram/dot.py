@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Literal
 
 from cnnscope.render import numbers
 from cnnscope.render.diagram.layout import FONT
-from cnnscope.render.diagram.model import Box, Cluster, Diagram, Edge
+from cnnscope.render.diagram.model import Box, Diagram, Edge
 from cnnscope.render.style import (
     SIZES,
     THEMES,
     Heat,
     Theme,
     ThemeName,
-    contrast,
     heat_colour,
+    ink_on,
     kind_colour,
     share_of,
     text_on,
@@ -49,7 +50,7 @@ def to_dot(figure: Diagram, options: Options = Options()) -> str:
 
 def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     theme = THEMES[options.theme]
-    yield f"digraph {_quoted(figure.name)} {{"
+    yield f"digraph {quoted(figure.name)} {{"
     yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", '
     yield f"         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t,"
     yield f'         fontcolor="{theme.text}", margin=0, pad=0.3,'
@@ -65,7 +66,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     wrapped = (edge for edge in figure.edges if column[edge.source] != column[edge.target])
     for number, edge in enumerate(wrapped, start=1):
         yield from _connector(edge, number, theme)
-    yield from (f"  {_quoted(above)} -> {_quoted(below)} [style=invis];" for above, below in figure.order)
+    yield from (f"  {quoted(above)} -> {quoted(below)} [style=invis];" for above, below in figure.order)
     yield from _legend(figure, options, theme)
     yield "}"
 
@@ -74,13 +75,13 @@ def _members(figure: Diagram, cluster: str, options: Options, theme: Theme, pad:
     for box in figure.boxes:
         if box.cluster == cluster:
             label = _label(box, figure, options, theme)
-            yield f"{pad}{_quoted(box.id)} [label=<{label}>, tooltip={_quoted(box.name)}];"
+            yield f"{pad}{quoted(box.id)} [label=<{label}>, tooltip={quoted(box.name)}];"
     for inner in figure.clusters:
         if inner.parent == cluster:
-            yield f"{pad}subgraph {_quoted(inner.id)} {{"
+            yield f"{pad}subgraph {quoted(inner.id)} {{"
             yield f'{pad}  style="dashed,rounded"; color="{theme.frame}"; labeljust=l; margin=10;'
             yield f'{pad}  fontsize={SIZES["cluster"]}; fontcolor="{theme.muted}";'
-            yield f"{pad}  label={_quoted(_frame_title(inner))};"
+            yield f"{pad}  label={quoted(f'{inner.title}   {numbers.shape(inner.shape)}')};"
             yield from _members(figure, inner.id, options, theme, pad + "  ")
             yield f"{pad}}}"
 
@@ -107,9 +108,8 @@ def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
     ]
     if box.count > 1:
         badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")
-        on = max(("#000000", "#FFFFFF"), key=lambda colour: contrast(colour, stripe))
         cells.append(
-            f'<TD BGCOLOR="{stripe}" CELLPADDING="5"><FONT COLOR="{on}" POINT-SIZE="{SIZES["name"]}">'
+            f'<TD BGCOLOR="{stripe}" CELLPADDING="5"><FONT COLOR="{ink_on(stripe)}" POINT-SIZE="{SIZES["name"]}">'
             f"<B>{_text(badge)}</B></FONT></TD>"
         )
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{"".join(cells)}</TR></TABLE>'
@@ -167,22 +167,18 @@ def _columns(figure: Diagram, count: int) -> dict[str, int]:
 def _connector(edge: Edge, number: int, theme: Theme) -> Iterator[str]:
     """An edge from one column to another: two ends with the same mark, so that no line crosses the figure."""
     look = f'shape=circle, margin=0.02, fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}"'
-    ends = _quoted(f"from {number}"), _quoted(f"to {number}")
+    ends = quoted(f"from {number}"), quoted(f"to {number}")
     for end in ends:
         yield f'  {end} [label="{number}", width=0.2, {look}];'
-    label = _quoted(" " + numbers.shape(edge.shape))
-    yield f"  {_quoted(edge.source)} -> {ends[0]} [label={label}];"
-    yield f"  {ends[1]} -> {_quoted(edge.target)} [label={label}];"
+    label = quoted(" " + numbers.shape(edge.shape))
+    yield f"  {quoted(edge.source)} -> {ends[0]} [label={label}];"
+    yield f"  {ends[1]} -> {quoted(edge.target)} [label={label}];"
 
 
 def _edge(edge: Edge) -> str:
-    label = _quoted(" " + numbers.shape(edge.shape))
+    label = quoted(" " + numbers.shape(edge.shape))
     weight = 1 if edge.skips else 4
-    return f"  {_quoted(edge.source)} -> {_quoted(edge.target)} [label={label}, weight={weight}];"
-
-
-def _frame_title(cluster: Cluster) -> str:
-    return f"{cluster.title}   {numbers.shape(cluster.shape)}"
+    return f"  {quoted(edge.source)} -> {quoted(edge.target)} [label={label}, weight={weight}];"
 
 
 def _legend(figure: Diagram, options: Options, theme: Theme) -> Iterator[str]:
@@ -199,21 +195,15 @@ def _legend(figure: Diagram, options: Options, theme: Theme) -> Iterator[str]:
             f'<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR><TD>share of {what}  0 </TD>{ramp}'
             "<TD> 100 % (square-root scale)</TD></TR></TABLE></TD></TR>"
         )
-    parts += [f"<TR><TD>{_text(note)}</TD></TR>" for note in _wrapped(figure.notes)]
+    parts += [f"<TR><TD>{_text(line)}</TD></TR>" for note in figure.notes for line in wrap(note, 80)]
     table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{"".join(parts)}</TABLE>'
     yield f'  "legend" [label=<<FONT POINT-SIZE="{size}" COLOR="{muted}">{table}</FONT>>];'
     if figure.boxes:
-        yield f'  {_quoted(figure.boxes[-1].id)} -> "legend" [style=invis];'
+        yield f'  {quoted(figure.boxes[-1].id)} -> "legend" [style=invis];'
 
 
-def _wrapped(notes: Sequence[str]) -> Iterator[str]:
-    from textwrap import wrap
-
-    for note in notes:
-        yield from wrap(note, 80)
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A DOT string."""
     return '"' + numbers.printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnscope.analysis.cost import Cost, known, node_costs
-from cnnscope.analysis.fuse import chain_concats
+from cnnscope.analysis.fuse import Unit, chain_concats
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.ir import Graph, Node, Shape
@@ -96,18 +96,15 @@ def diagram(graph: Graph, level: DetailLevel = "overview") -> Diagram:
     costs, fields = node_costs(graph), theoretical(graph)
     graph, chained = chain_concats(graph)
     root = hierarchy(graph)
+    blocks = block_kinds(root) if level in ("overview", "block") else frozenset()
     clusters: list[Cluster] = []
-    tiles = list(_tiles(root, level, _blocks(root, level), "", clusters))
+    tiles = list(_tiles(root, level, blocks, "", clusters))
     boxes = [*_input_boxes(graph, fields), *(_box(tile, graph, costs, fields) for tile in tiles)]
     used = {box.cluster for box in boxes}
     return Diagram(
         name=graph.name, level=level, boxes=tuple(boxes), clusters=tuple(_needed(clusters, used)),
         edges=tuple(_edges(graph, tiles)), totals=known(costs.values()), notes=tuple(_notes(tiles, chained)),
     )  # fmt: skip
-
-
-def _blocks(root: Group, level: DetailLevel) -> frozenset[str]:
-    return block_kinds(root) if level in ("overview", "block") else frozenset()
 
 
 def _tiles(
@@ -123,7 +120,7 @@ def _tiles(
                 clusters.append(Cluster(f"cluster_{part.path}", part.path.rpartition(".")[2], last, cluster))
                 yield from _tiles(part, level, blocks, clusters[-1].id, clusters)
         elif level == "op":
-            yield from (_Tile(Run((_single(node),)), cluster) for part in run.parts for unit in units_of(part)
+            yield from (_Tile(Run((Unit((node,)),)), cluster) for part in run.parts for unit in units_of(part)
                         for node in unit.nodes)  # fmt: skip
         else:
             yield _Tile(run, cluster)
@@ -134,12 +131,6 @@ def _opens(group: Group, blocks: frozenset[str]) -> bool:
     if group.block not in blocks:
         return True
     return is_chain(group) and any(isinstance(part, Group) and part.block in blocks for part in group.children)
-
-
-def _single(node: Node) -> Part:
-    from cnnscope.analysis.fuse import Unit
-
-    return Unit((node,))
 
 
 def _input_boxes(graph: Graph, fields: Mapping[str, Field]) -> Iterator[Box]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from cnnscope.analysis.receptive_field import Field
 from cnnscope.analysis.summary import Summary
 from cnnscope.ir import Graph
 from cnnscope.ir.steps import Via
 from cnnscope.render.documents.document import OMITTED, Count, Omitted, Ordinal, Shape, keywords
-from cnnscope.render.numbers import FLOPS, MAC, PIXEL_ORIGIN
+from cnnscope.render.numbers import FLOPS, MAC, PIXEL_ORIGIN, titled
 
 Rational = Annotated[Fraction, keywords(pattern="^-?[0-9]+(/[0-9]+)?$")]
 PerAxis = Annotated[Sequence[int], keywords(maxItems=3)]
@@ -50,15 +50,16 @@ class Model:
     inputs: Annotated[Sequence[Value], keywords(minItems=1)]
     outputs: Sequence[Value]
 
+    @property
+    def title(self) -> str:
+        """The network's name and where it was read from, for people."""
+        return titled(self.name, self.source)
+
     @classmethod
-    def of(cls, graph: Graph, source: str) -> Model:
-        """Of a graph that was read from ``source``."""
-        return cls(name=graph.name, source=source, inputs=inputs(graph), outputs=outputs(graph))
-
-
-def inputs(graph: Graph) -> list[Value]:
-    """The inputs of the network in their order."""
-    return [Value(name=name, shape=value.features) for name, value in graph.inputs.items()]
+    def of(cls, graph: Graph, source: str, **more: Any) -> Self:
+        """The model of a graph that was read from ``source``; ``more`` are the further fields of a subclass."""
+        inputs = [Value(name=name, shape=value.features) for name, value in graph.inputs.items()]
+        return cls(name=graph.name, source=source, inputs=inputs, outputs=outputs(graph), **more)
 
 
 def outputs(graph: Graph) -> list[Value]:
@@ -155,10 +156,7 @@ class WeightedModel(Model):
     trained: bool
     """false where weights are random"""
 
-    @classmethod
-    def with_weights(cls, graph: Graph, source: str, weights: str, sha256: str, trained: bool) -> WeightedModel:
-        """Of a graph with the weights that are called ``weights``."""
-        return cls(
-            name=graph.name, source=source, inputs=inputs(graph), outputs=outputs(graph), weights=weights,
-            weights_sha256=sha256, trained=trained,
-        )  # fmt: skip
+    @property
+    def weights_remark(self) -> str:
+        """What the weights are called, and whether they are random."""
+        return f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from cnnscope.entries import attribute
 from cnnscope.render.documents.document import FORMAT_VERSION, Omitted, key_of
 from cnnscope.render.documents.layers import FIGURES
 
@@ -60,7 +60,7 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 def schema() -> Json:
     """The schema (draft-07) of every document: one of several definitions, named like the document."""
-    classes = {name: _imported(where) for name, where in DOCUMENTS.items()}
+    classes: dict[str, type] = {name: attribute(where) for name, where in DOCUMENTS.items()}
     definitions: Json = {name: _verb(name) if name in FIGURES else _object(found) for name, found in classes.items()}
     known = {found for name, found in classes.items() if name not in FIGURES}
     for part in sorted(_parts(classes.values()) - known, key=_name):
@@ -89,12 +89,6 @@ def _laid_out(value: Any, indent: int) -> str:
         return "[" + pad + f",{pad}".join(_laid_out(item, indent + 1) for item in value) + "\n" + " " * indent + "]"
     items = (f"{json.dumps(key)}: {_laid_out(item, indent + 1)}" for key, item in value.items())
     return "{" + pad + f",{pad}".join(items) + "\n" + " " * indent + "}"
-
-
-def _imported(where: str) -> type:
-    module, _, name = where.partition(":")
-    found: type = getattr(import_module(module), name)
-    return found
 
 
 def _verb(verb: str) -> Json:

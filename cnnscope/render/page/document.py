@@ -31,7 +31,8 @@ def html(
     values = {
         "name": numbers.printable(graph.name), "subtitle": _subtitle(graph, source, about or {}),
         "totals": total_records(summary), "kinds": drawn.kinds, "notes": drawn.notes,
-        "unsupported": len(summary.unsupported), "heat": len(THEMES["light"].heat), "conventions": _conventions(),
+        "unsupported": len(summary.unsupported), "heat": len(THEMES["light"].heat),
+        "conventions": numbers.conventions(_EXPLAINED).split("; "),
         "style": _variables(drawn) + text("page", "page.css") + drawn.palette.classes(),
         "script": '"use strict";\n' + "".join(text("page", name) for name in SCRIPTS),
         "data": embedded(_data(graph, summary, drawn, image)), "overview": drawn.overview,
@@ -63,12 +64,6 @@ def _subtitle(graph: Graph, source: str, about: Mapping[str, Any]) -> str:
     return numbers.printable(" · ".join((source, f"input {inputs}", *published)))
 
 
-def _conventions() -> list[str]:
-    return numbers.conventions(
-        ("macs", "flops", "output_shape", "param_bytes", "activation_bytes", "rf", "rf_centre")
-    ).split("; ")
-
-
 def _variables(drawn: Figures) -> str:
     """Colours of both themes as CSS variables: the reader's setting selects one, and the button overrides it."""
     light, dark = (_theme(name, drawn) for name in ("light", "dark"))
@@ -87,6 +82,8 @@ def _theme(name: ThemeName, drawn: Figures) -> str:
     return "".join(f"--{key}:{value};" for key, value in colours.items()) + drawn.palette.variables(name)
 
 
+_EXPLAINED = ("macs", "flops", "output_shape", "param_bytes", "activation_bytes", "rf", "rf_centre")
+"""The columns whose conventions stand under the figures."""
 _LINE = 200
 """Characters of a spec's line that are shown."""
 _NUMBERS = ("params", "macs", "flops", "activation_bytes", "live_bytes", "param_bytes")

@@ -43,9 +43,10 @@ def merged(light: bytes, dark: bytes, palette: Palette, buttons: Mapping[str, tu
     roots = [next(iter(ElementTree.fromstring(drawing))) for drawing in (light, dark)]
     frame = _Frame()
     body = "".join(_group(a, b, palette, buttons, frame) for a, b in zip(*roots, strict=True))
-    box = f"{frame.left:.0f} {frame.top:.0f} {frame.width:.0f} {frame.height:.0f}"
-    return f'<svg viewBox="{box}" width="{frame.width:.0f}" height="{frame.height:.0f}" role="group" ' + (
-        f'aria-label="{escape(label)}">{body}</svg>'
+    left, top, width, height = frame.box
+    return (
+        f'<svg viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
+        f'role="group" aria-label="{escape(label)}">{body}</svg>'
     )
 
 
@@ -61,20 +62,11 @@ class _Frame:
         self.ys.append(y)
 
     @property
-    def left(self) -> float:
-        return min(self.xs, default=0.0) - _MARGIN
-
-    @property
-    def top(self) -> float:
-        return min(self.ys, default=0.0) - _MARGIN
-
-    @property
-    def width(self) -> float:
-        return max(self.xs, default=0.0) + _MARGIN - self.left
-
-    @property
-    def height(self) -> float:
-        return max(self.ys, default=0.0) + _MARGIN - self.top
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height, with a margin round everything."""
+        left, top = (min(ends, default=0.0) - _MARGIN for ends in (self.xs, self.ys))
+        right, bottom = (max(ends, default=0.0) + _MARGIN for ends in (self.xs, self.ys))
+        return left, top, right - left, bottom - top
 
 
 def _group(
