@@ -165,7 +165,7 @@ def check_names(reports: Sequence[str]) -> None:
         suffix = path.suffix.lower()
         if suffix not in WRITERS:
             hint = did_you_mean(suffix, WRITERS) or f"use {', '.join(WRITERS)}"
-            raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
+            raise CnnscopeError.of("E404", f"`{path.name or path}` has no known suffix", hint=hint)
 
 
 def _html(result: Audit) -> str:

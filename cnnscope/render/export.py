@@ -72,7 +72,7 @@ def format_of(path: Path | None) -> ExportFormat:
         raise CnnscopeError.of("E400", "missing option `--to`", hint=f"one of {', '.join(get_args(ExportFormat))}")
     if path.suffix.lower() not in SUFFIXES:
         hint = did_you_mean(path.suffix.lower(), SUFFIXES) or f"use {', '.join(SUFFIXES)}, or say --to"
-        raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
+        raise CnnscopeError.of("E404", f"`{path.name or path}` has no known suffix", hint=hint)
     return SUFFIXES[path.suffix.lower()]
 
 

@@ -133,7 +133,7 @@ def form_of(path: Path, kinds: Sequence[str] = ()) -> str:
     known = {f".{kind}": kind for kind in kinds} | {key: form for key, form in SUFFIXES.items() if form not in kinds}
     if suffix not in known:
         hint = did_you_mean(suffix, known) or f"use {', '.join(known)}, or say -f"
-        raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
+        raise CnnscopeError.of("E404", f"`{path.name or path}` has no known suffix", hint=hint)
     return known[suffix]
 
 

@@ -16,7 +16,7 @@ from cnnscope.ir import Graph, Node, Value
 from cnnscope.ops.movement import Identity
 from cnnscope.options.network import DiagramOptions
 from cnnscope.render.diagram import layout, picture
-from cnnscope.render.diagram.dot import Options, to_dot
+from cnnscope.render.diagram.dot import Options, details, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
 from cnnscope.render.diagram.picture import anatomies, paper
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
@@ -271,3 +271,20 @@ def test_densenet201_is_drawn_at_every_level_without_simplification(level: pictu
     content, drawn = picture.picture(api.load("densenet201").graph, "svg", level, Options())
     assert drawn == level
     assert ElementTree.fromstring(content).tag.endswith("svg")
+
+
+def test_what_reads_nothing_of_the_image_has_no_receptive_field() -> None:
+    from torch import Tensor, nn, zeros
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shift = nn.Parameter(zeros(8, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.shift.transpose(0, 1)
+
+    drawn = diagram(api.load(Shifted(), input=(3, 8, 8)).graph, "op")
+    said = {box.id: details(box, drawn, Options()) for box in drawn.boxes}
+    assert [name for name, text in said.items() if "RF" in text] == ["add"]
+    assert said["shift"] == "shift · 64 params"

@@ -281,6 +281,7 @@ def test_images_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "error"),
     [
+        (("lenet5", "-o", "/"), "error[E404]: `/` has no known suffix"),
         (("lenet5", "-o", "out.gif"), "error[E404]: `out.gif` has no known suffix"),
         (("lenet5", "-o", "no/out.svg"), "error[E405]: cannot write `no/out.svg`: no such file or directory"),
         (("lenet5", "vgg11", "-o", "o.svg"), "error[E409]: `-o o.svg` draws one SOURCE"),

@@ -133,18 +133,19 @@ def details(box: Box, figure: Diagram, options: Options) -> str:
         parts.append(f"{numbers.share(box.cost.macs, figure.totals.macs)} MACs")
     if options.rf and box.field is not None and box.category != "input":
         parts.append(field_text(box))
-    return " · ".join(parts)
+    return " · ".join(filter(None, parts))
 
 
 def field_text(box: Box) -> str:
-    """The receptive field as it is written in a figure: ``RF 427``, ``RF 3x7x7``, ``RF image``, ``RF varies``."""
+    """The receptive field as written in a figure: ``RF 427``, ``RF 3x7x7``, ``RF image``, ``RF varies``; empty where
+    nothing of the image is read."""
     field = box.field
     if field is None:
         return ""
     if field.position_dependent:
         return "RF varies"
     if field.size is None:
-        return "RF image"
+        return "RF image" if field.via else ""
     sizes = sorted(set(field.size))
     return f"RF {sizes[0] if len(sizes) == 1 else numbers.shape(field.size)}"
 
