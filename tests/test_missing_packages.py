@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,12 @@ for ask in (
     graphviz = "MissingPackageError E414: needs pygraphviz: pip install 'pygraphviz>=2.0.4'"
     matplotlib = "MissingPackageError E414: needs matplotlib: pip install matplotlib"
     assert done.stdout.splitlines() == [torch, torch, torch, numpy, torch, numpy, graphviz, matplotlib]
+
+
+def test_an_export_that_is_built_when_it_is_written_says_so_too(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; import cnnscope; cnnscope.export('lenet5', to='onnx').write('x.onnx')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("MissingPackageError: E414: needs torch: pip install 'cnnscope[torch]'\n")
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean, explained
 from cnnscope.ir import Graph, Intent, Node, Value
 from cnnscope.ir.graph import NO_INTENT, PadWord
 from cnnscope.nn.mapping import name_map
@@ -33,6 +33,7 @@ class OnnxExport:
     name: str
     weights: dict[str, Tensor] | None = None
 
+    @explained
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes the file. `CnnscopeError`: E43x for what ONNX cannot express, E405 where it cannot be written."""
         from cnnscope.nn.export.onnx_file import write_onnx

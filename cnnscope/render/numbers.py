@@ -80,7 +80,7 @@ def conventions(columns: Iterable[str], layout: str = "CHW", dtype: str = "float
         (_SHAPES, f"shapes {layout} without batch"),
         (_WEIGHTS | _ACTIVATIONS, f"bytes at {dtype}"),
         (_ACTIVATIONS, f"activations of batch {batch} at inference, nothing reused in place"),
-        (_FIELDS, "RF = theoretical receptive field in input pixels, padding counted; image = all of it"),
+        (_FIELDS, "RF = theoretical receptive field in input pixels, padding counted; image = the whole image"),
         ({"rf_centre"}, "pixel 0 has its centre at 0"),
         ({"rf_exact"}, "exact = smallest and largest at this input size, inside the image"),
     ]

@@ -167,13 +167,13 @@ def _image_shape(graph: Graph) -> Shape:
 
 def _check_scores(graph: Graph) -> None:
     extra = {node.name for node in graph.nodes if node.training_only}
-    answers = [name for name in graph.outputs if name not in extra]
-    if len(answers) > 1:
-        names = ", ".join(f"`{name}`" for name in answers)
-        raise CnnscopeError.of("E453", f"`{graph.name}` gives {len(answers)} answers ({names}), not class scores alone",
+    outputs = [name for name in graph.outputs if name not in extra]
+    if len(outputs) > 1:
+        names = ", ".join(f"`{name}`" for name in outputs)
+        raise CnnscopeError.of("E453", f"`{graph.name}` has {len(outputs)} outputs ({names}), not class scores alone",
                                hint="name a factory of a network that returns (N, classes)")  # fmt: skip
     features = graph.value(graph.outputs[0]).features
     if sum(n != 1 for n in features) > 1:
         shape = "x".join(map(str, features))
-        raise CnnscopeError.of("E453", f"`{graph.name}` answers with {shape} an image, not with class scores",
+        raise CnnscopeError.of("E453", f"`{graph.name}` returns {shape} an image, not class scores",
                                hint="this needs a classifier; remove what follows its scores")  # fmt: skip

@@ -119,7 +119,7 @@ def scores(output: Any, name: str) -> Tensor:
     """Class scores (N, classes) in float32 from a network's output; E453 if it is something else or not finite."""
     result = class_scores(output, name)
     if not bool(torch.isfinite(result).all()):
-        raise CnnscopeError.of("E453", f"`{name}` answers with numbers that are not finite",
+        raise CnnscopeError.of("E453", f"`{name}` returns numbers that are not finite",
                                hint="check its weights and preprocessing, or use `--dtype float32`")  # fmt: skip
     return result
 
@@ -129,12 +129,12 @@ def class_scores(output: Any, name: str) -> Tensor:
     if isinstance(output, Mapping):
         output = next(iter(output.values()))
     if not isinstance(output, Tensor):
-        raise CnnscopeError.of("E453", f"`{name}` answers with a {type(output).__name__}, not with class scores",
+        raise CnnscopeError.of("E453", f"`{name}` returns a {type(output).__name__}, not class scores",
                                hint="name a factory of a network that returns (N, classes)")  # fmt: skip
     flat = output.flatten(1) if output.ndim > 2 and output[0].numel() == output.shape[1] else output
     if flat.ndim != 2:
         shape = "x".join(map(str, output.shape[1:])) or "a number"
-        raise CnnscopeError.of("E453", f"`{name}` answers with {shape} an image, not with class scores",
+        raise CnnscopeError.of("E453", f"`{name}` returns {shape} an image, not class scores",
                                hint="this needs a classifier; remove what follows its scores")  # fmt: skip
     return flat.float()
 

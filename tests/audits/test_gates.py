@@ -143,7 +143,7 @@ def test_unknown_is_not_kept() -> None:
     constant = replace(o, top1=np.zeros_like(o.top1), top1_clean=np.zeros_like(o.top1_clean))
     found = gates.check(gates.parse("translation.kappa=-1"), constant, BOOT)
     assert (found.passed, found.value) == (False, None)
-    assert found.detail == "unknown: the network always gives the same answer"
+    assert found.detail == "unknown: the network always predicts the same class"
 
 
 def facts(**changes: object) -> AuditFacts:

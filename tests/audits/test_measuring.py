@@ -227,7 +227,7 @@ def test_answers_that_stop_being_finite() -> None:
     moved = Protocol("moved", "", (shift(4, 4),), "mean")
     images = torch.full((2, 3, 32, 32), 200, dtype=torch.uint8)
     assert torch.isfinite(network.logits(network.input(images))).all()
-    with pytest.raises(CnnscopeError, match="answers with numbers that are not finite"):
+    with pytest.raises(CnnscopeError, match="returns numbers that are not finite"):
         measure_batch(network, images, keys(2), moved)
 
 

@@ -442,9 +442,9 @@ def networks(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("factory", "inputs", "message"),
     [
-        ("nan", ["1x32x32"], "E453]: `nan` answers with numbers that are not finite\n"),
-        ("pair", ["1x32x32"], "E453]: `pair` answers with a tuple, not with class scores\n"),
-        ("maps", ["1x32x32"], "E453]: `maps` answers with 4x30x30 an image, not with class scores\n"),
+        ("nan", ["1x32x32"], "E453]: `nan` returns numbers that are not finite\n"),
+        ("pair", ["1x32x32"], "E453]: `pair` returns a tuple, not class scores\n"),
+        ("maps", ["1x32x32"], "E453]: `maps` returns 4x30x30 an image, not class scores\n"),
         ("two", ["x=1x32x32", "other=1x32x32"], "E452]: `two` needs 2 inputs (`x`, `other`), not one image\n"),
         ("five", ["5x32x32"], "E454]: preprocessing: an input of 5 channels is no image\n"),
     ],

@@ -153,7 +153,7 @@ def test_random_weights_are_drawn_from_their_seed() -> None:
 def test_what_is_no_classifier_of_one_image_is_refused() -> None:
     refused(r"E452: `Siamese network` needs 2 inputs \(`left`, `right`\), not one image", "siamese")
     refused(r"E452: `M5 \(raw audio\)` reads 1x\d+ float32, not an image", "m5")
-    refused("E453: `U-Net` answers with .* an image, not with class scores", "unet")
+    refused("E453: `U-Net` returns .* an image, not class scores", "unet")
     refused("E450: `lenet5` has no published weights", "lenet5", weights="pretrained")
     refused("E420: there is no file `nowhere.pt`", "lenet5", weights="nowhere.pt")
 
@@ -163,7 +163,7 @@ def test_several_answers_are_refused() -> None:
         def forward(self, x: Tensor) -> Any:
             return super().forward(x), x
 
-    refused(r"E453: `Both` gives 2 answers \(`head`, `input`\), not class scores alone", Both())
+    refused(r"E453: `Both` has 2 outputs \(`head`, `input`\), not class scores alone", Both())
     assert cnnscope.load("googlenet").trained(device="cpu").classes == 1000  # its other heads are for training
 
 
@@ -171,7 +171,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     broken = Parts()
     nn.init.constant_(broken.head.bias, torch.nan)
     network = cnnscope.load(broken, input=SMALL).trained(device="cpu")
-    with pytest.raises(CnnscopeError, match="E453: `Parts` answers with numbers that are not finite"):
+    with pytest.raises(CnnscopeError, match="E453: `Parts` returns numbers that are not finite"):
         network.logits(torch.rand(1, *SMALL))
 
 

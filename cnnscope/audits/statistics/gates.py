@@ -37,7 +37,7 @@ def _of_all(function: Callable[[Outcomes, Sequence[int]], Floats], *, transforms
 
 
 AGREEMENT = of_images(agreement)
-KAPPA = Metric(kappa, least=-1, unknown="unknown: the network always gives the same answer")
+KAPPA = Metric(kappa, least=-1, unknown="unknown: the network always predicts the same class")
 ACCURACY = of_images(accuracy, labels=True)
 CONSISTENCY = _of_all(consistency, transforms=2)
 WORST = _of_all(always)
