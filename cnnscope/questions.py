@@ -103,8 +103,8 @@ def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = No
 
 def zoo() -> ZooReport:
     """The models that come with cnnscope, with parameters, MACs, receptive field and origin."""
-    from cnnscope.render.comparison import ZooModel, ZooReport
-    from cnnscope.render.documents.network import field_of
+    from cnnscope.render.comparison import ZooDocument, ZooModel, ZooReport
+    from cnnscope.render.documents.network import Conventions, field_of
     from cnnscope.sources import zoo as models
 
     def entry(name: str) -> ZooModel:
@@ -116,12 +116,12 @@ def zoo() -> ZooReport:
             inputs=tuple(value.features for value in model.graph.inputs.values()),
             params=found.totals.params,
             macs=None if found.unsupported else found.totals.macs,
-            receptive_field=field_of(found),
+            receptive_field=field_of(found.receptive_field),
             year=model.about.get("year"),
             source=model.about.get("source"),
         )
 
-    return ZooReport(tuple(map(entry, models.names())))
+    return ZooReport(ZooDocument(conventions=Conventions(), models=tuple(map(entry, models.names()))))
 
 
 def layer_types(name: str | None = None) -> OpList | OpReference:

@@ -87,7 +87,7 @@ class AblationReport(Result):
         return AblatedNetwork(
             removed=variant.removed, layers=totals.layers, params=totals.params, macs=totals.macs,
             delta=AblationDelta(params=totals.params - before.params, macs=totals.macs - before.macs),
-            outputs=outputs(variant.graph), receptive_field=field_of(variant.summary),
+            outputs=outputs(variant.graph), receptive_field=field_of(variant.summary.receptive_field),
             unsupported=variant.summary.unsupported, lower_bound=totals.lower_bound,
         )  # fmt: skip
 
@@ -105,12 +105,10 @@ class AblationReport(Result):
         graph = self.intact.graph
         title = f"{numbers.titled(graph.name, self.source)}, input {inputs_text(graph)}"
         headings = (*left("removed"), *right("layers", "params", "change", "MACs", "change", "RF", "output"))
-        return Table(
-            title="" if self.bare else title,
-            columns=headings,
-            lines=tuple(map(self._line, self.variants)),
-            notes=() if self.bare else (numbers.conventions(_COLUMNS, graph.layout),),
-        )
+        lines = tuple(map(self._line, self.variants))
+        if self.bare:
+            return Table("", headings, lines)
+        return Table(title, headings, lines, notes=(numbers.conventions(_COLUMNS, graph.layout),))
 
     def _line(self, variant: Variant) -> Line:
         now, before = variant.summary.totals, self.intact.summary.totals

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Share, keywords
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.result import Cell, DocumentReport
 from cnnscope.render.table import Line, Table, left, right
 
 
@@ -86,22 +86,8 @@ class AttributionDocument(Document):
     tiles: Annotated[Sequence[Tile], keywords(minItems=1)]
 
 
-@dataclass(frozen=True)
-class AttributionReport(Result):
-    """The ``cnnscope.attribution`` document. ``picture`` is the montage's file, None where none was drawn."""
-
-    name: str
-    source: str
-    image: str
-    tiles: tuple[Tile, ...]
-    picture: str | None = None
-    bare: bool = False
-
-    def as_document(self) -> Document:
-        return AttributionDocument(
-            model=NamedModel(name=self.name, source=self.source), image=self.image, picture=self.picture,
-            tiles=self.tiles,
-        )  # fmt: skip
+class AttributionReport(DocumentReport[AttributionDocument]):
+    """The attributions of one image by several methods or networks."""
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -109,27 +95,27 @@ class AttributionReport(Result):
              "probability": f"{tile.probability:.6g}", "baseline": tile.baseline, "extreme": f"{tile.extreme:.6g}",
              "relative_error": None if tile.completeness is None else f"{tile.completeness.relative_error:.3g}",
              "notes": "; ".join(tile.notes), "array": tile.array, **trust_record(tile.findings)}
-            for tile in self.tiles
+            for tile in self.document.tiles
         ]  # fmt: skip
 
     def table(self) -> Table:
-        several = len({tile.weights_sha256 for tile in self.tiles}) > 1
+        several = len({tile.weights_sha256 for tile in self.document.tiles}) > 1
         title = self._title(several)
-        if any(tile.findings for tile in self.tiles):
-            return trust_table(title, self.tiles, self.bare)
+        if any(tile.findings for tile in self.document.tiles):
+            return trust_table(title, self.document.tiles, self.bare)
         names = ("method", "weights", "baseline") if several else ("method", "baseline")
         columns = (*left(*names), *right("extreme", "sum's error"), *left("notes"))
         notes = () if self.bare else (
             "extreme: the value of largest magnitude; sum's error: how far the values are from adding up to what the "
             "method promises, relative to it", )  # fmt: skip
-        lines = (Line(self._cells(tile, several)) for tile in self.tiles)
+        lines = (Line(self._cells(tile, several)) for tile in self.document.tiles)
         return Table(title, columns, tuple(lines), notes=notes)
 
     def _title(self, several: bool) -> str:
-        first = self.tiles[0]
+        first, model = self.document.tiles[0], self.document.model
         shown = numbers.printable
-        title = f"{numbers.titled(self.name, self.source)}, {shown(self.image)}, target {shown(first.label)}"
-        chances = {tile.weights: tile.probability for tile in self.tiles}
+        title = f"{numbers.titled(model.name, model.source)}, {shown(self.document.image)}, target {shown(first.label)}"
+        chances = {tile.weights: tile.probability for tile in self.document.tiles}
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
         return f"{title}, probability {chance}"
 

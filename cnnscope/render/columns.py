@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -161,10 +161,13 @@ _BUILT_IN = {
         _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
         text=lambda row, _: fields.reach_text(row.receptive_field) if row.receptive_field else numbers.ABSENT,
     ),
-    "rf_stride": _field("stride", "input pixels between neighbouring units", fields.stride_text),
-    "rf_padding": _field("padding", "input pixels before the image that the first unit reads", fields.padding_text),
+    "rf_stride": _field("stride", "input pixels between neighbouring units",
+                         lambda f: fields.per_axis(f.stride)),
+    "rf_padding": _field("padding", "input pixels before the image that the first unit reads",
+                          lambda f: fields.per_axis(f.padding)),
     "rf_centre": _field("centre", "centre of the first unit's field; pixel 0 has its centre at 0", fields.centre_text),
-    "rf_via": _field("global via", "what lets it see the whole image beside its local field", fields.via_text),
+    "rf_via": _field("global via", "what lets it see the whole image beside its local field",
+                      lambda f: ", ".join(f.via)),
     "rf_exact": Figure("exact", "smallest and largest field at this input size, clipped to the image", _exact, _exact),
     "span": _name("where", "file and line", _place),
 }  # fmt: skip
@@ -185,16 +188,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
 """Which columns each verb shows."""
 
 
-def choose(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The keys in ``wanted``, checked; E402 names the nearest ones."""
+def choose(wanted: Sequence[str], known: Collection[str] = FIGURES) -> tuple[str, ...]:
+    """The keys in ``wanted``; E402 for a column that the table does not have, with the nearest ones or all."""
     for key in wanted:
-        if key not in FIGURES:
-            raise unknown_column(key, FIGURES)
+        if key not in known:
+            hint = did_you_mean(key, known) or f"columns: {', '.join(known)}"
+            raise CnnscopeError.of("E402", f"no column is called `{key}`", hint=hint)
     return tuple(wanted)
-
-
-def unknown_column(key: str, known: Iterable[str]) -> CnnscopeError:
-    """E402 for a column that a table does not have."""
-    names = list(known)
-    hint = did_you_mean(key, names) or f"columns: {', '.join(names)}"
-    return CnnscopeError.of("E402", f"no column is called `{key}`", hint=hint)

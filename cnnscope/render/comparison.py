@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cnnscope.render import numbers
-from cnnscope.render.columns import inputs_text, outputs_text, unknown_column
+from cnnscope.render.columns import choose, inputs_text, outputs_text
 from cnnscope.render.documents.document import Count, Document, Shape, keywords
 from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals, field_of
 from cnnscope.render.fields import known_size
 from cnnscope.render.layers import LayerReport
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.result import Cell, DocumentReport, Result
 from cnnscope.render.table import Column, Line, Table, left, right
 
 
@@ -25,6 +25,11 @@ class Total:
     text: Callable[[Any], str] = numbers.count
     right: bool = True
     bound: bool = False
+
+    def cell(self, report: LayerReport) -> str:
+        """The figure for people, marked where it is a lower bound."""
+        lower = ">= " if self.bound and report.summary.unsupported else ""
+        return lower + self.text(self.of(report))
 
 
 TOTALS: dict[str, Total] = {
@@ -82,9 +87,7 @@ class Comparison(Result):
     bare: bool = False
 
     def __post_init__(self) -> None:
-        for key in self.columns:
-            if key not in TOTALS:
-                raise unknown_column(key, TOTALS)
+        choose(self.columns, TOTALS)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -96,7 +99,7 @@ class Comparison(Result):
         models = [
             ComparedModel.of(
                 report.graph, report.source, totals=Totals.of(report.summary),
-                receptive_field=field_of(report.summary), unsupported=report.summary.unsupported,
+                receptive_field=field_of(report.summary.receptive_field), unsupported=report.summary.unsupported,
             )
             for report in self.reports
         ]  # fmt: skip
@@ -109,17 +112,10 @@ class Comparison(Result):
         first = self.reports[0]
         shown = [TOTALS[key] for key in self.keys]
         layouts = "/".join(dict.fromkeys(report.graph.layout for report in self.reports))
-        return Table(
-            title="",
-            columns=tuple(Column(total.heading, total.right) for total in shown),
-            lines=tuple(Line(tuple(_cell(total, report) for total in shown)) for report in self.reports),
-            notes=() if self.bare else (numbers.conventions(self.keys, layouts, first.dtype, first.batch),),
-        )
-
-
-def _cell(total: Total, report: LayerReport) -> str:
-    lower = ">= " if total.bound and report.summary.unsupported else ""
-    return lower + total.text(total.of(report))
+        columns = tuple(Column(total.heading, total.right) for total in shown)
+        lines = tuple(Line(tuple(total.cell(report) for total in shown)) for report in self.reports)
+        note = numbers.conventions(self.keys, layouts, first.dtype, first.batch)
+        return Table("", columns, lines, notes=() if self.bare else (note,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +135,6 @@ class ZooModel:
     def input_text(self) -> str:
         return ", ".join(map(numbers.shape, self.inputs))
 
-    @property
-    def field_text(self) -> str | None:
-        return known_size(self.receptive_field)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ZooDocument(Document):
@@ -153,35 +145,28 @@ class ZooDocument(Document):
     models: Sequence[ZooModel]
 
 
-@dataclass(frozen=True)
-class ZooReport(Result):
+class ZooReport(DocumentReport[ZooDocument]):
     """All models of the zoo in alphabetical order."""
-
-    entries: tuple[ZooModel, ...]
-    bare: bool = False
-
-    def as_document(self) -> Document:
-        return ZooDocument(conventions=Conventions(), models=self.entries)
 
     def records(self) -> list[dict[str, Cell]]:
         return [
             {
                 "name": e.name, "title": e.title, "input": e.input_text, "params": e.params, "macs": e.macs,
-                "receptive_field": e.field_text, "year": e.year, "source": e.source,
+                "receptive_field": known_size(e.receptive_field), "year": e.year, "source": e.source,
             }
-            for e in self.entries
+            for e in self.document.models
         ]  # fmt: skip
 
     def table(self) -> Table:
         headings = (*left("name", "model", "input"), *right("params", "MACs", "RF", "year"), *left("source"))
         note = numbers.conventions(("macs", "input", "receptive_field"))
-        return Table("", headings, tuple(map(_line, self.entries)), notes=() if self.bare else (note,))
+        return Table("", headings, tuple(map(_line, self.document.models)), notes=() if self.bare else (note,))
 
 
 def _line(entry: ZooModel) -> Line:
     cells = (
         entry.name, numbers.printable(entry.title), entry.input_text, numbers.count(entry.params),
-        numbers.count(entry.macs), entry.field_text or numbers.ABSENT, str(entry.year or numbers.ABSENT),
-        numbers.printable(entry.source or numbers.ABSENT),
+        numbers.count(entry.macs), known_size(entry.receptive_field) or numbers.ABSENT,
+        str(entry.year or numbers.ABSENT), numbers.printable(entry.source or numbers.ABSENT),
     )  # fmt: skip
     return Line(cells)

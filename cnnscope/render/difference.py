@@ -10,7 +10,7 @@ from cnnscope.analysis.diff import Change, Difference, Part
 from cnnscope.render import numbers, style
 from cnnscope.render.documents.architecture import DiffDelta, DiffDocument, DiffLayer, DiffSide, DiffTotals, OpCall
 from cnnscope.render.documents.document import Document, plain
-from cnnscope.render.documents.network import Conventions, Model, ReceptiveField, Totals
+from cnnscope.render.documents.network import Conventions, Model, Totals, field_of
 from cnnscope.render.fields import size_text
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Line, Table, left, right
@@ -90,7 +90,11 @@ class DifferenceReport(Result):
 
     def _lines(self) -> Iterator[Line]:
         for row in collapsed(self.difference.rows, len(self.difference.rows) if self.verbose else KEPT):
-            yield _line(row) if isinstance(row, Change) else _stretch(row)
+            if isinstance(row, Change):
+                yield _line(row)
+            else:
+                cells = ("=", f"... {len(row)} equal layers", *("",) * 6)
+                yield Line(cells, style=style.DIM, name_style=style.DIM)
 
 
 def collapsed(rows: Sequence[Change], kept: int = KEPT) -> Iterator[Change | Sequence[Change]]:
@@ -175,11 +179,6 @@ def _line(row: Change) -> Line:
     return Line(cells, style=look, name_style=look)
 
 
-def _stretch(rows: Sequence[Change]) -> Line:
-    cells = ("=", f"... {len(rows)} equal layers", *("",) * 6)
-    return Line(cells, style=style.DIM, name_style=style.DIM)
-
-
 def both(row: Change, text: Callable[[Part], str]) -> str:
     """A text of the layer in either network; both texts where they differ."""
     return _from_to(*(text(part) for part in (row.a, row.b) if part))
@@ -210,7 +209,7 @@ def _side(part: Part | None) -> DiffSide | None:
         name=part.name, op=part.tag, category=part.category, label=label(part),
         ops=[OpCall(op=node.op.tag, args=node.op.arguments()) for node in part.nodes],
         output_shape=part.value.features, params=part.cost.params, macs=part.cost.macs,
-        receptive_field=None if part.field is None else ReceptiveField.of(part.field),
+        receptive_field=field_of(part.field),
     )  # fmt: skip
 
 

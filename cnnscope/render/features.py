@@ -11,7 +11,7 @@ from cnnscope.render import numbers
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Range, Shape, Share, keywords
 from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.filters import FilterRow
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.result import Cell, DocumentReport
 from cnnscope.render.table import Line, Table, left, right
 
 
@@ -163,43 +163,33 @@ class FeaturesDocument(Document):
     """in the manifest: files of arrays by name"""
 
 
-@dataclass(frozen=True)
-class FeaturesReport(Result):
-    """Layers on one ``image``, or one channel over many."""
-
-    model: WeightedModel
-    image: str | None
-    layers: tuple[LayerRow, ...] = ()
-    channel: ChannelFigures | None = None
-    bare: bool = False
-
-    def as_document(self) -> Document:
-        return FeaturesDocument(model=self.model, image=self.image, layers=self.layers, channel=self.channel)
+class FeaturesReport(DocumentReport[FeaturesDocument]):
+    """Layers on one image, or one channel over many."""
 
     def records(self) -> list[dict[str, Cell]]:
-        if self.channel is None:
+        if self.document.channel is None:
             return [
                 {"layer": row.name, "op": row.op, "shape": numbers.shape(row.shape), "min": f"{row.low:g}",
-                 "max": f"{row.high:g}", "unvarying": row.still} for row in self.layers
+                 "max": f"{row.high:g}", "unvarying": row.still} for row in self.document.layers
             ]  # fmt: skip
         return [
             {"image": row.image, "label": row.label, "activation": f"{row.activation:g}",
-             "position": _place(row.position), "field": _box(row.field)} for row in self.channel.patches
+             "position": _place(row.position), "field": _box(row.field)} for row in self.document.channel.patches
         ]  # fmt: skip
 
     def table(self) -> Table:
-        title = self.model.title
-        found = self._layers(title) if self.channel is None else _patches(self.channel, title)
-        return replace(found, notes=() if self.bare else (self.model.weights_remark, *found.notes))
+        title = self.document.model.title
+        found = self._layers(title) if self.document.channel is None else _patches(self.document.channel, title)
+        return replace(found, notes=() if self.bare else (self.document.model.weights_remark, *found.notes))
 
     def _layers(self, title: str) -> Table:
         columns = (*left("layer", "op"), *right("output", "min", "max", "unvarying"))
         lines = tuple(
             Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
-                  numbers.ABSENT if row.still is None else str(row.still))) for row in self.layers
+                  numbers.ABSENT if row.still is None else str(row.still))) for row in self.document.layers
         )  # fmt: skip
         notes = ("unvarying: maps that are the same all over this image",)
-        return Table(f"{title} on {numbers.printable(str(self.image))}", columns, lines, notes=notes)
+        return Table(f"{title} on {numbers.printable(str(self.document.image))}", columns, lines, notes=notes)
 
 
 def _patches(channel: ChannelFigures, title: str) -> Table:

@@ -52,26 +52,11 @@ def extent_text(field: Field | None) -> str:
     return f"{size_text(field)} at most, along local paths"
 
 
-def stride_text(field: Field) -> str:
-    """Pixels between neighbouring units, per axis."""
-    return _joined(field.stride)
-
-
-def padding_text(field: Field) -> str:
-    """Pixels before the image that the first unit reads, per axis."""
-    return _joined(field.padding)
-
-
 def centre_text(field: Field) -> str:
     """Centre of the first unit's field, per axis; with its jitter where centres are not evenly spaced."""
     jitter = field.jitter
-    uneven = f" +-{_joined(jitter)}" if jitter and any(jitter) else ""
-    return _joined(field.centre0) + uneven
-
-
-def via_text(field: Field) -> str:
-    """What lets a unit see the whole image beside its local field."""
-    return ", ".join(field.via)
+    uneven = f" +-{per_axis(jitter)}" if jitter and any(jitter) else ""
+    return per_axis(field.centre0) + uneven
 
 
 def exact_text(exact: Exact) -> str:
@@ -80,7 +65,7 @@ def exact_text(exact: Exact) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _joined(values: Sequence[int | Fraction] | None) -> str:
+def per_axis(values: Sequence[int | Fraction] | None) -> str:
     """One number where all axes agree, else one an axis."""
     if not values:
         return numbers.ABSENT

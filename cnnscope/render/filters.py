@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from cnnscope.render.documents.document import OMITTED, Count, Document, Omitted, Ordinal, Share, keywords, plain
 from cnnscope.render.documents.network import WeightedModel
 from cnnscope.render.kernels import Pass
-from cnnscope.render.numbers import ABSENT, UNKNOWN
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.numbers import ABSENT, UNKNOWN, figure
+from cnnscope.render.result import Cell, DocumentReport
 from cnnscope.render.table import Line, Table, left, right
 
 CHANCE = 0.05
@@ -113,66 +113,53 @@ class FiltersDocument(Document):
     """in a manifest: the .npy files beside it"""
 
 
-@dataclass(frozen=True)
-class FiltersReport(Result):
-    """The ``cnnscope.filters`` document. ``images`` is how many were run to find dead filters, None where none were."""
-
-    model: WeightedModel
-    sort: Literal["norm", "orientation", "redundancy"]
-    layers: tuple[FilteredLayer, ...]
-    images: int | None = None
-    skipped: int = 0
-    bare: bool = False
-
-    def as_document(self) -> Document:
-        return FiltersDocument(
-            model=self.model,
-            sort=self.sort,
-            data=None if self.images is None else FilterData(images=self.images, skipped=self.skipped),
-            layers=self.layers,
-        )  # fmt: skip
+class FiltersReport(DocumentReport[FiltersDocument]):
+    """The filters of layers with their figures."""
 
     def records(self) -> list[dict[str, Cell]]:
         found: list[dict[str, Cell]] = []
-        for layer in self.layers:
+        for layer in self.document.layers:
             for row in layer.rows:
                 found.append({"layer": layer.name, **{key: _cell(value) for key, value in plain(row).items()}})
         return found
 
     def table(self) -> Table:
-        several = len(self.layers) > 1
+        several = len(self.document.layers) > 1
         columns = (*left("filter"), *right("norm", "angle", "p", "octaves"), *left("nearest kernel"),
                    *right("|cos|", "p", "twin", "|cos|", "p"))  # fmt: skip
-        if self.images is not None:
+        if self.document.data is not None:
             columns = (*columns, *left("dead"))
         lines = []
-        for layer in self.layers:
+        for layer in self.document.layers:
             if several:
                 lines.append(Line((_title(layer), *[""] * (len(columns) - 1)), name_style="bold"))
             lines += [Line(tuple(self._cells(row)), indent=int(several)) for row in layer.rows]
-        title = self.model.title
+        title = self.document.model.title
         if not several:
-            title += f", {_title(self.layers[0])}"
+            title += f", {_title(self.document.layers[0])}"
         return Table(title, columns, tuple(lines), notes=() if self.bare else tuple(self._notes()))
 
     def _cells(self, row: FilterRow) -> list[str]:
         octaves = f"{row.bandwidth:.1f}" if row.bandwidth is not None else row.band or ABSENT
-        cells = [str(row.index), f"{row.norm:.3g}", _figure(row.orientation, ".0f"), _figure(row.coherence_p, ".3f"),
-                 octaves, row.nearest or ABSENT, _figure(row.similarity, ".2f"), _figure(row.similarity_p, ".3f"),
-                 ABSENT if row.twin is None else str(row.twin), _figure(row.redundancy, ".2f"),
-                 _figure(row.redundancy_p, ".3f")]  # fmt: skip
-        if self.images is not None:
+        cells = [str(row.index), f"{row.norm:.3g}", figure(row.orientation, ".0f"), figure(row.coherence_p, ".3f"),
+                 octaves, row.nearest or ABSENT, figure(row.similarity, ".2f"), figure(row.similarity_p, ".3f"),
+                 figure(row.twin, "d"), figure(row.redundancy, ".2f"),
+                 figure(row.redundancy_p, ".3f")]  # fmt: skip
+        if self.document.data is not None:
             cells.append({True: "dead", False: "", None: UNKNOWN}[row.dead])
         return cells
 
     def _notes(self) -> list[str]:
-        notes = [self.model.weights_remark]
-        for layer in self.layers:
-            notes += _findings(layer, f"{layer.name}: " if len(self.layers) > 1 else "")
-        if self.images is not None:
-            left = f", {self.skipped} skipped" if self.skipped else ""
-            rules = dict.fromkeys(layer.rule for layer in self.layers if layer.rule)
-            notes.append(f"dead on {self.images:,} image{'s' * (self.images > 1)}{left}: {'; '.join(map(str, rules))}")
+        notes = [self.document.model.weights_remark]
+        for layer in self.document.layers:
+            notes += _findings(layer, f"{layer.name}: " if len(self.document.layers) > 1 else "")
+        data = self.document.data
+        if data is not None:
+            skipped = f", {data.skipped} skipped" if data.skipped else ""
+            rules = dict.fromkeys(layer.rule for layer in self.document.layers if layer.rule)
+            notes.append(
+                f"dead on {data.images:,} image{'s' * (data.images > 1)}{skipped}: {'; '.join(map(str, rules))}"
+            )
         notes.append(
             "angle of the stripes, 0 horizontal, 90 vertical; p: the share of random filters of this shape that are "
             "at least as clear, as similar to any kernel, as near a twin; octaves between half amplitudes"
@@ -217,7 +204,3 @@ def _cell(value: Any) -> Cell:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else value
-
-
-def _figure(value: float | None, form: str) -> str:
-    return ABSENT if value is None else format(value, form)

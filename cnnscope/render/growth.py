@@ -147,13 +147,9 @@ def _draw(axes: Axes, curve: Curve, number: int, names: Sequence[str]) -> None:
     for sizes, path in ((curve.longest, "longest"), (curve.shortest, "shortest")):
         place = curve.saturated(sizes)
         if place is not None and (path == "longest" or curve.shortest != curve.longest):
-            _saturation(axes, place, sizes[place] or 0, f"{path} path spans the image: {names[place]}", colour)
-
-
-def _saturation(axes: Axes, place: int, size: int, text: str, colour: str) -> None:
-    filled = colour if text.startswith("longest") else "white"
-    axes.plot([place], [size], marker="D", markersize=7, color=colour, markerfacecolor=filled, linestyle="none",
-              zorder=5, label=text)  # fmt: skip
+            filled = colour if path == "longest" else "white"
+            axes.plot([place], [sizes[place] or 0], marker="D", markersize=7, color=colour, markerfacecolor=filled,
+                      linestyle="none", zorder=5, label=f"{path} path spans the image: {names[place]}")  # fmt: skip
 
 
 def _strides(axes: Axes, content: Growth, width: float) -> None:

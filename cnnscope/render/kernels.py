@@ -9,8 +9,8 @@ from math import fsum
 from typing import Literal
 
 from cnnscope.render.documents.document import OMITTED, Count, Document, Matrix, Omitted, Share
-from cnnscope.render.numbers import ABSENT, printable
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.numbers import ABSENT, figure, printable
+from cnnscope.render.result import Cell, DocumentReport
 from cnnscope.render.table import Line, Table, left, right
 
 Pass = Literal["low-pass", "band-pass", "high-pass", "all-pass"]
@@ -103,18 +103,8 @@ class KernelsDocument(Document):
     """in a manifest: the .npy files beside it"""
 
 
-@dataclass(frozen=True)
-class KernelsReport(Result):
-    """The ``cnnscope.kernels`` document of kernels of one size on an image."""
-
-    kernels: tuple[DesignedKernel, ...]
-    image: str
-    image_size: tuple[int, int]
-    bare: bool = False
-
-    def as_document(self) -> Document:
-        image = KernelImage(name=self.image, height=self.image_size[0], width=self.image_size[1])
-        return KernelsDocument(kernels=self.kernels, image=image, example=None)
+class KernelsReport(DocumentReport[KernelsDocument]):
+    """Kernels of one size on an image."""
 
     def records(self) -> list[dict[str, Cell]]:
         return [
@@ -123,24 +113,25 @@ class KernelsReport(Result):
              "frequency_cycles_per_pixel": _plain(row.frequency_cycles_per_pixel),
              "bandwidth_octaves": _plain(row.bandwidth_octaves), "band": row.band,
              "response_min": f"{row.response.min:.4g}", "response_max": f"{row.response.max:.4g}", "about": row.about}
-            for row in self.kernels
+            for row in self.document.kernels
         ]  # fmt: skip
 
     def table(self) -> Table:
-        height, width = len(self.kernels[0].weights), len(self.kernels[0].weights[0])
+        kernels, image = self.document.kernels, self.document.image
+        assert image is not None, "designed kernels are shown on an image"
+        height, width = len(kernels[0].weights), len(kernels[0].weights[0])
         spelled = height * width <= _SMALL
         names = left("kernel", "weights") if spelled else left("kernel")
         columns = (*names, *right("sum", "angle", "octaves", "response"), *left("what it does"))
-        lines = tuple(Line(tuple(self._cells(row, spelled))) for row in self.kernels)
-        rows, across = self.image_size
-        title = f"{height}x{width} kernels on {printable(self.image)}, {rows}x{across}"
+        lines = tuple(Line(tuple(self._cells(row, spelled))) for row in kernels)
+        title = f"{height}x{width} kernels on {printable(image.name)}, {image.height}x{image.width}"
         return Table(title, columns, lines, notes=() if self.bare else (_CONVENTIONS,))
 
     def _cells(self, row: DesignedKernel, spelled: bool) -> list[str]:
         octaves = f"{row.bandwidth_octaves:.1f}" if row.bandwidth_octaves is not None else row.band or ABSENT
         weights = [written(row)] if spelled else []
         total, extremes = f"{row.sum:g}", span(row.response.min, row.response.max)
-        return [row.name, *weights, total, angle(row.orientation_deg), octaves, extremes, row.about]
+        return [row.name, *weights, total, figure(row.orientation_deg, ".0f"), octaves, extremes, row.about]
 
 
 _CONVENTIONS = (
@@ -167,11 +158,6 @@ def shown(number: Fraction) -> str:
 def text(rows: Rows) -> str:
     """Numbers apart by spaces, rows apart by semicolons."""
     return "; ".join(" ".join(map(shown, row)) for row in rows)
-
-
-def angle(degrees: float | None) -> str:
-    """Whole degrees; ``-`` where no direction stands out."""
-    return ABSENT if degrees is None else f"{degrees:.0f}"
 
 
 def span(low: float, high: float) -> str:

@@ -39,6 +39,11 @@ def short(n: int | None) -> str:
     return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {units[0]}"
 
 
+def figure(value: float | None, form: str) -> str:
+    """A number in a format such as ``.2f``; ``-`` where there is none."""
+    return ABSENT if value is None else format(value, form)
+
+
 def share(part: int | None, whole: int | None) -> str:
     """A part of the whole in percent: ``12.3 %``; empty where either is unknown or there is no whole."""
     return f"{100 * part / whole:.1f} %" if part is not None and whole else ""

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from cnnscope.errors import CnnscopeError, did_you_mean, explained
 from cnnscope.files import write_bytes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+D = TypeVar("D", bound=Document | Mapping[str, Any])
 Cell = str | int | None
 """A value in a flat record; None is unknown."""
 
@@ -34,6 +35,7 @@ class Result(ABC):
     """Formats that the result can be drawn in."""
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # else each dataclass has its own, which lists all layers
 
     def __repr__(self) -> str:
@@ -103,6 +105,17 @@ class Result(ABC):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return tables.mimebundle(self.table())
+
+
+@dataclass(frozen=True)
+class DocumentReport(Result, Generic[D]):
+    """A result that is its document; where it is ``bare``, the table has no remarks."""
+
+    document: D
+    bare: bool = False
+
+    def as_document(self) -> D:
+        return self.document
 
 
 FORMS: Mapping[str, Callable[[Result], str]] = {

@@ -23,7 +23,7 @@ from cnnscope.options.running import Running, paths
 from cnnscope.options.trained import AttributionOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
-from cnnscope.render.attribution import AttributionReport, Completeness, Tile
+from cnnscope.render.attribution import AttributionDocument, AttributionReport, Completeness, NamedModel, Tile
 from cnnscope.render.documents.document import OMITTED
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.sources.resolve import Loaded
@@ -47,9 +47,10 @@ class Attributions(Illustrated):
     def at(self, path: Path) -> AttributionReport:
         """The report of what is written to ``path``: it names the picture and the files of the arrays."""
         assert isinstance(self.report, AttributionReport)
-        named = zip(self.report.tiles, self.arrays, strict=True)
-        tiles = tuple(replace(tile, array=f"{path.stem}.{name}.npy") for tile, name in named)
-        return replace(self.report, tiles=tiles, picture=path.name)
+        named = zip(self.report.document.tiles, self.arrays, strict=True)
+        tiles = [replace(tile, array=f"{path.stem}.{name}.npy") for tile, name in named]
+        document = replace(self.report.document, tiles=tiles, picture=path.name)
+        return AttributionReport(document, bare=self.report.bare)
 
     def manifest(self, picture: str, arrays: Mapping[str, str]) -> dict[str, Any]:
         """The document beside the montage: each attribution names the file of its array."""
@@ -75,12 +76,15 @@ def attributions(model: Loaded, options: AttributionOptions, progress: Progress 
         session = examined(session, picture, options, progress)
     for skipped, reason in session.skipped:
         progress.note(f"without {skipped}: {reason}")
-    report = AttributionReport(model.graph.name, model.source, name, tuple(map(_figures, session.explained)))
-    title = f"{report.name}: {report.image}"
+    document = AttributionDocument(
+        model=NamedModel(name=model.graph.name, source=model.source), image=name, picture=None,
+        tiles=[_figures(one) for one in session.explained],
+    )  # fmt: skip
+    title = f"{model.graph.name}: {name}"
     raw = {f"{i:02d}-{one.attribution.method}": one.attribution.raw for i, one in enumerate(session.explained, 1)}
     return Attributions(
-        report, lambda kind: montage(rows(session), title, kind), f"{file_name(report.name)}-attribution", raw,
-        session=session,
+        AttributionReport(document), lambda kind: montage(rows(session), title, kind),
+        f"{file_name(model.graph.name)}-attribution", raw, session=session,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from cnnscope.options.trained import FeatureOptions
 from cnnscope.pictures import read_picture
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.network import WeightedModel
-from cnnscope.render.features import FeaturesReport, LayerRow
+from cnnscope.render.features import FeaturesDocument, FeaturesReport, LayerRow
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
@@ -38,7 +38,8 @@ class Features(Illustrated):
     def remarks(self) -> Sequence[str]:
         """Remarks about the channel; empty for maps."""
         assert isinstance(self.report, FeaturesReport)
-        return () if self.report.channel is None else self.report.channel.remarks()
+        channel = self.report.document.channel
+        return () if channel is None else channel.remarks()
 
 
 def features(model: Loaded, options: FeatureOptions, progress: Progress = SILENT) -> Features:
@@ -80,7 +81,7 @@ def _maps(network: TrainedNetwork, options: FeatureOptions) -> Features:
         LayerRow(one.layer.name, one.layer.op, one.layer.shape, low=one.low, high=one.high, still=one.still)
         for one in shown
     )
-    report = FeaturesReport(_model(network), name, rows)
+    report = FeaturesReport(FeaturesDocument(model=_model(network), image=name, layers=rows, channel=None))
 
     def draw(kind: str) -> bytes:
         title, under = _title(network), f"{name}\n{_weights(network)}"
@@ -98,7 +99,8 @@ def _channel(network: TrainedNetwork, name: str, number: int, options: FeatureOp
     found = look(network, layer, number, images, options.limit, image=shown, steps=options.steps, seed=options.seed,
                  tick=progress)  # fmt: skip
     row = channel_row(found, images, options.seed)
-    report = FeaturesReport(_model(network), None if shown is None else shown[0], channel=row)
+    shown_name = None if shown is None else shown[0]
+    report = FeaturesReport(FeaturesDocument(model=_model(network), image=shown_name, layers=(), channel=row))
 
     def draw(kind: str) -> bytes:
         remarks = [f"{row.op}; {_weights(network)}", *row.kernel_remark(), *row.remarks()]

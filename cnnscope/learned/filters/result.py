@@ -24,7 +24,7 @@ from cnnscope.options.running import Running, names
 from cnnscope.options.trained import FilterOptions
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.documents.network import WeightedModel
-from cnnscope.render.filters import FiltersReport
+from cnnscope.render.filters import FilterData, FiltersDocument, FiltersReport
 from cnnscope.render.illustrated import Illustrated, file_name
 from cnnscope.render.style import shortened
 from cnnscope.sources.resolve import Loaded
@@ -52,16 +52,21 @@ def filters(model: Loaded, options: FilterOptions, progress: Progress = SILENT) 
         dead, rule = (None, None) if living is None else (living.dead[one.name], living.rules[one.name])
         found = layer_filters(one, arrays[one.name], options.sort, dead, rule)
         panels.append(Panel(found, arrays[one.name], is_coloured(model.graph, one)))
-    report = FiltersReport(
+    document = FiltersDocument(
         model=WeightedModel.of(
             model.graph, model.source, weights=weighted.weights, weights_sha256=weighted.weights_sha256,
             trained=weighted.trained,
         ),
-        sort=options.sort, layers=tuple(panel.layer for panel in panels),
-        images=living.images if living else None, skipped=living.skipped if living else 0,
+        sort=options.sort, layers=[panel.layer for panel in panels],
+        data=FilterData(images=living.images, skipped=living.skipped) if living else None,
     )  # fmt: skip
     title = _title(model, weighted, options.sort)
-    return Illustrated(report, lambda kind: draw(panels, title, kind), f"{file_name(model.graph.name)}-filters", arrays)
+    return Illustrated(
+        FiltersReport(document),
+        lambda kind: draw(panels, title, kind),
+        f"{file_name(model.graph.name)}-filters",
+        arrays,
+    )
 
 
 def _life(model: Loaded, chosen: Sequence[Chosen], options: FilterOptions) -> Life | None:

@@ -180,7 +180,7 @@ def _gallery(options: KernelOptions) -> Illustrated:
     from cnnscope.learned.filters import gallery
     from cnnscope.learned.filters.kernels import classic, own
     from cnnscope.render.illustrated import Illustrated
-    from cnnscope.render.kernels import KernelsReport
+    from cnnscope.render.kernels import KernelImage, KernelsDocument, KernelsReport
     from cnnscope.render.style import shortened
 
     size = options.size or 3
@@ -192,12 +192,12 @@ def _gallery(options: KernelOptions) -> Illustrated:
     name, pixels = gallery.bundled_digit() if options.image is None else gallery.opened(Path(options.image))
     _check_fit(chosen[0].weights.shape, pixels.shape, name)
     made = [gallery.respond(one.weights, pixels) for one in chosen]
-    height, width = pixels.shape
+    image = KernelImage(name=name, height=pixels.shape[0], width=pixels.shape[1])
     rows, columns = chosen[0].weights.shape
     title = f"{rows}x{columns} kernel{'s' * (len(chosen) > 1)} on {shortened(name, 32)}"
     shown = gallery.shown(chosen)
     return Illustrated(
-        KernelsReport(gallery.rows(chosen, made), name, (height, width)),
+        KernelsReport(KernelsDocument(kernels=gallery.rows(chosen, made), image=image, example=None)),
         lambda kind: gallery.draw([chosen[i] for i in shown], [made[i] for i in shown], pixels, title, kind),
         "kernels",
         {"kernels": np.stack([kernel.weights for kernel in chosen]), "responses": np.stack(made)},

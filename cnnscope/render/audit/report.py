@@ -10,22 +10,15 @@ from cnnscope.render.audit import words
 from cnnscope.render.audit.words import Json
 from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.numbers import printable, titled
-from cnnscope.render.result import Cell, Result
+from cnnscope.render.result import Cell, DocumentReport, Result
 from cnnscope.render.table import Line, Table, left, right
 
 _FIGURES = ("agreement", "kappa", "accuracy")
 _LOOK = {True: "ok", False: "FAILED", None: "not measured"}
 
 
-@dataclass(frozen=True)
-class AuditReport(Result):
+class AuditReport(DocumentReport[Json]):
     """The ``cnnscope.audit`` document."""
-
-    document: Json
-    bare: bool = False
-
-    def as_document(self) -> Json:
-        return self.document
 
     def records(self) -> list[dict[str, Cell]]:
         """One a magnitude, flat."""

@@ -16,20 +16,9 @@ from cnnscope.analysis import diff
 from cnnscope.analysis.diff import Change, Mark, Part
 from cnnscope.analysis.fuse import chain_concats
 from cnnscope.errors import CnnscopeError
-from cnnscope.render import numbers
+from cnnscope.render import difference, numbers
 from cnnscope.render.diagram.dot import quoted
 from cnnscope.render.diagram.layout import FONT, LayoutTimeout, draw
-from cnnscope.render.difference import (
-    DifferenceReport,
-    both,
-    changed_text,
-    deltas,
-    field_text,
-    label,
-    row_name,
-    shape,
-    signed,
-)  # fmt: skip
 from cnnscope.render.style import PICTURES, SIZES, THEMES, Theme, ThemeName, ink_on
 
 COLOURS: dict[Mark, str] = {"+": "#009E73", "-": "#D55E00", "~": "#E69F00", "=": "#8A929C"}
@@ -41,7 +30,7 @@ LONGEST: dict[Mark, int] = {"+": 6, "-": 6, "~": 80, "=": 2}
 
 
 @dataclass(frozen=True)
-class Difference(DifferenceReport):
+class Difference(difference.DifferenceReport):
     """The difference of two networks, which can also be drawn."""
 
     KINDS: ClassVar[Sequence[str]] = (*PICTURES, "dot")
@@ -66,7 +55,7 @@ class Box:
         return self.rows[0].mark
 
 
-def picture(report: DifferenceReport, form: str, theme: ThemeName = "light") -> bytes:
+def picture(report: difference.DifferenceReport, form: str, theme: ThemeName = "light") -> bytes:
     """The figure as ``svg``, ``png``, ``pdf`` or ``dot``; E605 where Graphviz does not finish, E60x where it fails."""
     dot = to_dot(report, theme)
     if form == "dot":
@@ -78,7 +67,7 @@ def picture(report: DifferenceReport, form: str, theme: ThemeName = "light") -> 
         raise CnnscopeError.of("E605", "Graphviz did not lay the figure out in time", hint=hint) from None
 
 
-def to_dot(report: DifferenceReport, theme: ThemeName = "light") -> str:
+def to_dot(report: difference.DifferenceReport, theme: ThemeName = "light") -> str:
     """DOT source, in the order of both networks."""
     return "\n".join(_lines(report, THEMES[theme])) + "\n"
 
@@ -93,7 +82,7 @@ def boxes(rows: Sequence[Change]) -> Iterator[Box]:
             count += 1
 
 
-def _lines(report: DifferenceReport, theme: Theme) -> Iterator[str]:
+def _lines(report: difference.DifferenceReport, theme: Theme) -> Iterator[str]:
     found = _chained(report.difference)
     drawn = tuple(boxes(found.rows))
     yield f"digraph {quoted(f'{found.a.name} -> {found.b.name}')} {{"
@@ -114,7 +103,7 @@ def _chained(found: diff.Difference) -> diff.Difference:
     return diff.diff(a, b) if chained_a or chained_b else found
 
 
-def _heading(report: DifferenceReport, theme: Theme) -> str:
+def _heading(report: difference.DifferenceReport, theme: Theme) -> str:
     found = report.difference
     title = _text(f"{found.a.name}  →  {found.b.name}")
     rows = [f'<FONT POINT-SIZE="{SIZES["title"]}"><B>{title}</B></FONT>']
@@ -135,26 +124,27 @@ def _box(box: Box, theme: Theme) -> str:
 
 
 def _single(row: Change) -> tuple[str, tuple[str, ...]]:
-    params, macs = deltas(row)
-    figures = [f"{signed(params, numbers.short)} params"] if params or params is None else []
-    figures += [f"{signed(macs, numbers.short)} MACs"] if macs or macs is None else []
-    shapes = list(dict.fromkeys(shape(part) for part in (row.a, row.b) if part))
-    fields = list(dict.fromkeys(field_text(part) for part in (row.a, row.b) if part and part.nodes))
-    types = both(row, label).split(" -> ")
+    params, macs = difference.deltas(row)
+    figures = [f"{difference.signed(params, numbers.short)} params"] if params or params is None else []
+    figures += [f"{difference.signed(macs, numbers.short)} MACs"] if macs or macs is None else []
+    shapes = list(dict.fromkeys(difference.shape(part) for part in (row.a, row.b) if part))
+    fields = list(dict.fromkeys(difference.field_text(part) for part in (row.a, row.b) if part and part.nodes))
+    types = difference.both(row, difference.label).split(" -> ")
     title = types[0] if len(types) == 1 else f"{types[0]}\n→ {types[1]}"
     seen = " · ".join(filter(None, (" → ".join(shapes), f"RF {' → '.join(fields)}" if fields else "")))
-    return title, (_arrow(row_name(row)), seen, " · ".join(figures), _arrow(changed_text(row)))
+    return title, (_arrow(difference.row_name(row)), seen, " · ".join(figures), _arrow(difference.changed_text(row)))
 
 
 def _several(box: Box) -> tuple[str, tuple[str, ...]]:
-    params, macs = (sum(change or 0 for change in column) for column in zip(*map(deltas, box.rows), strict=True))
+    columns = zip(*map(difference.deltas, box.rows), strict=True)
+    params, macs = (difference.signed(sum(n or 0 for n in column), numbers.short) for column in columns)
     words = {"=": "equal layers", "+": "more layers", "-": "layers less", "~": "changed layers"}
-    figures = "" if box.mark == "=" else f"{signed(params, numbers.short)} params · {signed(macs, numbers.short)} MACs"
+    figures = "" if box.mark == "=" else f"{params} params · {macs} MACs"
     return f"{len(box.rows)} {words[box.mark]}", (_name(box), figures)
 
 
 def _name(box: Box) -> str:
-    first, last = row_name(box.rows[0]), row_name(box.rows[-1])
+    first, last = difference.row_name(box.rows[0]), difference.row_name(box.rows[-1])
     return _arrow(first if len(box.rows) == 1 else f"{_first(first)} … {_first(last)}")
 
 
@@ -190,7 +180,7 @@ def _yields(part: Part) -> tuple[str, ...]:
     return tuple(node.name for node in part.nodes) or (part.name,)
 
 
-def _legend(report: DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Iterator[str]:
+def _legend(report: difference.DifferenceReport, drawn: Sequence[Box], theme: Theme) -> Iterator[str]:
     names = {"a": report.difference.a.name, "b": report.difference.b.name}
     if names["a"] == names["b"]:
         names = {"a": report.source_a, "b": report.source_b}

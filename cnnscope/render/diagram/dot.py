@@ -8,21 +8,9 @@ from html import escape
 from textwrap import wrap
 from typing import Literal
 
-from cnnscope.render import numbers
+from cnnscope.render import numbers, style
 from cnnscope.render.diagram.layout import FONT
 from cnnscope.render.diagram.model import Box, Diagram, Edge
-from cnnscope.render.style import (
-    SIZES,
-    THEMES,
-    Heat,
-    Theme,
-    ThemeName,
-    heat_colour,
-    ink_on,
-    kind_colour,
-    share_of,
-    text_on,
-)
 
 GAPS = {False: 0.38, True: 0.28}
 """Inches between ranks: in one column, and where a long network is wrapped into several."""
@@ -34,9 +22,9 @@ Direction = Literal["TB", "LR"]
 class Options:
     """What the reader may choose."""
 
-    heat: Heat = "macs"
+    heat: style.Heat = "macs"
     rf: bool = True
-    theme: ThemeName = "light"
+    theme: style.ThemeName = "light"
     direction: Direction = "TB"
     columns: int = 1
     page: tuple[float, float] | None = None
@@ -49,7 +37,7 @@ def to_dot(figure: Diagram, options: Options = Options()) -> str:
 
 
 def _lines(figure: Diagram, options: Options) -> Iterator[str]:
-    theme = THEMES[options.theme]
+    theme = style.THEMES[options.theme]
     yield f"digraph {quoted(figure.name)} {{"
     yield f'  graph [rankdir={options.direction}, bgcolor="{theme.background}", fontname="{FONT}", '
     yield f"         ranksep={GAPS[options.columns > 1]}, nodesep=0.3, labelloc=t,"
@@ -58,7 +46,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
         yield f'         size="{options.page[0] / 72:.3f},{options.page[1] / 72:.3f}",'
     yield f"         label=<{_heading(figure, theme)}>];"
     yield f'  node [shape=plain, fontname="{FONT}", fontcolor="{theme.text}"];'
-    yield f'  edge [fontname="{FONT}", fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}",'
+    yield f'  edge [fontname="{FONT}", fontsize={style.SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}",'
     yield "        arrowsize=0.6, penwidth=1.0];"
     yield from _members(figure, "", options, theme, "  ")
     column = _columns(figure, options.columns)
@@ -71,7 +59,7 @@ def _lines(figure: Diagram, options: Options) -> Iterator[str]:
     yield "}"
 
 
-def _members(figure: Diagram, cluster: str, options: Options, theme: Theme, pad: str) -> Iterator[str]:
+def _members(figure: Diagram, cluster: str, options: Options, theme: style.Theme, pad: str) -> Iterator[str]:
     for box in figure.boxes:
         if box.cluster == cluster:
             label = _label(box, figure, options, theme)
@@ -80,36 +68,37 @@ def _members(figure: Diagram, cluster: str, options: Options, theme: Theme, pad:
         if inner.parent == cluster:
             yield f"{pad}subgraph {quoted(inner.id)} {{"
             yield f'{pad}  style="dashed,rounded"; color="{theme.frame}"; labeljust=l; margin=10;'
-            yield f'{pad}  fontsize={SIZES["cluster"]}; fontcolor="{theme.muted}";'
+            yield f'{pad}  fontsize={style.SIZES["cluster"]}; fontcolor="{theme.muted}";'
             yield f"{pad}  label={quoted(f'{inner.title}   {numbers.shape(inner.shape)}')};"
             yield from _members(figure, inner.id, options, theme, pad + "  ")
             yield f"{pad}}}"
 
 
-def _heading(figure: Diagram, theme: Theme) -> str:
+def _heading(figure: Diagram, theme: style.Theme) -> str:
     totals = figure.totals
     facts = [f"{numbers.short(totals.params)} parameters", f"{numbers.short(totals.macs)} MACs"]
-    title = f'<FONT POINT-SIZE="{SIZES["title"]}"><B>{_text(figure.name)}</B></FONT>'
-    line = f'<FONT POINT-SIZE="{SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT>'
+    title = f'<FONT POINT-SIZE="{style.SIZES["title"]}"><B>{_text(figure.name)}</B></FONT>'
+    line = f'<FONT POINT-SIZE="{style.SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT>'
     rows = "".join(f"<TR><TD>{text}</TD></TR>" for text in (title, line, " "))
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}</TABLE>'
 
 
-def _label(box: Box, figure: Diagram, options: Options, theme: Theme) -> str:
-    fill = heat_colour(share_of(box.cost, figure.totals, options.heat), theme)
-    ink = text_on(fill, theme)
-    stripe = kind_colour(box.category)
+def _label(box: Box, figure: Diagram, options: Options, theme: style.Theme) -> str:
+    fill = style.heat_colour(style.share_of(box.cost, figure.totals, options.heat), theme)
+    name, detail = style.SIZES["name"], style.SIZES["detail"]
+    ink = style.text_on(fill, theme)
+    stripe = style.kind_colour(box.category)
     cells = [
         f'<TD BGCOLOR="{stripe}" WIDTH="7" FIXEDSIZE="FALSE" CELLPADDING="0"> </TD>',
         f'<TD BGCOLOR="{fill}" CELLPADDING="2"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">'
-        f'<TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["name"]}"><B>{_text(box.title)}</B></FONT></TD>'
-        f'</TR><TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{SIZES["detail"]}">'
+        f'<TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{name}"><B>{_text(box.title)}</B></FONT></TD>'
+        f'</TR><TR><TD ALIGN="LEFT"><FONT COLOR="{ink}" POINT-SIZE="{detail}">'
         f"{_wrapped_details(box, figure, options)}</FONT></TD></TR></TABLE></TD>",
     ]
     if box.count > 1:
         badge = f"×{box.count}" + (f"\n+{box.growth}" if box.growth else "")
         cells.append(
-            f'<TD BGCOLOR="{stripe}" CELLPADDING="5"><FONT COLOR="{ink_on(stripe)}" POINT-SIZE="{SIZES["name"]}">'
+            f'<TD BGCOLOR="{stripe}" CELLPADDING="5"><FONT COLOR="{style.ink_on(stripe)}" POINT-SIZE="{name}">'
             f"<B>{_text(badge)}</B></FONT></TD>"
         )
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{"".join(cells)}</TR></TABLE>'
@@ -165,9 +154,9 @@ def _columns(figure: Diagram, count: int) -> dict[str, int]:
     return column
 
 
-def _connector(edge: Edge, number: int, theme: Theme) -> Iterator[str]:
+def _connector(edge: Edge, number: int, theme: style.Theme) -> Iterator[str]:
     """An edge from one column to another: two ends with the same mark, so that no line crosses the figure."""
-    look = f'shape=circle, margin=0.02, fontsize={SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}"'
+    look = f'shape=circle, margin=0.02, fontsize={style.SIZES["edge"]}, color="{theme.line}", fontcolor="{theme.muted}"'
     ends = quoted(f"from {number}"), quoted(f"to {number}")
     for end in ends:
         yield f'  {end} [label="{number}", width=0.2, {look}];'
@@ -182,12 +171,13 @@ def _edge(edge: Edge) -> str:
     return f"  {quoted(edge.source)} -> {quoted(edge.target)} [label={label}, weight={weight}];"
 
 
-def _legend(figure: Diagram, options: Options, theme: Theme) -> Iterator[str]:
+def _legend(figure: Diagram, options: Options, theme: style.Theme) -> Iterator[str]:
     kinds = list(dict.fromkeys(box.category for box in figure.boxes))
     rows = "".join(
-        f'<TD BGCOLOR="{kind_colour(kind)}" WIDTH="7"> </TD><TD ALIGN="LEFT">{_text(kind)}  </TD>' for kind in kinds
+        f'<TD BGCOLOR="{style.kind_colour(kind)}" WIDTH="7"> </TD><TD ALIGN="LEFT">{_text(kind)}  </TD>'
+        for kind in kinds
     )
-    size, muted = SIZES["note"], theme.muted
+    size, muted = style.SIZES["note"], theme.muted
     parts = [f'<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1"><TR>{rows}</TR></TABLE></TD></TR>']
     if options.heat != "none":
         ramp = "".join(f'<TD BGCOLOR="{colour}" WIDTH="16"> </TD>' for colour in theme.heat)

@@ -110,9 +110,9 @@ class ReceptiveField:
         )  # fmt: skip
 
 
-def field_of(summary: Summary) -> ReceptiveField | None:
-    """The largest local field of the network; None where nothing sees the image."""
-    return None if summary.receptive_field is None else ReceptiveField.of(summary.receptive_field)
+def field_of(field: Field | None) -> ReceptiveField | None:
+    """A field of the analysis in a document; None where nothing sees the image."""
+    return None if field is None else ReceptiveField.of(field)
 
 
 @dataclass(frozen=True, kw_only=True)
