@@ -15,9 +15,8 @@ from cnnscope.render.table import Line, Table, left, right
 
 CHANCE = 0.05
 """A p-value below which a figure counts as more than chance."""
-
-
 Angle = Annotated[float, keywords(minimum=0, exclusiveMaximum=180)]
+"""Degrees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from cnnscope.render.result import Cell, DocumentReport
 from cnnscope.render.table import Line, Table, left, right
 
 Pass = Literal["low-pass", "band-pass", "high-pass", "all-pass"]
+"""Which frequencies a kernel lets through."""
 Rows = tuple[tuple[Fraction, ...], ...]
 """One row for a signal, several of equal length for an image."""
 

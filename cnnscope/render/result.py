@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 D = TypeVar("D", bound=Document | Mapping[str, Any])
+"""The type of a document."""
 Cell = str | int | None
 """A value in a flat record; None is unknown."""
 

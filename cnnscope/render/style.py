@@ -1,4 +1,4 @@
-"""The look of everything: of printed text in rich's style language, of diagrams and of plots.
+"""The look of everything: of printed text in rich's style language, of diagrams and of plots; and their formats.
 
 Kinds of layers take the Okabe-Ito colours (Okabe & Ito 2008, "Color universal design"), told apart under protanopia and
 deuteranopia; in grey they differ in lightness, and every box also names its kind.

@@ -194,7 +194,7 @@ def _legend(figure: Diagram, options: Options, theme: style.Theme) -> Iterator[s
 
 
 def quoted(text: str) -> str:
-    """A DOT string."""
+    """The text as a string in DOT source."""
     return '"' + numbers.printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
