@@ -108,6 +108,10 @@ BAD = [
      '4 | class Swoosh(Op, tag="relu", category="activation"):\n'
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
      + HELP + "a name is given once: rename one of them, or uninstall its package\n"),
+    ("bad.py", SWOOSH.replace('category="activation"', 'category="activations"'), "error[E413]: the layer type "
+     "`swoosh` has the unknown category `activations`\n --> bad.py:4:1\n  |\n"
+     '4 | class Swoosh(Op, tag="swoosh", category="activations"):\n'
+     "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n" + HELP + "did you mean `activation`?\n"),
     ("bad.py", "from cnnscope.sources.resolve import KINDS\nKINDS.add('hub', r'hub:.*')\n", "error[E413]: the kind of "
      "source `hub` is not a `SourceKind` but a str\n --> bad.py:2:1\n  |\n2 | KINDS.add('hub', r'hub:.*')\n"
      "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
-from cnnscope.errors import ShapeError, did_you_mean
+from cnnscope.errors import CnnscopeError, ShapeError, did_you_mean
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Shape, Step
 from cnnscope.ir.steps import shape_text as shape_text
@@ -93,6 +93,9 @@ class Op:
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclass(frozen=True)(cls)
+        if category not in ("", *CATEGORIES):
+            hint = did_you_mean(category, CATEGORIES) or f"there are {', '.join(CATEGORIES)}"
+            raise CnnscopeError.of("E413", f"the layer type `{tag}` has the unknown category `{category}`", hint=hint)
         if category:
             cls.category = category
         cls.tag = tag

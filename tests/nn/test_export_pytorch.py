@@ -450,6 +450,15 @@ def test_a_module_that_torch_lacks_and_no_record_defines(monkeypatch: pytest.Mon
     assert hint == "the record of an op says how a file takes such a module along: docs/add-an-op.md"
 
 
+def test_an_op_without_a_record_for_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "strange", ModuleType("strange"))
+    monkeypatch.setattr(REGISTRY["tanh"], "in_torch", "strange")
+    message, notes, hint = refused(load("lenet5"))
+    assert message == "`LeNet-5` cannot be written as PyTorch: there is no record for torch of `tanh`"
+    assert notes[0] == "`c1.act` is `tanh`"
+    assert hint == "the record of an op says how torch computes it: docs/add-an-op.md"
+
+
 def test_scopes_that_run_in_turns() -> None:
     conv = REGISTRY["conv"].read({"out": 2, "kernel": 1, "bias": False}, 2)
     nodes, last = [], "x"

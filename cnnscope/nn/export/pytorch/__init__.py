@@ -16,7 +16,7 @@ from cnnscope.nn.export.pytorch.body import Class, Names, camel
 from cnnscope.nn.export.pytorch.classes import Classes
 from cnnscope.nn.export.pytorch.forward import class_lines
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
-from cnnscope.nn.ops import make
+from cnnscope.nn.ops import make, torch_op
 from cnnscope.nn.ops.base import Code, Definition
 from cnnscope.ops.base import shape_text
 from cnnscope.ops.traced import Traced
@@ -52,8 +52,12 @@ def _codes(graph: Graph) -> dict[str, Code]:
     """The code of every node. E427 for nodes that cannot be written."""
     codes: dict[str, Code] = {}
     strange: list[Node] = []
+    unrecorded: list[Node] = []
     lacking: list[tuple[Node, str]] = []
     for node in graph.nodes:
+        if torch_op(type(node.op)) is None and not isinstance(node.op, Traced):
+            unrecorded.append(node)
+            continue
         try:
             made = make(node.op, graph.values(node))
         except CnnscopeError:
@@ -65,6 +69,11 @@ def _codes(graph: Graph) -> dict[str, Code]:
             strange.append(node)
         else:
             lacking.append((node, made.name))
+    if unrecorded:
+        tags = " or ".join(f"`{tag}`" for tag in dict.fromkeys(node.op.tag for node in unrecorded))
+        notes = [f"`{node.name}` is `{node.op.tag}`" for node in unrecorded]
+        hint = "the record of an op says how torch computes it: docs/add-an-op.md"
+        raise unwritable(graph, "PyTorch", f"there is no record for torch of {tags}", notes, hint)
     if strange:
         hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
         why = f"{len(strange):,} of its ops are known by their shapes only"
