@@ -105,7 +105,7 @@ def _warn() -> None:
 
 def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     """A wrong command line as an error of the form that all others have."""
-    complaint = error.format_message().replace("'", "`").replace("Value error, ", "")
+    complaint = error.format_message().replace("'", "`").replace("Value error, ", "") or "missing command"
     message, _, guess = complaint.partition(". Did you mean ")
     verb = next((f" {word}" for word in words if word in COMMANDS), "")
     hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"

@@ -141,6 +141,13 @@ def with_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "load", lambda source, **_: api.Model(graph, source))
 
 
+def test_a_group_of_commands_alone_shows_its_help(run: Run) -> None:
+    outcome = run("weights")
+    assert outcome.code == 2
+    assert "Usage: cnnscope weights" in outcome.out
+    assert outcome.err == "error[E400]: missing command\n  = help: `cnnscope weights --help` shows what there is\n"
+
+
 @pytest.mark.usefixtures("with_unsupported")
 def test_what_is_unsupported_is_shown_and_totals_become_lower_bounds(run: Run) -> None:
     outcome = run("flops", "odd")
