@@ -51,7 +51,7 @@ def test_the_summary_says_the_verdict_first(run: Run, folder: str) -> None:
     assert "             0.5 px off the grid" in outcome.out
     assert "             90° on the grid" in outcome.out
     assert "  ok           sampler equals rot90: 2.8e-05 (limit 0.0001); fp32, 32 px" in lines
-    assert "  -            shift by 4 px: not guaranteed, measured 0.27" in lines
+    assert "  -            shift by 4 px: not guaranteed; measured error 0.27 of the output's norm" in lines
     assert run("report", f"{folder}/audit.json").out == outcome.out
 
 

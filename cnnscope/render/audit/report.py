@@ -77,8 +77,7 @@ class AuditReport(DocumentReport[Json]):
         if d["predictions"]:
             yield "\nprediction from the architecture"
         for p in d["predictions"]:
-            yield (f"  {_agreeing(p):12} {printable(p['transform'])}: {p['claim'].replace('_', ' ')}, "
-                   f"measured {words.small(p['measured'])}")  # fmt: skip
+            yield f"  {_agreeing(p):12} {printable(p['transform'])}: {words.prediction(p)}"
         if d["gates"]:
             yield "\ngates"
         for gate in d["gates"]:

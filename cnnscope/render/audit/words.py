@@ -60,6 +60,15 @@ def figure(value: float | None) -> str:
     return ABSENT if value is None else small(value)
 
 
+def prediction(claim: Json) -> str:
+    """``not guaranteed; measured error 0.95 of the output's norm``; what a claim is about, and what was measured."""
+    guaranteed = "exact" if claim["claim"] == "exact" else "not guaranteed"
+    measured = claim["measured"]
+    return f"{guaranteed}; " + (
+        "not measured" if measured is None else f"measured error {small(measured)} of the output's norm"
+    )
+
+
 def local(errors: Sequence[Json]) -> Json:
     """Local equivariance errors as a table: the ``movements`` with their units, and ``rows`` of a value for each."""
     movements = {f"{e['movement']}, per {e['unit']}": (e["movement"], e["unit"]) for e in errors}
