@@ -167,6 +167,26 @@ def test_a_result_that_cnnscope_cannot_use_may_be_a_bug_of_the_plugin(
     )
 
 
+def test_a_kind_of_source_or_of_images_returns_what_it_should(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.py").write_text(
+        "from cnnscope.sources.resolve import KINDS, SourceKind\n"
+        "from cnnscope.trained import images\n"
+        "KINDS.add('mine', SourceKind('mine', 'mine:x', r'mine:.*', lambda *_: 3))\n"
+        "images.KINDS.add('heap', images.Kind('a heap', lambda path: path.suffix == '.heap', lambda path: None))\n"
+    )
+    (folder / "x.heap").write_text("")
+    assert said("summary mine:x --plugin mine.py", capsys) == (
+        2,
+        "error[E413]: the kind of source `mine` returned an int\n"
+        + HELP + "its loader returns a `cnnscope.sources.resolve.Loaded`\n",
+    )  # fmt: skip
+    assert said("audit -q --data x.heap -o out/ --plugin mine.py", capsys) == (
+        2,
+        "error[E413]: the kind of image set `a heap` returned a NoneType for `x.heap`\n"
+        + HELP + "it opens a `cnnscope.trained.images.sample.ImageSet`\n",
+    )  # fmt: skip
+
+
 def test_a_plugin_named_like_a_package_hides_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "jinja2.py").write_text(SWOOSH)
     hidden = sys.modules.pop("jinja2", None)

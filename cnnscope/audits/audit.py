@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def audit(network: TrainedNetwork, options: AuditOptions, progress: Progress = S
 
     folder, reports = places(options.output)
     gates = asked(options)
+    check_plots(folder, reports)
     job = open_audit(network, options, progress)
     if folder is not None and not options.resume:
         start_over(folder)
@@ -157,6 +159,12 @@ def places(output: str | Path | Sequence[str | Path]) -> tuple[Path | None, tupl
         raise CnnscopeError.of("E409", f"an audit has one folder, not `{folders[0]}` and `{folders[1]}`",
                                hint="a report's name ends in .html, .md, .xml, .json, .csv, .tsv or .txt")  # fmt: skip
     return Path(folders[0]) if folders else None, tuple(map(Path, reports))
+
+
+def check_plots(folder: Path | None, reports: Sequence[Path]) -> None:
+    """The error E414 without matplotlib where a page is to be written: before anything is measured, not after."""
+    if folder is not None or any(report.suffix.lower() in (".html", ".htm") for report in reports):
+        import_module("matplotlib")
 
 
 def check_names(reports: Sequence[str]) -> None:

@@ -202,11 +202,10 @@ def verdict(facts: AuditFacts, gates: Sequence[GateResult] = ()) -> Verdict:
     failed = [gate.expression for gate in gates if not gate.passed]
     if failed:
         return Verdict(FAILED, "fail", f"{_count(len(failed), 'gate')} failed: {', '.join(failed)}")
-    passed = sum(control.passed is True for control in facts.controls)
-    open_ = len(facts.controls) - passed
-    checked = f"{_count(passed, 'control')} passed" if facts.controls else "no control was run"
-    checked += f", {open_} could not tell" if open_ else ""
-    return Verdict(PASS, "pass", f"{checked}, {_count(len(gates), 'gate')} kept" if gates else f"{checked}; no gates")
+    passed, run = sum(control.passed is True for control in facts.controls), len(facts.controls)
+    checked = f"{passed} of {_count(run, 'control')} passed" if run else "no control was run"
+    checked += f", {run - passed} could not tell" if passed < run else ""
+    return Verdict(PASS, "pass", f"{checked}; {_count(len(gates), 'gate')} passed" if gates else checked)
 
 
 def _count(n: int, what: str) -> str:

@@ -50,7 +50,7 @@ class Terminated(BaseException):
 )
 def audit(options: AuditOptions, loading: o.Loading, showing: Showing, source: o.DefaultSource = o.DEFAULT) -> int:
     """Measure how moving, rotating, scaling and flipping images changes predictions and features, with controls."""
-    from cnnscope.audits.audit import Audit, asked, open_audit, places
+    from cnnscope.audits.audit import Audit, asked, check_plots, open_audit, places
     from cnnscope.audits.run.shards import Ranks
     from cnnscope.trained.loading import open_network
 
@@ -58,6 +58,7 @@ def audit(options: AuditOptions, loading: o.Loading, showing: Showing, source: o
     ranks, gates = Ranks.of(), asked(options)
     notes = Silent(lambda text: showing.say(f"note: {text}") if ranks.leads else None)
     running = replace(part(options, Running), device=ranks.device(options.device))
+    check_plots(Path("audits"), reports)
     job = open_audit(open_network(loading.load(source), running), options, notes)
     folder = named or Path("audits") / f"{_slug(source)}-{options.preset}-{job.digest[:8]}"
     result = _run(job, folder, ranks, options.resume, showing, gates)

@@ -16,6 +16,7 @@ from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.registry import Registry
 from cnnscope.sources import zoo
+from cnnscope.user_code import a
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +50,11 @@ class SourceKind:
 
     def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
         """Returns the network; raises `CnnscopeError` if it cannot be loaded."""
-        return resolved(self.loader)(source, inputs, settings)
+        found: object = resolved(self.loader)(source, inputs, settings)
+        if not isinstance(found, Loaded):
+            message = f"the kind of source `{self.name}` returned {a(type(found).__name__)}"
+            raise CnnscopeError.of("E413", message, hint="its loader returns a `cnnscope.sources.resolve.Loaded`")
+        return found
 
 
 _SOURCES = "cnnscope.sources"

@@ -156,9 +156,9 @@ def test_verdicts() -> None:
     failing = Control("rot90 is exact", False, 0.3, 0.0)
     alarm = Prediction("shift by 32 px", "exact", 0.2, False)
     for given, gates_given, code, word, text in (
-        (facts(), (), 0, "pass", "2 controls passed; no gates"),
-        (facts(controls=()), (), 0, "pass", "no control was run; no gates"),
-        (facts(), (kept,), 0, "pass", "2 controls passed, 1 gate kept"),
+        (facts(), (), 0, "pass", "2 of 2 controls passed"),
+        (facts(controls=()), (), 0, "pass", "no control was run"),
+        (facts(), (kept,), 0, "pass", "2 of 2 controls passed; 1 gate passed"),
         (facts(), (kept, broken), 1, "fail", "1 gate failed: scale.kappa=0.9"),
         (facts(controls=(failing,)), (broken,), 4, "invalid", "1 control failed: rot90 is exact"),
         (facts(predictions=(alarm,)), (), 4, "invalid", "the measurement contradicts the architecture: shift by 32 px"),

@@ -55,7 +55,7 @@ def test_it_needs_no_arguments(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("cnnscope.audits.run.audit.html", page.html)
     outcome = run("audit", "--limit", "40")
     assert outcome.code == 0
-    assert outcome.out.startswith("LeNet-5 on digits (lenet5-digits), invariance\n\nPASS: ")
+    assert outcome.out.startswith("LeNet-5 on digits (lenet5-digits), invariance\n\naudit valid: ")
     (folder,) = (tmp_path / "audits").iterdir()
     name = f"audits/{folder.name}"
     assert folder.name.startswith("lenet5-digits-quick-")

@@ -40,7 +40,7 @@ def test_the_summary_says_the_verdict_first(run: Run, folder: str) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
     assert lines[:4] == [
-        "LeNet-5 (lenet5-digits), invariance", "", "PASS: 2 controls passed; no gates",
+        "LeNet-5 (lenet5-digits), invariance", "", "audit valid: 2 of 2 controls passed",
         "digits/lenet5.safetensors; 60 of 61 images used, 1 skipped; quick, seed 0, cpu, float32; accuracy "
         "0.967 [0.886, 0.991]",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_the_summary_says_the_verdict_first(run: Run, folder: str) -> None:
 
 def test_quietly_it_is_the_table_and_the_verdict(run: Run, folder: str) -> None:
     outcome = run("report", folder, "-q")
-    assert outcome.out.splitlines()[2] == "PASS: 2 controls passed; no gates"
+    assert outcome.out.splitlines()[2] == "audit valid: 2 of 2 controls passed"
     assert "controls\n" not in outcome.out
     assert "intervals" not in outcome.out
 

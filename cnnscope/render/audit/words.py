@@ -10,7 +10,7 @@ from cnnscope.render.numbers import ABSENT, UNKNOWN
 Json = Mapping[str, Any]
 
 VERDICTS = {
-    "pass": "PASS", "fail": "FAILED", "invalid": "NOT VALID", "incomplete": "INCOMPLETE",
+    "pass": "audit valid", "fail": "FAILED", "invalid": "NOT VALID", "incomplete": "INCOMPLETE",
 }  # fmt: skip
 CLAIMS = {
     "exact": "exact", "geometry_only": "geometry only: the grid commutes, the weights decide",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
 from cnnscope.registry import Registry
+from cnnscope.user_code import a
 
 if TYPE_CHECKING:
     from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
@@ -94,11 +95,17 @@ def known() -> str:
 
 def open_images(path: str | Path) -> ImageSet:
     """The images at a path. E460 where there is no such path or it is no set of images, E461 where a set is damaged."""
+    from cnnscope.trained.images.sample import ImageSet
+
     path = Path(path)
     if not path.exists():
         raise CnnscopeError.of("E460", f"there are no images at `{path}`: no such file or folder")
     kinds = sorted(KINDS.values(), key=lambda kind: kind.general)
     for kind in kinds:
         if kind.holds(path):
-            return kind.open(path)
+            found: object = kind.open(path)
+            if not isinstance(found, ImageSet):
+                message = f"the kind of image set `{kind.words}` returned {a(type(found).__name__)} for `{path}`"
+                raise CnnscopeError.of("E413", message, hint="it opens a `cnnscope.trained.images.sample.ImageSet`")
+            return found
     raise CnnscopeError.of("E460", f"`{path}` is no set of images", hint=f"known sets: {known()}")
