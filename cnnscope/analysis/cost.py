@@ -12,7 +12,7 @@ memory for these tensors but never more (its workspace aside).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
@@ -81,15 +81,16 @@ def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
 
 
 def node_costs(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, Cost]:
-    """The cost of every node by name. ``batch`` scales activation bytes only.
+    """The cost of every node by name. ``batch`` scales activation bytes only, and only of what depends on the image.
 
     A ``training_only`` node has its parameters but computes nothing at inference.
     """
     seen: set[str] = set()
-    return {node.name: _node_cost(graph, node, seen, batch, dtype) for node in graph.nodes}
+    copies = _copies(graph, _storage(graph, graph.nodes, [_shares_memory(node) for node in graph.nodes]), batch)
+    return {node.name: _node_cost(graph, node, seen, copies.get(node.name, 1), dtype) for node in graph.nodes}
 
 
-def _node_cost(graph: Graph, node: Node, seen: set[str], batch: int, dtype: str | None) -> Cost:
+def _node_cost(graph: Graph, node: Node, seen: set[str], copies: int, dtype: str | None) -> Cost:
     fresh = [key for key in dict.fromkeys(node.params.values()) if key not in seen]
     seen.update(fresh)
     params = param_cost((graph.params[key] for key in fresh), dtype)
@@ -98,7 +99,7 @@ def _node_cost(graph: Graph, node: Node, seen: set[str], batch: int, dtype: str 
     x = graph.values(node)
     macs, elementwise = node.op.macs(x), node.op.elementwise(x)
     flops = None if macs is None or elementwise is None else 2 * macs + elementwise
-    size = 0 if node.is_view else batch * nbytes(node.output, dtype)
+    size = 0 if node.is_view else copies * nbytes(node.output, dtype)
     return params + Cost(macs=macs, flops=flops, activation_bytes=size)
 
 
@@ -127,22 +128,42 @@ def lifetimes(
     graph: Graph, nodes: Sequence[Node], aliased: Sequence[bool], *, batch: int, dtype: str | None = None
 ) -> Lifetimes:
     """The tensors of ``nodes``; where a node is ``aliased`` its output lies in the memory of its first input."""
-    storage = {name: name for name in graph.inputs}
-    size = {name: batch * nbytes(value, dtype) for name, value in graph.inputs.items()}
+    storage = _storage(graph, nodes, aliased)
+    copies = _copies(graph, storage, batch)
+    size = {name: copies[name] * nbytes(value, dtype) for name, value in graph.inputs.items()}
     born, dies = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
     for step, (node, shared) in enumerate(zip(nodes, aliased, strict=True)):
-        storage[node.name] = storage[node.inputs[0]] if shared else node.name
         if not shared:
-            size[node.name] = 0 if node.is_view and not node.inputs else batch * nbytes(node.output, dtype)
+            of_parameter = node.is_view and not node.inputs
+            size[node.name] = 0 if of_parameter else copies.get(node.name, 1) * nbytes(node.output, dtype)
             born[node.name] = step
         dies |= {storage[name]: step for name in (*node.inputs, node.name)}
     dies |= {storage[name]: len(nodes) - 1 for name in graph.outputs if name in storage}
     return Lifetimes(storage, size, born, dies)
 
 
+def _storage(graph: Graph, nodes: Iterable[Node], aliased: Iterable[bool]) -> dict[str, str]:
+    """The name of the tensor in whose memory each value lies."""
+    storage = {name: name for name in graph.inputs}
+    for node, shared in zip(nodes, aliased, strict=True):
+        storage[node.name] = storage[node.inputs[0]] if shared else node.name
+    return storage
+
+
+def _copies(graph: Graph, storage: Mapping[str, str], batch: int) -> dict[str, int]:
+    """How often a batch needs each tensor that holds something of the images; it needs all others once.
+
+    Constants and computed weights stay as they are, unless values of the images are written into their memory.
+    """
+    return {held: batch for name, held in storage.items() if name in graph.images}
+
+
+def _shares_memory(node: Node) -> bool:
+    return node.is_view and bool(node.inputs)
+
+
 def live_bytes(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, int]:
     """Bytes alive while each node runs, its inputs and its output included, by node name."""
     nodes = [node for node in graph.nodes if not node.training_only]
-    aliased = [node.is_view and bool(node.inputs) for node in nodes]
-    tensors = lifetimes(graph, nodes, aliased, batch=batch, dtype=dtype)
+    tensors = lifetimes(graph, nodes, [_shares_memory(node) for node in nodes], batch=batch, dtype=dtype)
     return dict(zip((node.name for node in nodes), tensors.alive(len(nodes)), strict=True))

@@ -54,13 +54,15 @@ class Row:
 class Summary:
     """All rows in execution order, and their totals.
 
-    ``totals`` sums what is known; if ``unsupported`` names rows, MACs and FLOPs are lower bounds.
+    ``totals`` sums what is known; if ``unsupported`` names rows, MACs and FLOPs are lower bounds. ``per_pass`` is the
+    part of it that depends on no image, such as weights computed from other weights: it is done once for a whole batch.
     """
 
     rows: tuple[Row, ...]
     totals: Cost
     peak_activation_bytes: int
     unsupported: tuple[str, ...]
+    per_pass: Cost
 
     @property
     def receptive_field(self) -> Field | None:
@@ -111,6 +113,7 @@ def _summarize(graph: Graph, level: Level, batch: int, dtype: str | None) -> Sum
         totals=known(row.cost for row in rows),
         peak_activation_bytes=max(live.values(), default=0),
         unsupported=tuple(row.name for row in rows if row.cost.flops is None or row.cost.macs is None),
+        per_pass=known(cost for name, cost in costs.items() if name not in graph.images),
     )
 
 

@@ -201,6 +201,19 @@ class Graph:
         used = {key for node in self.nodes for key in node.params.values()}
         return tuple(key for key in self.params if key not in used)
 
+    @cached_property
+    def images(self) -> frozenset[str]:
+        """The names of all values that depend on a network input, the inputs themselves included.
+
+        All others (constants, weights, and what is computed from weights alone) are the same for every image: a batch
+        needs them once.
+        """
+        reached = set(self.inputs)
+        for node in self.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.name)
+        return frozenset(reached)
+
     def layers(self) -> Iterator[tuple[str, list[Node]]]:
         """Yields (layer name, its nodes) in the execution order of each layer's first node."""
         rows: dict[str, list[Node]] = {}

@@ -19,6 +19,9 @@ from cnnscope.render.fields import Exact, extent_text
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Column, Line, Table
 
+WORK = frozenset({"macs", "flops"})
+"""Columns whose totals may have a part that does not depend on the image."""
+
 Verb = Literal["summary", "shapes", "params", "flops", "memory", "rf"]
 
 
@@ -108,6 +111,11 @@ class LayerReport(Result):
         notes = self._overview() if self.verb == "summary" else []
         if self.summary.unsupported:
             notes.append(f"not supported, so totals are lower bounds: {', '.join(self.summary.unsupported)}")
+        once = self.summary.per_pass
+        if once.flops and not WORK.isdisjoint(self.keys):
+            macs = f"{numbers.count(once.macs)} MACs and " if once.macs else ""
+            work = f"{macs}{numbers.count(once.flops)} FLOPs of the totals"
+            notes.append(f"{work} depend on no image (they compute weights): once a pass, whatever the batch")
         return [*notes, numbers.conventions(self.keys, self.graph.layout, self.dtype, self.batch)]
 
     def _overview(self) -> list[str]:

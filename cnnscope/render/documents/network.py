@@ -132,6 +132,10 @@ class Totals:
     peak_activation_bytes: Count
     lower_bound: bool
     """MACs and FLOPs of what `unsupported` names are missing from the totals"""
+    macs_per_pass: Count | Omitted = OMITTED
+    """the part of `macs` that depends on no image (weights computed from weights): once for a whole batch"""
+    flops_per_pass: Count | Omitted = OMITTED
+    """the same part of `flops`; both are left out where there is no such work"""
 
     @classmethod
     def of(cls, summary: Summary) -> Totals:
@@ -139,11 +143,14 @@ class Totals:
         costs = summary.totals
         assert costs.macs is not None, "a sum of what is known is known"
         assert costs.flops is not None, "a sum of what is known is known"
+        once = summary.per_pass
+        per_pass = {"macs_per_pass": once.macs or 0, "flops_per_pass": once.flops} if once.flops else {}
         return cls(
             layers=len(summary.rows), params=costs.params, trainable_params=costs.trainable,
             frozen_params=costs.frozen, buffers=costs.buffers, macs=costs.macs, flops=costs.flops,
             param_bytes=costs.param_bytes, buffer_bytes=costs.buffer_bytes, activation_bytes=costs.activation_bytes,
             peak_activation_bytes=summary.peak_activation_bytes, lower_bound=bool(summary.unsupported),
+            **per_pass,
         )  # fmt: skip
 
 
