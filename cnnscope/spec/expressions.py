@@ -1,13 +1,15 @@
 """Expressions in values, ``$w`` or ``"${4 * w}"``, and the parameters that are in force.
 
-Expressions have whole and decimal numbers, names, ``+ - * / //``, parentheses and at most one comparison. ``/`` of
-whole numbers must have no remainder. They are parsed with `ast` and evaluated by a walk over the tree; nothing is ever
-run as Python.
+Expressions have whole and decimal numbers, names, ``+ - * / //``, parentheses, the `FUNCTIONS`, and at most one
+comparison. ``/`` of whole numbers must have no remainder. Decimals are those of Python, as in the frameworks that
+scale networks with them; a result without a fraction is a whole number. Expressions are parsed with `ast` and evaluated
+by a walk over the tree; nothing is ever run as Python.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 import warnings
@@ -29,7 +31,7 @@ MAX_DEPTH = 40
 
 _NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _BRACED = re.compile(r"\$\{(.*)\}", re.DOTALL)
-_ALLOWED = "use names, numbers, + - * / //, parentheses and one comparison"
+_ALLOWED = "use names, numbers, + - * / //, parentheses, round(x, 8), ceil, min, max and one comparison"
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
@@ -49,6 +51,25 @@ class ExpressionError(Exception):
         self.message, self.hint = message, hint
 
 
+def rounded(x: float, n: float) -> int:
+    """The multiple of ``n`` that is nearest to ``x`` (the higher at a tie), at least ``n``, and never less than 90 % of
+    ``x``: then the next one.
+
+    Source: ``_make_divisible`` of the MobileNets' published code, which torchvision, timm and Keras have unchanged.
+    """
+    if x < 0 or n < 1 or n != int(n):
+        raise ExpressionError(f"`round` is for a number >= 0 and a whole number >= 1, not {x:g} and {n:g}")
+    step = int(n)
+    multiple = max(step, int(x + step / 2) // step * step)
+    return multiple + step if multiple < 0.9 * x else multiple
+
+
+FUNCTIONS: Mapping[str, tuple[Callable[..., float], int, int | None]] = {
+    "round": (rounded, 2, 2), "ceil": (math.ceil, 1, 1), "min": (min, 2, None), "max": (max, 2, None),
+}  # fmt: skip
+"""What an expression may call: the function, and the fewest and most arguments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A parsed expression; ``names`` are the parameters whose values it needs."""
@@ -66,7 +87,8 @@ class Expression:
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
         """Returns the result; raises `ExpressionError`. Every name must be in ``values``."""
-        return _Evaluation(self.source, values).of(self.tree)
+        result = _Evaluation(self.source, values).of(self.tree)
+        return int(result) if isinstance(result, float) and result.is_integer() else result
 
 
 def is_expression(value: object) -> bool:
@@ -112,6 +134,14 @@ def _check(node: ast.expr, source: str, names: set[str], depth: int, *, comparis
         case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _OPERATORS):
             _check(left, source, names, depth - 1)
             _check(right, source, names, depth - 1)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+            _, low, high = FUNCTIONS[name]
+            if len(args) < low or (high is not None and len(args) > high):
+                wanted = f"{low} argument{'s' if low > 1 else ''}" if high == low else f"at least {low} arguments"
+                hint = "the second number is what it becomes a multiple of" if name == "round" else None
+                raise ExpressionError(f"`{name}` takes {wanted} but gets {len(args)}", hint=hint)
+            for arg in args:
+                _check(arg, source, names, depth - 1)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if comparison and type(op) in _COMPARISON:
             _check(left, source, names, depth - 1)
             _check(right, source, names, depth - 1)
@@ -136,6 +166,8 @@ class _Evaluation:
                 return -self.number(operand) if isinstance(op, ast.USub) else self.number(operand)
             case ast.BinOp(left=left, op=op, right=right):
                 return _bounded(self.binary(op, self.number(left), self.number(right), node))
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return _bounded(FUNCTIONS[name][0](*map(self.number, args)))
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return _COMPARISON[type(op)](self.number(left), self.number(right))
         raise AssertionError(ast.dump(node))
@@ -153,7 +185,7 @@ class _Evaluation:
         if right == 0:
             raise ExpressionError(f"`{_written(node, self.source)}` divides by zero")
         if isinstance(op, ast.FloorDiv):
-            return left // right
+            return int(left // right)
         if isinstance(left, int) and isinstance(right, int):
             if left % right:
                 written = _written(node, self.source)

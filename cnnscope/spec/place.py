@@ -64,14 +64,17 @@ def _node(
 
 def _misfit(frame: Frame, args: Args, error: ArgumentError, span: Span | None) -> CnnscopeError:
     """Returns an argument's error with the place where the value was written."""
-    place, notes = span, tuple[Note, ...]()
+    place, notes, hint = span, tuple[Note, ...](), error.hint
     if error.where and error.where[0] in args:
         arg = args[str(error.where[0])]
         mark = frame.argument(arg)
+        written = mark.span != arg.mark.span or str(arg.mark.value).startswith("${")
+        if written and isinstance(mark.value, float) and "whole number" in error.message:
+            hint = hint or "`round(x, 8)` in an expression is a multiple of 8, `ceil(x)` and `x // 1` a whole number"
         place = mark.find(error.where[1:]) or span
         if span and place and (mark.span != arg.mark.span or place.line < span.line):
             notes = (Note("in this layer", span),)
-    return CnnscopeError(Diagnostic(error.code, error.message, place, notes, error.hint))
+    return CnnscopeError(Diagnostic(error.code, error.message, place, notes, hint))
 
 
 def follower(frame: Frame, role: str, arg: Arg) -> Follower | None:
