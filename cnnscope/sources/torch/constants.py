@@ -26,10 +26,13 @@ META, CPU = torch.device("meta"), torch.device("cpu")
 
 class Constants:
     """The constants of one run. ``own_key`` returns the name of a buffer, ``to_meta`` removes the values from
-    arguments.
+    arguments. If the module is a ``copy`` for this run only, its tensors may be overwritten.
     """
 
-    def __init__(self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any], *, copy: bool = False
+    ) -> None:
+        self._copy_of_module = copy
         self.views: dict[int, tuple[Tensor, Lowering, Sequence[Any], Mapping[str, Any]]] = {}
         self._own_key, self._to_meta = own_key, to_meta
         self._made: dict[int, Tensor] = {}
@@ -39,13 +42,13 @@ class Constants:
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
         """Returns the result of a call on constants."""
         given = list(tensors(args, kwargs))
-        target = written(rule, args, kwargs)
-        if target is not None:
+        targets = written(rule, args, kwargs)
+        for target in targets:
             self._copy(target)
-            self._compute(func, args, kwargs)
-            return target
         out = self._compute(func, args, kwargs)
-        borrowed = [t for t in given if self._is_borrowed(t) and any(share_memory(t, o) for o in tensors((out,), {}))]
+        if rule.in_place:
+            return targets[0]
+        borrowed = [t for t in given if self.is_borrowed(t) and any(share_memory(t, o) for o in tensors((out,), {}))]
         if borrowed:
             for t in borrowed:
                 self._copy(t)
@@ -74,13 +77,33 @@ class Constants:
         key = self._own_key(t)
         return (key,) if key else self._keys.get(id(t), ())
 
-    def _is_borrowed(self, t: Tensor) -> bool:
-        """Returns whether the memory of a tensor belongs to the model, not to this run."""
-        return id(t) not in self._made and id(t) not in self._copies
+    def reshaped(
+        self, t: Tensor, before: Tensor, rule: Lowering, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Notes that ``t``, which was what ``before`` is, has become its view by ``rule``."""
+        self.add(t)
+        if rule.record is not None:
+            self.views[id(t)] = (before, rule, args, kwargs)
+        if keys := self.keys(before):
+            self._keys[id(t)] = keys
+
+    def stand_in(self, t: Tensor, other: Tensor) -> None:
+        """Makes ``other`` the constant that ``t`` was."""
+        tables: tuple[dict[int, Any], ...] = (self.views, self._made, self._keys, self._copies)
+        for table in tables:
+            if id(t) in table:
+                table[id(other)] = table.pop(id(t))
+        for key, (parent, rule, args, kwargs) in self.views.items():
+            if parent is t:
+                self.views[key] = (other, rule, args, kwargs)
+
+    def is_borrowed(self, t: Tensor) -> bool:
+        """Returns whether the memory of a tensor belongs to the user's model, not to this run."""
+        return not self._copy_of_module and id(t) not in self._made and id(t) not in self._copies
 
     def _copy(self, t: Tensor) -> None:
         """Makes the run use a copy of the tensor from here on."""
-        if self._is_borrowed(t):
+        if self.is_borrowed(t):
             # torch treats a view of it as a view of `t`, which is no inference tensor
             with torch.inference_mode(False):
                 self._copies[id(t)] = t.detach().clone(), t

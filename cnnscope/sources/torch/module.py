@@ -20,6 +20,7 @@ from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.build import Feed, make_inputs, untouched
+from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.shapes import watched
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.user_code import user_frames
@@ -75,12 +76,14 @@ def _attempt(
             with _hooks(recorder), watched(recorder), recorder:
                 output = module(*positional, **keywords)
         except Exception as error:
-            why = _reads(recorder) or _needs_values(error)
+            why = recorder.takes_values or _needs_values(error)
             if why and not real:
                 return None, why
+            if is_own(error):
+                raise
             raise _failure(error, recorder, feeds, name) from error
-        if recorder.data_dependent and not real:
-            return None, _reads(recorder)
+        if recorder.takes_values and not real:
+            return None, recorder.takes_values
         results = list(_tensors_of(output))
         if not results:
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
@@ -190,22 +193,18 @@ def _parts(output: Any) -> Iterable[Any]:
     return vars(output).values() if hasattr(output, "__dict__") else ()
 
 
-def _reads(recorder: Trace) -> str | None:
-    return f"it reads values: `{recorder.data_dependent}`" if recorder.data_dependent else None
-
-
 _NEEDS_VALUES = {
     "numpy": "it reads values: `numpy`",
     "tolist": "it reads values: `tolist`",
     "incompatible tensor type": "it replaces its weights",
     "should be the same": "it mixes types, as autocast does",
-    "meta": "a function tells no shape without values",
 }
 """Parts of error messages of torch that mean that the run needs values. Some ways to read values are no ATen calls."""
 
 
 def _needs_values(error: Exception) -> str | None:
-    return next((why for words, why in _NEEDS_VALUES.items() if words in str(error)), None)
+    why = next((why for words, why in _NEEDS_VALUES.items() if words in str(error)), None)
+    return why or ("a function has no shape without values" if lacks_values(error) else None)
 
 
 def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:

@@ -59,6 +59,7 @@ class Recording:
         self.failed: tuple[BaseException, Call] | None = None
         modules = dict(module.named_modules())
         self.weights = named_weights(modules)
+        self._params = {key: _param(t) for key, t in self.weights.items()}  # before a run on a copy changes them
         self._paths = {id(m): path for path, m in modules.items()}
         self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
         self._rows = Names(modules)
@@ -127,8 +128,8 @@ class Recording:
                     in_place=draft.in_place, intent=intent,
                 )
             )  # fmt: skip
-        for key, tensor in self.weights.items():
-            builder.param(key, _param(tensor))
+        for key, param in self._params.items():
+            builder.param(key, param)
         return builder.graph(names[i] for i in ends)
 
     def _needed(self, ends: Mapping[int, None]) -> list[int]:

@@ -175,6 +175,7 @@ class Watched(Protocol):
     sizes: Sequence[int]
 
     def place(self, t: Tensor) -> int | None: ...
+    def replace(self, t: Tensor, other: Tensor, assign: Callable[[Tensor, Tensor], None]) -> None: ...
 
 
 _LOCK = RLock()
@@ -215,10 +216,17 @@ def watched(run: Watched) -> Iterator[None]:
 
         return call
 
+    def set_data(t: Tensor, other: Tensor) -> None:
+        if run.busy:
+            base.data.__set__(t, other)
+        else:
+            run.replace(t, other, base.data.__set__)
+
     interpolate = nn.functional.interpolate
     changed = {
         (Tensor, "shape"): property(extents),
         (Tensor, "size"): size,
+        (Tensor, "data"): property(base.data.__get__, set_data),
         (Tensor, "view"): noting(base.view, _shape_asked),
         (Tensor, "reshape"): noting(base.reshape, _shape_asked),
         (nn.functional, "interpolate"): noting(interpolate, lambda size=None, *rest, **kwargs: size),

@@ -12,7 +12,7 @@ and not the kernels that they consist of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,13 +29,15 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
+from cnnscope.sources.torch import in_place
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory
 from cnnscope.sources.torch.recording import Recording, dtype_name
+from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.rules import Lowering, lowering, tensors, unsupported, written
 
 
 class DataDependentError(Exception):
-    """The model reads values that a run without values does not have."""
+    """The model cannot run without values, or not as the user's own module."""
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
@@ -47,8 +49,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.busy = False
         self.sizes: Sequence[int] = ()
         self.recording = Recording(module)
-        self.constants = Constants(self.key, self._to_meta)
-        self.data_dependent: str | None = None
+        self.constants = Constants(self.key, self._to_meta, copy=real)
+        self.takes_values: str | None = None
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
         self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
         self._aliases: dict[int, Tensor] = {}
@@ -68,6 +70,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self.busy = before
 
     def _call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
+        if rule.results:
+            return in_place.stored(self, func, rule, args, kwargs)
+        if rule.reshaping:
+            return in_place.reshaped(self, func, rule, args, kwargs)
         if not any(map(self.tracked, tensors(args, kwargs))):
             if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
                 raise self.depends_on_data(rule.name)
@@ -85,29 +91,62 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         out = None if rule.shortcut is None or self.real else rule.shortcut(*args, **kwargs)
         if out is None:
             out = self.run(func, args, kwargs)
-        target = written(rule, args, kwargs)
-        if target is not None:
-            out = target
-            kwargs = {name: a for name, a in kwargs.items() if name != "out"}
+        targets = written(rule, args, kwargs)
+        if rule.in_place:
+            out = targets[0]
         result = None
         if rule.record is not None:
-            result = rule.record(self, out, *args, **kwargs)
-        elif next(tensors((out,), {}), None) is not None:
-            unsupported(self, out, rule.name, tensors(args, kwargs))
-        if target is not None:
-            self._write_back(target)
+            result = self._recorded(rule, out, args, kwargs)
+        elif found := [*targets] or [*tensors((out,), {})]:
+            unsupported(self, found, rule.name, tensors(args, kwargs))
+        for target in targets:
+            if self.tracked(target):
+                self._write_back(target)
         return out if result is None else result
+
+    def _recorded(self, rule: Lowering, out: Any, args: Any, kwargs: Any) -> Any:
+        """Calls a rule. A rule that fails is a fault of cnnscope, not of the model: its call counts as unsupported."""
+        assert rule.record is not None
+        start = len(self.recording.drafts)
+        try:
+            return rule.record(self, out, *args, **kwargs)
+        except Exception as error:
+            if not is_own(error):
+                raise
+            self._take_back(start)
+            unsupported(self, out, rule.name, tensors(args, kwargs))
+            return None
+
+    def _take_back(self, start: int) -> None:
+        """Removes the drafts from place ``start`` on."""
+        del self.recording.drafts[start:]
+        self._nodes = {key: place for key, place in self._nodes.items() if place < start}
+        self._parameter_nodes = {key: place for key, place in self._parameter_nodes.items() if place < start}
+        self._views = {key: view for key, view in self._views.items() if key in self._nodes}
 
     def depends_on_data(self, function: str) -> DataDependentError:
         """Returns the error to raise. It is also stored, because the model may catch it."""
-        self.data_dependent = function
-        return DataDependentError(function)
+        return self._refusal(f"it reads values: `{function}`")
+
+    def takes_a_copy(self, function: str) -> DataDependentError:
+        """Returns the error to raise where the model changes a tensor of its own that must not change."""
+        replaces = function in ("data", "set")
+        return self._refusal("it replaces its weights" if replaces else f"it changes their shapes: `{function}`")
+
+    def _refusal(self, why: str) -> DataDependentError:
+        self.takes_values = why
+        return DataDependentError(why)
 
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Returns the result of a call, without values unless the run is real."""
         if self.real:
             return func(*args, **kwargs)
-        return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
+        try:
+            return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
+        except Exception as error:
+            if lacks_values(error):
+                raise self._refusal(f"`{func._schema.name.partition('::')[2]}` has no shape without values") from error
+            raise
 
     def _to_meta(self, a: Any) -> Any:
         if isinstance(a, Tensor):
@@ -205,6 +244,37 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         else:
             rule.record(self, t, parent, *args, **kwargs)
 
+    def keep(self, t: Tensor, function: str) -> None:
+        """Raises the error of `takes_a_copy` if a tensor is the model's own and the run is not of a copy."""
+        own = id(t) in self._keys or not t.is_inference() or (not self.tracked(t) and self.constants.is_borrowed(t))
+        if own and not self.real:
+            raise self.takes_a_copy(function)
+
+    def stand_in(self, t: Tensor) -> Tensor:
+        """Returns another tensor in the memory of ``t`` that stands for what ``t`` stood for. ``t`` is unknown then."""
+        other = t.detach()
+        tables: tuple[dict[int, Any], ...] = (self._nodes, self._views, self._keys, self._aliases)
+        for table in tables:
+            if id(t) in table:
+                table[id(other)] = table.pop(id(t))
+        if id(t) in self._parameters:
+            self._parameters ^= {id(t), id(other)}
+        for key, (parent, op, seen) in self._views.items():
+            if parent is t:
+                self._views[key] = (other, op, seen)
+        self.constants.stand_in(t, other)
+        self._alive += [t, other]
+        return other
+
+    def forget(self, t: Tensor) -> None:
+        """Drops what was noted of the shape of a tensor, which has changed."""
+        self._twins.pop(id(t), None)
+
+    def owner(self, t: Tensor) -> Tensor | None:
+        """Returns a tracked tensor in the memory of ``t``."""
+        others = (x for x in self._alive if isinstance(x, Tensor) and x is not t and id(x) in self._nodes)
+        return next((x for x in others if share_memory(x, t)), None)
+
     def _remember(self, t: Tensor, place: int) -> int:
         self._nodes[id(t)] = place
         self._alive.append(t)
@@ -269,6 +339,19 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     # -- writes -----------------------------------------------------------------------------------------------------
 
+    def store(self, target: Tensor, result: Tensor) -> None:
+        """Records that ``target`` was overwritten with ``result``, of the same shape and dtype."""
+        self._remember(target, self.node(result))
+        self._write_back(target)
+
+    def replace(self, t: Tensor, other: Tensor, assign: Callable[[Tensor, Tensor], None]) -> None:
+        """Records ``t.data = other``."""
+        self.busy = True
+        try:
+            in_place.replaced(self, t, other, assign)
+        finally:
+            self.busy = False
+
     def _write_back(self, t: Tensor) -> None:
         """Updates the tensor that a view shows after a write to the view."""
         written = self.node(t)
@@ -277,7 +360,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if id(t) not in self._views and id(t) in self.constants.views:
             self._record_view(t)
             self._nodes[id(t)] = written
-        if id(t) not in self._views or isinstance(self.recording.drafts[written].op, View):
+        if id(t) not in self._views:
             return
         parent, op, _ = self._views[id(t)]
         before = self.node(parent)

@@ -88,16 +88,21 @@ class Tracer(Protocol):
 class Lowering:
     """What is known about one ATen function.
 
-    ``shortcut`` makes its output where that is easy. ``mutable`` functions write to an argument. The shape or value of
-    the output of a ``dynamic`` one depends on values. The output of a ``view`` shares memory. ``composite`` functions
-    can be decomposed.
+    ``shortcut`` makes its output where that is easy. ``targets`` are the places and names of the arguments that it
+    writes to, and ``results`` the names of those that only take its results (``out``). An ``in_place`` function returns
+    the first of its targets; a ``reshaping`` one changes the shape of its first argument (``transpose_``). The shape or
+    value of the output of a ``dynamic`` one depends on values. The output of a ``view`` shares memory. ``composite``
+    functions can be decomposed.
     """
 
     name: str
     record: Rule | None
     instead: Rule | None
     shortcut: Callable[..., Tensor | None] | None
-    mutable: bool
+    targets: tuple[tuple[int, str], ...]
+    results: tuple[str, ...]
+    in_place: bool
+    reshaping: bool
     dynamic: bool
     view: bool
     composite: bool
@@ -119,8 +124,9 @@ def lowering(func: Any) -> Lowering:
 def _look_up(func: Any) -> Lowering:
     namespace, name = func._schema.name.split("::")
     shortcut = SHORTCUTS.get(name) if namespace == "aten" else None
-    mutable = func._schema.is_mutable
-    if mutable and name.endswith("_"):
+    arguments = func._schema.arguments
+    targets = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
+    if targets and name.endswith("_"):
         name = name[:-1]
     if name == "where" and len(func._schema.arguments) == 1:
         name = "nonzero"  # which it is
@@ -128,9 +134,16 @@ def _look_up(func: Any) -> Lowering:
         name = f"{namespace}::{name}"
     dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
     return Lowering(
-        name=name, record=RECORDS.get(name), instead=INSTEAD.get(name), shortcut=shortcut, mutable=mutable,
+        name=name, record=RECORDS.get(name), instead=INSTEAD.get(name), shortcut=shortcut, targets=targets,
+        results=tuple(a.name for a in arguments if a.is_out), in_place=_returns_target(func),
+        reshaping=torch.Tag.inplace_view in func.tags,
         dynamic=dynamic, view=func.is_view, composite=func._can_decompose(),
     )  # fmt: skip
+
+
+def _returns_target(func: Any) -> bool:
+    returned = func._schema.returns
+    return len(returned) == 1 and returned[0].alias_info is not None and returned[0].alias_info.is_write
 
 
 def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
@@ -142,10 +155,12 @@ def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
             yield from (item for item in a if isinstance(item, Tensor))
 
 
-def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Returns the tensor that a call writes to; None if it writes to none."""
-    target = kwargs.get("out", args[0] if args else None) if rule.mutable else None
-    return target if isinstance(target, Tensor) else None
+def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Returns the tensors that a call writes to."""
+    if not rule.targets:
+        return []
+    given = (args[i] if i < len(args) else kwargs.get(name) for i, name in rule.targets)
+    return list(tensors(list(given), {}))
 
 
 def unsupported(trace: Tracer, out: Any, name: str, inputs: Iterable[Tensor]) -> None:

@@ -16,6 +16,7 @@ from cnnscope.ops.base import Op, channel_axis
 from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.generic import Elementwise, Scan, View
 from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Linear
+from cnnscope.sources.torch.refusals import ModelError
 from cnnscope.sources.torch.rules import Tracer, records, unsupported
 
 Ints = int | Sequence[int]
@@ -74,7 +75,7 @@ def transposed_convolution(
     kernel = tuple(weight.shape[2:])
     count = len(kernel)
     if x.shape[-count - 1] != weight.shape[0]:  # without values torch accepts any number
-        raise RuntimeError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
+        raise ModelError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
     layer = {
         "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count), "pad": each(padding, count),
         "out_pad": each(output_padding, count), "dilation": each(dilation, count), "groups": groups,
