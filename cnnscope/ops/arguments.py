@@ -182,6 +182,24 @@ class PerAxis:
 
 
 @dataclass(frozen=True, slots=True)
+class Factors(PerAxis):
+    """A factor above 0 for all spatial axes, or a list with one for each: ``2``, ``[1, 1.5]``. Whole ones are ints."""
+
+    def _one(self, raw: Any, ndim: int | None) -> Any:
+        number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
+        if not number or not 0 < raw <= MOST_ALONG_AN_AXIS:
+            raise ArgumentError(f"expected {self.describe()} but got {shown(raw)}")
+        return int(raw) if raw == int(raw) else raw
+
+    def schema(self) -> dict[str, Any]:
+        one = {"type": "number", "exclusiveMinimum": 0}
+        return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": 3}]}
+
+    def describe(self) -> str:
+        return "a number above 0, or a list with one per axis"
+
+
+@dataclass(frozen=True, slots=True)
 class Integers:
     """A list of whole numbers, such as a shape."""
 
@@ -317,5 +335,6 @@ Bool = Annotated[bool, Flag()]
 Size = Annotated[tuple[int, ...], PerAxis(1)]
 Sides = Annotated[tuple[Pair, ...], Padding(words=())]
 MaybeSize = Annotated[tuple[int, ...] | None, Maybe(PerAxis(1))]
+MaybeFactors = Annotated[tuple[float, ...] | None, Maybe(Factors())]
 Pads = Annotated[str | tuple[Pair, ...], Padding()]
 Ints = Annotated[tuple[int, ...], Integers()]

@@ -5,33 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 from typing import Annotated, Self
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Spread, Step, Taps
-from cnnscope.ops.arguments import ArgumentError, Bool, Choice, MaybeSize, Number, Size
+from cnnscope.ops import sampling
+from cnnscope.ops.arguments import ArgumentError, Bool, Choice, MaybeFactors, MaybeSize, Number, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.saved import FLOAT, INDEX, NOTHING, Kept, TrainStep
 from cnnscope.ops.window import size_text
 
-_REACH = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
-"""Pixels that an output may read along an axis, relative to the pixel at or before its source coordinate."""
+_READS: dict[str, sampling.Reads] = {
+    "nearest": sampling.below, "nearest-exact": sampling.nearest, "bilinear": sampling.linear, "bicubic": sampling.cubic
+}  # fmt: skip
+_TAPS = {"bilinear": 2, "bicubic": 4}
+"""Pixels along an axis for which torch works out a weight."""
 
 
 class Upsample(Op, tag="upsample", category="resize"):
-    """Interpolates a map to ``scale`` times its size, or to ``size`` (``like: NAME`` takes that layer's).
+    """Interpolates a map to ``scale`` times its size (floor(n s)), or to ``size`` (``like: NAME`` takes that layer's).
 
-    (N, C, n...) -> (N, C, n * scale, ...). ``bilinear`` is linear or trilinear in one or three dimensions; ``bicubic``
-    (Keys 1981, a = -0.75) is two-dimensional. Output o stands at (o + 1/2) n / m - 1/2 of the input (``nearest``: the
-    pixel floor(o n / m)), with ``align_corners`` at o (n - 1) / (m - 1), pixels beyond the border repeated.
-    FLOPs: 2 a tap (2^d, bicubic 16) and output element, none for nearest. Source: the rules are torch's `interpolate`.
+    (N, C, n...) -> (N, C, m...). ``bilinear`` is linear or trilinear in one or three dimensions; ``bicubic`` (Keys
+    1981, a = -0.75) is two-dimensional. Output o stands at (o + 1/2) r - 1/2 of the input (``nearest``: the pixel
+    floor(o r), ``nearest-exact``: floor((o + 1/2) r)), with r = 1 / s for a ``scale``, n / m for a ``size``; with
+    ``align_corners`` at o (n - 1) / (m - 1); pixels beyond the border repeated. ``antialias`` widens the kernel by r
+    where it shrinks the map. FLOPs: 2 a tap (2^d, bicubic 16; those of the wide kernel) and output element, none for
+    nearest. Source: the rules are torch's `interpolate`.
     """
 
-    scale: MaybeSize = None
+    scale: MaybeFactors = None
     size: MaybeSize = None
-    mode: Annotated[str, Choice(tuple(_REACH))] = "nearest"
+    mode: Annotated[str, Choice(tuple(_READS))] = "nearest"
     align_corners: Bool = False
+    antialias: Bool = False
     accepts = ("map",)
     short = "scale"
     like = "size"
@@ -43,39 +51,77 @@ class Upsample(Op, tag="upsample", category="resize"):
         op = super().read(args, ndim)
         if (op.scale is None) == (op.size is None):
             raise ArgumentError("`upsample` needs either `scale` or `size`", code="E204")
-        if op.align_corners and op.mode == "nearest":
-            raise ArgumentError("`align_corners` has no meaning for `mode: nearest`", where=("align_corners",))
+        for word in ("align_corners", "antialias"):
+            if getattr(op, word) and not op._weighs:
+                raise ArgumentError(f"`{word}` has no meaning for `mode: {op.mode}`", where=(word,))
         return op
+
+    @property
+    def _weighs(self) -> bool:
+        return self.mode in _TAPS
 
     def _spatial(self, size: Shape) -> Shape:
         if self.mode == "bicubic" and len(size) != 2:
             raise ShapeError(f"`mode: bicubic` is for two spatial axes, not {len(size)}")
+        if self.antialias and len(size) != 2:
+            raise ShapeError(f"`antialias` is for two spatial axes, not {len(size)}")
         if self.size is not None:
             return self.size
         assert self.scale is not None
-        return tuple(n * s for n, s in zip(size, self.scale, strict=True))
+        scaled = tuple(int(n * s) for n, s in zip(size, self.scale, strict=True))
+        if 0 in scaled:
+            raise ShapeError(f"a `scale` of {self._factors} leaves nothing of {size_text(size)}")
+        return scaled
 
     def output(self, x: Sequence[Value]) -> Value:
         return replace(x[0], shape=(*x[0].shape[:2], *self._spatial(x[0].shape[2:])))
 
     def elementwise(self, x: Sequence[Value]) -> int:
-        taps = len(_REACH[self.mode]) ** len(x[0].shape[2:])
-        return 0 if self.mode == "nearest" else 2 * taps * self.output(x).numel
+        if not self._weighs:
+            return 0
+        y = self.output(x)
+        if not self.antialias:
+            taps: int = _TAPS[self.mode] ** len(y.shape[2:])
+            return 2 * taps * y.numel
+        (steps,) = self.reads(x)
+        read = (sum(len(s.taps[o % len(s.taps)]) for o in range(s.size)) for s in steps if isinstance(s, Taps))
+        return int(2 * y.shape[0] * y.shape[1] * prod(read))
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         size = x[0].shape[2:]
-        axes = enumerate(zip(size, self._spatial(size), strict=True), start=2)
-        return (tuple(self._taps(axis, n, m) for axis, (n, m) in axes),)
+        factors = self.scale or (None,) * len(size)
+        axes = enumerate(zip(size, self._spatial(size), factors, strict=True), start=2)
+        return (tuple(self._taps(axis, n, m, s) for axis, (n, m, s) in axes),)
 
-    def _taps(self, axis: int, n: int, m: int) -> Taps:
-        ratio = Fraction(n - 1, max(m - 1, 1)) if self.align_corners else Fraction(n, m)
-        step, period = ratio.numerator, ratio.denominator
-        shift = step - period if self.mode != "nearest" and not self.align_corners else 0
-        taps = tuple(_pixels(self.mode, 2 * step * phase + shift, 2 * period) for phase in range(period))
-        return Taps(axis, m, step, taps, "clamp", sized=self.align_corners)
+    def _taps(self, axis: int, n: int, m: int, scale: float | None) -> Taps:
+        ratio = Fraction(n, m) if scale is None else 1 / sampling.factor(scale)
+        sized = self.align_corners or (self._forgets(n, m) and ratio != Fraction(n, m))
+        if self._forgets(n, m):
+            ratio = Fraction(n, m)
+        if self.align_corners:
+            line = sampling.corners(n, m)
+        else:
+            line = sampling.Line(ratio) if self.mode == "nearest" else sampling.half_pixel(ratio)
+        line = line._replace(sized=sized)
+        if self.antialias:  # torch leaves the corners where they are
+            line = line._replace(shift=(line.ratio - 1) / 2)
+            return sampling.sampled(axis, m, line, sampling.widened(self.mode, line.ratio), "drop")
+        return sampling.sampled(axis, m, line, _READS[self.mode])
+
+    def _forgets(self, n: int, m: int) -> bool:
+        """Whether torch takes the sizes in place of a factor: along an axis that keeps its size, or doubles it by
+        ``nearest``. There torch's gradient and its kernel for channels last do; the kernel for channels first does not.
+        """
+        return not self.antialias and {"nearest": m in (n, 2 * n), "bilinear": m == n}.get(self.mode, False)
 
     def label(self) -> str:
-        return f"to {size_text(self.size)}" if self.scale is None and self.size else f"x{size_text(self.scale or ())}"
+        if self.size is not None:
+            return f"to {size_text(self.size)}"
+        return f"x{self._factors}"
+
+    @property
+    def _factors(self) -> str:
+        return "x".join(f"{s:.6g}" for s in self.scale or ())
 
     keeps = NOTHING
     cases = (
@@ -86,13 +132,12 @@ class Upsample(Op, tag="upsample", category="resize"):
         Case(x=(2, 5, 7), args={"size": 6, "mode": "nearest"}, shape=(2, 6, 6)),
         Case(x=(2, 5), args={"size": 8, "mode": "bilinear"}, shape=(2, 8)),
         Case(x=(1, 2, 3, 2), args={"scale": 2, "mode": "bilinear"}, shape=(1, 4, 6, 4)),
+        Case(x=(2, 7, 5), args={"scale": [0.5, 1.5], "mode": "bilinear"}, shape=(2, 3, 7)),
+        Case(x=(2, 7), args={"scale": 1.3}, shape=(2, 9)),
+        Case(x=(2, 7, 5), args={"scale": 0.7, "mode": "nearest-exact"}, shape=(2, 4, 3)),
+        Case(x=(2, 9, 8), args={"scale": 0.4, "mode": "bicubic", "antialias": True}, shape=(2, 3, 3)),
+        Case(x=(2, 9, 8), args={"size": [4, 11], "mode": "bilinear", "antialias": True}, shape=(2, 4, 11)),
     )
-
-
-def _pixels(mode: str, source: int, unit: int) -> tuple[int, ...]:
-    """The pixels with a weight other than zero at the coordinate source / unit: one pixel if it lies exactly there."""
-    first, beyond = divmod(source, unit)
-    return tuple(first + step for step in _REACH[mode]) if beyond else (first,)
 
 
 class PolyphasePool(Op, tag="aps", category="pool"):

@@ -313,8 +313,9 @@ def pixelunshuffle(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
 @run("upsample")
 def upsample(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[x.dim()] if a.mode == "bilinear" else a.mode
-    size = a.size or [n * s for n, s in zip(x.shape[2:], a.scale, strict=True)]
-    return F.interpolate(x, size=size, mode=mode, align_corners=None if mode == "nearest" else a.align_corners)
+    corners = None if mode.startswith("nearest") else a.align_corners
+    factors = None if a.scale is None else tuple(map(float, a.scale))
+    return F.interpolate(x, a.size, factors, mode, corners, recompute_scale_factor=False, antialias=a.antialias)
 
 
 @run("attention")

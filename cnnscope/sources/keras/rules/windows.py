@@ -181,6 +181,8 @@ def _resize(row: LayerRow, s: Settings, x: Tensor, size: list[int], scale: Any =
         shape = (*x.value.shape[:2], *size)
         return row.add(Unsupported(shape=shape, batch_axis=0, fn=f"resize {mode}"), x, axes=x.axes, kind="map")
     args = {"size": size} if scale is None else {"scale": scale}
+    if mode == "nearest" and scale is None:
+        mode = "nearest-exact"  # the pixel below the centre of the output, as `tf.image.resize` picks it
     return row.add(Upsample.read(args | {"mode": mode}, len(size)), x)
 
 

@@ -71,15 +71,20 @@ for _count in (1, 2, 3):
     records(f"adaptive_max_pool{_count}d")(_adaptive(_count, pool.AdaptiveMaxPool, pool.GlobalMaxPool))
 
 
-def _resize(mode: str) -> Any:
+def _resize(mode: str, antialias: bool = False) -> Any:
+    """A rule for (x, size or None, [align_corners], factors): torch maps coordinates with a factor if there is one."""
+
     def rule(trace: Tracer, out: Tensor, x: Tensor, size: Any, *rest: Any) -> None:
         before, after = tuple(x.shape[2:]), tuple(out.shape[2:])
-        align = mode != "nearest" and bool(rest[0])
-        if any(m % n for n, m in zip(before, after, strict=True)):
-            op = Upsample(size=after, mode=mode, align_corners=align)
+        weighs = not mode.startswith("nearest")
+        kind = {"mode": mode, "align_corners": weighs and bool(rest[0]), "antialias": antialias}
+        factors = _factors(rest[weighs:], len(after))
+        if factors is not None:
+            op = Upsample.read({"scale": factors} | kind, len(after))
+        elif any(m % n for n, m in zip(before, after, strict=True)):
+            op = Upsample.read({"size": after} | kind, len(after))
         else:
-            factors = tuple(m // n for n, m in zip(before, after, strict=True))
-            op = Upsample(scale=factors, mode=mode, align_corners=align)
+            op = Upsample.read({"scale": [m // n for n, m in zip(before, after, strict=True)]} | kind, len(after))
         if size is None:
             trace.emit(op, [x], out)
             return
@@ -90,12 +95,21 @@ def _resize(mode: str) -> Any:
     return rule
 
 
+def _factors(given: Sequence[Any], count: int) -> list[float] | None:
+    """The factor of each axis, from one list or one argument an axis; None if the size was given."""
+    flat = given[0] if given and isinstance(given[0], (list, tuple)) else given
+    return list(flat) if len(flat) == count and None not in flat else None
+
+
 for _mode, _names in {
     "nearest": ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+    "nearest-exact": ("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
     "bilinear": ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"),
     "bicubic": ("upsample_bicubic2d",),
 }.items():
     records(*_names)(_resize(_mode))
+records("_upsample_bilinear2d_aa")(_resize("bilinear", antialias=True))
+records("_upsample_bicubic2d_aa")(_resize("bicubic", antialias=True))
 
 
 @records("pad")
@@ -146,10 +160,7 @@ def channel_shuffle(trace: Tracer, out: Tensor, x: Tensor, groups: int) -> None:
     trace.emit(rearrange.Shuffle(groups), [x], out)
 
 
-@records(
-    "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
-    "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "affine_grid_generator",
-)  # fmt: skip
+@records("grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "affine_grid_generator")
 def sample(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     grids = [t for t in rest if isinstance(t, Tensor)]
     trace.emit(Gather(tuple(out.shape), fn="resample"), [x, *grids], out, fn="resample")
