@@ -1,21 +1,19 @@
-"""Handles torch modules before and around their run: builds them without memory for weights, makes inputs,
-restores them.
-"""
+"""Handles torch modules before their run: builds them without memory for weights, and makes inputs."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.flags import plain_flags
 
 T = TypeVar("T")
 
@@ -28,10 +26,11 @@ def build(factory: Callable[[], T]) -> T:
     fails without values and is run once more with them.
     """
     try:
-        with _weights_on_meta():
+        with plain_flags(), _weights_on_meta():
             return factory()
     except Exception:  # noqa: BLE001  # a real error comes again below; otherwise it was for lack of values
-        made = factory()
+        with plain_flags():
+            made = factory()
         if isinstance(made, nn.Module):
             _drop_values(made)
         return made
@@ -69,50 +68,6 @@ def _drop_values(module: nn.Module) -> None:
         for name, parameter in m._parameters.items():
             if type(parameter) is nn.Parameter:
                 m._parameters[name] = _twin(parameter)
-
-
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Sets eval mode inside. Afterwards mode, hooks, buffers and attributes of every module are as they were."""
-    kept = [(m, dict(m.__dict__), _containers(m)) for m in module.modules()]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    try:
-        torch.backends.mha.set_fastpath_enabled(False)  # otherwise attention is one opaque call
-        for m, _, _ in kept:
-            m.__dict__["training"] = False  # not eval(): a module may override it to do more than set its mode
-        with _eager():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        for m, attributes, containers in kept:
-            m.__dict__.clear()
-            m.__dict__.update(attributes)
-            for container, content in containers:
-                _refill(container, content)
-
-
-def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
-    """Returns the dicts, lists and sets among the attributes of a module, each with its content."""
-    found = (value for value in module.__dict__.values() if isinstance(value, (dict, list, set)))
-    return [(value, tuple(value.items() if isinstance(value, dict) else value) if value else ()) for value in found]
-
-
-def _refill(container: Any, content: tuple[Any, ...]) -> None:
-    if container or content:
-        container.clear()
-        (container.extend if isinstance(container, list) else container.update)(content)
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Runs compiled parts as they were written. This is set only if something was compiled, because asking
-    takes long.
-    """
-    if "torch._dynamo" in sys.modules:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
-        yield
 
 
 @dataclass(frozen=True, slots=True)

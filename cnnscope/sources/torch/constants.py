@@ -106,7 +106,7 @@ class Constants:
         if self.is_borrowed(t):
             # torch treats a view of it as a view of `t`, which is no inference tensor
             with torch.inference_mode(False):
-                self._copies[id(t)] = t.detach().clone(), t
+                self._copies[id(t)] = t.detach().to(META if t.is_meta else CPU, copy=True), t
 
     def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
         args = [self._copied(a) for a in args]
@@ -116,7 +116,7 @@ class Constants:
             return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
         if not given and "device" in kwargs:
             return self.make(func, args, kwargs)
-        return func(*map(_to_cpu, args), **{name: _to_cpu(a) for name, a in kwargs.items()})
+        return func(*map(to_cpu, args), **{name: to_cpu(a) for name, a in kwargs.items()})
 
     def _copied(self, a: Any) -> Any:
         if isinstance(a, Tensor):
@@ -124,7 +124,8 @@ class Constants:
         return [self._copied(item) for item in a] if isinstance(a, (list, tuple)) else a
 
 
-def _to_cpu(a: Any) -> Any:
+def to_cpu(a: Any) -> Any:
+    """Returns an argument of a call that is to run on the CPU."""
     return CPU if isinstance(a, torch.device) else a
 
 

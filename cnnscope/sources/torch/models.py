@@ -7,7 +7,6 @@ The last two run the user's code, and say so. Nothing is ever downloaded.
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import sys
 import warnings
@@ -26,6 +25,7 @@ from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.sources.torch import user_code
 from cnnscope.sources.torch.build import build
+from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.module import trace
 from cnnscope.sources.torch.user_code import import_with_operators
 from cnnscope.user_code import importable
@@ -64,7 +64,7 @@ def _made(
 ) -> tuple[Graph, tuple[str, ...], Extras]:
     def make() -> nn.Module:
         made = user_code.call(factory, name, arguments, _plainly)
-        return copy.deepcopy(made) if made is factory else made  # the user's own module must not change
+        return duplicate(made) if made is factory else made  # the user's own module must not change
 
     module = user_code.call(factory, name, arguments, build)
     graph, notes = trace(module, inputs or _own_size(module), name=name, rebuild=make)

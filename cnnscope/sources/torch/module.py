@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,10 +17,15 @@ from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch.build import Feed, make_inputs, untouched
+from cnnscope.sources.torch.build import Feed, make_inputs
+from cnnscope.sources.torch.copies import duplicate
+from cnnscope.sources.torch.flags import plain_flags
+from cnnscope.sources.torch.outputs import tensors_of
+from cnnscope.sources.torch.patches import contained
 from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.shapes import watched
 from cnnscope.sources.torch.trace import Trace
+from cnnscope.sources.torch.untouched import untouched
 from cnnscope.user_code import user_frames
 
 Build = Callable[[], nn.Module]
@@ -64,8 +67,7 @@ def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
 ) -> tuple[Graph | None, str | None]:
     """Returns the graph; or None and the reason why the run needs values."""
-    with torch.random.fork_rng(devices=[]), untouched(module), ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
+    with plain_flags(_dtype(module)), untouched(module), torch.inference_mode():
         feeds = make_inputs(module, inputs, real=real)
         recorder = Trace(module, real=real)
         for feed in feeds:
@@ -73,8 +75,8 @@ def _attempt(
         positional = [feed.tensor for feed in feeds if not feed.keyword]
         keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
         try:
-            with _hooks(recorder), watched(recorder), recorder:
-                output = module(*positional, **keywords)
+            with recorder.versions, contained(recorder), _hooks(recorder), watched(recorder), recorder:
+                results = tensors_of(output := module(*positional, **keywords))
         except Exception as error:
             why = recorder.takes_values or _needs_values(error)
             if why and not real:
@@ -84,7 +86,6 @@ def _attempt(
             raise _failure(error, recorder, feeds, name) from error
         if recorder.takes_values and not real:
             return None, recorder.takes_values
-        results = list(_tensors_of(output))
         if not results:
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
         return recorder.recording.graph(name, [recorder.node(t) for t in results]), None
@@ -130,21 +131,19 @@ def _check(module: nn.Module) -> None:
 
 def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
     """Returns a copy on the CPU whose weights have values; raises E437 if that is impossible."""
-    tensors = (*module.parameters(), *module.buffers())
-    if not any(t.is_meta for t in tensors):
-        try:
-            return copy.deepcopy(module).cpu()
-        except Exception as error:
-            raise _no_values(module, why, f"it cannot be copied: {error}") from error
+    if not any(t.is_meta for t in (*module.parameters(), *module.buffers())):
+        return duplicate(module)
     if rebuild is None:
-        raise _no_values(module, why, "its weights are on the meta device, without values")
-    with torch.random.fork_rng(devices=[]):
+        reason = "its weights are on the meta device, without values"
+        raise CnnscopeError.of("E437", f"`{type(module).__name__}` takes a run with values ({why}), but {reason}")
+    with plain_flags(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the weights decide where a detector goes, so they must not depend on what ran before
         return rebuild()
 
 
-def _no_values(module: nn.Module, why: str, reason: str) -> CnnscopeError:
-    return CnnscopeError.of("E437", f"`{type(module).__name__}` takes a run with values ({why}), but {reason}")
+def _dtype(module: nn.Module) -> torch.dtype:
+    """Returns the dtype of the weights."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 # -- the run -----------------------------------------------------------------------------------------------------------
@@ -172,25 +171,6 @@ def _hooks(recorder: Trace) -> Iterator[None]:
 
 
 # -- after it ----------------------------------------------------------------------------------------------------------
-
-
-def _tensors_of(output: Any, seen: frozenset[int] = frozenset()) -> Iterator[Tensor]:
-    """Yields all tensors of a result, in whatever containers they are."""
-    if isinstance(output, Tensor):
-        yield output
-    elif id(output) not in seen:
-        for part in _parts(output):
-            yield from _tensors_of(part, seen | {id(output)})
-
-
-def _parts(output: Any) -> Iterable[Any]:
-    if isinstance(output, Mapping):
-        return output.values()
-    if isinstance(output, (list, tuple, set)):
-        return output
-    if is_dataclass(output) and not isinstance(output, type):
-        return [getattr(output, f.name) for f in fields(output)]
-    return vars(output).values() if hasattr(output, "__dict__") else ()
 
 
 _NEEDS_VALUES = {

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from threading import RLock
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from cnnscope.sources.torch.patches import patched
 
 SHORTCUTS: dict[str, Callable[..., Tensor | None]] = {}
 
@@ -178,10 +179,6 @@ class Watched(Protocol):
     def replace(self, t: Tensor, other: Tensor, assign: Callable[[Tensor, Tensor], None]) -> None: ...
 
 
-_LOCK = RLock()
-"""The lock of a run: what is changed during a run is a class of torch."""
-
-
 @contextmanager
 def watched(run: Watched) -> Iterator[None]:
     """Inside, the shapes of tensors with a place in ``run`` consist of extents, and ``run.sizes`` has the
@@ -231,18 +228,8 @@ def watched(run: Watched) -> Iterator[None]:
         (Tensor, "reshape"): noting(base.reshape, _shape_asked),
         (nn.functional, "interpolate"): noting(interpolate, lambda size=None, *rest, **kwargs: size),
     }
-    with _LOCK:
-        before = {(place, name): vars(place).get(name) for place, name in changed}
-        try:
-            for (place, name), value in changed.items():
-                setattr(place, name, value)
-            yield
-        finally:
-            for (place, name), value in before.items():
-                if value is None:  # it is inherited
-                    delattr(place, name)
-                else:
-                    setattr(place, name, value)
+    with patched(changed):
+        yield
 
 
 def _shape_asked(*sizes: Any, **kwargs: Any) -> Any:

@@ -13,11 +13,13 @@ and not the kernels that they consist of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnscope.errors import ShapeError
@@ -30,7 +32,7 @@ from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, Vi
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
 from cnnscope.sources.torch import in_place
-from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory
+from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu
 from cnnscope.sources.torch.recording import Recording, dtype_name
 from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.rules import Lowering, lowering, tensors, unsupported, written
@@ -54,6 +56,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
         self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
         self._aliases: dict[int, Tensor] = {}
+        self._weights = {id(t) for t in self.recording.weights.values()}
+        self._kept: set[int] = set()
+        self.versions = ExitStack()
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
@@ -64,8 +69,11 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before, self.busy = self.busy, True  # shapes are plain numbers in here
+        rule = lowering(func)
         try:
-            return self._call(func, lowering(func), args, kwargs or {})
+            if rule.targets:
+                self._keep_versions(written(rule, args, kwargs or {}))
+            return self._call(func, rule, args, kwargs or {})
         finally:
             self.busy = before
 
@@ -124,6 +132,16 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._parameter_nodes = {key: place for key, place in self._parameter_nodes.items() if place < start}
         self._views = {key: view for key, view in self._views.items() if key in self._nodes}
 
+    def _keep_versions(self, targets: Sequence[Tensor]) -> None:
+        """Makes torch forget after the run that tensors of the model were written to, since copies were. Otherwise
+        it would refuse the gradients of an earlier call of the model.
+        """
+        for t in targets:
+            if not t.is_inference() and id(t) not in self._kept:
+                self._kept.add(id(t))
+                self._alive.append(t)
+                self.versions.enter_context(_unsafe_preserve_version_counter(t))
+
     def depends_on_data(self, function: str) -> DataDependentError:
         """Returns the error to raise. It is also stored, because the model may catch it."""
         return self._refusal(f"it reads values: `{function}`")
@@ -140,7 +158,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Returns the result of a call, without values unless the run is real."""
         if self.real:
-            return func(*args, **kwargs)
+            return func(*map(to_cpu, args), **{name: to_cpu(a) for name, a in kwargs.items()})
         try:
             return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
         except Exception as error:
@@ -175,6 +193,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             return True
         view = self.constants.views.get(id(t))
         return view is not None and self.tracked(view[0])
+
+    def borrowed(self, t: Tensor) -> bool:
+        """Returns whether a tensor is the model's own, not of this run."""
+        return id(t) in self._weights or (not self.tracked(t) and self.constants.is_borrowed(t))
 
     def key(self, t: Tensor | None) -> str | None:
         """Returns the key of a parameter or buffer; None for any other tensor, and for one that the run has

@@ -1,0 +1,163 @@
+"""Leaves a live module as it was: all that can be reached from it is noted before a run and put back after it.
+
+That is the attributes of modules and of other objects, the content of containers in containers, variables of closures
+(of hooks that collect outputs), attributes of the user's classes, variables of the files that define these classes, and
+what each tensor shows. The values of tensors need no copies, because a traced run writes to no tensor of the model
+(`cnnscope.sources.torch.trace`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import is_
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from typing import Any
+
+from torch import nn
+
+from cnnscope.sources.torch.memory import CACHE, Undo, undo, undo_random
+from cnnscope.sources.torch.objects import (
+    HOLDERS,
+    LEAVES,
+    PROCESS,
+    Anatomy,
+    Content,
+    Holder,
+    anatomy,
+    ancestors,
+    own_names,
+    package,
+    read_slot,
+    write_slot,
+)  # fmt: skip
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Sets eval mode inside. Afterwards all that can be reached from the module is as it was, whatever happened."""
+    state = State(module)
+    try:
+        for m in module.modules():
+            m.__dict__["training"] = False  # not eval(): a module may override it to do more than set its mode
+        yield
+    finally:
+        state.restore()
+
+
+_DICT = HOLDERS[dict]
+_LIBRARIES = frozenset({"torch", "numpy", "cnnscope", *sys.stdlib_module_names})
+"""Packages whose classes and files keep nothing of a model."""
+_CODE = (
+    type,
+    ModuleType,
+    FunctionType,
+    staticmethod,
+    classmethod,
+    property,
+    MemberDescriptorType,
+    GetSetDescriptorType,
+)
+
+
+class State:
+    """What can be reached from an object, as it is now."""
+
+    def __init__(self, root: object) -> None:
+        self._held: list[tuple[Any, Holder, Content]] = []
+        self._slots: list[tuple[Any, MemberDescriptorType, Any]] = []
+        self._names: list[tuple[type | ModuleType, Mapping[str, Any]]] = []
+        self._undo: list[Undo] = [undo_random()]
+        self._seen: dict[int, object] = {}  # with the objects, so that their ids are not used again
+        self._anatomies: dict[type, Anatomy | None] = {}
+        waiting = [root]
+        while waiting:
+            x = waiting.pop()
+            if type(x) not in LEAVES and id(x) not in self._seen:
+                self._seen[id(x)] = x
+                waiting += self._note_class(x) if isinstance(x, type) else self._note(x)
+
+    def restore(self) -> None:
+        """Puts back what changed. What did not is not written to."""
+        for put_back in self._undo:
+            put_back()
+        for x, holder, content in self._held:
+            now = holder.read(x)
+            if len(now) != len(content) or not all(map(is_, now, content)):
+                holder.write(x, content)
+        for x, slot, value in self._slots:
+            if read_slot(slot, x) is not value:
+                write_slot(slot, x, value)
+        for place, names in self._names:
+            _restore_names(place, names)
+
+    def _note(self, x: Any) -> Iterable[Any]:
+        """Notes an object and returns what is in it."""
+        kind = type(x)
+        inside: list[Any] = []
+        if kind not in self._anatomies:
+            self._anatomies[kind] = None if package(kind) in PROCESS else anatomy(kind)
+            inside.append(kind)
+        how = self._anatomies[kind]
+        if how is None:
+            return ()
+        if (put_back := undo(x)) is not None:
+            self._undo.append(put_back)
+        if how.holder is not None:
+            inside += self._hold(x, how.holder)
+        elif how.fixed is not None:
+            inside += how.fixed(x)
+        if how.attributes is not None:
+            inside += self._hold(how.attributes(x), _DICT)
+        for slot in how.slots:
+            value = read_slot(slot, x)
+            self._slots.append((x, slot, value))
+            inside.append(value)
+        return inside
+
+    def _hold(self, x: Any, holder: Holder) -> Content:
+        content = holder.read(x)
+        self._held.append((x, holder, content))
+        return content
+
+    def _note_class(self, kind: type) -> Iterable[Any]:
+        """Notes the attributes of a class of the user's, and returns them and the classes it derives from."""
+        if package(kind) in _LIBRARIES:
+            return ()
+        file = sys.modules.get(own_names(kind).get("__module__", ""))
+        if file is not None and id(file) not in self._seen:
+            self._seen[id(file)] = file
+            self._note_file(file)
+        names = _data(own_names(kind))
+        self._names.append((kind, names))
+        return (*names.values(), *ancestors(kind))
+
+    def _note_file(self, file: ModuleType) -> None:
+        """Notes the variables of a file, and containers and caches among them, without what is further inside: the
+        file's own data sets and trainers are no part of the model.
+        """
+        names = _data(vars(file))
+        self._names.append((file, names))
+        for value in vars(file).values():
+            if type(value) is CACHE:
+                self._undo += filter(None, (undo(value),))
+            holder = HOLDERS.get(type(value))
+            if holder is not None and id(value) not in self._seen:
+                self._held.append((value, holder, holder.read(value)))
+
+
+def _data(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is no code among the names of a class or file."""
+    return {name: x for name, x in names.items() if not (name.startswith("__") or issubclass(type(x), _CODE))}
+
+
+def _restore_names(place: type | ModuleType, before: Mapping[str, Any]) -> None:
+    now = _data(own_names(place) if isinstance(place, type) else vars(place))
+    put, drop = (type.__setattr__, type.__delattr__) if isinstance(place, type) else (
+        ModuleType.__setattr__, ModuleType.__delattr__)  # fmt: skip
+    for name in now.keys() - before.keys():
+        drop(place, name)
+    for name, value in before.items():
+        if now.get(name, before) is not value:
+            put(place, name, value)
