@@ -47,9 +47,7 @@ Flag = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 def _flags(weights: torch.dtype) -> Iterator[Flag]:
     """Yields how each flag is read and written, and its value inside."""
-    deterministic = torch._C._get_deterministic_algorithms
-    warn_only = torch._C._get_deterministic_algorithms_warn_only()
-    yield deterministic, lambda on: torch._C._set_deterministic_algorithms(on, warn_only=warn_only), False
+    yield _deterministic, lambda how: torch._C._set_deterministic_algorithms(how[0], warn_only=how[1]), (False, False)
     mha = torch.backends.mha
     yield mha.get_fastpath_enabled, mha.set_fastpath_enabled, False  # otherwise attention is one opaque call
     default = torch.get_default_dtype()
@@ -59,6 +57,10 @@ def _flags(weights: torch.dtype) -> Iterator[Flag]:
         reduced = torch.bfloat16 if device in ("cpu", "xpu") else torch.float16
         yield partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device), reduced
     yield torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled, True
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch._C._get_deterministic_algorithms(), torch._C._get_deterministic_algorithms_warn_only()
 
 
 def _drop_function_modes() -> list[Any]:

@@ -18,8 +18,15 @@ from torch.nn.parameter import is_lazy
 Undo = Callable[[], object]
 
 
+def is_outside(kind: type) -> bool:
+    """Returns whether objects of a class keep something outside Python's containers."""
+    numpy = sys.modules.get("numpy")
+    arrays = () if numpy is None else (numpy.ndarray,)
+    return issubclass(kind, Tensor) or kind in (torch.Generator, CACHE, *arrays)
+
+
 def undo(x: Any) -> Undo | None:
-    """Returns how to put an object back; None if it keeps nothing outside Python's containers."""
+    """Returns how to put such an object back; None if it cannot change, or cannot be put back."""
     kind = type(x)
     if issubclass(kind, Tensor):
         return _tensor(x)
@@ -27,16 +34,18 @@ def undo(x: Any) -> Undo | None:
         return partial(x.set_state, x.get_state())
     if kind is CACHE:
         return _cache(x)
-    numpy = sys.modules.get("numpy")
-    return _array(x) if numpy is not None and kind is numpy.ndarray else None
+    return _array(x)
 
 
 def _tensor(t: Tensor) -> Undo | None:
-    if is_lazy(t) or t.layout != torch.strided or type(t).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+    if is_lazy(t) or type(t).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return None
     with torch._C.DisableTorchFunctionSubclass():
+        strided = t.layout == torch.strided
         as_now = t.detach()  # the same memory, whatever the tensor itself may be made to show
-        place, wanted, gradient = _place(t), t.requires_grad, t.grad if t.is_leaf else None
+        place, wanted, gradient = _place(t) if strided else (), t.requires_grad, t.grad if t.is_leaf else None
+    if not strided:
+        return None
 
     def put_back() -> None:
         with torch._C.DisableTorchFunctionSubclass():
@@ -51,7 +60,7 @@ def _tensor(t: Tensor) -> Undo | None:
 
 
 def _place(t: Tensor) -> tuple[object, ...]:
-    return t.untyped_storage()._cdata, t.shape, t.dtype, t.stride(), t.storage_offset()
+    return t.data_ptr(), t.shape, t.stride(), t.dtype
 
 
 def _array(x: Any) -> Undo | None:

@@ -132,7 +132,8 @@ def _check(module: nn.Module) -> None:
 def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
     """Returns a copy on the CPU whose weights have values; raises E437 if that is impossible."""
     if not any(t.is_meta for t in (*module.parameters(), *module.buffers())):
-        return duplicate(module)
+        with plain_flags():
+            return duplicate(module)
     if rebuild is None:
         reason = "its weights are on the meta device, without values"
         raise CnnscopeError.of("E437", f"`{type(module).__name__}` takes a run with values ({why}), but {reason}")

@@ -9,6 +9,7 @@ what each tensor shows. The values of tensors need no copies, because a traced r
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import is_
@@ -17,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnscope.sources.torch.memory import CACHE, Undo, undo, undo_random
+from cnnscope.sources.torch.memory import CACHE, Undo, is_outside, undo, undo_random
 from cnnscope.sources.torch.objects import (
     HOLDERS,
     LEAVES,
@@ -47,6 +48,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 _DICT = HOLDERS[dict]
+_PLAIN = frozenset({dict, list, OrderedDict})
 _LIBRARIES = frozenset({"torch", "numpy", "cnnscope", *sys.stdlib_module_names})
 """Packages whose classes and files keep nothing of a model."""
 _CODE = (
@@ -70,13 +72,18 @@ class State:
         self._names: list[tuple[type | ModuleType, Mapping[str, Any]]] = []
         self._undo: list[Undo] = [undo_random()]
         self._seen: dict[int, object] = {}  # with the objects, so that their ids are not used again
-        self._anatomies: dict[type, Anatomy | None] = {}
-        waiting = [root]
+        self._anatomies: dict[type, tuple[Anatomy, bool] | None] = {}
+        waiting, seen = [root], self._seen
         while waiting:
             x = waiting.pop()
-            if type(x) not in LEAVES and id(x) not in self._seen:
-                self._seen[id(x)] = x
-                waiting += self._note_class(x) if isinstance(x, type) else self._note(x)
+            kind = type(x)
+            if kind in LEAVES or id(x) in seen:
+                continue
+            seen[id(x)] = x
+            if kind in _PLAIN:  # most of all objects, so they take the short way
+                waiting += self._hold(x, HOLDERS[kind])
+            else:
+                waiting += self._note_class(x) if isinstance(x, type) else self._note(x, kind)
 
     def restore(self) -> None:
         """Puts back what changed. What did not is not written to."""
@@ -92,17 +99,17 @@ class State:
         for place, names in self._names:
             _restore_names(place, names)
 
-    def _note(self, x: Any) -> Iterable[Any]:
+    def _note(self, x: Any, kind: type) -> Iterable[Any]:
         """Notes an object and returns what is in it."""
-        kind = type(x)
         inside: list[Any] = []
         if kind not in self._anatomies:
-            self._anatomies[kind] = None if package(kind) in PROCESS else anatomy(kind)
+            self._anatomies[kind] = None if package(kind) in PROCESS else (anatomy(kind), is_outside(kind))
             inside.append(kind)
-        how = self._anatomies[kind]
-        if how is None:
+        known = self._anatomies[kind]
+        if known is None:
             return ()
-        if (put_back := undo(x)) is not None:
+        how, outside = known
+        if outside and (put_back := undo(x)) is not None:
             self._undo.append(put_back)
         if how.holder is not None:
             inside += self._hold(x, how.holder)
