@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Annotated
+from typing import Annotated, Self
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Mix, Shape, Step, Taps
-from cnnscope.ops.arguments import Bool, Choice, Pads, PerAxis, Pos, Size
+from cnnscope.ops.arguments import ArgumentError, Bool, Choice, Pads, PerAxis, Pos, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.saved import FLOAT, INPUT, SAVES_INPUT, Kept, TrainStep
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, span, window_taps
@@ -152,7 +152,9 @@ class Depthwise(Op, tag="depthwise", category="conv"):
 class TransposedConv(Op, tag="upconv", category="conv"):
     """Transposed convolution: every input element stamps a kernel onto the output.
 
-    (N, C, n...) -> (N, out, (n - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1 + out_pad, ...).
+    (N, C, n...) -> (N, out, (n - 1) * stride - low - high + dilation * (kernel - 1) + 1 + out_pad, ...), where padding
+    cuts ``low`` and ``high`` of the output's two ends. A word for it means what it means for the convolution that is
+    turned around, so `same` makes n * stride, and an odd pixel is cut at the bottom and right, as in Keras.
     MACs: input elements * out / groups * prod(kernel). FLOPs add 1 an output for the bias.
     Source: Dumoulin & Visin 2016, section 4, relationship 14.
     """
@@ -160,7 +162,7 @@ class TransposedConv(Op, tag="upconv", category="conv"):
     out: Pos
     kernel: Size
     stride: Size = (1,)
-    pad: Annotated[tuple[int, ...], PerAxis(0)] = (0,)
+    pad: Pads = ((0, 0),)
     out_pad: Annotated[tuple[int, ...], PerAxis(0)] = (0,)
     dilation: Size = (1,)
     groups: Pos = 1
@@ -169,6 +171,20 @@ class TransposedConv(Op, tag="upconv", category="conv"):
     accepts = ("map",)
     aliases = _TORCH_NAMES | {"output_padding": "out_pad"}
     decorates = True
+
+    @classmethod
+    def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:
+        op = super().read(args, ndim)
+        if op.pad == "same" and any(op.out_pad):
+            raise ArgumentError("`out_pad` has no meaning for `pad: same`, which states the size", where=("out_pad",))
+        return op
+
+    def bind(self, x: Sequence[Value]) -> Op:
+        if self.pad != "same":
+            return replace(self, pad=resolve_pad(self.pad, x[0].spatial, self.kernel, self.stride, self.dilation))
+        beyond = [span(k, d) - s for k, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)]
+        cuts = tuple((max(n, 0) // 2, max(n, 0) - max(n, 0) // 2) for n in beyond)
+        return replace(self, pad=cuts, out_pad=tuple(max(-n, 0) for n in beyond))
 
     def output(self, x: Sequence[Value]) -> Value:
         channels = x[0].shape[1]
@@ -180,10 +196,11 @@ class TransposedConv(Op, tag="upconv", category="conv"):
         return replace(x[0], shape=(x[0].shape[0], self.out, *self._spatial(x[0].shape[2:])))
 
     def _spatial(self, size: Shape) -> Shape:
+        assert not isinstance(self.pad, str)
         axes = zip(size, self.kernel, self.stride, self.pad, self.out_pad, self.dilation, strict=True)
-        result = tuple((n - 1) * s - 2 * p + span(k, d) + extra for n, k, s, p, extra, d in axes)
+        result = tuple((n - 1) * s - sum(cut) + span(k, d) + extra for n, k, s, cut, extra, d in axes)
         if min(result) < 1:
-            raise ShapeError(f"padding {max(self.pad)} leaves nothing of the output: {size_text(result)}")
+            raise ShapeError(f"padding {max(map(max, self.pad))} leaves nothing of the output: {size_text(result)}")
         return result
 
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
@@ -197,9 +214,10 @@ class TransposedConv(Op, tag="upconv", category="conv"):
         return self.output(x).numel if self.bias else 0
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        assert not isinstance(self.pad, str)
         size = self._spatial(x[0].shape[2:])
         axes = enumerate(zip(size, self.kernel, self.stride, self.pad, self.dilation, strict=True), start=2)
-        taps = (Taps(axis, n, 1, transposed_taps(k, s, p, d)) for axis, (n, k, s, p, d) in axes)
+        taps = (Taps(axis, n, 1, transposed_taps(k, s, low, d)) for axis, (n, k, s, (low, _), d) in axes)
         return ((Mix(1, self.out, self.groups), *taps),)
 
     def label(self) -> str:
@@ -214,6 +232,11 @@ class TransposedConv(Op, tag="upconv", category="conv"):
         Case(x=(2, 5, 7), args={"out": 1, "kernel": [3, 2], "stride": [2, 3], "pad": [1, 0], "out_pad": [1, 0],
              "bias": False}, shape=(1, 10, 20), params=12, macs=420),
         Case(x=(2, 7), args={"out": 2, "kernel": 3, "dilation": 2}, shape=(2, 11), params=14, macs=84),
+        Case(x=(2, 5, 6), args={"out": 3, "kernel": 3, "stride": 2, "pad": "same"}, shape=(3, 10, 12),
+             params=57, macs=1_620),
+        Case(x=(2, 5), args={"out": 2, "kernel": 2, "stride": 3, "pad": "same"}, shape=(2, 15), params=10, macs=40),
+        Case(x=(1, 5, 6), args={"out": 1, "kernel": 4, "stride": 2, "pad": {"top": 2, "right": 1}}, shape=(1, 10, 13),
+             params=17, macs=480),
         Case(x=(1, 3, 4, 5), args={"out": 2, "kernel": 2, "stride": 2}, shape=(2, 6, 8, 10), params=18, macs=960),
     )  # fmt: skip
 

@@ -125,7 +125,10 @@ def _conv(op, x, shapes, local):
 def _upconv(op, x, shapes, local):
     kernel = _positive(x[0].shape[1], op.out // op.groups, *op.kernel)
     transposed = TRANSPOSED[len(op.kernel) - 1]
-    return transposed(x[0], kernel, None, op.stride, op.pad, op.out_pad, op.groups, op.dilation)
+    full = transposed(x[0], kernel, None, op.stride, 0, op.out_pad, op.groups, op.dilation)
+    for axis, (low, high) in enumerate(op.pad, start=2):
+        full = full.narrow(axis, low, full.shape[axis] - low - high)
+    return full
 
 
 def _pool(op, x, shapes, local):

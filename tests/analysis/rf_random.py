@@ -25,8 +25,8 @@ PER_AXIS = {"stride": among(1, 1, 2, 3), "pad": among(0, 1, 2, "half", "same", "
 OPS: dict[str, dict[str, Draw]] = {
     "conv": {"out": among(2, 4), "kernel": among(1, 2, 3, 4), "dilation": among(1, 1, 2, 3), "groups": among(1, 2),
              "pad_mode": ANY_BORDER, **PER_AXIS},
-    "upconv": {"out": among(2, 4), "kernel": among(1, 2, 3, 4), "stride": among(1, 2, 3), "pad": among(0, 1),
-               "dilation": among(1, 2)},
+    "upconv": {"out": among(2, 4), "kernel": among(1, 2, 3, 4), "stride": among(1, 2, 3),
+               "pad": among(0, 1, "same"), "dilation": among(1, 2)},
     "maxpool": {"kernel": among(2, 3), "stride": among(1, 2, 3), "pad": among(0, 1), "dilation": among(1, 2),
                 "ceil": among(False, True)},
     "avgpool": {"kernel": among(2, 3), "stride": among(1, 2, 3), "pad": among(0, 1), "ceil": among(False, True)},

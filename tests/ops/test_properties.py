@@ -101,6 +101,23 @@ def test_upconv(case: Drawn) -> None:
 
 
 @few
+@given(drawn({
+    "out": number(1, 2), "kernel": (1, 5), "stride": (1, 4), "dilation": (1, 3),
+    "pad": st.sampled_from(["same", "half", "full", "valid"]),
+}, extents=5))  # fmt: skip
+def test_upconv_with_padding_words(case: Drawn) -> None:
+    check("upconv", *case)
+
+
+@few
+@given(drawn({"out": number(1, 2), "kernel": (1, 4), "stride": (1, 3), "low": (0, 2), "high": (0, 2)}, extents=5))
+def test_upconv_with_uneven_padding(case: Drawn) -> None:
+    shape, args = case
+    pads = list(zip(args.pop("low"), args.pop("high"), strict=True))
+    check("upconv", shape, args | {"pad": pads})
+
+
+@few
 @given(drawn({"kernel": (1, 4), "stride": (1, 4), "pad": (0, 3), "dilation": (1, 3), "ceil": st.booleans()}))
 def test_maxpool(case: Drawn) -> None:
     check("maxpool", *case)

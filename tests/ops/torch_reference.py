@@ -75,7 +75,21 @@ def upconv(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     refuses_groups = getattr(torch.nn, f"ConvTranspose{x.dim() - 2}d")
     refuses_groups(x.shape[1], a.out, a.kernel, groups=a.groups, device="meta")
     function = by_rank("conv_transpose", x)
-    return function(x, w["weight"], w.get("bias"), a.stride, a.pad, a.out_pad, a.groups, a.dilation)
+    common = even(pads_of(a, x)) if a.pad != "same" else None
+    if common is not None:
+        return function(x, w["weight"], w.get("bias"), a.stride, common, a.out_pad, a.groups, a.dilation)
+    full = function(x, w["weight"], None, a.stride, 0, a.out_pad, a.groups, a.dilation)
+    for axis, (n, k, s, d) in enumerate(zip(x.shape[2:], a.kernel, a.stride, a.dilation, strict=True), start=2):
+        if a.pad == "same":  # what the convolution pads that makes n of n * s
+            total = max((n - 1) * s + d * (k - 1) + 1 - n * s, 0)
+            full = F.pad(full, [0, 0] * (x.dim() - 1 - axis) + [0, n * s])  # where the kernel is shorter than the step
+            full = full.narrow(axis, total // 2, n * s)
+        else:
+            low, high = pads_of(a, x)[axis - 2]
+            if full.shape[axis] <= low + high:
+                raise ValueError("nothing is left")
+            full = full.narrow(axis, low, full.shape[axis] - low - high)
+    return full + (along(w["bias"], 1, full) if "bias" in w else 0)
 
 
 @run("linear")

@@ -1,4 +1,4 @@
-"""Convolutions in torch, and one that torch lacks, with uneven padding."""
+"""Convolutions in torch, and what torch lacks: uneven padding."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 from cnnscope.nn.code import Expr
 from cnnscope.nn.ops import base
 from cnnscope.nn.ops.base import Inputs, Module, TorchOp, X
+from cnnscope.nn.ops.movement import window
 from cnnscope.ops import conv
 
 
@@ -45,6 +46,36 @@ class PaddedConv3d(_Padded, nn.Conv3d):
 _PADDED = (PaddedConv1d, PaddedConv2d, PaddedConv3d)
 
 
+class _Cut(nn.Module):
+    """Cuts the output of the transposed convolution it is mixed into unevenly."""
+
+    def __init__(self, *args: Any, kept: Sequence[slice], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kept = list(kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = super().forward(x)
+        return result[(slice(None), slice(None), *self.kept)]
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, kept={self.kept}"
+
+
+class CutConvTranspose1d(_Cut, nn.ConvTranspose1d):
+    pass
+
+
+class CutConvTranspose2d(_Cut, nn.ConvTranspose2d):
+    pass
+
+
+class CutConvTranspose3d(_Cut, nn.ConvTranspose3d):
+    pass
+
+
+_CUT = (CutConvTranspose1d, CutConvTranspose2d, CutConvTranspose3d)
+
+
 def _conv(op: conv.Conv, x: X) -> Module:
     """torch's convolution, or for uneven padding one that pads first, which source writes as two steps."""
     even, mode = base.even_pads(op.pad), base.PAD_MODES[op.pad_mode]
@@ -65,11 +96,24 @@ def _conv(op: conv.Conv, x: X) -> Module:
 
 
 def _upconv(op: conv.TransposedConv, x: X) -> Module:
-    return Module(base.of_rank("ConvTranspose", x), {
+    """torch's transposed convolution, or for uneven padding one whose output is cut, in source two steps."""
+    assert not isinstance(op.pad, str)
+    common = [min(sides) for sides in op.pad]
+    args = {
         "in_channels": x[0].shape[1], "out_channels": op.out, "kernel_size": op.kernel, "stride": op.stride,
-        "padding": op.pad, "output_padding": op.out_pad, "groups": op.groups, "bias": op.bias,
+        "padding": tuple(common), "output_padding": op.out_pad, "groups": op.groups, "bias": op.bias,
         "dilation": op.dilation,
-    })  # fmt: skip
+    }  # fmt: skip
+    kept = [slice(low - n, (n - high) or None) for (low, high), n in zip(op.pad, common, strict=True)]
+    if base.even_pads(op.pad) is not None:
+        return Module(base.of_rank("ConvTranspose", x), args)
+    code = Module(base.of_rank("ConvTranspose", x), args).written
+    assert code is not None
+
+    def call(module: Expr, inputs: Inputs) -> Expr:
+        return window(base.apply(module, inputs), [slice(None), slice(None), *kept])
+
+    return Module(_CUT[len(op.kernel) - 1], {**args, "kept": kept}, code=replace(code, call=call, plain=False))
 
 
 TORCH_OPS = (

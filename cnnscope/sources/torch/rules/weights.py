@@ -77,9 +77,9 @@ def transposed_convolution(
     if x.shape[-count - 1] != weight.shape[0]:  # without values torch accepts any number
         raise ModelError(f"expected {weight.shape[0]} input channels but got {x.shape[-count - 1]}")
     layer = {
-        "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count), "pad": each(padding, count),
-        "out_pad": each(output_padding, count), "dilation": each(dilation, count), "groups": groups,
-        "bias": bias is not None,
+        "out": weight.shape[1] * groups, "kernel": kernel, "stride": each(stride, count),
+        "pad": tuple((p, p) for p in each(padding, count)), "out_pad": each(output_padding, count),
+        "dilation": each(dilation, count), "groups": groups, "bias": bias is not None,
     }  # fmt: skip
     _weighted(trace, TransposedConv, ComputedTransposedConv, layer, x, weight, bias, out)
 
