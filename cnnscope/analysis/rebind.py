@@ -14,7 +14,7 @@ from math import prod
 
 from cnnscope.errors import CnnscopeError, Diagnostic, ShapeError
 from cnnscope.ir import Graph, Node, Param, Shape, Value
-from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
+from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Running, Spread, Step, Taps, Whole
 from cnnscope.ops.base import Op, shape_text
 from cnnscope.ops.conv import Conv
 from cnnscope.ops.generic import Elementwise, Gather, Join, Movement, Overwrite, Select
@@ -183,7 +183,7 @@ def _carried(steps: Sequence[Step], old: Shape, new: Shape) -> tuple[Step, ...]:
 
 def _step(step: Step, old: Shape, new: Shape) -> Step:
     match step:
-        case Permute() | Spread() | Whole():
+        case Permute() | Running() | Spread() | Whole():
             return step
         case Expand(shape=shape):
             lead = len(shape) - len(old)

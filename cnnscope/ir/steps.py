@@ -67,6 +67,14 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """Each output position along ``axis`` reads the input positions up to its own: a recurrence in one direction."""
+
+    axis: int
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """Each output element reads its own position and a statistic over ``axes``: softmax, layer and group
     normalisation.
@@ -108,7 +116,7 @@ class Place:
     size: int
 
 
-Step = Taps | Mix | Whole | Spread | Reshape | Permute | Expand | Place
+Step = Taps | Mix | Whole | Running | Spread | Reshape | Permute | Expand | Place
 
 
 def repeated(shape: Shape, times: Sequence[int]) -> tuple[Step, ...]:

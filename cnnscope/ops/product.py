@@ -1,4 +1,4 @@
-"""Products: fully connected layers, and in traces matrix products, attention, recurrence, computed weights."""
+"""Products: fully connected layers, and in traces matrix products, attention, computed weights."""
 
 from __future__ import annotations
 
@@ -128,71 +128,6 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
     def saved(self, step: TrainStep) -> Kept:
         """Query, key, value and output, and a logarithm for each row of weights."""
         return Kept((0, 1, 2), output=True, image_bytes=FLOAT * prod(step.x[0].shape[:-1]))
-
-
-class Recurrent(Traced, tag="recurrent", category="other"):
-    """LSTM, GRU or plain RNN (``kind``) over the time axis; the first output, all steps of the last layer.
-
-    (T, N, F) or (N, T, F) with ``batch_first`` -> the same with F = hidden (or ``projection``), twice if bidirectional.
-    Parameters as torch names them. With g gates (4, 3, 1), MACs a step, layer and direction: g * hidden * (F + out),
-    and hidden * projection. FLOPs add for each gate unit 1, 3 with biases, and for each unit 9, 8 or 1 to apply the
-    gates. Source: Hochreiter & Schmidhuber 1997; Cho et al. 2014, section 2.3; Sak et al. 2014 (projection).
-    """
-
-    kind: str
-    hidden: int
-    layers: int = 1
-    bidirectional: bool = False
-    batch_first: bool = False
-    bias: bool = True
-    projection: int = 0
-
-    @property
-    def _gates(self) -> int:
-        return {"lstm": 4, "gru": 3}.get(self.kind, 1)
-
-    @property
-    def _out(self) -> int:
-        return self.projection or self.hidden
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
-    def output(self, x: Sequence[Value]) -> Value:
-        shape = (*x[0].shape[:-1], self._out * self._directions)
-        return Value(shape, x[0].dtype, x[0].batch_axis, x[0].kind)
-
-    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
-        units = self._gates * self.hidden
-        shapes: dict[str, Shape] = {}
-        for layer in range(self.layers):
-            features = self._out * self._directions if layer else x[0].shape[-1]
-            for suffix in ("", "_reverse")[: self._directions]:
-                shapes[f"weight_ih_l{layer}{suffix}"] = (units, features)
-                shapes[f"weight_hh_l{layer}{suffix}"] = (units, self._out)
-                if self.bias:
-                    shapes |= {f"bias_{part}_l{layer}{suffix}": (units,) for part in ("ih", "hh")}
-                if self.projection:
-                    shapes[f"weight_hr_l{layer}{suffix}"] = (self.projection, self.hidden)
-        return shapes
-
-    def macs(self, x: Sequence[Value]) -> int:
-        matrices = (prod(shape) for shape in self.weights(x).values() if len(shape) == 2)
-        return prod(x[0].shape[:-1]) * sum(matrices)
-
-    def elementwise(self, x: Sequence[Value]) -> int:
-        apply = {"lstm": 9, "gru": 8}.get(self.kind, 1)
-        each = self.hidden * (self._gates * (3 if self.bias else 1) + apply)
-        return prod(x[0].shape[:-1]) * self.layers * self._directions * each
-
-    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
-        last = len(x[0].shape) - 1
-        time = 1 if self.batch_first and last == 2 else 0
-        return ((Whole((time,), "recurrence"), Mix(last, self._out * self._directions), Expand(self.output(x).shape)),)
-
-    def label(self) -> str:
-        return f"{self.kind} {self.hidden}"
 
 
 class _Computed(Op):

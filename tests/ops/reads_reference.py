@@ -7,7 +7,7 @@ from operator import or_
 
 import numpy as np
 
-from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Running, Spread, Step, Taps, Whole
 
 Sets = np.ndarray
 """An array of bit masks: bit i is set where the element reads input element i."""
@@ -37,6 +37,8 @@ def follow(step: Step, sets: Sets) -> Sets:
         case Whole(axes, _, keep):
             joined = union(sets, axes)
             return joined if keep else joined.reshape([n for i, n in enumerate(joined.shape) if i not in axes])
+        case Running(axis):
+            return np.bitwise_or.accumulate(sets, axis)
         case Spread(axes):
             return np.broadcast_to(union(sets, axes), sets.shape) | sets
         case Reshape(shape):

@@ -25,7 +25,8 @@ from cnnscope.ops.generic import (
     Unsupported,
     View,
 )  # fmt: skip
-from cnnscope.ops.product import ComputedConv, ComputedLinear, MatMul, Recurrent, ScaledDotProduct
+from cnnscope.ops.product import ComputedConv, ComputedLinear, MatMul, ScaledDotProduct
+from cnnscope.ops.recurrent import GRU, LSTM
 from cnnscope.ops.traced import TRACED, Traced, broadcast, moved
 
 MAP = Value((1, 4, 6, 5))
@@ -57,9 +58,9 @@ CASES: dict[str, Figures] = {
     "matmul, broadcast": (MatMul(), (ROWS, Value((3, 1, 8, 2), batch_axis=None)), (3, 1, 7, 2), 3 * 7 * 2 * 8, 0),
     "sdpa": (ScaledDotProduct(), (HEADS, KEYS, VALUES), (1, 2, 5, 4), 2 * 5 * 9 * 7, 2 * 5 * 9 * 6),
     "sdpa, masked": (ScaledDotProduct(masked=True), (HEADS, KEYS, VALUES), (1, 2, 5, 4), 630, 630),
-    "recurrent": (Recurrent("lstm", 5, batch_first=True), (ROWS,), (1, 7, 5), 7 * 20 * 13, 7 * (20 * 3 + 5 * 9)),
+    "recurrent": (LSTM(5), (ROWS,), (1, 7, 5), 7 * 20 * 13, 7 * (20 * 3 + 5 * 9)),
     "recurrent, deep": (
-        Recurrent("gru", 5, layers=2, bidirectional=True, batch_first=True, bias=False), (ROWS,), (1, 7, 10),
+        GRU(5, layers=2, bidirectional=True, bias=False), (ROWS,), (1, 7, 10),
         7 * 2 * (15 * 13 + 15 * 15), 7 * 4 * (15 + 5 * 8),
     ),
     "computed conv": (

@@ -341,6 +341,42 @@ def attention(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.linear((weights @ v).transpose(1, 2).reshape(n, t, c), w["out_proj.weight"], w.get("out_proj.bias"))
 
 
+@run("lstm", "gru", "rnn")
+def recurrent(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Step by step, from the equations of the papers in torch's order of the gates."""
+    for layer in range(a.layers):
+        ways = []
+        for suffix in ("", "_reverse")[: 1 + a.bidirectional]:
+            part = {name.split("_l")[0]: t for name, t in w.items() if name.endswith(f"_l{layer}{suffix}")}
+            steps = x.flip(1).unbind(1) if suffix else x.unbind(1)
+            way = torch.stack(states(a, part, steps), 1)
+            ways.append(way.flip(1) if suffix else way)
+        x = torch.cat(ways, -1)
+    return x
+
+
+def states(a: Args, w: dict[str, Tensor], steps: tuple[Tensor, ...]) -> list[Tensor]:
+    found = []
+    h = steps[0].new_zeros(len(steps[0]), w["weight_hh"].shape[1])
+    c = steps[0].new_zeros(len(steps[0]), a.hidden)
+    for x in steps:
+        given = F.linear(x, w["weight_ih"], w.get("bias_ih"))
+        kept = F.linear(h, w["weight_hh"], w.get("bias_hh"))
+        if a.tag == "lstm":
+            i, f, g, o = (given + kept).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            h = F.linear(h, w["weight_hr"]) if "weight_hr" in w else h
+        elif a.tag == "gru":
+            (r, z, n), (kr, kz, kn) = given.chunk(3, -1), kept.chunk(3, -1)
+            z = torch.sigmoid(z + kz)
+            h = (1 - z) * torch.tanh(n + torch.sigmoid(r + kr) * kn) + z * h
+        else:
+            h = torch.tanh(given + kept) if a.nonlinearity == "tanh" else torch.relu(given + kept)
+        found.append(h)
+    return found
+
+
 RUN["tokens"] = lambda a, w, x: torch.stack([x.flatten(2)[:, :, i] for i in range(x[0, 0].numel())], 1)
 RUN["classtoken"] = lambda a, w, x: torch.cat([w["weight"].expand(len(x), -1, -1), x], 1)
 RUN["position"] = lambda a, w, x: x + w["weight"]

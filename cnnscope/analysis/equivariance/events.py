@@ -15,7 +15,7 @@ from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, digits
 from cnnscope.analysis.receptive_field.layout import Elsewhere, Unclear, Window
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.analysis.receptive_field.walk import Move
-from cnnscope.ir.steps import Border, Expand, Mix, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Border, Expand, Mix, Reshape, Running, Spread, Taps, Whole
 
 Claim = Literal["exact", "geometry_only", "not_guaranteed"]
 """``exact``: true for all weights and images. ``geometry_only``: the grids fit, and it depends on the weights."""
@@ -128,6 +128,8 @@ def events(move: Move, symmetric: bool, rank: int) -> Iterator[Event]:
             yield from _mixed(before, step)
         case Whole():
             yield from reduced(before, step.axes, step.via, step.via in _SYMMETRIC, own=False)
+        case Running():
+            yield from reduced(before, (step.axis,), step.via, False, own=False)
         case Spread():
             yield from reduced(before, step.axes, step.via, True, own=True)
         case Taps() if move.actions and _are_channels(before, step.axis):

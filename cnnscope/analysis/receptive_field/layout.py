@@ -26,7 +26,7 @@ from cnnscope.analysis.receptive_field.digits import (
 )
 from cnnscope.analysis.receptive_field.quasi_affine import Phases
 from cnnscope.ir import Shape
-from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Step, Taps, Via, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Running, Spread, Step, Taps, Via, Whole
 
 
 class Window(NamedTuple):
@@ -68,6 +68,9 @@ def follow(layout: Layout, step: Step) -> Outcome:
             return _mix(layout, step)
         case Whole():
             return _whole(layout, step)
+        case Running(axis, via):  # no theoretical field ends at a unit's own position: it is that of the last one
+            after, actions = _whole(layout, Whole((axis,), via))
+            return _put(after, axis, uniform(layout[axis].extent)), actions
         case Spread():
             return _spread(layout, step)
         case Reshape():

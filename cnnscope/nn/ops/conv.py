@@ -61,15 +61,15 @@ class _Cut(nn.Module):
         return f"{super().extra_repr()}, kept={self.kept}"
 
 
-class CutConvTranspose1d(_Cut, nn.ConvTranspose1d):
+class CutConvTranspose1d(_Cut, nn.ConvTranspose1d):  # type: ignore[misc]  # its size is never asked for
     pass
 
 
-class CutConvTranspose2d(_Cut, nn.ConvTranspose2d):
+class CutConvTranspose2d(_Cut, nn.ConvTranspose2d):  # type: ignore[misc]  # its size is never asked for
     pass
 
 
-class CutConvTranspose3d(_Cut, nn.ConvTranspose3d):
+class CutConvTranspose3d(_Cut, nn.ConvTranspose3d):  # type: ignore[misc]  # its size is never asked for
     pass
 
 

@@ -17,7 +17,7 @@ def _linear(op: product.Linear, x: X) -> Module:
 _MATMUL = Function(torch.matmul, write=infix("@"))
 _COMPUTED = "other ops compute its weights"
 _UNKNOWN = {
-    product.ScaledDotProduct: "a trace does not keep its mask and scale", product.Recurrent: "it has several outputs",
+    product.ScaledDotProduct: "a trace does not keep its mask and scale",
     product.ComputedConv: _COMPUTED, product.ComputedTransposedConv: _COMPUTED, product.ComputedLinear: _COMPUTED,
 }  # fmt: skip
 _MANY = Lacks("it stands for several functions, which the rules of sources list")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cnnscope.analysis.receptive_field.digits import aligned, shape_of
 from cnnscope.analysis.receptive_field.walk import Move
 from cnnscope.ir import Shape
-from cnnscope.ir.steps import Border, Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Border, Expand, Mix, Permute, Place, Reshape, Running, Spread, Taps, Whole
 
 Array = npt.NDArray[np.int32]
 Index = npt.NDArray[np.intp]
@@ -31,6 +31,8 @@ def moved(bounds: Array, move: Move) -> Array:
             return _mixed(bounds, axis + 1, out, groups)
         case Whole(axes, _, keep):
             return least(bounds, tuple(axis + 1 for axis in axes), keep)
+        case Running(axis):
+            return np.minimum.accumulate(bounds, axis + 1)
         case Spread(axes):
             return least(bounds, tuple(axis + 1 for axis in axes), True)
         case Reshape(shape):

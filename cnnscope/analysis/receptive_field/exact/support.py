@@ -20,7 +20,7 @@ from cnnscope.analysis.receptive_field.exact.steps import bordered, reshaped
 from cnnscope.analysis.receptive_field.layout import Global
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.ir import Graph, Shape
-from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Spread, Taps, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Place, Reshape, Running, Spread, Taps, Whole
 
 Flow = npt.NDArray[np.float64]
 """(1, *tensor axes): each element's share of the unit, with extent 1 along axes that do not vary."""
@@ -175,6 +175,8 @@ def _spread(flow: Flow, move: walk.Move) -> Flow:
         case Whole(axes, _, keep):
             kept = flow if keep else np.expand_dims(flow, tuple(axis + 1 for axis in axes))
             return kept / prod(shape[axis] for axis in axes)
+        case Running(axis):
+            return _unrun(flow, axis, shape[axis])
         case Spread(axes):
             statistic = flow
             for axis in axes:
@@ -189,6 +191,14 @@ def _spread(flow: Flow, move: walk.Move) -> Flow:
         case Place(axis, offset, _):
             cut = slice(offset, offset + shape[axis]) if flow.shape[axis + 1] > 1 else slice(None)
             return flow[(slice(None),) * (axis + 1) + (cut,)]
+
+
+def _unrun(flow: Flow, axis: int, extent: int) -> Flow:
+    out = np.moveaxis(flow, axis + 1, 0)
+    shares = np.broadcast_to(out, (extent, *out.shape[1:])) / np.arange(1, extent + 1).reshape(
+        -1, *(1,) * (flow.ndim - 1)
+    )
+    return np.moveaxis(shares[::-1].cumsum(0)[::-1], 0, axis + 1)
 
 
 def _unexpanded(flow: Flow, before: Shape, after: Shape) -> Flow:

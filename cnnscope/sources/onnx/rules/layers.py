@@ -12,7 +12,8 @@ from cnnscope.ops import norm
 from cnnscope.ops.activation import PReLU
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Scan, Select, View
-from cnnscope.ops.product import Linear, MatMul, Recurrent, ScaledDotProduct
+from cnnscope.ops.product import Linear, MatMul, ScaledDotProduct
+from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
 from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 
@@ -214,6 +215,9 @@ def _prelu(call: OperatorCall) -> list[Operand]:
 # -- recurrence and attention ----------------------------------------------------------------------------------------
 
 
+_RECURRENT: dict[str, type[Recurrent]] = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
+
+
 @rule("LSTM", "GRU", "RNN")
 def _recurrent(call: OperatorCall) -> list[Operand]:
     """The output is (T, directions, N, hidden). The last states are parts of it."""
@@ -222,7 +226,7 @@ def _recurrent(call: OperatorCall) -> list[Operand]:
     if None in weights[:2] or (call.has(3) and weights[2] is None) or call.integer("layout", 0) or len(x.shape) != 3:
         raise UnreadableError(f"`{call.type}` of this kind")
     both = call.text("direction", "forward") == "bidirectional"
-    op = Recurrent(call.type.lower(), hidden, bidirectional=both, bias=weights[2] is not None)
+    op = _RECURRENT[call.type](hidden, bidirectional=both, bias=weights[2] is not None, batch_first=False)
     time, batch, _ = x.shape
     directions = 2 if both else 1
     stored = [c for c in weights if c is not None]

@@ -10,7 +10,8 @@ from torch import Tensor
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
 from cnnscope.ops.generic import Elementwise, Embedding, Gather, Reduce, Select, View
-from cnnscope.ops.product import MatMul, Recurrent, ScaledDotProduct
+from cnnscope.ops.product import MatMul, ScaledDotProduct
+from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors, unsupported
 from cnnscope.sources.torch.rules.pointwise import elementwise
@@ -126,26 +127,23 @@ def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: A
 # -- recurrence and embedding ------------------------------------------------------------------------------------------
 
 
+_RECURRENT: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
 @instead("lstm", "gru", "rnn_tanh", "rnn_relu")
 def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
     states = [state] if isinstance(state, Tensor) else list(state)
     packed = not isinstance(rest[1], bool)
-    kind = func._schema.name.removeprefix("aten::").partition("_")[0]
+    kind, _, nonlinearity = func._schema.name.removeprefix("aten::").partition("_")
     if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
         with trace:  # step by step, because the states are computed
             return func.decompose(x, state, *rest)
     params, has_biases, layers, _, _, bidirectional, batch_first = rest
-    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
-    hidden, out_features = params[0].shape[0] // gates, params[1].shape[1]
-    op = Recurrent(
-        kind,
-        hidden,
-        layers,
-        bidirectional=bidirectional,
-        batch_first=batch_first,
-        bias=has_biases,
-        projection=out_features if out_features != hidden else 0,
-    )
+    hidden, out_features = params[0].shape[0] // _RECURRENT[kind].gates, params[1].shape[1]
+    own: dict[str, Any] = {"nonlinearity": nonlinearity} if nonlinearity else {}
+    if out_features != hidden:
+        own = {"projection": out_features}
+    op = _RECURRENT[kind](hidden, layers, bidirectional, has_biases, batch_first, **own)
     if trace.real:
         out, *last = func(x, state, *rest)
     else:  # without values torch, too, would go through it step by step
