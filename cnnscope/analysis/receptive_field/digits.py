@@ -26,6 +26,9 @@ class Digit(NamedTuple):
     extent: int
     images: tuple[int, ...] = ()
     weight: int = 1
+    maybe: int | None = None
+    """For an axis of size 1 in front of an image axis: the image axis of which it may be the most significant piece.
+    A reshape to 1xL writes both a new axis and L cut into 1 and L."""
 
     @property
     def moves(self) -> bool:
@@ -91,9 +94,42 @@ def leads(layout: Layout, digit: Digit) -> bool:
 def is_map(layout: Layout) -> bool:
     """Whether the axes behind the first two are the image's, in order, so that axis 1 holds channels."""
     return len(layout) > 2 and all(
-        axis.images == (i,) and len(axis.digits) == 1 and leads(layout, axis.digits[0])
-        for i, axis in enumerate(layout[2:])
+        _doubt(axis) == i or (axis.images == (i,) and _is_lead(layout, axis)) for i, axis in enumerate(layout[2:])
     )
+
+
+def channels_last(layout: Layout) -> bool:
+    """Whether the last axis holds what a reshape cut off the image axes, which lead the axes in front of it."""
+    *front, last = layout[1:] or [uniform(1)]
+    images = {image for axis in front for image in axis.images}
+    return (
+        bool(front)
+        and layout[0].extent == 1
+        and set(last.images) <= images
+        and (
+            any(d.moves for d in last.digits)
+            and not any(d.images and leads(layout, d) for d in last.digits)
+            and all(_is_lead(layout, axis) for axis in front)
+        )
+    )
+
+
+def _is_lead(layout: Layout, axis: Axis) -> bool:
+    return bool(axis.digits) and all(digit.images and leads(layout, digit) for digit in axis.digits)
+
+
+def settled(layout: Layout) -> Layout:
+    """The layout without doubt about axes of size 1: where they complete a map, they are the image's."""
+    if not is_map(layout):
+        return layout
+
+    def sure(axis: Axis) -> Axis:
+        image = _doubt(axis)
+        if image is None:
+            return axis
+        return Axis((Digit(1, (image,), max(d.weight * d.extent for d in digits_of(layout, image))),))
+
+    return (*layout[:2], *map(sure, layout[2:]))
 
 
 def take(digits: Digits, extent: int) -> tuple[Digits, Digits] | None:
@@ -149,10 +185,13 @@ Repeats = tuple[int, int]
 def reshape(layout: Layout, shape: Shape) -> tuple[Layout, tuple[int, ...], tuple[Repeats, ...]]:
     """The layout under another shape, the image axes that can no longer be followed, and those whose positions are
     now repeated (image axis, times), in this order."""
-    ones, groups = aligned(shape_of(layout), shape)
+    groups = aligned(shape_of(layout), shape)
     axes = [uniform(n) for n in shape]
+    ones, lead, maybe = _ones_followed(layout, shape, groups)
     for old, new in ones:
         axes[new] = layout[old]
+    for new, image in maybe:
+        axes[new] = Axis((Digit(1, maybe=image),))
     unclear: set[int] = set()
     for olds, news in groups:
         parts = [layout[i] for i in olds]
@@ -165,24 +204,52 @@ def reshape(layout: Layout, shape: Shape) -> tuple[Layout, tuple[int, ...], tupl
                 unclear |= images
             for k, i in enumerate(news):
                 axes[i] = opaque(shape[i], images) if cut is None else Axis(cut[k])
+        if olds[0] in lead and not axes[news[0]].images:
+            axes[news[0]] = Axis((lead[olds[0]], *axes[news[0]].digits))
     result, repeats = tuple(axes), []
     for i in range(len(result)):
         result, repeat = _absorbed(result, i)
         repeats += repeat
-    return result, tuple(sorted(unclear)), tuple(repeats)
+    return settled(result), tuple(sorted(unclear)), tuple(repeats)
 
 
-def aligned(old: Shape, new: Shape) -> tuple[list[Repeats], list[tuple[list[int], list[int]]]]:
-    """Pairs of axes of size 1 that stay in place, and the smallest groups of other axes with equal products."""
-    before, after = _ones(old), _ones(new)
-    ones = [
-        pair
-        for at, places in before.items()
-        if len(places) == len(after.get(at, ()))
-        for pair in zip(places, after[at], strict=True)
-    ]
+Groups = list[tuple[list[int], list[int]]]
+
+
+def _ones_followed(
+    layout: Layout, shape: Shape, groups: Groups
+) -> tuple[list[Repeats], dict[int, Digit], list[tuple[int, int]]]:
+    """What becomes of the axes of size 1, which a shape alone leaves open where their number changes.
+
+    Pairs of old and new ones; those that are merged with channels behind them, by the first old axis of that group
+    (pixel shuffle of a single position); and new ones with the image axis they may be the first piece of.
+    """
+    pairs, lead, maybe = [], {}, []
+    before, after = _ones(shape_of(layout)), _ones(shape)
+    behind = {prod(shape_of(layout)[: olds[0]]): olds[0] for olds, _ in groups}
+    for at in sorted(before | after):
+        olds, news = before.get(at, []), after.get(at, [])
+        follower = next(iter(layout[behind[at]].digits), None) if at in behind else None
+        if len(olds) > len(news) and follower and not follower.images and layout[olds[-1]].images:
+            lead[behind[at]] = layout[olds.pop()].digits[0]
+        spare = sorted(
+            range(len(olds)), key=lambda k: (bool(layout[olds[k]].images), _doubt(layout[olds[k]]) is not None, -k)
+        )
+        kept = sorted(set(range(len(olds))) - set(spare[: max(len(olds) - len(news), 0)]))
+        pairs += list(zip([olds[k] for k in kept], news, strict=False))
+        if len(news) > len(olds) and follower and follower.moves and leads(layout, follower):
+            maybe.append((news[-1], follower.images[0]))
+    return pairs, lead, maybe
+
+
+def _doubt(axis: Axis) -> int | None:
+    return axis.digits[0].maybe if axis.digits else None
+
+
+def aligned(old: Shape, new: Shape) -> Groups:
+    """The smallest groups of axes of size above 1 with equal products."""
     left, right = ([i for i, n in enumerate(shape) if n > 1] for shape in (old, new))
-    groups = []
+    groups: Groups = []
     while left:
         olds, news = [left.pop(0)], [right.pop(0)]
         while (a := prod(old[i] for i in olds)) != (b := prod(new[i] for i in news)):
@@ -191,7 +258,7 @@ def aligned(old: Shape, new: Shape) -> tuple[list[Repeats], list[tuple[list[int]
             else:
                 news.append(right.pop(0))
         groups.append((olds, news))
-    return ones, groups
+    return groups
 
 
 def _ones(shape: Shape) -> dict[int, list[int]]:
@@ -221,7 +288,7 @@ def _absorbed(layout: Layout, at: int) -> tuple[Layout, list[Repeats]]:
     axis = layout[at]
     if len(axis.digits) != 2 or axis.before or axis.after:
         return layout, []
-    (extent, images, weight), behind = axis.digits
+    (extent, images, weight, _), behind = axis.digits
     if behind.images or len(images) != 1 or weight != 1 or behind.extent > PERIOD_LIMIT:
         return layout, []
 

@@ -20,6 +20,7 @@ from cnnscope.analysis.receptive_field.digits import (
     leads,
     opaque,
     reshape,
+    settled,
     take,
     uniform,
     without,
@@ -78,7 +79,7 @@ def follow(layout: Layout, step: Step) -> Outcome:
             repeated = (Window(image, 1, ((0,),) * times) for image, times in repeats)
             return result, (*map(Unclear, unclear), *repeated)
         case Permute():
-            return tuple(layout[axis] for axis in step.order), ()
+            return settled(tuple(layout[axis] for axis in step.order)), ()
         case Expand():
             return _expand(layout, step.shape)
         case Place():

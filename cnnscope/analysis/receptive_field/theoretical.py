@@ -86,10 +86,10 @@ class Field:
 
     def box(self, position: Sequence[int]) -> tuple[Interval, ...] | None:
         """First and last pixel per image axis of the unit at ``position``, padding counted."""
-        place = dict(zip(self.axes, position, strict=True))
         maps = _closed(self.maps)
         if maps is None:
             return None
+        place = dict(zip(self.axes, position, strict=True))
         indices = [_index(self.layout, place, image) for image in range(len(maps))]
         intervals = [None if o is None else m.at(o) for m, o in zip(maps, indices, strict=True)]
         return None if None in intervals else tuple(interval for interval in intervals if interval)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cnnscope.analysis.receptive_field.digits import Layout, is_map, seed, shape_of
+from cnnscope.analysis.receptive_field.digits import Layout, channels_last, is_map, seed, shape_of
 from cnnscope.analysis.receptive_field.layout import Action, Elsewhere, Global, follow, join
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Graph, Node, Shape, Value
@@ -64,11 +64,14 @@ def positions(value: Value, layout: Layout) -> tuple[int, ...]:
     """The axes that give a unit its position: all but batch and channels of a map or tokens, else those with image
     positions.
 
-    A tensor whose axes from the third on are the image's, in order, counts as a map.
+    A tensor whose axes from the third on are the image's, in order, counts as a map; where the last axis holds the
+    pixels of a cell behind the cells' positions, it holds channels.
     """
     if value.kind == "map" or is_map(layout):
         return tuple(range(FIRST, len(value.shape)))
     if value.kind == "tokens":
+        return tuple(range(1, len(value.shape) - 1))
+    if channels_last(layout):
         return tuple(range(1, len(value.shape) - 1))
     return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))
 
@@ -120,9 +123,26 @@ def _moves(layout: Layout, steps: tuple[Step, ...], shape: tuple[int, ...]) -> t
 
 
 def names(graph: Graph) -> dict[str, str]:
-    """All names of layers, with the input or node that each stands for: a row for its last op, an op for itself."""
+    """All names of layers, with the input or node that each stands for: a row for its last op, an op for itself, a
+    group for its output."""
     nodes = {name: name for name in (*graph.inputs, *(node.name for node in graph.nodes))}
-    return nodes | {row: members[-1].name for row, members in graph.layers()}
+    return _groups(graph) | nodes | {row: members[-1].name for row, members in graph.layers()}
+
+
+def _groups(graph: Graph) -> dict[str, str]:
+    """The groups of layers, each with its output: the last of its nodes that something outside reads."""
+    readers: dict[str, list[str]] = {name: [""] for name in graph.outputs}
+    for node in graph.nodes:
+        for source in node.inputs:
+            readers.setdefault(source, []).append(node.layer)
+    found: dict[str, tuple[bool, str]] = {}
+    for node in graph.nodes:
+        parts = node.layer.split(".")
+        for group in (".".join(parts[:end]) for end in range(1, len(parts))):
+            leaves = any(not f"{reader}.".startswith(f"{group}.") for reader in readers.get(node.name, ()))
+            if leaves or not found.get(group, (False, ""))[0]:
+                found[group] = leaves, node.name
+    return {group: name for group, (_, name) in found.items()}
 
 
 def pick(layer: str, known: Mapping[str, str]) -> str:

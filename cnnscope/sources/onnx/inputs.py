@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind, Shape, Value
@@ -56,10 +56,44 @@ def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str
             n, h, w, c = value.shape
             value = Value((n, c, h, w), value.dtype, value.batch_axis, "map")
             channels_last.add(info.name)
-        elif len(value.shape) == 3 and not any(kind in SPATIAL for kind, _ in used):
+        elif len(value.shape) == 3 and not _is_signal(info.name, proto):
             value = Value(value.shape, value.dtype, value.batch_axis, "tensor")
         values[info.name] = value
     return values, frozenset(channels_last)
+
+
+_MOVES = frozenset({
+    "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Concat", "Pad", "Identity", "Cast",
+    "Gather", "Expand", "Tile",
+})  # fmt: skip
+"""Operators that only move elements, so that those behind them say what their input is."""
+
+
+def _is_signal(name: str, proto: GraphProto) -> bool:
+    """Whether an input of three axes is (N, C, length) rather than tokens (N, T, C).
+
+    It is if the first operators that compute with it, behind movements, take maps, or if none computes. A transpose of
+    the last two axes leads from one to the other.
+    """
+    readers: dict[str, list[NodeProto]] = {}
+    for node in proto.node:
+        for source in node.input:
+            readers.setdefault(source, []).append(node)
+    seen, waiting, found = set(), [(name, False)], False
+    while waiting:
+        value, turned = waiting.pop()
+        for node in readers.get(value, []):
+            if node.op_type in _MOVES:
+                order = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
+                after = turned != (order == [0, 2, 1])
+                new = [(output, after) for output in node.output if (output, after) not in seen]
+                seen.update(new)
+                waiting += new
+            elif node.op_type in SPATIAL and not turned:
+                return True
+            else:
+                found = True
+    return not found
 
 
 def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Value:

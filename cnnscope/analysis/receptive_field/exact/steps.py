@@ -99,7 +99,7 @@ def reshaped(array: npt.NDArray[Number], old: Shape, new: Shape) -> npt.NDArray[
     """A tensor flattened into one axis; only axes along which it varies are expanded and joined."""
     filled: list[int] = [1] * len(old)
     result: list[int] = [1] * len(new)
-    for olds, news in aligned(old, new)[1]:
+    for olds, news in aligned(old, new):
         if any(array.shape[i + 1] > 1 for i in olds):
             for i in olds:
                 filled[i] = old[i]

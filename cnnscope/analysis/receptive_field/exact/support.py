@@ -112,15 +112,18 @@ def effective_size(flow: Flow) -> float:
 
 def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool, weighed: bool) -> dict[str, Flow]:
     target = walk.find(graph, layer)
+    value = graph.value(target)
+    ranks = walk.images(graph)
+    walks = {rank: {v.node.name: v for v in walk.walk(graph, sources)} for rank, sources in ranks.items()}
+    there = [visits[target] for visits in walks.values() if target in visits]
+    if not all(visit.known for visit in there):
+        raise walk.unknown(layer)
+    axes = walk.positions(value, next((visit.layout for visit in reversed(there) if visit.paths), ()))
+    if position is not None:
+        walk.check(layer, position, tuple(value.shape[axis] for axis in axes))
     result: dict[str, Flow] = {}
-    for rank, sources in walk.images(graph).items():
-        visits = {visit.node.name: visit for visit in walk.walk(graph, sources)}
-        if target in visits and not visits[target].known:
-            raise walk.unknown(layer)
-        value = graph.value(target)
-        axes = walk.positions(value, visits[target].layout if target in visits else ())
-        if position is not None:
-            walk.check(layer, position, tuple(value.shape[axis] for axis in axes))
+    for rank, sources in ranks.items():
+        visits = walks[rank]
         flows = {target: _unit(value.shape, axes, position)}
         for visit in reversed(visits.values()):
             if visit.node.name in flows and visit.paths:
