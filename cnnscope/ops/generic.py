@@ -277,6 +277,37 @@ class Embedding(Traced, tag="embedding", category="other"):
         return f"{self.size} x {self.dim}"
 
 
+class EmbeddingBag(Traced, tag="embeddingbag", category="other"):
+    """The sum, mean or maximum (``mode``) of the learned vectors of a bag of indices: (n) indices -> (bags, dim).
+
+    Parameters: size * dim. FLOPs: dim an index. Source: torch.nn.EmbeddingBag, whose offsets divide the indices.
+    """
+
+    bags: int
+    size: int
+    dim: int
+    mode: str = "mean"
+    dtype: str = "float32"
+    arity = (1, 2)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        batch = 0 if self.bags == 1 else None
+        return Value((self.bags, self.dim), self.dtype, batch, kind_of((self.bags, self.dim), batch))
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {"weight": (self.size, self.dim)}
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return x[0].numel * self.dim
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = (self.bags, self.dim)
+        return tuple((Whole(tuple(range(len(v.shape))), "dense", keep=False), Expand(shape)) for v in x)
+
+    def label(self) -> str:
+        return f"{self.size} x {self.dim}"
+
+
 class Gather(_Known, tag="gather", category="movement"):
     """Elements of the first input at places that the other inputs hold (indexing, grid sampling). No MACs.
 

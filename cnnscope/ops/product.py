@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from cnnscope.ir.graph import Value
-from cnnscope.ir.steps import Expand, Mix, Shape, Step, Taps, Via, Whole
+from cnnscope.ir.steps import Expand, Mix, Permute, Shape, Step, Taps, Via, Whole
 from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Category, Op
 from cnnscope.ops.conv import Conv, TransposedConv
@@ -83,6 +83,64 @@ class MatMul(Traced, tag="matmul", category="linear"):
         shape = self.output(x).shape
         axes = (len(x[0].shape) - 1, len(x[1].shape) - 2)
         return tuple((Whole((axis,), "attention"), Expand(shape)) for axis in axes)
+
+
+class Bilinear(Traced, tag="bilinear", category="linear"):
+    """y_k = a^T W_k b + bias_k over the last axes: (..., F), (..., G) -> (..., out).
+
+    Parameters: out * F * G, and out for the bias. MACs: positions * out * F * G. FLOPs add the F * G products of a and
+    b, which all outputs share, and 1 an output for the bias. Source: torch.nn.Bilinear.
+    """
+
+    out: int
+    bias: bool = True
+    arity = (2, 2)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return replace(x[0], shape=(*x[0].shape[:-1], self.out))
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        weight = {"weight": (self.out, x[0].shape[-1], x[1].shape[-1])}
+        return weight | {"bias": (self.out,)} if self.bias else weight
+
+    def macs(self, x: Sequence[Value]) -> int:
+        return self.out * x[0].numel * x[1].shape[-1]
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return x[0].numel * x[1].shape[-1] + (self.output(x).numel if self.bias else 0)
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        return tuple((Mix(len(v.shape) - 1, self.out, via="dense"),) for v in x)
+
+    def label(self) -> str:
+        return str(self.out)
+
+
+class Distances(Traced, tag="cdist", category="other"):
+    """The distance of every row of one tensor to every row of another: (..., m, k), (..., n, k) -> (..., m, n).
+
+    No MACs. FLOPs: 3 k an output element (difference, power, sum). Source: torch.cdist with norm ``p``.
+    """
+
+    p: float = 2.0
+    arity = (2, 2)
+
+    def output(self, x: Sequence[Value]) -> Value:
+        a, b = x
+        shape = (*broadcast((a.shape[:-2], b.shape[:-2])), a.shape[-2], b.shape[-2])
+        axes = [v.batch_axis + len(shape) - len(v.shape) for v in x if v.batch_axis is not None]
+        batch = next((axis for axis in axes if axis < len(shape) - 2 and shape[axis] == 1), None)
+        return Value(shape, a.dtype, batch, kind_of(shape, batch))
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return 3 * self.output(x).numel * x[0].shape[-1]
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = self.output(x).shape
+        rank = len(x[1].shape)
+        row: tuple[Step, ...] = (Whole((len(x[0].shape) - 1,), "attention"), Expand(shape))
+        turned = Permute((*range(rank - 2), rank - 1, rank - 2))
+        return (row, (Whole((rank - 1,), "attention"), turned, Expand(shape)))
 
 
 class ScaledDotProduct(Traced, tag="sdpa", category="attention"):

@@ -14,6 +14,7 @@ from cnnscope.ops.generic import (
     Constant,
     Elementwise,
     Embedding,
+    EmbeddingBag,
     Gather,
     Join,
     Movement,
@@ -25,8 +26,9 @@ from cnnscope.ops.generic import (
     Unsupported,
     View,
 )  # fmt: skip
-from cnnscope.ops.product import ComputedConv, ComputedLinear, MatMul, ScaledDotProduct
+from cnnscope.ops.product import Bilinear, ComputedConv, ComputedLinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM
+from cnnscope.ops.spectral import Fourier
 from cnnscope.ops.traced import TRACED, Traced, broadcast, moved
 
 MAP = Value((1, 4, 6, 5))
@@ -51,6 +53,14 @@ CASES: dict[str, Figures] = {
     "constant": (Constant((2, 3)), (), (2, 3), 0, 0),
     "parameter": (Parameter((2, 3)), (), (2, 3), 0, 0),
     "embedding": (Embedding(50, 6), (Value((1, 9), "int64"),), (1, 9, 6), 0, 0),
+    "embedding bag": (EmbeddingBag(1, 50, 6), (Value((9,), "int64", None),), (1, 6), 0, 54),
+    "fourier": (Fourier("rfft", (2,), (4,)), (Value((1, 4, 8, 5)),), (1, 4, 4, 5), 0, 160 * 5 // 2 * 3),
+    "fourier, back": (
+        Fourier("irfft", (2,), (8,), "float32"), (Value((1, 4, 5, 5), "complex64"),), (1, 4, 8, 5), 0, 160 * 5 // 2 * 3
+    ),
+    "fourier, over the batch": (Fourier("rfft", (0,), (2,)), (MAP,), (2, 4, 6, 5), 0, 0),
+    "bilinear": (Bilinear(6), (Value((1, 4)), Value((1, 3))), (1, 6), 6 * 4 * 3, 4 * 3 + 6),
+    "distances": (Distances(), (HEADS, KEYS), (1, 2, 5, 9), 0, 3 * 2 * 5 * 9 * 3),
     "gather": (Gather((1, 3), fn="index"), (ROWS,), (1, 3), 0, 0),
     "select": (Select((2, 1, 4)), (ROWS,), (2, 1, 4), 0, 0),
     "unsupported": (Unsupported((1, 3), fn="fft"), (ROWS,), (1, 3), None, None),

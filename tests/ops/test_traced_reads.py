@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,33 @@ def write_behind_a_view(x: Tensor) -> Tensor:
     return flat * 2
 
 
+def write_in_another_order(x: Tensor) -> Tensor:
+    y = x * 1
+    first = y[:, 0]
+    y.transpose_(1, 2)
+    y[:, :1] = x[:, :, 1:2].transpose(1, 2)
+    return torch.cat([y.flatten(1), first], 1)
+
+
+def write_on_the_transpose_of_a_view(x: Tensor) -> Tensor:
+    y = x * 1
+    y.view(1, 2, 3).transpose(1, 2).mul_(x.mean())
+    return y
+
+
+def sum_into(x: Tensor) -> Tensor:
+    y = torch.zeros(1, 4, 3).to(x)
+    torch.add(x[:, :1], x[:, 1:], out=y[:, 1:2])
+    torch.neg(x, out=y[:, 2:])
+    return y
+
+
+def swap_data(x: Tensor) -> Tensor:
+    y = x * 1
+    y.data = x.flip(2)
+    return y
+
+
 def window_attention_layout(x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     windows = x.roll((-1, -1), (2, 3)).view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).reshape(-1, 4, c)
@@ -147,6 +175,26 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "writes into a copy": (write_into_a_copy, (2, 4, 4)),
     "writes into a corner": (write_into_a_corner, (1, 2, 3)),
     "writes behind a view": (write_behind_a_view, (2, 2)),
+    "writes in another order": (write_in_another_order, (2, 3)),
+    "writes on the transpose of a view": (write_on_the_transpose_of_a_view, (6,)),
+    "flip of rows": (lambda x: x.fliplr() * x, (3, 4)),
+    "flip of the first axis": (lambda x: x[0].flipud()[None], (3, 4)),
+    "index by a list": (lambda x: x[:, [0, 2]], (4, 2)),
+    "index by a list twice": (lambda x: x[:, :, [True, False, True]], (2, 3)),
+    "slice scatter": (lambda x: x.slice_scatter(x[:, :, :1], 2, 2, 3), (2, 4)),
+    "select scatter": (lambda x: x.select_scatter(x[:, 0] * 2, 1, 1), (3, 2)),
+    "grid with a constant": (
+        lambda x: torch.cat(torch.meshgrid(x[0, 0], torch.arange(3.0).to(x), indexing="xy"), 1)[None], (1, 4)
+    ),
+    "sum of products": (lambda x: torch.addbmm(x[0, 0], x[0], x[0].transpose(1, 2)).unsqueeze(0), (2, 3, 3)),
+    "product with a sum": (lambda x: torch.addr(x[0], x[0, :, 0], x[0, 0]).unsqueeze(0), (2, 3)),
+    "distances": (lambda x: torch.cdist(x[:, :2], x[:, 1:] * 2), (3, 2)),
+    "squared error": (lambda x: F.mse_loss(x[:, :1], x[:, 1:], reduction="none"), (2, 3)),
+    "error of a class": (lambda x: F.multi_margin_loss(x, torch.tensor([0]), margin=5, reduction="none"), (3,)),
+    "real transform": (lambda x: torch.fft.rfft2(x[:, :, 1:]).abs(), (2, 4, 3)),
+    "real transform and back": (lambda x: torch.fft.irfft(torch.fft.rfft(x) * torch.rand(2, 3).to(x), n=4), (2, 4)),
+    "complex numbers": (lambda x: torch.view_as_complex(x).abs(), (3, 2)),
+    "unbatched convolution": (lambda x: F.conv1d(x[0], torch.rand(3, 2, 2).to(x))[None], (2, 4)),
     "windows by hand": (window_attention_layout, (1, 4, 4)),
 }  # fmt: skip
 
@@ -155,6 +203,11 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
 def test_functions(name: str) -> None:
     function, shape = FUNCTIONS[name]
     assert_reads(Function(function), *shape)
+
+
+class Bilinear(nn.Bilinear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, 0, :2], x[:, 1, 2:])
 
 
 @pytest.mark.parametrize(
@@ -168,11 +221,25 @@ def test_functions(name: str) -> None:
         (nn.GLU(1), (4, 3)),
         (nn.GroupNorm(2, 4), (4, 3)),
         (nn.PixelUnshuffle(2), (1, 4, 2)),
+        (Bilinear(2, 3, 2), (4, 5)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
 def test_layers(module: nn.Module, shape: tuple[int, ...]) -> None:
     assert_reads(module, *shape)
+
+
+@pytest.mark.parametrize(
+    ("function", "plain"),
+    [
+        (sum_into, lambda x: torch.cat([x[:, :1] * 0 + 1, x[:, :1] + x[:, 1:], -x], 1)),
+        (swap_data, lambda x: x.flip(2)),
+    ],
+)
+def test_what_autograd_does_not_follow_is_as_without_it(function: Callable[[Tensor], Tensor], plain: Any) -> None:
+    graphs = [from_module(Function(f), [InputSize((2, 3))]) for f in (function, plain)]
+    left, right = (masks(graph)[graph.outputs[0]][:, -3:] for graph in graphs)
+    assert (left == right).all()
 
 
 class Standardised(nn.Conv2d):

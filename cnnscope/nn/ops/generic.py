@@ -101,6 +101,7 @@ _UNKNOWN = {
     generic.Scan: "it stands for many functions, and a trace keeps only what they cost and read",
     generic.Constant: "a trace keeps the shape of a constant, not its numbers",
     generic.Embedding: "its input is a tensor of indices, not an image",
+    generic.EmbeddingBag: "its input is a tensor of indices, not an image",
     generic.Gather: "what it reads depends on values that the trace does not have",
     generic.Select: "a module has one output",
     generic.Unsupported: "no rule covers the function",

@@ -18,6 +18,7 @@ _MATMUL = Function(torch.matmul, write=infix("@"))
 _COMPUTED = "other ops compute its weights"
 _UNKNOWN = {
     product.ScaledDotProduct: "a trace does not keep its mask and scale",
+    product.Bilinear: "it has two inputs and weights of its own", product.Distances: "it is no layer of torch",
     product.ComputedConv: _COMPUTED, product.ComputedTransposedConv: _COMPUTED, product.ComputedLinear: _COMPUTED,
 }  # fmt: skip
 _MANY = Lacks("it stands for several functions, which the rules of sources list")

@@ -39,6 +39,8 @@ def stored(run: Run, func: Any, rule: Lowering, args: Sequence[Any], kwargs: Map
         found = func._overloadpacket(*args, **given)
     for target, result in zip(tensors(targets, {}), tensors((found,), {}), strict=True):
         _store(run, rule.name, target, result)
+    if not func._schema.returns:
+        return None
     return targets[0] if len(targets) == 1 else tuple(targets)
 
 

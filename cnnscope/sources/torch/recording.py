@@ -15,6 +15,7 @@ from cnnscope.ir.builder import Builder, Names
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Select, View
+from cnnscope.ops.traced import Traced
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ class Recording:
         return len(self.drafts) - 1
 
     def graph(self, name: str, outputs: Iterable[int]) -> Graph:
-        """Returns all drafts as a graph, without views, constants and selected outputs that nothing reads.
+        """Returns all drafts as a graph, without views, constants, selected outputs and checks that nothing reads.
 
         A node is named like its row if the row is one op, otherwise ``row.function``.
         """
@@ -136,17 +137,28 @@ class Recording:
         read, kept = set(ends), []
         for i in range(len(self.drafts) - 1, -1, -1):
             draft = self.drafts[i]
-            if i in read or not isinstance(draft.op, (View, Constant, Select)):
+            if i in read or not (isinstance(draft.op, (View, Constant, Select)) or (ends and self._only_checks(draft))):
                 read.update(draft.inputs)
                 kept.append(i)
         return kept[::-1]
 
+    def _only_checks(self, draft: Draft) -> bool:
+        """Returns whether an op that nothing reads is arithmetic without weights and products: a check of values, the
+        statistics of an observer.
+        """
+        if not isinstance(draft.op, Traced) or draft.params:
+            return False
+        return not draft.op.macs([self.drafts[place].output for place in draft.inputs])
+
 
 def is_leaf(module: nn.Module) -> bool:
     """Returns whether a call of the module is one row: it has no modules inside except those that compute its
-    weights.
+    weights, or that round its weights and output for quantisation-aware training.
     """
-    return not module._modules or module._modules.keys() == {"parametrizations"}
+    return not module._modules or module._modules.keys() <= _INSIDE
+
+
+_INSIDE = {"parametrizations", "weight_fake_quant", "activation_post_process"}
 
 
 def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

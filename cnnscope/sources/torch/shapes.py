@@ -219,10 +219,23 @@ def watched(run: Watched) -> Iterator[None]:
         else:
             run.replace(t, other, base.data.__set__)
 
+    def indexed(function: Callable[..., Any]) -> Callable[..., Any]:
+        """torch makes tensors of lists on the device of ``t``, where they may have no values."""
+
+        @wraps(function)
+        def call(t: Tensor, index: Any, *value: Any) -> Any:
+            if not run.busy and run.place(t) is not None:
+                index = tuple(map(_listed, index)) if type(index) is tuple else _listed(index)
+            return function(t, index, *value)
+
+        return call
+
     interpolate = nn.functional.interpolate
     changed = {
         (Tensor, "shape"): property(extents),
         (Tensor, "size"): size,
+        (Tensor, "__getitem__"): indexed(base.__getitem__),
+        (Tensor, "__setitem__"): indexed(base.__setitem__),
         (Tensor, "data"): property(base.data.__get__, set_data),
         (Tensor, "view"): noting(base.view, _shape_asked),
         (Tensor, "reshape"): noting(base.reshape, _shape_asked),
@@ -230,6 +243,13 @@ def watched(run: Watched) -> Iterator[None]:
     }
     with patched(changed):
         yield
+
+
+def _listed(index: Any) -> Any:
+    """Returns a list of numbers in an index as a tensor, anything else as it is."""
+    if isinstance(index, (list, range)) and index and all(type(i) in (int, bool) for i in index):
+        return torch.tensor(index)
+    return torch.from_numpy(index) if type(index).__name__ == "ndarray" else index
 
 
 def _shape_asked(*sizes: Any, **kwargs: Any) -> Any:

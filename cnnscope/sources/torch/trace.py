@@ -28,7 +28,7 @@ from cnnscope.ir.builder import settled
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Taps
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Constant, Overwrite, Parameter, Unsupported, View
+from cnnscope.ops.generic import Constant, Gather, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
 from cnnscope.sources.torch import in_place
@@ -110,6 +110,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         for target in targets:
             if self.tracked(target):
                 self._write_back(target)
+        if rule.view and isinstance(out, Tensor) and out is not args[0] and id(out) in self._nodes:
+            place = self._nodes[id(out)]  # a view by a rule that does not know where its elements are
+            self._views.setdefault(id(out), (args[0], self.recording.drafts[place].op, self.node(args[0])))
         return out if result is None else result
 
     def _recorded(self, rule: Lowering, out: Any, args: Any, kwargs: Any) -> Any:
@@ -393,13 +396,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     def _overwritten(self, before: int, view: Op, written: int) -> int:
         whole = self.recording.drafts[before].output
-        (steps,) = view.reads([whole]) or ((),)
-        back = inverse(steps, whole)
+        read = view.reads([whole])
+        back = None if read is None else inverse(read[0], whole)
         if back is None:
-            op: Op = Unsupported(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
+            op: Op = Gather(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
             return self.recording.append(op, (before, written), whole, "overwrite")
         if not any(isinstance(step, Taps) for step in back):  # all of the old elements are overwritten
             return self.recording.append(View("overwrite", back), (written,), whole, "overwrite")
+        self.recording.drafts[written].in_place = True  # in the memory of the whole
         return self.recording.append(Overwrite(back), (before, written), whole, "overwrite")
 
 

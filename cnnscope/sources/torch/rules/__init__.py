@@ -8,13 +8,15 @@ A rule has the name of the function in ATen without the overload, and without th
         trace.emit(ReLU(), [x], out)
 
 It is called after the function ran, with its output and the arguments of the call. A function without a rule is
-decomposed if torch can do that; otherwise it becomes an `Unsupported` op. A plugin adds rules with the same decorators.
+a function of single elements if torch marks it so; else it is decomposed if torch can do that; otherwise it becomes an
+`Unsupported` op. A plugin adds rules with the same decorators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -132,9 +134,14 @@ def _look_up(func: Any) -> Lowering:
         name = "nonzero"  # which it is
     if namespace != "aten":
         name = f"{namespace}::{name}"
+    elif name not in RECORDS and name.removesuffix("_copy") in RECORDS:
+        name = name.removesuffix("_copy")  # a view as a copy, which a rule sees in its output
     dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
+    record = RECORDS.get(name)
+    if record is None and name not in INSTEAD and torch.Tag.pointwise in func.tags:
+        record = partial(RECORDS["pointwise"], name)
     return Lowering(
-        name=name, record=RECORDS.get(name), instead=INSTEAD.get(name), shortcut=shortcut, targets=targets,
+        name=name, record=record, instead=INSTEAD.get(name), shortcut=shortcut, targets=targets,
         results=tuple(a.name for a in arguments if a.is_out), in_place=_returns_target(func),
         reshaping=torch.Tag.inplace_view in func.tags,
         dynamic=dynamic, view=func.is_view, composite=func._can_decompose(),

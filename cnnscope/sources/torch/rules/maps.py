@@ -71,6 +71,14 @@ for _count in (1, 2, 3):
     records(f"adaptive_max_pool{_count}d")(_adaptive(_count, pool.AdaptiveMaxPool, pool.GlobalMaxPool))
 
 
+@records("fractional_max_pool2d", "fractional_max_pool3d")
+def fractional_max_pool(trace: Tracer, out: Sequence[Tensor], x: Tensor, kernel: Ints, *rest: Any) -> None:
+    """The windows lie at random places (Graham 2014, section 2), so what an element reads is unknown."""
+    value, indices = out
+    trace.emit(Gather(tuple(value.shape), fn="fractional_max_pool"), [x], value, fn="fractional_max_pool")
+    trace.emit(Select(tuple(indices.shape)), [value], indices, fn="indices")
+
+
 def _resize(mode: str, antialias: bool = False) -> Any:
     """A rule for (x, size or None, [align_corners], factors): torch maps coordinates with a factor if there is one."""
 

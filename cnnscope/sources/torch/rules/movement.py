@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cnnscope.ir import Intent
@@ -14,7 +15,7 @@ from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
 from cnnscope.sources.torch.recording import dtype_name
-from cnnscope.sources.torch.rules import Tracer, records
+from cnnscope.sources.torch.rules import Tracer, instead, records
 from cnnscope.sources.torch.shapes import computed
 
 
@@ -50,7 +51,7 @@ for _name in ("view", "reshape", "unsqueeze", "squeeze", "unflatten", "view_as",
 
 @records("flatten")
 def flatten(trace: Tracer, out: Tensor, x: Tensor, start: int = 0, end: int = -1) -> None:
-    whole = (start, end % x.dim()) == (1, x.dim() - 1)
+    whole = x.dim() > 0 and (start, end % x.dim()) == (1, x.dim() - 1)
     if whole and trace.value(x).batch_axis == 0 and trace.shares_memory(out, x):
         trace.emit(Flatten(), [x], out)
     else:
@@ -69,7 +70,8 @@ def permute(trace: Tracer, out: Tensor, x: Tensor, order: Sequence[int]) -> None
 @records("transpose", "swapaxes", "swapdims")
 def transpose(trace: Tracer, out: Tensor, x: Tensor, a: int, b: int) -> None:
     order = list(range(x.dim()))
-    order[a], order[b] = order[b], order[a]
+    if order:
+        order[a], order[b] = order[b], order[a]
     _permuted(trace, out, "transpose", x, order)
 
 
@@ -182,10 +184,20 @@ def roll(trace: Tracer, out: Tensor, x: Tensor, shifts: Any, axes: Any = ()) -> 
     move(trace, out, "roll", x, tuple(steps))
 
 
-@records("flip", "fliplr", "flipud")
+@records("flip")
 def flip(trace: Tracer, out: Tensor, x: Tensor, axes: Sequence[int]) -> None:
     steps = (Taps(axis % x.dim(), x.shape[axis], -1, ((x.shape[axis] - 1,),)) for axis in axes)
     move(trace, out, "flip", x, tuple(steps))
+
+
+@records("fliplr")
+def fliplr(trace: Tracer, out: Tensor, x: Tensor) -> None:
+    flip(trace, out, x, [1])
+
+
+@records("flipud")
+def flipud(trace: Tracer, out: Tensor, x: Tensor) -> None:
+    flip(trace, out, x, [0])
 
 
 @records("rot90")
@@ -217,3 +229,40 @@ def stack(trace: Tracer, out: Tensor, parts: Sequence[Tensor], axis: int = 0) ->
     for row, part in zip(rows, parts, strict=True):
         trace.emit(View("unsqueeze", (Reshape(tuple(row.shape)),)), [part], row)
     trace.emit(Join(axis), rows, out, fn="stack")
+
+
+# -- parts replaced ----------------------------------------------------------------------------------------------------
+
+
+def _scatter(part: str) -> Any:
+    """Returns a rule for a copy of ``x`` with one part replaced, as if it were written in place."""
+
+    def rule(trace: Tracer, func: Any, x: Tensor, new: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        with trace:
+            out = x.clone()
+            getattr(torch.ops.aten, part)(out, *args, **kwargs).copy_(new)
+        return out
+
+    return rule
+
+
+instead("slice_scatter")(_scatter("slice"))
+instead("select_scatter")(_scatter("select"))
+instead("diagonal_scatter")(_scatter("diagonal"))
+instead("as_strided_scatter")(_scatter("as_strided"))
+
+
+# -- grids -------------------------------------------------------------------------------------------------------------
+
+
+@instead("meshgrid")
+def meshgrid(trace: Tracer, func: Any, parts: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
+    """Stretches each vector along an axis of its own. Any of them may be constants."""
+    order = list(range(len(parts)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    sizes = [parts[i].numel() for i in order]
+    with trace:
+        return [
+            part.reshape([-1 if i == place else 1 for i in order]).expand(sizes) for place, part in enumerate(parts)
+        ]

@@ -67,12 +67,12 @@ def prelu(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor) -> None:
 
 @records("softmax", "_softmax")
 def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
-    trace.emit(act.Softmax(axis % max(x.dim(), 1)), [x], out)
+    trace.emit(act.Softmax(axis % x.dim()) if x.dim() else Elementwise("softmax"), [x], out)
 
 
 @records("log_softmax", "_log_softmax")
 def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
-    trace.emit(act.LogSoftmax(axis % max(x.dim(), 1)), [x], out)
+    trace.emit(act.LogSoftmax(axis % x.dim()) if x.dim() else Elementwise("log_softmax"), [x], out)
 
 
 @records("glu")
@@ -150,6 +150,13 @@ def _join(fn: str) -> Any:
 
 for _name in _ELEMENTWISE:
     records(_name)(_join(_name) if _name in _JOINS else _arithmetic(_name.strip("_")))
+
+
+@records("pointwise")
+def pointwise(fn: str, trace: Tracer, out: Any, *operands: Any, **kwargs: Any) -> None:
+    """The rule of every function ``fn`` without a rule of its own that torch tags as one of single elements."""
+    for result in tensors((out,), {}):
+        elementwise(trace, result, fn, [*tensors(operands, kwargs)])
 
 
 @records("copy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
-from cnnscope.ops.generic import Elementwise, Embedding, Gather, Reduce, Select, View
-from cnnscope.ops.product import MatMul, ScaledDotProduct
+from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Select, View
+from cnnscope.ops.product import Bilinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors, unsupported
@@ -59,6 +60,8 @@ for _name in ("mean", "sum", "amax", "amin", "max", "min", "prod", "argmax", "ar
               "std", "var", "std_mean", "var_mean", "median", "nanmedian", "mode", "aminmax", "nansum", "nanmean",
               "count_nonzero"):  # fmt: skip
     records(_name)(_reduction(_name, 1))
+records("_is_all_true")(_reduction("all", 1))
+records("_is_any_true")(_reduction("any", 1))
 for _name in ("norm", "linalg_vector_norm", "linalg_norm", "quantile", "renorm"):
     records(_name)(_reduction("norm" if "norm" in _name else _name, 2))
 
@@ -100,10 +103,41 @@ def add_matmul(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, *
     elementwise(trace, out, "add", [product, bias])
 
 
+@records("addbmm")
+def add_sum_of_matmuls(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+    products = torch.empty((a.shape[0], a.shape[1], b.shape[2]), dtype=out.dtype, device="meta")
+    total = torch.empty(products.shape[1:], dtype=out.dtype, device="meta")
+    matmul(trace, products, a, b)
+    reduce(trace, total, "sum", products, 0, False)
+    elementwise(trace, out, "add", [total, bias])
+
+
+@records("addr")
+def add_outer(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+    product = torch.empty((a.shape[0], b.shape[0]), dtype=out.dtype, device="meta")
+    outer(trace, product, a, b)
+    elementwise(trace, out, "add", [product, bias])
+
+
+@instead("bilinear")
+def bilinear(trace: Tracer, func: Any, a: Tensor, b: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if not all(t is None or trace.key(t) for t in (weight, bias)):
+        with trace:  # as a linear layer of all products
+            products = (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
+            return torch.nn.functional.linear(products, weight.flatten(1), bias)
+    out: Tensor = trace.run(func, (a, b, weight, bias), {})
+    trace.emit(Bilinear(weight.shape[0], bias is not None), [a, b], out, {"weight": weight, "bias": bias})
+    return out
+
+
+@records("_cdist_forward")
+def distances(trace: Tracer, out: Tensor, a: Tensor, b: Tensor, p: float, *mode: Any) -> None:
+    trace.emit(Distances(p), [a, b], out, fn="cdist")
+
+
 @records("outer", "ger")
 def outer(trace: Tracer, out: Tensor, a: Tensor, b: Tensor) -> None:
-    column = _shaped(trace, a, (a.shape[0], 1))
-    trace.emit(Elementwise("mul"), [column, b], out, fn="outer")
+    elementwise(trace, out, "outer", [_shaped(trace, a, (a.shape[0], 1)), b])
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------
@@ -152,6 +186,23 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
     for index, final in enumerate(last, start=1):
         trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
     return (out, *last)
+
+
+@records("_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(
+    trace: Tracer, out: Sequence[Tensor], weight: Tensor, indices: Tensor, offsets: Tensor, scale: bool = False,
+    mode: int = 0, *rest: Any,
+) -> None:  # fmt: skip
+    first, *others = out
+    weights = [t for t in rest if isinstance(t, Tensor) and trace.tracked(t)]
+    read = [t for t in (indices, *weights) if trace.tracked(t)]
+    if trace.key(weight) and read:
+        op = EmbeddingBag(first.shape[0], weight.shape[0], weight.shape[1], ("sum", "mean", "max")[mode])
+        trace.emit(op, read, first, {"weight": weight}, fn="embedding_bag")
+    else:
+        trace.emit(Gather(tuple(first.shape), fn="embedding_bag"), [weight, *read], first, fn="embedding_bag")
+    for index, other in enumerate(others, start=1):
+        trace.emit(Select(tuple(other.shape), index=index), [first], other, fn="bags")
 
 
 @records("embedding")

@@ -14,7 +14,7 @@ from cnnscope.ir.steps import Reshape
 from cnnscope.ops import norm
 from cnnscope.ops.base import Op, channel_axis
 from cnnscope.ops.conv import Conv, TransposedConv
-from cnnscope.ops.generic import Elementwise, Scan, View
+from cnnscope.ops.generic import Elementwise, Scan, Select, View
 from cnnscope.ops.product import ComputedConv, ComputedLinear, ComputedTransposedConv, Linear
 from cnnscope.sources.torch.refusals import ModelError
 from cnnscope.sources.torch.rules import Tracer, records, unsupported
@@ -31,15 +31,18 @@ def each(n: Ints, count: int) -> tuple[int, ...]:
 
 
 def with_batch(
-    trace: Tracer, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None, intent: Intent = NO_INTENT
-) -> None:
-    """Records a layer that needs ``rank`` axes. torch also accepts its input without a batch."""
+    trace: Tracer, op: Op, x: Tensor, out: Tensor, rank: int, weights: Weights | None = None,
+    intent: Intent = NO_INTENT, *, others: Sequence[Tensor] = (),
+) -> None:  # fmt: skip
+    """Records a layer that needs ``rank`` axes. torch also accepts its input without a batch. ``others`` are further
+    inputs.
+    """
     if x.dim() >= rank:
-        trace.emit(op, [x], out, weights, intent=intent)
+        trace.emit(op, [x, *others], out, weights, intent=intent)
         return
     batched, result = x.unsqueeze(0), out.unsqueeze(0)
     trace.emit(View("unsqueeze", (Reshape(tuple(batched.shape)),)), [x], batched)
-    trace.emit(op, [batched], result, weights, intent=intent)
+    trace.emit(op, [batched, *others], result, weights, intent=intent)
     trace.emit(View("squeeze", (Reshape(tuple(out.shape)),)), [result], out)
 
 
@@ -113,7 +116,8 @@ def _weighted(
         with_batch(trace, layer(**arguments), x, out, weight.dim(), weights, intent)
     else:
         given = [t for t in weights.values() if t is not None and not trace.key(t)]
-        trace.emit(computed(**arguments), [x, *given], out, weights, intent=intent)
+        rank = weight.dim() if layer is not Linear else 0
+        with_batch(trace, computed(**arguments), x, out, rank, weights, intent, others=given)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
@@ -150,6 +154,16 @@ def group_norm(
     eps: float = 1e-5, *flags: bool,
 ) -> None:  # fmt: skip
     _normalised(trace, lambda affine: norm.GroupNorm(groups, eps, affine), x, out, (1,), weight, bias)
+
+
+@records("native_group_norm")
+def native_group_norm(
+    trace: Tracer, out: Sequence[Tensor], x: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int,
+    positions: int, groups: int, eps: float,
+) -> None:  # fmt: skip
+    group_norm(trace, out[0], x, groups, weight, bias, eps)
+    for index, statistic in enumerate(out[1:], start=1):
+        trace.emit(Select(tuple(statistic.shape), index=index), [x], statistic, fn="statistics")
 
 
 @records("layer_norm", "native_layer_norm")
