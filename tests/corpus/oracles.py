@@ -6,10 +6,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnscope.analysis.cost import known, node_costs
@@ -25,6 +28,16 @@ Arguments = Callable[[int, str], tuple[Any, ...]]
 def images(batch: int, device: str) -> tuple[Any, ...]:
     """The input of most cases: three channels of 8 x 8."""
     return (torch.rand(batch, 3, 8, 8, device=device),)
+
+
+def sized(*shapes: tuple[int, ...], whole: bool = False) -> Arguments:
+    """Arguments of these shapes behind the batch: random numbers, or zeros if they are ``whole`` numbers."""
+
+    def arguments(batch: int, device: str) -> tuple[Any, ...]:
+        make = torch.rand if not whole else lambda *shape, device: torch.zeros(*shape, dtype=torch.int64, device=device)
+        return tuple(make(batch, *shape, device=device) for shape in shapes)
+
+    return arguments
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,9 @@ def expected(
     with torch.no_grad():
         module = make().eval()
         outputs = tuple(tuple(t.shape) for t in tensors(unpack(module(*arguments(1, "cpu")))))
-    params = sum(p.numel() for p in make().parameters())
+        if not any(map(is_lazy, make().parameters())):  # otherwise what the first run made
+            module = make()
+    params = sum(p.numel() for p in module.parameters())
     try:
         macs = counted(make().eval().to("meta"), arguments(1, "meta"))
     except Exception:  # noqa: BLE001  # whatever way torch says that it needs values
@@ -70,15 +85,24 @@ def expected(
 
 
 def counted(module: nn.Module, arguments: tuple[Any, ...]) -> int:
-    """MACs by torch's counter, which sees what attention consists of only where no fast path hides it."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """MACs by torch's counter, where no fused kernel hides a product and with the two products that it leaves out."""
+    fast, aten = torch.backends.mha.get_fastpath_enabled(), torch.ops.aten
+    left_out: dict[Any, Any] = {aten.mv: product_flops, aten.dot: product_flops}
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with (
+            warnings.catch_warnings(action="ignore"), sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False), torch.no_grad(),
+            FlopCounterMode(display=False, custom_mapping=left_out) as counter,
+        ):  # fmt: skip
             module(*arguments)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return int(counter.get_total_flops()) // 2
+
+
+def product_flops(a: Any, b: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """Of a matrix or a vector times a vector: each number of the first is multiplied and added once."""
+    return 2 * prod(a)
 
 
 def tensors(output: Any) -> Iterator[Tensor]:
@@ -111,8 +135,10 @@ def fingerprint(thing: Any, seen: dict[int, Any] | None = None) -> Any:
     """The identity and content of a module and of everything in it, however its containers behave."""
     seen = {} if seen is None else seen
     if isinstance(thing, Tensor):
+        if is_lazy(thing):
+            return ("lazy", id(thing))
         version = None if thing.is_inference() else thing._version
-        values = None if thing.is_meta or type(thing).__name__.startswith("Uninitialized") else thing.detach().clone()
+        values = None if thing.is_meta else thing.detach().clone()
         own = (None if values is None else values.nan_to_num().tolist(), thing.dtype, thing.requires_grad)
         return ("tensor", id(thing), version, *own, id(thing.grad))
     if id(thing) in seen:
