@@ -85,7 +85,7 @@ def expected(
 
 
 def counted(module: nn.Module, arguments: tuple[Any, ...]) -> int:
-    """MACs by torch's counter, with the products of vectors that it leaves out and without kernels that hide products."""
+    """MACs by torch's counter, with the products of vectors that it leaves out and no kernels that hide some."""
     fast, aten = torch.backends.mha.get_fastpath_enabled(), torch.ops.aten
     left_out: dict[Any, Any] = dict.fromkeys((aten.mv, aten.dot, aten.vdot), product_flops)
     torch.backends.mha.set_fastpath_enabled(False)
