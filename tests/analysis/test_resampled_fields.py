@@ -1,4 +1,5 @@
-"""Fields through `torch.nn.functional.interpolate`, by every way to say how much, against automatic differentiation."""
+"""Fields through interpolation, by every way to say how much, and through padding that also cuts, against automatic
+differentiation."""
 
 from __future__ import annotations
 
@@ -43,15 +44,16 @@ def boxes(module: nn.Module, shape: tuple[int, ...]) -> dict[tuple[int, ...], Bo
     return found
 
 
-def agrees(module: nn.Module, shape: tuple[int, ...]) -> None:
-    """Exact fields are those of autograd, and theoretical ones contain them."""
+def agrees(module: nn.Module, shape: tuple[int, ...], *, bordered: bool = False) -> None:
+    """Exact fields are those of autograd, and theoretical ones contain them, unless ``bordered`` padding has pixels of
+    the image, which only the exact analysis knows."""
     graph = cnnscope.load(module, input=shape).graph
     (layer,) = graph.outputs
     fields, field = exact(graph), theoretical(graph)[layer]
     for place, box in boxes(module, shape).items():
         assert fields.box(layer, place) == box, place
         reach = field.box(place)
-        if box is not None and reach is not None:
+        if box is not None and reach is not None and not bordered:
             inside = (lo <= a and b <= hi for (a, b), (lo, hi) in zip(box, reach, strict=True))
             assert all(inside) or field.position_dependent, (place, box, reach)
 
@@ -83,3 +85,48 @@ def test_a_size_maps_coordinates_as_torch_does(rank: int, mode: str, named: dict
     for _ in range(4):
         size = tuple(draw.randint(1, 2 * n + 1) for n in SHAPES[rank][1:])
         agrees(Resampled(size=size, mode=mode, **named), SHAPES[rank])
+
+
+class Bordered(nn.Module):
+    def __init__(self, sides: tuple[int, ...], mode: str) -> None:
+        super().__init__()
+        self.sides, self.mode = sides, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.sides, self.mode)
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate", "constant"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_padding_that_also_cuts(rank: int, mode: str) -> None:
+    draw, shape = random.Random(f"{rank}{mode}"), {1: (2, 7), 2: (1, 6, 5), 3: (1, 4, 5, 3)}[rank]
+    for _ in range(8):
+        sides = tuple(side for n in shape[:0:-1] for side in (draw.randint(-1, n - 2), draw.randint(-1, n - 2)))
+        agrees(Bordered(sides, mode), shape, bordered=mode != "constant")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_padding_cutting_and_resampling_in_a_row(seed: int) -> None:
+    draw = random.Random(seed)
+    parts: list[nn.Module] = []
+    for _ in range(draw.randint(2, 4)):
+        match draw.choice(["pad", "factor", "size", "conv"]):
+            case "pad":
+                sides = tuple(draw.choice([-2, -1, 0, 1, 2]) for _ in range(4))
+                parts.append(Bordered(sides, draw.choice(["circular", "replicate", "constant"])))
+            case "factor":
+                factors = (draw.choice(FACTORS[1:]), draw.choice(FACTORS[1:]))
+                parts.append(Resampled(scale_factor=factors, mode=draw.choice(["bilinear", "nearest-exact"])))
+            case "size":
+                size = (draw.randint(3, 10), draw.randint(3, 10))
+                parts.append(Resampled(size=size, mode="bilinear", align_corners=draw.choice([True, False])))
+            case "conv":
+                conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode=draw.choice(["zeros", "circular", "reflect"]))
+                nn.init.uniform_(conv.weight, 0.5, 1.0)
+                parts.append(conv)
+    module = nn.Sequential(*parts)
+    try:
+        module(torch.rand(1, 1, 9, 8))
+    except RuntimeError:
+        pytest.skip("torch refuses")
+    agrees(module, (1, 9, 8), bordered=True)

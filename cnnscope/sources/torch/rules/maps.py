@@ -132,11 +132,14 @@ def pad(
         trace.emit(rearrange.Pad(pairs, border, float(value or 0)), [x], out)
         return
     edges = BORDERS.get(border, "drop")
-    steps = tuple(
-        Taps(axis, out.shape[axis], 1, ((-low,),), edges)
-        for axis, (low, high) in enumerate(pairs, start=first) if low or high
-    )  # fmt: skip
-    trace.emit(Movement("pad", steps), [x], out, fn="pad")
+    steps: list[Taps] = []
+    for axis, (low, high) in enumerate(pairs, start=first):
+        if edges == "wrap" and min(low, high) < 0 < max(low, high):  # torch cuts first, and wraps what is left
+            steps.append(Taps(axis, x.shape[axis] + min(low, 0) + min(high, 0), 1, ((-min(low, 0),),)))
+            low = max(low, 0)
+        if low or high:
+            steps.append(Taps(axis, out.shape[axis], 1, ((-low,),), edges))
+    trace.emit(Movement("pad", tuple(steps)), [x], out, fn="pad")
 
 
 @records("constant_pad_nd")
