@@ -79,8 +79,8 @@ class Feed:
     keyword: bool
 
 
-def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False) -> list[Feed]:
-    """Returns tensors of batch 1 with these sizes, as ``forward`` takes them; raises E434 if it takes others.
+def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = False, batch: int = 1) -> list[Feed]:
+    """Returns tensors of ``batch`` images with these sizes, as ``forward`` takes them; raises E434 if it takes others.
 
     They are on the meta device or, if ``real``, normal random numbers (zeros for integers, which may be indices).
     """
@@ -103,12 +103,12 @@ def make_inputs(module: nn.Module, sizes: Sequence[InputSize], *, real: bool = F
         hint = f"for instance `{' '.join(examples)}`, or `{indices}` for indices"
         raise CnnscopeError.of("E434", f"{takes}; no size is given for {_listed(missing)}", hint=hint)
     default = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return [Feed(size.name or "input", _tensor(size, default, real), bool(size.name)) for size in sizes]
+    return [Feed(size.name or "input", _tensor(size, default, real, batch), bool(size.name)) for size in sizes]
 
 
-def _tensor(size: InputSize, default: torch.dtype, real: bool) -> Tensor:
+def _tensor(size: InputSize, default: torch.dtype, real: bool, batch: int) -> Tensor:
     dtype = getattr(torch, size.dtype) if size.dtype else default
-    shape = (1, *size.shape)
+    shape = (batch, *size.shape)
     if not real:
         return torch.empty(shape, dtype=dtype, device="meta")
     if not dtype.is_floating_point:

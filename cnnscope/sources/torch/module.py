@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
 from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.batches import Twice
 from cnnscope.sources.torch.build import Feed, make_inputs
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.flags import plain_flags
@@ -55,21 +58,68 @@ def trace(
     module, notes = _plain(module)
     _check(module)
     name = name or type(module).__name__
-    graph, why = _attempt(module, inputs, name, real=False)
-    if graph is None:
-        notes += (_REAL_RUN.format(name=name, why=why),)
-        graph, _ = _attempt(_with_values(module, why or "", rebuild), inputs, name, real=True)
-        assert graph is not None
-    return graph, notes
+    run = _attempt(module, inputs, name)
+    if run.graph is not None and run.doubtful:
+        run, more = _with_batch_two(module, inputs, name, run)
+        notes += more
+    elif run.graph is None:
+        notes += (_REAL_RUN.format(name=name, why=run.why),)
+        run = _attempt(_with_values(module, run.why or "", rebuild), inputs, name, real=True)
+    assert run.graph is not None
+    return run.graph, notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run that came to its end: the graph, or None and the reason ``why`` it needs values; what was recorded, and
+    the places of the outputs.
+    """
+
+    graph: Graph | None
+    recorder: Trace
+    ends: Sequence[int] = ()
+    why: str | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is open where the batch is in a tensor that the graph has, or an output has no batch axis."""
+        recording, uncertain = self.recorder.recording, self.recorder.batches.uncertain
+        if any(recording.drafts[place].output.batch_axis is None for place in self.ends):
+            return True
+        return bool(uncertain) and not uncertain.isdisjoint(recording.needed(self.ends))
+
+
+def _with_batch_two(
+    module: nn.Module, inputs: Sequence[InputSize], name: str, first: _Run
+) -> tuple[_Run, tuple[str, ...]]:
+    """Returns the run with the batch axes that a run of two images shows, and notes. What the model prints and warns
+    of was said by its ``first`` run.
+    """
+    recording = first.recorder.recording
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            second = _attempt(module, inputs, name, batch=2)
+        except Exception as error:  # noqa: BLE001  # it may fail anywhere; the first run is an answer all the same
+            reason = error.diagnostics[0].message if isinstance(error, CnnscopeError) else str(error).split("\n")[0]
+            return first, (f"`{name}` needs batch 1: at batch 2, {reason}",)
+        if second.graph is None:
+            return first, ()
+        twice = Twice.of(recording.drafts, second.recorder.recording.drafts, second.ends)
+        run = _attempt(module, inputs, name, twice=twice)
+    mixed = run.recorder.recording.rows(run.recorder.batches.mixing, run.ends)
+    where = ", ".join(f"`{row}`" for row in mixed[:3]) + (", ..." if len(mixed) > 3 else "")
+    return run, (f"images of a batch are mixed in {where}: results depend on the other images",) if mixed else ()
 
 
 def _attempt(
-    module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool
-) -> tuple[Graph | None, str | None]:
-    """Returns the graph; or None and the reason why the run needs values."""
+    module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool = False, batch: int = 1,
+    twice: Twice | None = None,
+) -> _Run:  # fmt: skip
+    """Runs the module. ``twice`` is a run at batch 2, which says where the batch is."""
     with plain_flags(_dtype(module)), untouched(module), torch.inference_mode():
-        feeds = make_inputs(module, inputs, real=real)
-        recorder = Trace(module, real=real)
+        feeds = make_inputs(module, inputs, real=real, batch=batch)
+        recorder = Trace(module, real=real, twice=twice)
         for feed in feeds:
             recorder.feed(feed.tensor, feed.name)
         positional = [feed.tensor for feed in feeds if not feed.keyword]
@@ -80,15 +130,16 @@ def _attempt(
         except Exception as error:
             why = recorder.takes_values or _needs_values(error)
             if why and not real:
-                return None, why
+                return _Run(None, recorder, why=why)
             if is_own(error):
                 raise
             raise _failure(error, recorder, feeds, name) from error
         if recorder.takes_values and not real:
-            return None, recorder.takes_values
+            return _Run(None, recorder, why=recorder.takes_values)
         if not results:
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
-        return recorder.recording.graph(name, [recorder.node(t) for t in results]), None
+        ends = recorder.ends(results)
+        return _Run(recorder.recording.graph(name, ends), recorder, ends)
 
 
 # -- before the run ----------------------------------------------------------------------------------------------------

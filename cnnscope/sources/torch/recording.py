@@ -110,7 +110,7 @@ class Recording:
         A node is named like its row if the row is one op, otherwise ``row.function``.
         """
         ends = dict.fromkeys(outputs)
-        kept = self._needed(ends)
+        kept = self.needed(ends)
         members = Counter(self.drafts[i].layer for i in kept)
         builder = Builder(name, scopes=self._scopes, taken=Names(members))
         names: dict[int, str] = {}
@@ -133,7 +133,17 @@ class Recording:
             builder.param(key, param)
         return builder.graph(names[i] for i in ends)
 
-    def _needed(self, ends: Mapping[int, None]) -> list[int]:
+    def rows(self, places: Container[int], ends: Iterable[int]) -> list[str]:
+        """Returns the rows of the drafts at ``places`` on which an output depends."""
+        read, found = set(ends), []
+        for i in range(len(self.drafts) - 1, -1, -1):
+            if i in read:
+                read.update(self.drafts[i].inputs)
+                found.append(i)
+        return list(dict.fromkeys(self.drafts[i].layer for i in reversed(found) if i in places))
+
+    def needed(self, ends: Iterable[int]) -> list[int]:
+        """Returns the places of the drafts that become part of the graph."""
         read, kept = set(ends), []
         for i in range(len(self.drafts) - 1, -1, -1):
             draft = self.drafts[i]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from math import prod
 from typing import Any, Protocol
 
 import torch
@@ -144,23 +145,31 @@ def cat(parts: Sequence[Tensor], axis: int = 0) -> Tensor | None:
 
 
 class Extent(int):
-    """An extent from a shape: that of the draft at ``place``, or None if it is the result of arithmetic."""
+    """An extent from a shape: that of the draft at ``place``, or None if it is the result of arithmetic.
+
+    ``doubled`` is what it would be at batch 2.
+    """
 
     place: int | None = None
+    doubled: int
 
     @classmethod
-    def of(cls, n: int, place: int) -> Extent:
+    def of(cls, n: int, doubled: int, place: int | None = None) -> Extent:
         extent = cls(n)
-        extent.place = place
+        extent.place, extent.doubled = place, doubled
         return extent
+
+
+def _doubled(n: Any) -> Any:
+    return n.doubled if isinstance(n, Extent) else n
 
 
 def _closed(name: str) -> Callable[[int, Any], Any]:
     plain = getattr(int, name)
 
-    def operator(self: int, other: Any) -> Any:
+    def operator(self: Any, other: Any) -> Any:
         result = plain(self, other)
-        return Extent(result) if type(result) is int else result
+        return Extent.of(result, plain(self.doubled, _doubled(other))) if type(result) is int else result
 
     return operator
 
@@ -177,6 +186,7 @@ class Watched(Protocol):
 
     def place(self, t: Tensor) -> int | None: ...
     def replace(self, t: Tensor, other: Tensor, assign: Callable[[Tensor, Tensor], None]) -> None: ...
+    def doubled(self, place: int) -> int | None: ...
 
 
 @contextmanager
@@ -191,13 +201,16 @@ def watched(run: Watched) -> Iterator[None]:
         shape: torch.Size = shape_of(t)
         if run.busy or (place := run.place(t)) is None:
             return shape
-        return torch.Size([Extent.of(n, place) for n in shape])
+        batch = run.doubled(place)
+        return torch.Size([Extent.of(n, 2 * n if i == batch else n, place) for i, n in enumerate(shape)])
 
     def size(t: Tensor, dim: Any = None) -> Any:
         if dim is None:
             return extents(t)
         n, place = size_of(t, dim), run.place(t)
-        return n if run.busy or place is None else Extent.of(n, place)
+        if run.busy or place is None:
+            return n
+        return Extent.of(n, 2 * n if dim % max(t.dim(), 1) == run.doubled(place) else n, place)
 
     def noting(function: Callable[..., Any], asked: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -265,3 +278,16 @@ def like(sizes: Sequence[int]) -> int | None:
     """Returns the place of the draft whose extents all sizes are; None if they are of several or were computed."""
     places = {n.place if isinstance(n, Extent) else None for n in sizes}
     return places.pop() if len(places) == 1 else None
+
+
+def doubling(sizes: Sequence[int], shape: Sequence[int]) -> int | None:
+    """Returns the axis that holds the batch in a tensor of ``shape`` that was asked for by ``sizes``; None if the sizes
+    do not say.
+    """
+    if len(sizes) != len(shape) or not any(n == -1 or isinstance(n, Extent) for n in sizes):
+        return None
+    known = [None if n == -1 else _doubled(n) for n in sizes]
+    rest = prod(n for n in known if n is not None)
+    full = [2 * prod(shape) // rest if n is None and rest else n for n in known]
+    longer = [i for i, (n, m) in enumerate(zip(full, shape, strict=True)) if n != m]
+    return longer[0] if len(longer) == 1 else None

@@ -32,6 +32,8 @@ from cnnscope.ops.generic import Constant, Gather, Overwrite, Parameter, Unsuppo
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.traced import kind_of
 from cnnscope.sources.torch import in_place
+from cnnscope.sources.torch.batch import Place
+from cnnscope.sources.torch.batches import Batches, Twice
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu
 from cnnscope.sources.torch.recording import Recording, dtype_name
 from cnnscope.sources.torch.refusals import is_own, lacks_values
@@ -43,9 +45,12 @@ class DataDependentError(Exception):
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
-    """Records everything that runs inside ``with trace:``. If ``real``, tracked tensors have values."""
+    """Records everything that runs inside ``with trace:``. If ``real``, tracked tensors have values.
 
-    def __init__(self, module: nn.Module, *, real: bool = False) -> None:
+    ``twice`` is a run at batch 2.
+    """
+
+    def __init__(self, module: nn.Module, *, real: bool = False, twice: Twice | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.real = real
         self.busy = False
@@ -53,6 +58,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.recording = Recording(module)
         self.constants = Constants(self.key, self._to_meta, copy=real)
         self.takes_values: str | None = None
+        self.batches = Batches(twice)
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
         self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
         self._aliases: dict[int, Tensor] = {}
@@ -224,6 +230,16 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         """Returns whether ``out``, computed by this run from ``x``, is a view of it."""
         return share_memory(out, self._twins.get(id(x), x))
 
+    def batch(self, t: Tensor) -> Place | None:
+        """Returns where the batch is in a tensor, as in `cnnscope.sources.torch.batch`."""
+        place = self.node(t)
+        return self.batches.place(place, self.recording.drafts[place].output)
+
+    def doubled(self, place: int) -> int | None:
+        """Returns the axis of a draft that has the batch."""
+        found = self.batches.place(place, self.recording.drafts[place].output)
+        return None if found is None or found[0] < 0 else found[0]
+
     def value(self, t: Tensor) -> Value:
         """Returns what the graph knows about a tensor."""
         return self.recording.drafts[self.node(t)].output
@@ -242,6 +258,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         now = self.node(parent)
         if now != seen:  # the tensor that it shows was overwritten since
             value = self.recording.drafts[place].output
+            if op is not None:
+                self.batches.copy(len(self.recording.drafts), place)
             place = now if op is None else self.recording.append(op, (now,), value, op.label())
             self._nodes[id(t)], self._views[id(t)] = place, (parent, op, now)
         return place
@@ -255,7 +273,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if key is None:
             keys = {f"value{i}": k for i, k in enumerate(self.constants.keys(t))}
             constant = Constant(shape, dtype)
-            return self._remember(t, self.recording.append(constant, (), constant.output(()), "constant", keys))
+            return self._remember(t, self._append(constant, (), constant.output(()), "constant", keys))
         if key not in self._parameter_nodes:
             parameter, name = Parameter(shape, dtype), key.rpartition(".")[2]
             place = self.recording.append(parameter, (), parameter.output(()), name, {"value": key}, layer=key)
@@ -305,22 +323,33 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._alive.append(t)
         return place
 
+    def ends(self, results: Sequence[Tensor]) -> list[int]:
+        """Returns the places of the drafts that are the outputs of the model, each with its batch axis."""
+        places = [self.node(t) for t in results]
+        for index, place in enumerate(places):
+            draft = self.recording.drafts[place]
+            draft.output = self.batches.end(place, draft.output, index)
+        return places
+
     # -- recording --------------------------------------------------------------------------------------------------
 
     def feed(self, t: Tensor, name: str) -> None:
         """Makes a tensor a network input."""
         shape = tuple(t.shape)
         kind: Kind = "map" if len(shape) > 2 and t.is_floating_point() else kind_of(shape, 0)
+        self.batches.feed(len(self.recording.drafts))
         self._remember(t, self.recording.append(None, (), Value(shape, dtype_name(t), 0, kind), name))
 
     def emit(
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
         fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
+        batch: int | None = None,
     ) -> None:  # fmt: skip
         """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is its name.
 
         ``params`` are its weights by role, ``keys`` further buffers from which constants in it were computed. ``like``
-        is the place of the node whose size the output takes.
+        is the place of the node whose size the output takes. ``batch`` is the axis of ``out`` that has the batch, where
+        the call says so.
         """
         places = tuple(map(self.node, inputs))
         values = [self.recording.drafts[place].output for place in places]
@@ -332,12 +361,21 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
         keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
         in_place = bool(inputs) and inputs[0] is out
-        place = self.recording.append(
-            op, places, value, fn or op.tag, keys, in_place=in_place, intent=intent, like=like
+        place = self._append(
+            op, places, value, fn or op.tag, keys, in_place=in_place, intent=intent, like=like, batch=batch
         )
         self._remember(out, place)
         if op.is_view and not in_place and len(places) == 1:
             self._views[id(out)] = (inputs[0], op, places[0])
+
+    def _append(
+        self, op: Op, inputs: tuple[int, ...], value: Value, fn: str, params: Mapping[str, str] | None = None, *,
+        batch: int | None = None, **facts: Any,
+    ) -> int:  # fmt: skip
+        drafts = self.recording.drafts
+        given = [drafts[i].output for i in inputs]
+        value = self.batches.locate(len(drafts), op, inputs, given, value, batch)
+        return self.recording.append(op, inputs, value, fn, params, **facts)
 
     def same(self, out: Tensor, source: Tensor) -> None:
         """Records that ``out`` is ``source`` with another name (detach, alias, a cast to the dtype it has already)."""
@@ -400,11 +438,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         back = None if read is None else inverse(read[0], whole)
         if back is None:
             op: Op = Gather(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
-            return self.recording.append(op, (before, written), whole, "overwrite")
+            return self._append(op, (before, written), whole, "overwrite")
         if not any(isinstance(step, Taps) for step in back):  # all of the old elements are overwritten
-            return self.recording.append(View("overwrite", back), (written,), whole, "overwrite")
+            return self._append(View("overwrite", back), (written,), whole, "overwrite")
         self.recording.drafts[written].in_place = True  # in the memory of the whole
-        return self.recording.append(Overwrite(back), (before, written), whole, "overwrite")
+        op, values = Overwrite(back), [whole, self.recording.drafts[written].output]
+        return self._append(op, (before, written), op.output(values), "overwrite")
 
 
 def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:

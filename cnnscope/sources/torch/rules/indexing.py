@@ -79,7 +79,7 @@ def _numbered(keys: Sequence[str]) -> dict[str, str]:
 
 @records(
     "gather", "take_along_dim", "take", "index_put", "index_add", "index_copy", "index_fill", "scatter", "scatter_add",
-    "scatter_reduce", "masked_scatter", "topk", "kthvalue", "diagonal", "diag_embed", "one_hot", "searchsorted",
+    "scatter_reduce", "masked_scatter", "topk", "kthvalue", "diagonal", "diag_embed", "searchsorted",
     "max_unpool2d", "max_unpool3d", "masked_select", "nonzero", "nonzero_static", "unique_consecutive", "_unique2",
     "unique_dim", "multinomial", "as_strided", "put", "index_reduce", "bucketize", "isin", "block_diag", "trace",
     "bincount", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
@@ -88,6 +88,12 @@ def gather(trace: Tracer, out: Any, *args: Any, **kwargs: Any) -> None:
     inputs = [t for t in tensors(args, kwargs) if trace.tracked(t)]
     for result in tensors((out,), {}):
         trace.emit(Gather(tuple(result.shape), fn="gather"), inputs, result, fn="gather")
+
+
+@records("one_hot")
+def one_hot(trace: Tracer, out: Tensor, x: Tensor, count: int = -1) -> None:
+    place = trace.batch(x)
+    trace.emit(Gather(tuple(out.shape), fn="one_hot"), [x], out, fn="one_hot", batch=place[0] if place else None)
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------

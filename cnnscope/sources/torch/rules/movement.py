@@ -14,21 +14,25 @@ from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
+from cnnscope.sources.torch.batch import UNSAID
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records
-from cnnscope.sources.torch.shapes import computed
+from cnnscope.sources.torch.shapes import computed, doubling
 
 
 def move(
-    trace: Tracer, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = ()
-) -> None:
-    """Records a rearrangement. It is a view if the result shares memory with ``x``. ``computed`` as in `Intent`."""
+    trace: Tracer, out: Tensor, kind: str, x: Tensor, steps: tuple[Step, ...], computed: tuple[int, ...] = (),
+    batch: int | None = None,
+) -> None:  # fmt: skip
+    """Records a rearrangement. It is a view if the result shares memory with ``x``. ``computed`` as in `Intent`,
+    ``batch`` as in `Tracer.emit`.
+    """
     if out is x:
         return
     dtype = dtype_name(out) if out.dtype != x.dtype else None
     op = View if trace.shares_memory(out, x) else Movement
     intent = Intent(computed=computed) if computed else NO_INTENT
-    trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=intent)
+    trace.emit(op(kind, steps, dtype), [x], out, fn=kind, intent=intent, batch=batch)
 
 
 # -- shape -------------------------------------------------------------------------------------------------------------
@@ -40,9 +44,35 @@ def _reshape(kind: str) -> Any:
         asked = computed(sizes) if kind in ("view", "reshape") and len(sizes) == out.dim() else ()
         if kind in ("squeeze", "unsqueeze", "ravel"):
             asked = tuple(range(out.dim()))
-        move(trace, out, kind, x, (Reshape(tuple(out.shape)),), asked)
+        batch = _batch_after(trace, kind, out, x, sizes, rest) if trace.tracked(x) else None
+        move(trace, out, kind, x, (Reshape(tuple(out.shape)),), asked, batch)
 
     return rule
+
+
+def _batch_after(
+    trace: Tracer, kind: str, out: Tensor, x: Tensor, sizes: Sequence[int], rest: Sequence[Any]
+) -> int | None:
+    """Returns the axis of the result that has the batch; None if the call does not say."""
+    place = trace.batch(x)
+    if place is None or place[0] < 0:
+        return None
+    axis = place[0]
+    if kind == "unsqueeze":
+        return axis + int(rest[0] % out.dim() <= axis)
+    if kind == "squeeze":
+        asked = range(x.dim()) if not rest else [rest[0]] if isinstance(rest[0], int) else rest[0]
+        gone = {i % x.dim() for i in asked if x.shape[i] == 1}
+        return None if axis in gone else axis - sum(i < axis for i in gone)
+    if kind == "unflatten":
+        split: int = rest[0] % x.dim()
+        return None if axis == split else axis + int(axis > split) * (out.dim() - x.dim())
+    if rest and isinstance(rest[0], Tensor):
+        there = trace.batch(rest[0]) if trace.tracked(rest[0]) else None
+        return there[0] if there and there[0] >= 0 else None
+    if trace.sizes and not computed(trace.sizes):
+        return UNSAID  # plain numbers hold for one batch size only
+    return doubling(sizes, out.shape)
 
 
 for _name in ("view", "reshape", "unsqueeze", "squeeze", "unflatten", "view_as", "reshape_as", "ravel", "_unsafe_view"):
@@ -55,7 +85,10 @@ def flatten(trace: Tracer, out: Tensor, x: Tensor, start: int = 0, end: int = -1
     if whole and trace.value(x).batch_axis == 0 and trace.shares_memory(out, x):
         trace.emit(Flatten(), [x], out)
     else:
-        move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),), tuple(range(out.dim())))
+        place, start, end = trace.batch(x), start % max(x.dim(), 1), end % max(x.dim(), 1)
+        axis = -1 if place is None else place[0]
+        after = None if axis < 0 else min(axis, max(start, axis - (end - start)))
+        move(trace, out, "flatten", x, (Reshape(tuple(out.shape)),), tuple(range(out.dim())), after)
 
 
 def _permuted(trace: Tracer, out: Tensor, kind: str, x: Tensor, order: Sequence[int]) -> None:
@@ -227,7 +260,9 @@ def stack(trace: Tracer, out: Tensor, parts: Sequence[Tensor], axis: int = 0) ->
     axis %= out.dim()
     rows = [t.unsqueeze(axis) for t in parts]
     for row, part in zip(rows, parts, strict=True):
-        trace.emit(View("unsqueeze", (Reshape(tuple(row.shape)),)), [part], row)
+        place = trace.batch(part)
+        batch = None if place is None or place[0] < 0 else place[0] + (axis <= place[0])
+        trace.emit(View("unsqueeze", (Reshape(tuple(row.shape)),)), [part], row, batch=batch)
     trace.emit(Join(axis), rows, out, fn="stack")
 
 

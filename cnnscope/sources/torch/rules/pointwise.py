@@ -67,12 +67,20 @@ def prelu(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor) -> None:
 
 @records("softmax", "_softmax")
 def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
-    trace.emit(act.Softmax(axis % x.dim()) if x.dim() else Elementwise("softmax"), [x], out)
+    op = act.Softmax(axis % x.dim()) if x.dim() else Elementwise("softmax")
+    trace.emit(_softmax(trace, op, x), [x], out, fn="softmax")
 
 
 @records("log_softmax", "_log_softmax")
 def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
-    trace.emit(act.LogSoftmax(axis % x.dim()) if x.dim() else Elementwise("log_softmax"), [x], out)
+    op = act.LogSoftmax(axis % x.dim()) if x.dim() else Elementwise("log_softmax")
+    trace.emit(_softmax(trace, op, x), [x], out, fn="logsoftmax")
+
+
+def _softmax(trace: Tracer, op: Op, x: Tensor) -> Op:
+    """Returns the layer, or the plain function over the images of a batch, which a layer does not allow."""
+    axis = op.axis if isinstance(op, (act.Softmax, act.LogSoftmax)) else None
+    return op if axis is None or axis != trace.value(x).batch_axis else Scan(op.tag, (axis,), 5)
 
 
 @records("glu")

@@ -1,0 +1,180 @@
+"""Where the batch is in the tensors of a traced run, and what a second run at batch 2 adds to that.
+
+Most calls say where the batch goes. Where they do not (functions without a rule, shapes that allow two answers), the
+model runs once more, with two images: the axis that has doubled then is the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cnnscope.ir import Value
+from cnnscope.ir.steps import Shape, Step
+from cnnscope.ops.base import Op
+from cnnscope.ops.generic import Elementwise, Gather, Join, Select, Unsupported
+from cnnscope.ops.merge import Concat
+from cnnscope.ops.traced import Traced, kind_of, moved
+from cnnscope.sources.torch.batch import GONE, UNSAID, Place, follow
+from cnnscope.sources.torch.recording import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """A run at batch 2: its drafts, and the shapes of its outputs."""
+
+    drafts: Sequence[Value] = ()
+    outputs: Sequence[Shape] = ()
+
+    @classmethod
+    def of(cls, ours: Sequence[Draft], drafts: Sequence[Draft], ends: Sequence[int]) -> Twice:
+        """Returns what is comparable with our drafts: those before the runs part ways, and the outputs."""
+        same = 0
+        for a, b in zip(ours, drafts, strict=False):
+            if (a.fn, a.inputs, len(a.output.shape)) != (b.fn, b.inputs, len(b.output.shape)):
+                break
+            same += 1
+        return cls([draft.output for draft in drafts[:same]], [drafts[i].output.shape for i in ends])
+
+
+def compare(one: Shape, two: Shape) -> int | None:
+    """Returns the axis that a batch of 2 doubles; None if it is none or more than one."""
+    if len(one) != len(two):
+        return None
+    longer = [axis for axis, (n, m) in enumerate(zip(one, two, strict=True)) if n != m]
+    return longer[0] if len(longer) == 1 and two[longer[0]] == 2 * one[longer[0]] else None
+
+
+class Batches:
+    """Where the batch is in every draft of a run. ``twice`` is a run of the same model at batch 2.
+
+    ``uncertain`` are drafts of which this run alone does not tell. In those that are ``mixing``, elements of several
+    images met, and the second run agrees.
+    """
+
+    def __init__(self, twice: Twice | None = None) -> None:
+        self.uncertain: set[int] = set()
+        self.mixing: set[int] = set()
+        self._images: set[int] = set()
+        self._folded: dict[int, Place] = {}
+        self._twice = twice or Twice()
+
+    def feed(self, at: int) -> None:
+        """The draft ``at`` is a network input."""
+        self._images.add(at)
+
+    def place(self, at: int, value: Value) -> Place | None:
+        """Returns the place of the batch in a draft; None if it has none, or if it is unknown."""
+        axis = value.batch_axis
+        return self._folded.get(at) if axis is None else (axis, 1)
+
+    def copy(self, at: int, source: int) -> None:
+        """The draft ``at`` has its batch where the draft ``source`` has it."""
+        for known in (self._images, self.uncertain):
+            if source in known:
+                known.add(at)
+        if source in self._folded:
+            self._folded[at] = self._folded[source]
+
+    def locate(
+        self, at: int, op: Op, inputs: Sequence[int], values: Sequence[Value], value: Value,
+        hint: int | None = None,
+    ) -> Value:  # fmt: skip
+        """Returns the output ``value`` of a new draft ``at`` with its batch axis. ``hint`` as in `follow`."""
+        seen = self._twice.drafts[at] if at < len(self._twice.drafts) else None
+        doubled = compare(value.shape, seen.shape) if seen else None
+        if self._images.isdisjoint(inputs):
+            return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == 1 else None)
+        self._images.add(at)
+        layer = not isinstance(op, Traced) or isinstance(op, Elementwise)
+        if layer and value.batch_axis is not None and hint is None and seen is None:
+            return value
+        places = [self.place(i, v) for i, v in zip(inputs, values, strict=True)]
+        found, met = _result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
+        if seen is None and (met or hint == UNSAID or found in (None, GONE)):
+            self.uncertain.add(at)
+        elif seen is not None and len(seen.shape) == len(value.shape):
+            if seen.shape == value.shape:
+                found = GONE
+            elif doubled is not None and (found is None or found[0] != doubled):
+                found, met = (doubled, 1), False
+            if met:
+                self.mixing.add(at)
+        found = found or _aligned(places, values, value)
+        return value if found is None else self._at(at, value, found)
+
+    def end(self, at: int, value: Value, index: int) -> Value:
+        """Returns the value of the draft ``at`` as output number ``index`` of the model, with its batch axis."""
+        if index >= len(self._twice.outputs) or at not in self._images:
+            return value
+        axis = compare(value.shape, self._twice.outputs[index])
+        return value if axis is None or value.shape[axis] != 1 else _with_axis(value, axis)
+
+    def _at(self, at: int, value: Value, found: Place) -> Value:
+        axis = found[0]
+        if found != GONE and value.shape[axis] == 1:
+            return _with_axis(value, axis)
+        self._folded[at] = found
+        return _with_axis(value, None)
+
+
+def _with_axis(value: Value, axis: int | None) -> Value:
+    if value.batch_axis == axis:
+        return value
+    keeps = value.kind in ("map", "tokens") and axis in (0, None)
+    return replace(value, batch_axis=axis, kind=value.kind if keeps else kind_of(value.shape, axis))
+
+
+def _result(
+    op: Op, places: Sequence[Place | None], values: Sequence[Value], value: Value, hint: int | None
+) -> tuple[Place | None, bool]:
+    """Returns the place of the batch in the result of ``op``, and whether images met in it."""
+    if isinstance(op, (Join, Concat)):
+        joined = _joined(op, places, values)
+        if joined is not None:
+            return joined, False
+    if isinstance(op, Select) and value.shape == values[0].shape:
+        return places[0], False
+    if isinstance(op, (Gather, Select, Unsupported)):
+        return (None if hint is None else (hint, 1)), False
+    found: list[Place] = []
+    met = False
+    for place, x, steps in zip(places, values, op.reads(values) or (), strict=False):
+        if place is None:
+            continue
+        if place == GONE:
+            found.append(GONE)
+            continue
+        end, mixed = follow(place, x.shape, steps, hint)
+        end = _stretched(end, x.shape, steps, value.shape)
+        met = met or mixed
+        if end is not None:
+            found.append(end)
+    return next((end for end in found if end != GONE), found[0] if found else None), met
+
+
+def _stretched(place: Place | None, shape: Shape, steps: Sequence[Step], whole: Shape) -> Place | None:
+    """The place once the tensor at the end of ``steps`` is broadcast to ``whole``."""
+    if place is None or place == GONE:
+        return place
+    for step in steps:
+        shape = moved(Value(shape, batch_axis=None), (step,)).shape
+    axis = place[0] + len(whole) - len(shape)
+    return (axis, place[1]) if axis >= 0 and whole[axis] == shape[place[0]] else None
+
+
+def _joined(op: Join | Concat, places: Sequence[Place | None], values: Sequence[Value]) -> Place | None:
+    """The place if tensors are joined along the axis of the batch; None if they are joined along another."""
+    axis = op.axis if op.axis is not None else 1
+    if any(place is None or place[0] != axis for place in places):
+        return None
+    sizes = {v.shape[axis] // place[1] for place, v in zip(places, values, strict=True) if place}
+    return (axis, sum(place[1] for place in places if place)) if len(sizes) == 1 else None
+
+
+def _aligned(places: Sequence[Place | None], values: Sequence[Value], value: Value) -> Place | None:
+    """The likely place after a function without a rule: an axis of one element stays where it was."""
+    for place, x in zip(places, values, strict=True):
+        if place and place != GONE and len(x.shape) == len(value.shape) and value.shape[place[0]] == 1:
+            return place
+    return None
