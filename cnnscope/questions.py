@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnnscope.render.comparison import ZooReport
     from cnnscope.render.diagram.difference import Difference
     from cnnscope.render.illustrated import Illustrated, Text
-    from cnnscope.render.reference import OpList, OpReference
+    from cnnscope.render.reference import OpList, OpReference, WordReference
     from cnnscope.render.sliding import SlideReport
 
 
@@ -124,17 +124,25 @@ def zoo() -> ZooReport:
     return ZooReport(ZooDocument(conventions=Conventions(), models=tuple(map(entry, models.names()))))
 
 
-def layer_types(name: str | None = None) -> OpList | OpReference:
-    """The reference of layer types, or of one: arguments, defaults, worked examples. E201 for an unknown name."""
+def layer_types(name: str | None = None) -> OpList | OpReference | WordReference:
+    """The reference of layer types, or of one: arguments, defaults, worked examples. E201 for an unknown name.
+
+    A name may be another framework's, ``Conv2d``; `use`, `residual`, `reuse` and `heads` are explained too.
+    """
     from cnnscope.ops import REGISTRY
-    from cnnscope.render.reference import OpList, OpReference
+    from cnnscope.ops.base import named
+    from cnnscope.render.reference import OpList, OpReference, WordReference
+    from cnnscope.spec.structures import STRUCTURES_EXPLAINED
 
     if name is None:
         return OpList.of_registry()
-    if name not in REGISTRY:
-        hint = did_you_mean(name.lower(), REGISTRY) or "`cnnscope ops` lists them"
+    if name in STRUCTURES_EXPLAINED:
+        return WordReference(name)
+    op = named(name)
+    if op is None:
+        hint = did_you_mean(name.lower(), [*REGISTRY, *STRUCTURES_EXPLAINED]) or "`cnnscope ops` lists them"
         raise CnnscopeError.of("E201", f"unknown layer type `{name}`", hint=hint)
-    return OpReference(REGISTRY[name])
+    return OpReference(op)
 
 
 @explained

@@ -70,8 +70,9 @@ def zoo(writing: Writing) -> None:
 
 def _complete(incomplete: str) -> list[str]:
     from cnnscope.ops import REGISTRY
+    from cnnscope.spec.structures import STRUCTURES_EXPLAINED
 
-    return [tag for tag in REGISTRY if tag.startswith(incomplete)]
+    return [word for word in (*REGISTRY, *STRUCTURES_EXPLAINED) if word.startswith(incomplete)]
 
 
 @flat

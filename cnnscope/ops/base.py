@@ -10,6 +10,7 @@ method takes the input values and returns exact results. Shapes include a batch 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
@@ -68,7 +69,7 @@ class Op:
     short: ClassVar[str | None] = None
     """The argument that a bare value sets: ``linear: 84``."""
     foreign: ClassVar[tuple[str, ...]] = ()
-    """Other frameworks' names for this type of layer, in lower case, used for `did you mean` only."""
+    """Other frameworks' names for this type of layer, in lower case and without a number of axes (see `named`)."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other frameworks' names for arguments, used for `did you mean` only."""
     decorates: ClassVar[bool] = False
@@ -156,6 +157,10 @@ class Op:
         """Returns the output. Raises `ShapeError` with the axis and the reason if the inputs do not fit."""
         return x[0]
 
+    def refused(self, x: Sequence[Value]) -> str | None:
+        """Why torch refuses inputs on which the op is defined, as other frameworks have it. A spec is refused then."""
+        return None
+
     def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
         """Trainable tensors by role, in the order and with the shapes torch uses."""
         return {}
@@ -220,6 +225,16 @@ class Op:
         if result.numel > MAX_INT:
             raise ShapeError(f"`{self.tag}` would make {shape_text(result.features)}: more elements than 64 bits count")
         return result
+
+
+def named(name: str) -> type[Op] | None:
+    """Returns the layer type of this name, which may be another framework's: ``nn.Conv2d``, ``Conv2DTranspose``."""
+    plain = name.rpartition(".")[2].lower().replace("_", "").replace("-", "")
+    for word in (plain, re.sub(r"[123]d(?=$|transpose)", "", plain)):
+        for tag, op in REGISTRY.items():
+            if word == tag or word in op.foreign:
+                return op
+    return None
 
 
 def channel_axis(value: Value) -> int:

@@ -87,7 +87,7 @@ class SeparableConv(Composite, tag="sepconv", category="conv"):
     pad: Pads = ((0, 0),)
     dilation: Size = (1,)
     bias: Bool = True
-    foreign = ("separableconv2d",)
+    foreign = ("separableconv", "separableconvolution")
     accepts = ("map",)
     aliases = {
         "filters": "out", "kernel_size": "kernel", "strides": "stride", "padding": "pad", "dilation_rate": "dilation",

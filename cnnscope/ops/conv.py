@@ -40,7 +40,7 @@ class Conv(Op, tag="conv", category="conv"):
     groups: Pos = 1
     bias: Bool = True
     pad_mode: PadMode = "zeros"
-    foreign = ("conv2d", "conv1d", "conv3d", "convolution", "convolutional")
+    foreign = ("convolution", "convolutional", "lazyconv")
     accepts = ("map",)
     aliases = _TORCH_NAMES
     decorates = True
@@ -129,7 +129,7 @@ class Depthwise(Op, tag="depthwise", category="conv"):
     multiplier: Pos = 1
     bias: Bool = True
     pad_mode: PadMode = "zeros"
-    foreign = ("depthwiseconv2d",)
+    foreign = ("depthwiseconv",)
     accepts = ("map",)
     aliases = _TORCH_NAMES | {"depth_multiplier": "multiplier"}
     decorates = True
@@ -167,7 +167,7 @@ class TransposedConv(Op, tag="upconv", category="conv"):
     dilation: Size = (1,)
     groups: Pos = 1
     bias: Bool = True
-    foreign = ("convtranspose2d", "conv2dtranspose", "deconv")
+    foreign = ("convtranspose", "convolutiontranspose", "lazyconvtranspose", "deconv")
     accepts = ("map",)
     aliases = _TORCH_NAMES | {"output_padding": "out_pad"}
     decorates = True

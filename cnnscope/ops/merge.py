@@ -56,6 +56,7 @@ class Add(_Elementwise, tag="add", category="merge"):
 class Sub(_Elementwise, tag="sub", category="merge"):
     """The first input minus the second, of one size. FLOPs: one an element: the formula is the definition."""
 
+    foreign = ("subtract",)
     arity = (2, 2)
     cases = (
         Case(x=((8, 5, 5), (8, 5, 5)), args={}, shape=(8, 5, 5)),

@@ -117,6 +117,7 @@ class PermuteOp(Op, tag="permute", category="movement"):
     """
 
     order: Ints
+    foreign = ("transpose",)
     short = "order"
     aliases = {"dims": "order"}
     is_view = True

@@ -51,7 +51,7 @@ class BatchNorm(_Affine, Op, tag="batchnorm", category="norm"):
     momentum: Probability = 0.1
     affine: Bool = True
     track: Bool = True
-    foreign = ("batchnorm2d", "batchnormalization", "bn")
+    foreign = ("batchnormalization", "syncbatchnorm", "lazybatchnorm", "bn")
     accepts = ("map", "flat")
     remedies = {"tokens": "use `layernorm`"}
     aliases = _TORCH_NAMES
@@ -153,6 +153,7 @@ class GroupNorm(_Affine, Op, tag="groupnorm", category="norm"):
     groups: Pos
     eps: NonNegativeReal = 1e-5
     affine: Bool = True
+    foreign = ("groupnormalization",)
     accepts = ("map", "flat")
     remedies = {"tokens": "use `layernorm`"}
     short = "groups"
@@ -192,6 +193,7 @@ class InstanceNorm(_Affine, Op, tag="instancenorm", category="norm"):
 
     eps: NonNegativeReal = 1e-5
     affine: Bool = False
+    foreign = ("instancenormalization", "lazyinstancenorm")
     accepts = ("map",)
     aliases = _TORCH_NAMES
 
@@ -221,6 +223,7 @@ class RMSNorm(Op, tag="rmsnorm", category="norm"):
     """
 
     eps: NonNegativeReal = 1e-6
+    foreign = ("rmsnormalization",)
     aliases = _TORCH_NAMES
     flops = 4
 
@@ -255,6 +258,7 @@ class LRN(Op, tag="lrn", category="norm"):
     alpha: Real = 1e-4
     beta: Real = 0.75
     k: Real = 1.0
+    foreign = ("localresponsenorm", "localresponsenormalization", "crossmaplrn")
     accepts = ("map",)
     short = "size"
     aliases = {"local_size": "size", "depth_radius": "size", "n": "size", "bias": "k"}

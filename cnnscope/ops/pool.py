@@ -77,7 +77,7 @@ class MaxPool(_Window, tag="maxpool", category="pool"):
 
     dilation: Size = (1,)
 
-    foreign = ("maxpool2d", "maxpooling2d")
+    foreign = ("maxpooling",)
 
     @property
     def gaps(self) -> Shape:
@@ -96,6 +96,15 @@ class MaxPool(_Window, tag="maxpool", category="pool"):
     )
 
 
+def _smaller(op: AvgPool | LpPool, x: Sequence[Value]) -> str | None:
+    """torch's average and Lp pools in 3-D refuse what those in 1-D and 2-D pad or round up to the kernel's size."""
+    size = x[0].shape[2:]
+    if len(size) < 3 or all(n >= k for n, k in zip(size, op.kernel, strict=True)):
+        return None
+    sizes = f"{size_text(size)} for {size_text(op.kernel)}"
+    return f"torch refuses `{op.tag}` in 3-D where the input is smaller than the kernel: {sizes}"
+
+
 class AvgPool(_Window, tag="avgpool", category="pool"):
     """Mean over a window; ``count_pad: false`` divides by the pixels inside the image only (torch's default is true).
 
@@ -104,8 +113,12 @@ class AvgPool(_Window, tag="avgpool", category="pool"):
 
     count_pad: Bool = True
 
-    foreign = ("avgpool2d", "averagepooling2d")
+    foreign = ("averagepool", "averagepooling")
     keeps = INPUT
+
+    def refused(self, x: Sequence[Value]) -> str | None:
+        return _smaller(self, x)
+
     cases = (
         Case(x=(6, 28, 28), args={"kernel": 2}, shape=(6, 14, 14)),
         Case(x=(2, 8, 8), args={"kernel": 3, "stride": 1, "pad": "half", "count_pad": False}, shape=(2, 8, 8)),
@@ -128,6 +141,9 @@ class LpPool(_Window, tag="lppool", category="pool"):
         if any(map(any, self.pad)):
             raise ShapeError("`lppool` takes no padding", hint="put `- pad: 1` before it")
         return super().output(x)
+
+    def refused(self, x: Sequence[Value]) -> str | None:
+        return _smaller(self, x)
 
     def saved(self, step: TrainStep) -> Kept:
         """The input, its powers, and four tensors of the output's size to compute the root."""
@@ -226,8 +242,6 @@ def adaptive_windows(n: int, m: int) -> list[range]:
 class AdaptiveAvgPool(_Adaptive, tag="adaptiveavgpool", category="pool"):
     """Mean over an even grid of windows, as in torch. Source: He et al. 2014 (spatial pyramid pooling)."""
 
-    foreign = ("adaptiveavgpool2d",)
-
     def saved(self, step: TrainStep) -> Kept:
         """Nothing for one cell, because the gradient of a mean needs only sizes; else the input."""
         return NOTHING if all(n == 1 for n in step.y.spatial) else INPUT
@@ -270,7 +284,7 @@ class _Global(Op):
 class GlobalAvgPool(_Global, tag="globalavgpool", category="pool"):
     """Mean of each feature map. Source: Lin et al. 2014 (Network in Network), section 3.2."""
 
-    foreign = ("gap", "globalaveragepooling2d")
+    foreign = ("gap", "globalaveragepool", "globalaveragepooling")
     keeps = NOTHING
     cases = (Case(x=(512, 7, 7), args={}, shape=(512, 1, 1)), Case(x=(64, 3), args={}, shape=(64, 1)))
 

@@ -25,7 +25,7 @@ class Linear(Op, tag="linear", category="linear"):
 
     out: Pos
     bias: Bool = True
-    foreign = ("dense", "fc")
+    foreign = ("dense", "fc", "gemm", "lazylinear")
     accepts = ("flat", "tokens")
     short = "out"
     aliases = {"units": "out", "out_features": "out", "num_output": "out", "use_bias": "bias", "activation": "act"}

@@ -24,6 +24,7 @@ class Pad(Op, tag="pad", category="movement"):
     pad: Sides
     pad_mode: Annotated[str, Choice(tuple(BORDERS))] = "zeros"
     value: Real = 0.0
+    foreign = ("zeropad", "zeropadding", "constantpad", "reflectionpad", "replicationpad", "circularpad")
     accepts = ("map",)
     short = "pad"
     aliases = {"padding": "pad", "sides": "pad", "mode": "pad_mode"}
@@ -60,6 +61,7 @@ class Crop(Op, tag="crop", category="movement"):
 
     size: Size
     offset: Annotated[tuple[int, ...] | None, Maybe(PerAxis(0))] = None
+    foreign = ("cropping", "centercrop")
     accepts = ("map",)
     short = "size"
     like = "size"
@@ -101,6 +103,7 @@ class Shuffle(Op, tag="shuffle", category="movement"):
     """
 
     groups: Pos
+    foreign = ("channelshuffle",)
     accepts = ("map",)
     short = "groups"
 

@@ -44,6 +44,7 @@ class Dropout(_Dropout, tag="dropout", category="regularization"):
 class SpatialDropout(_Dropout, tag="spatialdropout", category="regularization"):
     """Zeroes whole channels with probability ``p`` in training. Source: Tompson et al. 2015, section 3.2."""
 
+    foreign = ("dropout1d", "dropout2d", "dropout3d")
     accepts = ("map",)
 
     def saved(self, step: TrainStep) -> Kept:

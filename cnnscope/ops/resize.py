@@ -40,6 +40,7 @@ class Upsample(Op, tag="upsample", category="resize"):
     mode: Annotated[str, Choice(tuple(_READS))] = "nearest"
     align_corners: Bool = False
     antialias: Bool = False
+    foreign = ("upsampling", "upsamplingnearest", "upsamplingbilinear", "interpolate", "resize", "resizing")
     accepts = ("map",)
     short = "scale"
     like = "size"

@@ -13,6 +13,8 @@ from cnnscope.ops.base import shape_text
 from cnnscope.render.documents.document import INLINE, Document
 from cnnscope.render.result import Cell, Result
 from cnnscope.render.table import Line, Table, left
+from cnnscope.spec.jsonschema import language
+from cnnscope.spec.structures import COMMON_KEYS, STRUCTURES_EXPLAINED, Key, Structure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ class OpList(Result):
     def table(self) -> Table:
         headings = left("layer type", "category", "arguments", "what it does")
         lines = (Line((op.tag, op.category, signature(op), headline(op)), name_style="bold") for op in self.ops)
-        notes = () if self.bare else ("`cnnscope ops NAME` shows all of one type.",)
+        words = ", ".join(f"`{word}`" for word in STRUCTURES_EXPLAINED)
+        notes = () if self.bare else (f"`cnnscope ops NAME` shows all of one type, and explains {words}.",)
         return Table("", headings, tuple(lines), notes=notes)
 
 
@@ -120,6 +123,63 @@ class OpReference(Result):
             named = ", ".join(f"{theirs} = {ours}" for theirs, ours in self.op.aliases.items())
             notes.append(f"called elsewhere: {named}")
         return [*notes, "", *(example(self.op, case) for case in self.op.cases)]
+
+
+@dataclass(frozen=True)
+class WordReference(Result):
+    """The page of a word that builds networks out of layers: `use`, `residual`, `reuse`, `heads`."""
+
+    word: str
+
+    @property
+    def _structure(self) -> Structure:
+        return STRUCTURES_EXPLAINED[self.word]
+
+    def _keys(self) -> dict[str, Key]:
+        common = language()["definitions"][self.word] if self._structure.layer else {}
+        own = dict(self._structure.keys)
+        return own | {name: key for name, key in COMMON_KEYS.items() if name in _properties(common)}
+
+    def as_document(self) -> Document:
+        head = self.word if self._structure.layer else "head"
+        properties = _properties(language()["definitions"][head])
+        arguments = [
+            OpArgument(
+                name=name, required=key.default is None, default=None if key.default == _UNSET else key.default,
+                takes=key.takes, schema=properties[name],
+            )
+            for name, key in self._keys().items()
+        ]  # fmt: skip
+        facts = OpFacts(
+            tag=self.word, category="structure", about=self._structure.about, accepts=(), short=None, decorates=False,
+            arguments=arguments, examples=self._structure.examples,
+        )  # fmt: skip
+        return OpDocument(facts=facts)
+
+    def records(self) -> list[dict[str, Cell]]:
+        return [
+            {"argument": name, "default": key.default or _REQUIRED, "takes": key.takes}
+            for name, key in self._keys().items()
+        ]
+
+    def table(self) -> Table:
+        headline, _, intro = self._structure.about.partition("\n\n")
+        rows = [(name, key.default or _REQUIRED, key.takes) for name, key in self._keys().items()]
+        place = "a layer of `layers`" if self._structure.layer else "a key of the spec"
+        return Table(
+            title=f"{self.word}: {headline.rstrip('.')}",
+            intro=intro,
+            columns=left("key", "default", "takes"),
+            lines=tuple(Line(row, name_style="bold") for row in rows),
+            notes=(f"{place}; docs/spec-language.md has more of it", "", *self._structure.examples),
+        )
+
+
+def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties of a schema, or of the one among its alternatives that has some."""
+    found = next((choice for choice in schema.get("anyOf", ()) if "properties" in choice), schema)
+    properties: Mapping[str, Any] = found.get("properties", {})
+    return properties
 
 
 def documentation(op: type[Op]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from cnnscope.errors import CnnscopeError, Span, did_you_mean
 from cnnscope.ops.arguments import shown
-from cnnscope.ops.base import REGISTRY, Op
+from cnnscope.ops.base import REGISTRY, Op, named
 from cnnscope.spec import problems as check
 from cnnscope.spec.arguments import COMMON, Context, check_expressions, missing, read_args, read_common, read_role
 from cnnscope.spec.marks import Marked
@@ -71,9 +71,8 @@ def read_item(ctx: Context, entry: Marked) -> Item:
 
 
 def _unknown_op(tag: str, span: Span | None) -> CnnscopeError:
-    plain = tag.lower().replace("_", "").replace("-", "")
-    foreign = (known for known, op in REGISTRY.items() if plain in op.foreign)
-    other = next(foreign, _STRUCTURES_ELSEWHERE.get(plain))
+    known = named(tag)
+    other = known.tag if known else _STRUCTURES_ELSEWHERE.get(tag.lower())
     words = [*REGISTRY, *STRUCTURES]
     hint = f"did you mean `{other}`?" if other else did_you_mean(tag.lower(), words) or "`cnnscope ops` lists them"
     return CnnscopeError.of("E201", f"unknown layer type {shown(tag)}", span=span, hint=hint)

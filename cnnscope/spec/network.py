@@ -178,7 +178,11 @@ class Network(Builder):
         if key not in self.known:
             op.check(x)  # before the arguments are read: a wrong kind of input explains more
             ndim = len(x[0].spatial) if x and x[0].kind == "map" else None
-            self.known[key] = bind(op.read(args, ndim), x)
+            made = op.read(args, ndim)
+            bound = bind(made, x)
+            if reason := made.refused(x):
+                raise ShapeError(reason, hint="put `- pad` before it")
+            self.known[key] = bound
         return self.known[key]
 
     def _stride(self, bound: Bound, inputs: Sequence[str]) -> tuple[int, ...]:
