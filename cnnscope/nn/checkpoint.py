@@ -7,7 +7,9 @@ The formats are ``.safetensors`` and what `torch.save` writes. Nothing in a file
 from __future__ import annotations
 
 import re
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.files import replacing
 from cnnscope.ir import Param
 from cnnscope.nn.formats import Format, damaged, safetensors_header, sniff
+from cnnscope.nn.pickles import calls
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +56,7 @@ def read_header(path: Path | str) -> Checkpoint:
     has no state dict.
     """
     path = Path(path)
-    kind = sniff(path)
+    kind = _format(path)
     if kind == "safetensors":
         return Checkpoint(path, safetensors_header(path), ordered=False)
     state, wrapper, ignored = _unwrap(path, _torch_load(path, kind, "meta"))
@@ -66,7 +69,7 @@ def read_header(path: Path | str) -> Checkpoint:
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Returns the tensors of a weight file on the CPU. Keys and errors are those of `read_header`."""
     path = Path(path)
-    kind = sniff(path)
+    kind = _format(path)
     if kind == "safetensors":
         from safetensors.torch import load_file
 
@@ -108,31 +111,41 @@ def _torch_load(path: Path, kind: Format, device: str) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location=device, weights_only=True, mmap=False)
     except Exception as error:  # a hostile pickle can raise any error, and each means that the file cannot be read
-        raise _unreadable(path, kind, error) from error
+        _refuse_code(path)
+        first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
+        raise damaged(path, f"torch cannot read it ({first[:160]})") from error
 
 
-def _unreadable(path: Path, kind: Format, error: Exception) -> CnnscopeError:
-    """E422 for a pickle that refers to more than tensors and plain containers, else E421."""
-    from torch.serialization import get_unsafe_globals_in_checkpoint
+def _format(path: Path) -> Format:
+    """`sniff`, but E422 comes before what else is wrong with a pickle."""
+    try:
+        return sniff(path)
+    except CnnscopeError as error:
+        known = (
+            path.is_file() and zipfile.is_zipfile(path) and error.diagnostics[0].code == "E420"
+        )  # TorchScript, Keras
+        if path.is_file() and not known:
+            _refuse_code(path)
+        raise
 
-    code = re.findall(r"GLOBAL (\S+) was not an allowed", str(error))
-    if code and kind == "torch":  # torch names the first; this finds all, but cannot read legacy files
-        code = sorted({*code, *get_unsafe_globals_in_checkpoint(path)})
+
+def _refuse_code(path: Path) -> None:
+    """E422 for a pickle that refers to more than tensors and plain containers."""
+    try:
+        code = calls(path)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):  # no pickle to be found
+        return
     if code:
-        names = ", ".join(f"`{name}`" for name in code)
-        return CnnscopeError.of(
+        names = ", ".join(f"`{name}`" for name in sorted(code))
+        raise CnnscopeError.of(
             "E422",
             f"`{path.name}` is a pickle that would run code ({names}); it is not loaded",
             hint="where it was made, save the weights alone: `torch.save(model.state_dict(), 'weights.pt')`",
         )
-    first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
-    return damaged(path, f"torch cannot read it ({first[:160]})")
 
 
 def _check_records(path: Path, state: Mapping[str, Tensor]) -> None:
     """Checks that every storage has the size of a zip member; on ``meta`` torch believes what the pickle says."""
-    import zipfile
-
     import torch
 
     with zipfile.ZipFile(path) as archive:
