@@ -140,6 +140,9 @@ class Node:
 
     ``in_place`` says that the op overwrites its first input, as torch's ``relu_`` does, so that the output needs no new
     memory. ``intent`` is what the author stated and the numbers do not show; it is ignored when nodes are compared.
+
+    ``lost`` names operands of a traced call that the op does not have (the ``beta`` of a sum): shapes, costs and fields
+    are right without them, but what the op computes is not, so such a network is neither built nor exported.
     """
 
     name: str
@@ -152,6 +155,7 @@ class Node:
     training_only: bool = False
     in_place: bool = False
     intent: Intent = field(default=NO_INTENT, compare=False)
+    lost: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layer:
@@ -161,6 +165,16 @@ class Node:
     def is_view(self) -> bool:
         """Whether the output needs no memory of its own."""
         return self.in_place or self.op.is_view
+
+    @property
+    def lacks(self) -> str | None:
+        """What the op lacks, in words: ``"`act` is `softplus` without its operand `beta`"``; None if it is complete."""
+        if not self.lost:
+            return None
+        function = getattr(self.op, "fn", None)
+        kind = f"`{self.op.tag}`" + (f" ({function})" if function else "")
+        names = " and ".join(f"`{name}`" for name in self.lost)
+        return f"`{self.name}` is {kind} without its operand{'s' if len(self.lost) > 1 else ''} {names}"
 
 
 @dataclass(frozen=True)

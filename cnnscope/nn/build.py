@@ -22,8 +22,13 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
     ``graph.params``. Each op is a submodule whose name is the prefix of its weights' keys or, without weights, the name
     of its node. The module is in training mode; under ``torch.device("meta")`` it takes no memory.
 
-    Raises `CnnscopeError`: E428 for an op that torch cannot run, E429 for a name that torch reserves.
+    Raises `CnnscopeError`: E428 for an op that torch cannot run or that lacks an operand, E429 for a name that torch
+    reserves.
     """
+    lacking = next((node.lacks for node in graph.nodes if node.lacks), None)
+    if lacking is not None:
+        hint = "the module that was traced computes it; `--to json` writes every graph"
+        raise CnnscopeError.of("E428", f"`{graph.name}` cannot be built: {lacking}", hint=hint)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(graph)

@@ -148,6 +148,8 @@ class GraphNode:
     elementwise: Count | None
     training_only: bool
     intent: GraphIntent | Omitted = OMITTED
+    lost: Sequence[str] | Omitted = OMITTED
+    """operands of a traced call that the op does not have: it is not rebuilt from its arguments alone"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +208,7 @@ def _node(graph: Graph, node: Node) -> GraphNode:
         name=node.name, layer=node.layer, op=node.op.tag, category=node.op.category, args=node.op.arguments(),
         inputs=node.inputs, output=_value(node.output), params=node.params, macs=node.op.macs(x),
         elementwise=node.op.elementwise(x), training_only=node.training_only, intent=_intent(node.intent),
+        lost=node.lost or OMITTED,
     )  # fmt: skip
 
 

@@ -241,5 +241,6 @@ def test_a_failed_export_leaves_the_old_file(run: Run, tmp_path: Path) -> None:
     )
     outcome = run("export", f"{tmp_path / 'scaled.py'}:Scaled", "--input", "3x4x4", "-o", str(target))
     assert outcome.code == 2
-    assert "`Scaled` cannot be written as PyTorch: 1 of its ops are known by their shapes only\n" in outcome.err
+    assert "`Scaled` cannot be written as PyTorch: 1 of its ops lack operands\n" in outcome.err
+    assert "`mul` is `elementwise` (mul) without its operand `other`\n" in outcome.err
     assert target.read_text() == "old"

@@ -428,8 +428,11 @@ def test_ops_that_do_not_say_what_they_compute() -> None:
             return x * 0.5 + 1
 
     message, notes, hint = refused(from_module(Scaled(), [InputSize((3, 4, 4))]))
-    assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops are known by their shapes only"
-    assert notes == ["`mul` is `elementwise` (mul)", "`add` is `elementwise` (add)"]
+    assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops lack operands"
+    assert notes == [
+        "`mul` is `elementwise` (mul) without its operand `other`",
+        "`add` is `elementwise` (add) without its operand `other`",
+    ]
     assert hint == "a traced model's own source is its PyTorch code; `--to json` writes every graph"
 
 

@@ -9,6 +9,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, Note
 from cnnscope.ir import Graph, Node
 
 _SHOWN = 8
+TRACED = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
 _EVERY_GRAPH = "`--to json` writes every graph"
 
 
@@ -38,6 +39,13 @@ def _behind(nodes: Sequence[Node], output: str, read: set[str]) -> str:
     """The output, or the view of it that no node reads."""
     last = next((n for n in nodes if n.inputs == (output,) and n.name not in read and n.op.is_view), None)
     return last.name if last else output
+
+
+def check_operands(graph: Graph, form: str) -> None:
+    """Raises E427 if an op of a traced network lacks operands."""
+    lacking = [node.lacks for node in graph.nodes if node.lacks]
+    if lacking:
+        raise unwritable(graph, form, f"{len(lacking):,} of its ops lack operands", lacking, TRACED)
 
 
 def unwritable(graph: Graph, form: str, why: str = "", notes: Sequence[str] = (), hint: str = "") -> CnnscopeError:

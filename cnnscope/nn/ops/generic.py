@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
 from cnnscope.nn.code import Call, Expr, Lit
-from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role
+from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role, write_pad
 from cnnscope.nn.ops.merge import add, concatenated, infix, mul
 from cnnscope.nn.ops.movement import window
 from cnnscope.ops import generic
+from cnnscope.ops.traced import moved
 
 Move = Callable[[Tensor], Tensor]
 _REDUCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -50,7 +52,7 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
         return Module(nn.Identity, code=inline(lambda x: x[0])) if op.kind in _COPIES else None
     if x[0].batch_axis != 0 or op.output(x[:1]).batch_axis != 0:
         return None
-    found = [_move(step) for step in op.steps]
+    found = [_move(step, moved(x[0], op.steps[:i]).shape) for i, step in enumerate(op.steps)]
     moves = [pair for pair in found if pair is not None]
 
     def write(inputs: Inputs) -> Expr:
@@ -63,17 +65,24 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
     return Function(chain, (tuple(move for move, _ in moves),), write=write) if whole else None
 
 
-def _move(step: Step) -> tuple[Move, Callable[[Expr], Expr]] | None:
-    """One step as a function and as an expression; None if it may change the batch or is no plain window."""
+def _move(step: Step, shape: Shape) -> tuple[Move, Callable[[Expr], Expr]] | None:
+    """One step of a tensor of ``shape`` as a function and as an expression; None if it may change the batch or is
+    neither a window nor a border of zeros.
+    """
     match step:
         case Permute(order):
             return lambda x: x.permute(order), lambda x: Call("permute", tuple(map(Lit, order)), target=x)
         case Reshape((1, *rest)):
             sizes = (Lit(-1), *(Lit(n, "size") for n in rest))
             return lambda x: x.reshape(-1, *rest), lambda x: Call("reshape", sizes, target=x)
-        case Taps(axis=axis, size=size, n=n, taps=((first,),), border="drop") if n > 0 and axis > 0 and first >= 0:
-            picked = [slice(None)] * axis + [slice(first, first + n * (size - 1) + 1, n)]
-            return lambda x: x[tuple(picked)], lambda x: window(x, picked)
+        case Taps(axis=axis, size=size, n=n, taps=((first,),), border="drop") if n > 0 and axis > 0:
+            last = first + n * (size - 1)
+            picked = [slice(None)] * axis + [slice(first, last + 1, n)]
+            if first >= 0 and last < shape[axis]:
+                return lambda x: x[tuple(picked)], lambda x: window(x, picked)
+            if n == 1:
+                pads = [0, 0] * (len(shape) - 1 - axis) + [-first, last + 1 - shape[axis]]
+                return lambda x: F.pad(x, pads), lambda x: write_pad(x, pads, "constant")
     return None
 
 

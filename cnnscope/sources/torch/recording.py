@@ -23,7 +23,8 @@ class Draft:
     """A node before it has a name. ``inputs`` are places in the list of drafts; ``op`` is None for a network
     input.
 
-    ``like`` is the place of the draft whose size this one takes; `graph` adds its name to the ``intent``.
+    ``like`` is the place of the draft whose size this one takes; `graph` adds its name to the ``intent``. ``lost`` as
+    in `Node`.
     """
 
     op: Op | None
@@ -35,6 +36,7 @@ class Draft:
     in_place: bool = False
     intent: Intent = NO_INTENT
     like: int | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Recording:
             builder.add(
                 Node(
                     names[i], draft.op, sources, draft.output, draft.params, layer=draft.layer,
-                    in_place=draft.in_place, intent=intent,
+                    in_place=draft.in_place, intent=intent, lost=draft.lost,
                 )
             )  # fmt: skip
         for key, param in self._params.items():

@@ -12,8 +12,8 @@ and not the kernels that they consist of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,8 @@ from cnnscope.sources.torch import in_place
 from cnnscope.sources.torch.batch import Place
 from cnnscope.sources.torch.batches import Batches, Twice
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu
-from cnnscope.sources.torch.recording import Recording, dtype_name
+from cnnscope.sources.torch.operands import missing
+from cnnscope.sources.torch.recording import Draft, Recording, dtype_name
 from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.rules import Lowering, lowering, tensors, unsupported, written
 
@@ -93,7 +94,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 raise self.depends_on_data(rule.name)
             return self.constants.call(func, rule, args, kwargs)
         if rule.instead is not None:
-            return rule.instead(self, func, *args, **kwargs)
+            with self._complete(rule, args, kwargs):
+                return rule.instead(self, func, *args, **kwargs)
         if rule.dynamic and not self.real:
             raise self.depends_on_data(rule.name)
         if rule.record is None and rule.composite:
@@ -126,7 +128,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         assert rule.record is not None
         start = len(self.recording.drafts)
         try:
-            return rule.record(self, out, *args, **kwargs)
+            with self._complete(rule, args, kwargs):
+                return rule.record(self, out, *args, **kwargs)
         except Exception as error:
             if not is_own(error):
                 raise
@@ -150,6 +153,39 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 self._kept.add(id(t))
                 self._alive.append(t)
                 self.versions.enter_context(_unsafe_preserve_version_counter(t))
+
+    @contextmanager
+    def _complete(self, rule: Lowering, args: Any, kwargs: Any) -> Iterator[None]:
+        """Notes, at the last node that a rule records inside, which operands of the call its nodes lack."""
+        if not rule.operands:
+            yield
+            return
+        given = tensors([o.given(args, kwargs) for o in rule.operands], {})
+        places = {id(t): self.node(t) for t in given if id(t) in self._nodes}
+        start = len(self.recording.drafts)
+        yield
+        made = self.recording.drafts[start:]
+        inputs = {place for draft in made for place in draft.inputs}
+
+        def read(t: Tensor) -> bool:
+            place, key = places.get(id(t), self._nodes.get(id(t))), self._keys.get(id(t))
+            if t.numel() == 0 or place in inputs:
+                return True
+            return key is not None and (self._parameter_nodes.get(key) in inputs or self._is_weight(key, made))
+
+        if made:
+            lacking = missing(rule.operands, args, kwargs, read)
+            made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
+
+    def _is_weight(self, key: str, made: Sequence[Draft]) -> bool:
+        """Whether an op of these drafts computes with the parameter or buffer ``key``."""
+        for draft in made:
+            roles = [role for role, owned in draft.params.items() if owned == key]
+            if roles and draft.op is not None:
+                values = [self.recording.drafts[place].output for place in draft.inputs]
+                if not {*draft.op.weights(values), *draft.op.buffers(values)}.isdisjoint(roles):
+                    return True
+        return False
 
     def depends_on_data(self, function: str) -> DataDependentError:
         """Returns the error to raise. It is also stored, because the model may catch it."""
@@ -285,7 +321,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if rule.record is None:
             unsupported(self, t, rule.name, [parent])
         else:
-            rule.record(self, t, parent, *args, **kwargs)
+            with self._complete(rule, (parent, *args), kwargs):
+                rule.record(self, t, parent, *args, **kwargs)
 
     def keep(self, t: Tensor, function: str) -> None:
         """Raises the error of `takes_a_copy` if a tensor is the model's own and the run is not of a copy."""
@@ -343,13 +380,13 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def emit(
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
         fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
-        batch: int | None = None,
+        batch: int | None = None, lost: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """Records that ``out`` is ``op`` of ``inputs``; ``fn`` is its name.
 
         ``params`` are its weights by role, ``keys`` further buffers from which constants in it were computed. ``like``
         is the place of the node whose size the output takes. ``batch`` is the axis of ``out`` that has the batch, where
-        the call says so.
+        the call says so. ``lost`` names operands that the op does not have.
         """
         places = tuple(map(self.node, inputs))
         values = [self.recording.drafts[place].output for place in places]
@@ -359,11 +396,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             op = Unsupported(shape, dtype, fn=fn or op.tag)
             value = op.output(values)
         value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
+        lost += tuple(role for role, t in (params or {}).items()
+                      if t is not None and self.key(t) is None and all(t is not x for x in inputs))  # fmt: skip
         keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
         in_place = bool(inputs) and inputs[0] is out
         place = self._append(
             op, places, value, fn or op.tag, keys, in_place=in_place, intent=intent, like=like, batch=batch
         )
+        self.recording.drafts[place].lost = lost
         self._remember(out, place)
         if op.is_view and not in_place and len(places) == 1:
             self._views[id(out)] = (inputs[0], op, places[0])

@@ -11,7 +11,7 @@ from cnnscope.analysis.cost import known, node_costs, param_cost
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.code import Call
-from cnnscope.nn.export import described, prepared, unwritable
+from cnnscope.nn.export import TRACED, check_operands, described, prepared, unwritable
 from cnnscope.nn.export.pytorch.body import Class, Names, camel
 from cnnscope.nn.export.pytorch.classes import Classes
 from cnnscope.nn.export.pytorch.forward import class_lines
@@ -34,6 +34,7 @@ def pytorch_source(graph: Graph) -> str:
     Weights that nothing uses are left out, and the file's docstring names them. Raises `CnnscopeError` E427 if an op,
     or the way weights are shared, cannot be written: of functions that are no layers a trace keeps shapes only.
     """
+    check_operands(graph, "PyTorch")
     graph, unused = prepared(graph)
     codes = _codes(graph)
     definitions = dict.fromkeys(part for code in codes.values() for part in code.defines)
@@ -75,9 +76,8 @@ def _codes(graph: Graph) -> dict[str, Code]:
         hint = "the record of an op says how torch computes it: docs/add-an-op.md"
         raise unwritable(graph, "PyTorch", f"there is no record for torch of {tags}", notes, hint)
     if strange:
-        hint = "a traced model's own source is its PyTorch code; `--to json` writes every graph"
         why = f"{len(strange):,} of its ops are known by their shapes only"
-        raise unwritable(graph, "PyTorch", why, described(strange), hint)
+        raise unwritable(graph, "PyTorch", why, described(strange), TRACED)
     if lacking:
         notes = [f"`{node.name}` is `{node.op.tag}`, which is the module `{name}`" for node, name in lacking]
         why = f"torch.nn has no {' or '.join(f'`{name}`' for name in dict.fromkeys(name for _, name in lacking))}"

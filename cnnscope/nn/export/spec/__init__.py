@@ -13,7 +13,7 @@ from cnnscope import spec
 from cnnscope.analysis.cost import known, node_costs
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.nn.export import described, prepared, unwritable
+from cnnscope.nn.export import check_operands, described, prepared, unwritable
 from cnnscope.nn.export.spec.blocks import Blocks
 from cnnscope.nn.export.spec.entries import Defaults, text
 from cnnscope.ops.base import REGISTRY
@@ -32,6 +32,7 @@ def spec_source(graph: Graph) -> str:
     if strange:
         why = f"{len(strange):,} of its ops are no layers of the language"
         raise unwritable(graph, "a spec", why, described(strange))
+    check_operands(graph, "a spec")
     for attempt in (_folded, _flat):
         written = attempt(graph)
         if written is not None and _same(graph, written):

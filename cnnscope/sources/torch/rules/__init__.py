@@ -10,11 +10,15 @@ A rule has the name of the function in ATen without the overload, and without th
 It is called after the function ran, with its output and the arguments of the call. A function without a rule is
 a function of single elements if torch marks it so; else it is decomposed if torch can do that; otherwise it becomes an
 `Unsupported` op. A plugin adds rules with the same decorators.
+
+The op must have every operand of the call. `cnnscope.sources.torch.operands` compares the two: an argument that a rule
+does not name must have its default. A rule that takes one from ``*rest`` or ``**kwargs`` lists the schema's name of it
+as ``carries``; one that finds out itself that its op lacks an operand says so with ``emit(..., lost=(name,))``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -28,6 +32,7 @@ from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Select, Unsupported
 from cnnscope.registry import Registry, load_files
+from cnnscope.sources.torch.operands import Operand, operands
 from cnnscope.sources.torch.shapes import SHORTCUTS
 
 Rule = Callable[..., Any]
@@ -39,18 +44,28 @@ INSTEAD: Registry[Rule] = Registry("cnnscope.torch_instead", "rule in place of t
 """``rule(trace, func, *args, **kwargs)`` is called instead of the function and returns its output."""
 
 
-def records(*names: str) -> Callable[[Rule], Rule]:
-    """Adds a rule that runs after the functions of these names."""
-    return _adding(RECORDS, INSTEAD, names)
+_CARRIES: dict[Rule, Collection[str]] = {}
+"""The arguments that a rule takes from ``*rest`` or ``**kwargs``, or whose values are in what it records."""
 
 
-def instead(*names: str) -> Callable[[Rule], Rule]:
-    """Adds a rule that runs in place of the functions of these names."""
-    return _adding(INSTEAD, RECORDS, names)
+def records(*names: str, carries: Collection[str] = ()) -> Callable[[Rule], Rule]:
+    """Adds a rule that runs after the functions of these names; ``carries`` are arguments that its signature does not
+    name.
+    """
+    return _adding(RECORDS, INSTEAD, names, carries)
 
 
-def _adding(table: Registry[Rule], other: Registry[Rule], names: Iterable[str]) -> Callable[[Rule], Rule]:
+def instead(*names: str, carries: Collection[str] = ()) -> Callable[[Rule], Rule]:
+    """Adds a rule that runs in place of the functions of these names; ``carries`` as in `records`."""
+    return _adding(INSTEAD, RECORDS, names, carries)
+
+
+def _adding(
+    table: Registry[Rule], other: Registry[Rule], names: Iterable[str], carries: Collection[str]
+) -> Callable[[Rule], Rule]:
     def add(rule: Rule) -> Rule:
+        if carries:
+            _CARRIES[rule] = carries
         for name in names:
             if name in other:
                 raise CnnscopeError.of("E412", f"torch's function `{name}` has a {other.noun} already")
@@ -71,7 +86,7 @@ class Tracer(Protocol):
     def emit(
         self, op: Op, inputs: Sequence[Tensor], out: Tensor, params: Mapping[str, Tensor | None] | None = None,
         fn: str = "", keys: Mapping[str, str] | None = None, *, intent: Intent = NO_INTENT, like: int | None = None,
-        batch: int | None = None,
+        batch: int | None = None, lost: tuple[str, ...] = (),
     ) -> None: ...  # fmt: skip
     def same(self, out: Tensor, source: Tensor) -> None: ...
     def value(self, t: Tensor) -> Value: ...
@@ -96,7 +111,7 @@ class Lowering:
     writes to, and ``results`` the names of those that only take its results (``out``). An ``in_place`` function returns
     the first of its targets; a ``reshaping`` one changes the shape of its first argument (``transpose_``). The shape or
     value of the output of a ``dynamic`` one depends on values. The output of a ``view`` shares memory. ``composite``
-    functions can be decomposed.
+    functions can be decomposed. ``operands`` are arguments that the op of the rule may lack.
     """
 
     name: str
@@ -110,6 +125,7 @@ class Lowering:
     dynamic: bool
     view: bool
     composite: bool
+    operands: tuple[Operand, ...]
 
 
 _KNOWN: dict[Any, Lowering] = {}
@@ -139,14 +155,16 @@ def _look_up(func: Any) -> Lowering:
     elif name not in RECORDS and name.removesuffix("_copy") in RECORDS:
         name = name.removesuffix("_copy")  # a view as a copy, which a rule sees in its output
     dynamic = name == "nonzero" or not _DYNAMIC.isdisjoint(func.tags)
-    record = RECORDS.get(name)
-    if record is None and name not in INSTEAD and torch.Tag.pointwise in func.tags:
+    record, in_place_of = RECORDS.get(name), INSTEAD.get(name)
+    if record is None and in_place_of is None and torch.Tag.pointwise in func.tags:
         record = partial(RECORDS["pointwise"], name)
+    rule = record or in_place_of
     return Lowering(
-        name=name, record=record, instead=INSTEAD.get(name), shortcut=shortcut, targets=targets,
+        name=name, record=record, instead=in_place_of, shortcut=shortcut, targets=targets,
         results=tuple(a.name for a in arguments if a.is_out), in_place=_returns_target(func),
         reshaping=torch.Tag.inplace_view in func.tags,
         dynamic=dynamic, view=func.is_view, composite=func._can_decompose(),
+        operands=() if rule is None else operands(func, rule, _CARRIES.get(rule, ())),
     )  # fmt: skip
 
 

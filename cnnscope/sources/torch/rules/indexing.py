@@ -17,7 +17,7 @@ from cnnscope.sources.torch.rules.movement import move
 # -- indices -----------------------------------------------------------------------------------------------------------
 
 
-@records("repeat_interleave")
+@records("repeat_interleave", carries=("output_size",))
 def repeat_interleave(
     trace: Tracer, out: Tensor, x: Tensor, times: Any, axis: int | None = None, **kwargs: Any
 ) -> None:
@@ -29,12 +29,12 @@ def repeat_interleave(
     move(trace, out, "repeat", x, (*flat, taps))
 
 
-@records("index_select")
+@records("index_select", carries=("index",))
 def index_select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor) -> None:
     _taken(trace, out, x, axis % x.dim(), index, index)
 
 
-@instead("index", "_unsafe_index")
+@instead("index", "_unsafe_index", carries=("indices",))
 def index(trace: Tracer, func: Any, x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     given = [t for t in indices if t is not None]
     places = [axis for axis, t in enumerate(indices) if t is not None]
@@ -48,7 +48,8 @@ def index(trace: Tracer, func: Any, x: Tensor, indices: Sequence[Tensor | None])
     else:
         keys = [key for t in given if not trace.tracked(t) for key in trace.constant_keys(t)]
         inputs = [t for t in (x, *given) if trace.tracked(t)]
-        trace.emit(Gather(tuple(out.shape), fn="index"), inputs, out, fn="index", keys=_numbered(keys))
+        lost = () if all(map(trace.tracked, given)) else ("indices",)
+        trace.emit(Gather(tuple(out.shape), fn="index"), inputs, out, fn="index", keys=_numbered(keys), lost=lost)
     return out
 
 

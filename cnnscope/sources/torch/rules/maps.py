@@ -14,6 +14,7 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Gather, Movement, Select
 from cnnscope.ops.resize import Upsample
 from cnnscope.ops.window import BORDERS
+from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.rules import Tracer, records
 from cnnscope.sources.torch.rules.weights import Ints, each, with_batch
 from cnnscope.sources.torch.shapes import computed, like
@@ -115,9 +116,9 @@ for _mode, _names in {
     "bilinear": ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"),
     "bicubic": ("upsample_bicubic2d",),
 }.items():
-    records(*_names)(_resize(_mode))
-records("_upsample_bilinear2d_aa")(_resize("bilinear", antialias=True))
-records("_upsample_bicubic2d_aa")(_resize("bicubic", antialias=True))
+    records(*_names, carries=ALL)(_resize(_mode))
+records("_upsample_bilinear2d_aa", carries=ALL)(_resize("bilinear", antialias=True))
+records("_upsample_bicubic2d_aa", carries=ALL)(_resize("bicubic", antialias=True))
 
 
 @records("pad")
@@ -127,6 +128,9 @@ def pad(
     pairs = tuple(zip(sides[::2], sides[1::2], strict=True))[::-1]
     first = x.dim() - len(pairs)
     border = {"constant": "zeros"}.get(mode, mode)
+    if mode == "constant" and trace.value(x).kind == "map" and len(pairs) < x.dim() - 2:
+        pairs = ((0, 0),) * (x.dim() - 2 - len(pairs)) + pairs
+        first = 2
     spatial = trace.value(x).kind == "map" and len(pairs) == x.dim() - 2
     if spatial and min(sides) >= 0 and border in BORDERS:
         trace.emit(rearrange.Pad(pairs, border, float(value or 0)), [x], out)
@@ -139,7 +143,8 @@ def pad(
             low = max(low, 0)
         if low or high:
             steps.append(Taps(axis, out.shape[axis], 1, ((-low,),), edges))
-    trace.emit(Movement("pad", tuple(steps)), [x], out, fn="pad")
+    lost = ("value",) if border == "zeros" and value else ()
+    trace.emit(Movement("pad", tuple(steps)), [x], out, fn="pad", lost=lost)
 
 
 @records("constant_pad_nd")

@@ -15,6 +15,7 @@ from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
 from cnnscope.sources.torch.batch import UNSAID
+from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records
 from cnnscope.sources.torch.shapes import computed, doubling
@@ -76,7 +77,7 @@ def _batch_after(
 
 
 for _name in ("view", "reshape", "unsqueeze", "squeeze", "unflatten", "view_as", "reshape_as", "ravel", "_unsafe_view"):
-    records(_name)(_reshape(_name.removeprefix("_unsafe_").removesuffix("_as")))
+    records(_name, carries=ALL)(_reshape(_name.removeprefix("_unsafe_").removesuffix("_as")))
 
 
 @records("flatten")
@@ -122,7 +123,7 @@ def movedim(trace: Tracer, out: Tensor, x: Tensor, source: Any, destination: Any
     _permuted(trace, out, "permute", x, [places[i] if i in places else next(rest) for i in range(x.dim())])
 
 
-@records("expand", "expand_as", "broadcast_to")
+@records("expand", "expand_as", "broadcast_to", carries=ALL)
 def expand(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     sizes = rest[0] if rest and isinstance(rest[0], (list, tuple)) else ()
     move(trace, out, "expand", x, (Expand(tuple(out.shape)),) if out.shape != x.shape else (), computed(sizes))
@@ -142,7 +143,7 @@ def alias(trace: Tracer, out: Tensor, x: Tensor) -> None:
     trace.same(out, x)
 
 
-@records("clone", "contiguous", "to", "_to_copy", "type_as", "float", "half", "cpu", "cuda")
+@records("clone", "contiguous", "to", "_to_copy", "type_as", "float", "half", "cpu", "cuda", carries=ALL)
 def clone(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     if out is x or trace.shares_memory(out, x):
         trace.same(out, x)
@@ -179,8 +180,9 @@ def select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: int) -> None
 
 
 @records(
-    "split", "split_with_sizes", "chunk", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "tensor_split"
-)
+    "split", "split_with_sizes", "chunk", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "tensor_split",
+    carries=("tensor_indices_or_sections",),
+)  # fmt: skip
 def split(trace: Tracer, out: Sequence[Tensor], x: Tensor, sizes: Any, axis: int = 0) -> None:
     first = 0
     for part in out:

@@ -44,7 +44,8 @@ def leaky_relu(trace: Tracer, out: Tensor, x: Tensor, slope: float = 0.01) -> No
 def elu(
     trace: Tracer, out: Tensor, x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
 ) -> None:
-    trace.emit(act.ELU(alpha) if scale == input_scale == 1 else Elementwise("elu"), [x], out)
+    lost = tuple(name for name, n in (("scale", scale), ("input_scale", input_scale)) if n != 1)
+    trace.emit(Elementwise("elu") if lost else act.ELU(alpha), [x], out, lost=lost)
 
 
 @records("gelu")
@@ -66,21 +67,25 @@ def prelu(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor) -> None:
 
 
 @records("softmax", "_softmax")
-def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, dtype: Any = None) -> None:
     op = act.Softmax(axis % x.dim()) if x.dim() else Elementwise("softmax")
-    trace.emit(_softmax(trace, op, x), [x], out, fn="softmax")
+    trace.emit(_softmax(trace, op, x), [x], out, fn="softmax", lost=_cast(out, x))
 
 
 @records("log_softmax", "_log_softmax")
-def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, *rest: Any, **kwargs: Any) -> None:
+def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, dtype: Any = None) -> None:
     op = act.LogSoftmax(axis % x.dim()) if x.dim() else Elementwise("log_softmax")
-    trace.emit(_softmax(trace, op, x), [x], out, fn="logsoftmax")
+    trace.emit(_softmax(trace, op, x), [x], out, fn="logsoftmax", lost=_cast(out, x))
 
 
 def _softmax(trace: Tracer, op: Op, x: Tensor) -> Op:
     """Returns the layer, or the plain function over the images of a batch, which a layer does not allow."""
     axis = op.axis if isinstance(op, (act.Softmax, act.LogSoftmax)) else None
     return op if axis is None or axis != trace.value(x).batch_axis else Scan(op.tag, (axis,), 5)
+
+
+def _cast(out: Tensor, x: Tensor) -> tuple[str, ...]:
+    return ("dtype",) if out.dtype != x.dtype else ()
 
 
 @records("glu")
@@ -94,7 +99,8 @@ def glu(trace: Tracer, out: Tensor, x: Tensor, axis: int = -1) -> None:
 def _dropout(kind: type[Op]) -> Any:
     def rule(trace: Tracer, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
         out = x.view_as(x)  # in eval mode torch returns x itself, which would be no row of its own
-        trace.emit(kind(p=p), [x], out)  # type: ignore[call-arg]  # an op's fields
+        lost = ("train",) if train and p else ()  # it is on, and the op would be off
+        trace.emit(kind(p=p), [x], out, lost=lost)  # type: ignore[call-arg]  # an op's fields
         return out
 
     return rule
@@ -144,8 +150,8 @@ _JOINS: dict[str, Op] = {"add": merge.Add(), "sub": merge.Sub(), "mul": merge.Mu
 
 
 def _join(fn: str) -> Any:
-    def rule(trace: Tracer, out: Tensor, x: Any, y: Any = None, *rest: Any, **kwargs: Any) -> None:
-        operands = [x, y]
+    def rule(trace: Tracer, out: Tensor, *operands: Any, **kwargs: Any) -> None:
+        x, y = operands = operands[:2]
         if all(isinstance(t, Tensor) and trace.tracked(t) for t in operands):
             kinds = {trace.value(t).kind for t in operands}
             if len(kinds) == 1 and (x.shape == y.shape or (fn == "mul" and x.dim() == y.dim())):

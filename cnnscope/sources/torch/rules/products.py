@@ -13,6 +13,7 @@ from cnnscope.ops import pool
 from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Select, View
 from cnnscope.ops.product import Bilinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors, unsupported
 from cnnscope.sources.torch.rules.pointwise import elementwise
@@ -30,7 +31,7 @@ def reduce(trace: Tracer, out: Any, fn: str, x: Tensor, axes: Any, keep: bool) -
         along = tuple(sorted(axis % max(x.dim(), 1) for axis in ([axes] if isinstance(axes, int) else axes)))
     spatial = trace.value(x).kind == "map" and along == tuple(range(2, x.dim()))
     for result in tensors((out,), {}):
-        if spatial and keep and fn in _POOLS:
+        if spatial and keep and fn in _POOLS and result.dtype == x.dtype:
             trace.emit(_POOLS[fn], [x], result)
         else:
             dtype = dtype_name(result) if result.dtype != x.dtype else None
@@ -59,9 +60,9 @@ def _reduction(fn: str, axis_at: int) -> Any:
 for _name in ("mean", "sum", "amax", "amin", "max", "min", "prod", "argmax", "argmin", "logsumexp", "any", "all",
               "std", "var", "std_mean", "var_mean", "median", "nanmedian", "mode", "aminmax", "nansum", "nanmean",
               "count_nonzero"):  # fmt: skip
-    records(_name)(_reduction(_name, 1))
-records("_is_all_true")(_reduction("all", 1))
-records("_is_any_true")(_reduction("any", 1))
+    records(_name, carries=("dim", "keepdim", "dtype"))(_reduction(_name, 1))
+records("_is_all_true", carries=("dim", "keepdim", "dtype"))(_reduction("all", 1))
+records("_is_any_true", carries=("dim", "keepdim", "dtype"))(_reduction("any", 1))
 for _name in ("norm", "linalg_vector_norm", "linalg_norm", "quantile", "renorm"):
     records(_name)(_reduction("norm" if "norm" in _name else _name, 2))
 
@@ -164,7 +165,7 @@ def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: A
 _RECURRENT: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
-@instead("lstm", "gru", "rnn_tanh", "rnn_relu")
+@instead("lstm", "gru", "rnn_tanh", "rnn_relu", carries=ALL)
 def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> Any:
     states = [state] if isinstance(state, Tensor) else list(state)
     packed = not isinstance(rest[1], bool)
@@ -182,7 +183,8 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
         out, *last = func(x, state, *rest)
     else:  # without values torch, too, would go through it step by step
         out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
-    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
+    lost = ("hx",) if any(t.is_meta or t.count_nonzero() for t in states) else ()
+    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind, lost=lost)
     for index, final in enumerate(last, start=1):
         trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
     return (out, *last)

@@ -122,8 +122,11 @@ def _weighted(
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
 
+_STATISTICS = ("running_mean", "running_var")
+"""Not read where those of the batch are."""
 
-@records("batch_norm", "native_batch_norm")
+
+@records("batch_norm", "native_batch_norm", carries=_STATISTICS)
 def batch_norm(
     trace: Tracer, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, training: bool, momentum: float | None, eps: float, *flags: bool,
@@ -137,7 +140,7 @@ def batch_norm(
     _normalised(trace, make, x, _first(out), (1,), weight, bias, statistics)
 
 
-@records("instance_norm")
+@records("instance_norm", carries=_STATISTICS)
 def instance_norm(
     trace: Tracer, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float, *flags: bool,

@@ -1,0 +1,149 @@
+"""Operands of a call that the recorded op lacks are named, and such a network is neither built nor exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import cnnscope
+from cnnscope import registry
+from cnnscope.errors import CnnscopeError
+from cnnscope.ops.activation import ReLU
+from cnnscope.sources.torch import rules
+
+
+class Of(nn.Module):
+    """A function of one image as a network."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def lost(function: Callable[[Tensor], Tensor]) -> list[str]:
+    graph = cnnscope.load(Of(function), input=(3, 8, 8)).graph
+    return [name for node in graph.nodes for name in node.lost]
+
+
+LOST: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
+    "a factor of a sum": (lambda x: torch.add(x, x.relu(), alpha=2), ["alpha"]),
+    "factors of a product and a sum": (
+        lambda x: torch.baddbmm(x.relu()[0], x[0], x[0], beta=0.5, alpha=2)[None], ["beta", "alpha"],
+    ),
+    "a dtype": (lambda x: F.softmax(x, 1, dtype=torch.float64), ["dtype"]),
+    "a dropout that is on": (lambda x: F.dropout(x, 0.5, training=True), ["train"]),
+    "a dropout of channels that is on": (lambda x: F.dropout2d(x, 0.5, training=True), ["train"]),
+    "bounds": (lambda x: x.clamp(0, 1), ["min", "max"]),
+    "one bound": (lambda x: x.clamp(max=1), ["max"]),
+    "a number": (lambda x: x * 0.5, ["other"]),
+    "a constant tensor": (lambda x: x + torch.ones(3, 1, 1), ["other"]),
+    "constant statistics": (
+        lambda x: F.batch_norm(x, torch.ones(3), torch.full((3,), 2.0)), ["running_mean", "running_var"],
+    ),
+    "a value of a border that cuts": (lambda x: F.pad(x, (-1, 2), value=3.0), ["value"]),
+    "places": (lambda x: x[:, :, torch.tensor([0, 1]), torch.tensor([1, 0])], ["indices"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_what_an_op_lacks_is_named(case: str) -> None:
+    function, names = LOST[case]
+    assert lost(function) == names
+
+
+KEPT: dict[str, Callable[[Tensor], Tensor]] = {
+    "factors of one": lambda x: torch.add(x, x.relu(), alpha=1),
+    "the dtype that is there": lambda x: F.softmax(x, 1, dtype=torch.float32),
+    "a dropout that is off": lambda x: F.dropout(x, 0.5, training=False),
+    "a dropout of nothing": lambda x: F.dropout(x, 0.0, training=True),
+    "defaults": lambda x: F.softplus(x, 1, 20),
+    "a border on one side": lambda x: F.pad(x, (0, 1), value=3.0),
+    "the statistics of the batch": lambda x: F.batch_norm(x, None, None, training=True),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_what_is_there_is_built_and_computes_the_same(case: str) -> None:
+    function = KEPT[case]
+    model = cnnscope.load(Of(function), input=(3, 8, 8))
+    assert [node.lost for node in model.graph.nodes if node.lost] == []
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(model.module().eval()(x), function(x))
+
+
+def test_a_network_without_an_operand_is_refused_by_its_name() -> None:
+    model = cnnscope.load(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(2, 9), nn.Dropout()), input=(3, 8, 8))
+    what = "`1` is `softplus` without its operands `beta` and `threshold`"
+    with pytest.raises(CnnscopeError) as caught:
+        model.module()
+    (refused,) = caught.value.diagnostics
+    assert (refused.code, refused.message) == ("E428", f"`Sequential` cannot be built: {what}")
+    for form, written in (("pytorch", "PyTorch"), ("spec", "a spec")):
+        with pytest.raises(CnnscopeError) as caught:
+            model.export(form)  # type: ignore[arg-type]  # a word of a literal
+        (refused,) = caught.value.diagnostics
+        assert refused.code == "E427"
+        assert refused.message == f"`Sequential` cannot be written as {written}: 1 of its ops lack operands"
+        assert [note.message for note in refused.notes] == [what]
+    nodes = {node["name"]: node.get("lost") for node in json.loads(str(model.export("json")))["nodes"]}
+    assert nodes == {"0": None, "1": ["beta", "threshold"], "2": None}
+
+
+@pytest.fixture
+def scaled() -> Iterator[Callable[[float], Callable[[Tensor], Tensor]]]:
+    """``scaled(x, factor)``, which no rule knows; rules that a test adds for it are gone after it."""
+
+    class Undo(Exception):  # noqa: N818  # no error
+        pass
+
+    with torch.library._scoped_library("strange", "DEF") as library, suppress(Undo), registry.recording():
+        library.define("scaled(Tensor x, float factor=1.0, *, float shift=0.0) -> Tensor")
+        library.impl("scaled", lambda x, factor=1.0, *, shift=0.0: x * factor + shift, "CompositeExplicitAutograd")
+        yield lambda *args, **kwargs: lambda x: torch.ops.strange.scaled(x, *args, **kwargs)
+        raise Undo
+
+
+def test_a_rule_cannot_leave_an_argument_out(scaled: Any) -> None:
+    @rules.records("strange::scaled")
+    def rule(trace: rules.Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
+        trace.emit(ReLU(), [x], out)
+
+    assert lost(scaled()) == lost(scaled(1.0, shift=0)) == []
+    assert lost(scaled(2.0)) == ["factor"]
+    assert lost(scaled(2.0, shift=1)) == ["factor", "shift"]
+
+
+def test_a_rule_says_what_it_takes_from_the_rest(scaled: Any) -> None:
+    @rules.records("strange::scaled", carries=("shift",))
+    def rule(trace: rules.Tracer, out: Tensor, x: Tensor, factor: float = 1.0, **kwargs: Any) -> None:
+        trace.emit(ReLU(), [x], out)
+
+    assert lost(scaled(2.0, shift=1)) == []
+
+
+def test_a_rule_cannot_leave_a_tensor_out() -> None:
+    class Undo(Exception):  # noqa: N818  # no error
+        pass
+
+    with torch.library._scoped_library("strange", "DEF") as library, suppress(Undo), registry.recording():
+        library.define("joined(Tensor x, Tensor y) -> Tensor")
+        library.impl("joined", lambda x, y: x + y, "CompositeExplicitAutograd")
+
+        @rules.records("strange::joined")
+        def rule(trace: rules.Tracer, out: Tensor, x: Tensor, y: Tensor) -> None:
+            trace.emit(ReLU(), [x], out)
+
+        assert lost(lambda x: torch.ops.strange.joined(x, x.relu())) == ["y"]
+        assert lost(lambda x: torch.ops.strange.joined(x, torch.ones(1))) == ["y"]
+        assert lost(lambda x: torch.ops.strange.joined(x, x)) == []
+        raise Undo
