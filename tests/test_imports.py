@@ -18,7 +18,7 @@ COMMANDS = [
     ["diff", "lenet5", "alexnet"], ["equivariance", "lenet5"], ["zoo"], ["ablate", "lenet5", "--remove", "f6"],
     ["transfer", "lenet5", "--classes", "3", "--freeze", "c*"],
     ["kernels", "--kernel", "-1 1", "--input", "0 1 0 1 1"],
-    ["ops"], ["ops", "conv"], ["schema"], ["schema", "summary"], ["summary", "no-such-model"],
+    ["ops"], ["ops", "conv"], ["ops", "residual"], ["schema"], ["schema", "summary"], ["summary", "no-such-model"],
 ]  # fmt: skip
 
 PROGRAM = """

@@ -230,9 +230,11 @@ class Op:
 def named(name: str) -> type[Op] | None:
     """Returns the layer type of this name, which may be another framework's: ``nn.Conv2d``, ``Conv2DTranspose``."""
     plain = name.rpartition(".")[2].lower().replace("_", "").replace("-", "")
-    for word in (plain, re.sub(r"[123]d(?=$|transpose)", "", plain)):
-        for tag, op in REGISTRY.items():
-            if word == tag or word in op.foreign:
+    for word in (name, plain, re.sub(r"[123]d(?=$|transpose)", "", plain)):
+        if word in REGISTRY:
+            return REGISTRY[word]
+        for op in REGISTRY.values():
+            if word in op.foreign:
                 return op
     return None
 
