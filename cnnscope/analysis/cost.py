@@ -19,14 +19,21 @@ from itertools import accumulate
 
 from cnnscope.ir import DTYPE_BYTES, Graph, Node, Param, Value
 
+_FLOATING = ("float", "bfloat")
+"""How the names of floating-point types begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Costs that can be added. ``macs`` and ``flops`` are None if unknown; bytes are at the requested precision."""
+    """Costs that can be added. ``macs`` and ``flops`` are None if unknown; bytes are at the requested precision.
+
+    ``transient`` is the part of ``buffers`` that is not persistent.
+    """
 
     trainable: int = 0
     frozen: int = 0
     buffers: int = 0
+    transient: int = 0
     param_bytes: int = 0
     buffer_bytes: int = 0
     macs: int | None = 0
@@ -42,6 +49,7 @@ class Cost:
             self.trainable + other.trainable,
             self.frozen + other.frozen,
             self.buffers + other.buffers,
+            self.transient + other.transient,
             self.param_bytes + other.param_bytes,
             self.buffer_bytes + other.buffer_bytes,
             None if self.macs is None or other.macs is None else self.macs + other.macs,
@@ -62,8 +70,20 @@ def known(costs: Iterable[Cost]) -> Cost:
 
 def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:
     """Bytes of a tensor; ``dtype`` replaces the precision of floating-point ones."""
-    floating = tensor.dtype.startswith(("float", "bfloat"))
+    floating = tensor.dtype.startswith(_FLOATING)
     return tensor.numel * DTYPE_BYTES[dtype if dtype and floating else tensor.dtype]
+
+
+def precision(*graphs: Graph) -> str:
+    """The floating-point types that the tensors of networks have: ``float32``, or ``float16 and float32``. If none is
+    floating point, all their types.
+    """
+    dtypes: set[str] = set()
+    for graph in graphs:
+        dtypes.update(value.dtype for value in (*graph.inputs.values(), *(node.output for node in graph.nodes)))
+        dtypes.update(param.dtype for param in graph.params.values())
+    floating = {dtype for dtype in dtypes if dtype.startswith(_FLOATING)}
+    return " and ".join(sorted(floating or dtypes)) or "float32"
 
 
 def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
@@ -72,7 +92,8 @@ def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
     for param in params:
         size = nbytes(param, dtype)
         if param.buffer:
-            result += Cost(buffers=param.numel, buffer_bytes=size)
+            transient = 0 if param.persistent else param.numel
+            result += Cost(buffers=param.numel, transient=transient, buffer_bytes=size)
         elif param.trainable:
             result += Cost(trainable=param.numel, param_bytes=size)
         else:

@@ -131,14 +131,14 @@ def how_to_load(report: TransferReport, source: str, path: Path, loading: o.Load
     from cnnscope.sources.inputs import parse_inputs
 
     graph, classes, inputs, given = report.plan.graph, report.plan.classes, loading.input or (), loading.settings
-    wanted = {key: param.shape for key, param in graph.params.items()}
+    wanted = {key: param.shape for key, param in graph.stored.items()}
     for name in (None, "classes", "num_classes"):
         changed: Mapping[str, str] = given if name is None else {**given, name: str(classes)}
         try:
             found = api.load(source, input=parse_inputs(inputs), set=changed).graph
         except CnnscopeError:  # it has no such parameter
             continue
-        if {key: param.shape for key, param in found.params.items()} == wanted:
+        if {key: param.shape for key, param in found.stored.items()} == wanted:
             words = [*(f" --input {size}" for size in inputs), *(f" --set {k}={v}" for k, v in changed.items())]
             return f"load it with `{source}{''.join(words)} --weights {path}`"
     if any(isinstance(node.op, Traced) for node in graph.nodes):

@@ -64,12 +64,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A weight or a buffer. Nodes that share a weight have the same key."""
+    """A weight or a buffer. Nodes that share a weight have the same key.
+
+    A buffer that is not ``persistent`` takes memory, but neither a state dict nor a weight file has it.
+    """
 
     shape: Shape
     dtype: str = "float32"
     trainable: bool = True
     buffer: bool = False
+    persistent: bool = True
 
     @property
     def numel(self) -> int:
@@ -209,6 +213,11 @@ class Graph:
     def values(self, node: Node) -> tuple[Value, ...]:
         """Returns the input values of a node."""
         return tuple(self.value(name) for name in node.inputs)
+
+    @cached_property
+    def stored(self) -> Mapping[str, Param]:
+        """The weights and buffers that a state dict or weight file has."""
+        return {key: param for key, param in self.params.items() if param.persistent}
 
     @cached_property
     def unused(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
     """Returns the module of a graph. Weights are initialised as torch does it, from ``seed``.
 
     The state of torch's random generators does not change. The keys of the state dict are the keys of
-    ``graph.params``. Each op is a submodule whose name is the prefix of its weights' keys or, without weights, the name
+    ``graph.stored``. Each op is a submodule whose name is the prefix of its weights' keys or, without weights, the name
     of its node. The module is in training mode; under ``torch.device("meta")`` it takes no memory.
 
     Raises `CnnscopeError`: E428 for an op that torch cannot run or that lacks an operand, E429 for a name that torch
@@ -94,7 +94,11 @@ class _Modules:
         self.placed: dict[str, tuple[object, nn.Module]] = {}
 
     def call(self, node: Node) -> nn.Module | Tied:
-        """The module that runs this node."""
+        """The module that runs this node; E428 if it computes with numbers that no state dict has."""
+        lost = next((key for key in node.params.values() if not self.graph.params[key].persistent), None)
+        if lost is not None:
+            what = f"`{node.name}` computes with `{lost}`, a buffer that is not persistent: nobody stores its numbers"
+            raise CnnscopeError.of("E428", what)
         x = self.graph.values(node)
         alike = (node.op, [(value.kind, len(value.shape)) for value in x])
         owner = _owner(node)
@@ -131,11 +135,12 @@ class _Modules:
         for key, param in self.graph.params.items():
             if _find(self.root, key) is None:
                 empty = torch.zeros(param.shape, dtype=getattr(torch, param.dtype))
-                _put(self.root, key, empty if param.buffer else nn.Parameter(empty, requires_grad=param.trainable))
+                tensor = empty if param.buffer else nn.Parameter(empty, requires_grad=param.trainable)
+                _put(self.root, key, tensor, persistent=param.persistent)
             if not param.buffer and not param.trainable:
                 _tensor(self.root, key).requires_grad_(False)
         built = {key: tuple(tensor.shape) for key, tensor in self.root.state_dict().items()}
-        stated = {key: param.shape for key, param in self.graph.params.items()}
+        stated = {key: param.shape for key, param in self.graph.stored.items()}
         if built != stated:
             wrong = sorted(key for key in built.keys() | stated.keys() if built.get(key) != stated.get(key))
             raise AssertionError(f"the module does not have the graph's weights: {', '.join(wrong)}")
@@ -161,7 +166,7 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
     parent.add_module(name, module)
 
 
-def _put(root: nn.Module, key: str, tensor: Tensor) -> None:
+def _put(root: nn.Module, key: str, tensor: Tensor, *, persistent: bool = True) -> None:
     """Registers a parameter or buffer under a dotted key."""
     parent, name = _parent(root, key)
     if hasattr(parent, name):
@@ -169,7 +174,7 @@ def _put(root: nn.Module, key: str, tensor: Tensor) -> None:
     if isinstance(tensor, nn.Parameter):
         parent.register_parameter(name, tensor)
     else:
-        parent.register_buffer(name, tensor)
+        parent.register_buffer(name, tensor, persistent=persistent)
 
 
 def _parent(root: nn.Module, path: str) -> tuple[nn.Module, str]:

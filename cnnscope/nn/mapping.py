@@ -72,7 +72,7 @@ def propose(graph: Graph, checkpoint: Checkpoint) -> Proposal:
     by_name = _by_name(graph, checkpoint)
     if by_name is not None:
         return by_name
-    ours = _modules(graph.params, _run_order(graph), _projections(graph))
+    ours = _modules(graph.stored, _run_order(graph), _projections(graph))
     theirs = _modules(checkpoint.tensors, checkpoint.tensors, None)
     alike, flagged = _kinds(ours, theirs)
     sides = (Side([m.name for m in ours], alike[0]), Side([m.name for m in theirs], alike[1], checkpoint.ordered))
@@ -92,10 +92,10 @@ def _by_name(graph: Graph, checkpoint: Checkpoint) -> Proposal | None:
     exact = compare(graph, checkpoint)
     if exact.fits:
         return Proposal(exact.matched, "names")
-    wanted = [key for key in graph.params if _owner(key)[1] != COUNTER]
-    for ours in dict.fromkeys(("", scope_of(graph.params))):
+    wanted = [key for key in graph.stored if _owner(key)[1] != COUNTER]
+    for ours in dict.fromkeys(("", scope_of(graph.stored))):
         for theirs in ("", *_scopes(checkpoint.tensors)):
-            pairs = {key: theirs + key.removeprefix(ours) for key in graph.params}
+            pairs = {key: theirs + key.removeprefix(ours) for key in graph.stored}
             if all(pairs[key] in checkpoint.tensors for key in wanted):
                 found = compare(graph, checkpoint, NameMap(pairs))
                 if not found.misfits:
@@ -135,7 +135,7 @@ def _proposal(
 ) -> Proposal:  # fmt: skip
     unsure = [{name for group in ambiguous for name in group[side]} for side in (0, 1)]
     used = set(pairs.values())
-    unmapped = (key for key in graph.params if key not in pairs and _owner(key)[1] != COUNTER)
+    unmapped = (key for key in graph.stored if key not in pairs and _owner(key)[1] != COUNTER)
     unused = (key for key in checkpoint.tensors if key not in used and _owner(key)[1] != COUNTER)
     return Proposal(
         pairs=pairs, by="order and shape",
@@ -171,7 +171,8 @@ def _modules(params: Mapping[str, Param], keys: Iterable[str], shortcuts: frozen
 
 def _run_order(graph: Graph) -> Iterator[str]:
     """Keys in the order in which the network uses them; unused keys come last."""
-    yield from dict.fromkeys([*(key for node in graph.nodes for key in node.params.values()), *graph.params])
+    used = (key for node in graph.nodes for key in node.params.values() if key in graph.stored)
+    yield from dict.fromkeys([*used, *graph.stored])
 
 
 def _projections(graph: Graph) -> frozenset[str]:

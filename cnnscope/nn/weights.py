@@ -97,13 +97,13 @@ def misfit_text(key: str, wanted: Param, found: Param) -> str:
 
 
 def compare(graph: Graph, checkpoint: Checkpoint, names: NameMap | None = None) -> Comparison:
-    """The keys and shapes of a file beside those of ``graph.params``.
+    """The keys and shapes of a file beside those of ``graph.stored``.
 
     Without ``names``, a prefix of `PREFIXES` that all names in the file have is taken off if more of them match then.
     """
-    stripped = _prefix(checkpoint.tensors, graph.params) if names is None else ""
+    stripped = _prefix(checkpoint.tensors, graph.stored) if names is None else ""
     place = _places(checkpoint, stripped, names)
-    wanted, found = graph.params, {key: checkpoint.tensors[name] for key, name in place.items()}
+    wanted, found = graph.stored, {key: checkpoint.tensors[name] for key, name in place.items()}
     mapped = {} if names is None else names.pairs
     both = [key for key in wanted if key in found]
     fits = {key for key in both if _same(key, wanted[key], found[key], squeezed=key in mapped)}
@@ -144,9 +144,9 @@ def state_dict(graph: Graph, path: Path | str, comparison: Comparison) -> dict[s
     if not comparison.fits:
         raise comparison.error()
     weights = read_weights(path)
-    counters = {key: torch.zeros((), dtype=torch.int64) for key in comparison.counters if key in graph.params}
-    matched = {key: weights[name].reshape(graph.params[key].shape) for key, name in comparison.matched.items()}
-    return {key: (matched | counters)[key] for key in graph.params}
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in comparison.counters if key in graph.stored}
+    matched = {key: weights[name].reshape(graph.stored[key].shape) for key, name in comparison.matched.items()}
+    return {key: (matched | counters)[key] for key in graph.stored}
 
 
 def _prefix(keys: Collection[str], wanted: Collection[str]) -> str:
@@ -185,7 +185,7 @@ def _hint(graph: Graph, names: Collection[str], missing: Collection[str], extra:
     scope = scope_of(names)
     if scope and any(key.removeprefix(scope) in missing for key in extra):
         return f"every name in the file starts with `{scope}`; `cnnscope weights map` takes it off"
-    scope = scope_of(graph.params)
+    scope = scope_of(graph.stored)
     if scope and any(scope + key in missing for key in extra):
         return f"every name in the network starts with `{scope}`; `cnnscope weights map` puts it on"
     if missing and len(missing) == len(extra):

@@ -24,7 +24,9 @@ class LayerOptions(LevelOptions):
     """How layers are listed, and what their bytes are counted for."""
 
     batch_size: Annotated[int, Option("Images in a batch; scales the bytes of activations only.", min=1)] = 1
-    dtype: Annotated[Precision, Option("Precision that bytes are counted in.")] = "float32"
+    dtype: Annotated[
+        Precision | None, Option("Precision that floating-point bytes are counted in, instead of the network's own.")
+    ] = None
 
 
 @group("Picture")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from cnnscope.analysis.cost import precision
 from cnnscope.render import numbers
 from cnnscope.render.columns import choose, inputs_text, outputs_text
 from cnnscope.render.documents.document import Count, Document, Shape, keywords
@@ -94,6 +95,11 @@ class Comparison(Result):
         """The columns shown."""
         return self.columns or PRESETS[self.reports[0].verb]
 
+    @property
+    def precision(self) -> str:
+        """The precision of floating-point bytes: the one that was asked for, or the networks' own."""
+        return self.reports[0].dtype or precision(*(report.graph for report in self.reports))
+
     def as_document(self) -> Document:
         first = self.reports[0]
         models = [
@@ -103,7 +109,7 @@ class Comparison(Result):
             )
             for report in self.reports
         ]  # fmt: skip
-        return ComparisonDocument(conventions=Conventions(dtype=first.dtype, batch=first.batch), models=models)
+        return ComparisonDocument(conventions=Conventions(dtype=self.precision, batch=first.batch), models=models)
 
     def records(self) -> list[dict[str, Cell]]:
         return [{key: TOTALS[key].of(report) for key in self.keys} for report in self.reports]
@@ -114,7 +120,7 @@ class Comparison(Result):
         layouts = "/".join(dict.fromkeys(report.graph.layout for report in self.reports))
         columns = tuple(Column(total.heading, total.right) for total in shown)
         lines = tuple(Line(tuple(total.cell(report) for total in shown)) for report in self.reports)
-        note = numbers.conventions(self.keys, layouts, first.dtype, first.batch)
+        note = numbers.conventions(self.keys, layouts, self.precision, first.batch)
         return Table("", columns, lines, notes=() if self.bare else (note,))
 
 

@@ -162,6 +162,8 @@ class GraphParam:
     dtype: str
     trainable: bool
     buffer: bool
+    persistent: Literal[False] | Omitted = OMITTED
+    """false for a buffer that takes memory, and that neither a state dict nor a weight file has"""
     unused: bool
 
 
@@ -194,7 +196,7 @@ def graph_document(graph: Graph) -> GraphDocument:
         params=[
             GraphParam(
                 key=key, shape=param.shape, dtype=param.dtype, trainable=param.trainable, buffer=param.buffer,
-                unused=key in unused,
+                persistent=OMITTED if param.persistent else False, unused=key in unused,
             )
             for key, param in graph.params.items()
         ],

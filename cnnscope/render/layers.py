@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from typing import Literal
 
-from cnnscope.analysis.cost import total
+from cnnscope.analysis.cost import precision, total
 from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
@@ -30,7 +30,7 @@ class LayerReport(Result):
     """Every layer of a network and the totals, as one verb shows them.
 
     ``exact`` has the clipped receptive fields by row (`rf` only). ``complete`` is False where a later layer is wrong.
-    ``columns`` and ``depth`` shape the table, never the records.
+    ``columns`` and ``depth`` shape the table, never the records. ``dtype`` is the precision asked for, if any.
     """
 
     verb: Verb
@@ -39,7 +39,7 @@ class LayerReport(Result):
     summary: Summary
     level: Level = "layer"
     batch: int = 1
-    dtype: str = "float32"
+    dtype: str | None = None
     exact: Mapping[str, Exact] = field(default_factory=dict)
     complete: bool = True
     columns: tuple[str, ...] = ()
@@ -55,12 +55,17 @@ class LayerReport(Result):
         """The columns shown; exact receptive fields only where they were computed."""
         return self.columns or tuple(key for key in PRESETS[self.verb] if key != "rf_exact" or self.exact)
 
+    @property
+    def precision(self) -> str:
+        """The precision of floating-point bytes: the one that was asked for, or the network's own."""
+        return self.dtype or precision(self.graph)
+
     # -- records ------------------------------------------------------------------------------------------------------
 
     def as_document(self) -> Document:
         return Layers(
             format=f"cnnscope.{self.verb}",
-            conventions=Conventions(dtype=self.dtype, batch=self.batch),
+            conventions=Conventions(dtype=self.precision, batch=self.batch),
             model=Model.of(self.graph, self.source),
             level=self.level,
             layers=[Layer.of(row, self.verb, self.exact.get(row.name)) for row in self.summary.rows],
@@ -111,19 +116,24 @@ class LayerReport(Result):
         notes = self._overview() if self.verb == "summary" else []
         if self.summary.unsupported:
             notes.append(f"not supported, so totals are lower bounds: {', '.join(self.summary.unsupported)}")
+        transient = self.summary.totals.transient
+        if transient and "buffers" in self.keys:
+            counted = f"{numbers.count(transient)} of {numbers.count(self.summary.totals.buffers)} in buffers"
+            notes.append(f"{counted} are not persistent: in memory, in no state dict or weight file")
         once = self.summary.per_pass
         if once.flops and not WORK.isdisjoint(self.keys):
             macs = f"{numbers.count(once.macs)} MACs and " if once.macs else ""
             work = f"{macs}{numbers.count(once.flops)} FLOPs of the totals"
             notes.append(f"{work} depend on no image (they compute weights): once a pass, whatever the batch")
-        return [*notes, numbers.conventions(self.keys, self.graph.layout, self.dtype, self.batch)]
+        return [*notes, numbers.conventions(self.keys, self.graph.layout, self.precision, self.batch)]
 
     def _overview(self) -> list[str]:
         costs, lower = self.summary.totals, ">= " if self.summary.unsupported else ""
         count, binary, field = numbers.count, numbers.binary, self.summary.receptive_field
         return [
-            f"parameters   {count(costs.params)} = {binary(costs.param_bytes)} at {self.dtype}; "
-            f"{count(costs.trainable)} trainable, {count(costs.frozen)} frozen; {count(costs.buffers)} in buffers",
+            f"parameters   {count(costs.params)} = {binary(costs.param_bytes)} at {self.precision}; "
+            f"{count(costs.trainable)} trainable, {count(costs.frozen)} frozen; {count(costs.buffers)} in buffers"
+            + (f" ({count(costs.transient)} not persistent)" if costs.transient else ""),
             f"compute      {lower}{count(costs.macs)} MACs, {lower}{count(costs.flops)} FLOPs an image",
             f"activations  {binary(costs.activation_bytes)}, of which {binary(self.summary.peak_activation_bytes)} "
             f"are alive at the peak (batch {self.batch})",

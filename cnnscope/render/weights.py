@@ -101,7 +101,7 @@ class WeightsCheck(Result):
         return LoneTensor(key=key, tensor=_tensor(param), nearest=self.comparison.nearest(key))
 
     def records(self) -> list[dict[str, Cell]]:
-        found, params, tensors = self.comparison, self.graph.params, self.checkpoint.tensors
+        found, params, tensors = self.comparison, self.graph.stored, self.checkpoint.tensors
         matched = found.matched.items() if self.verbose else ()
         rows: list[tuple[Cell, ...]] = [(k, _text(params[k]), _text(tensors[name]), "ok", None) for k, name in matched]
         rows += [(k, _text(p), None, "missing", found.nearest(k)) for k, p in found.missing.items()]
@@ -116,7 +116,7 @@ class WeightsCheck(Result):
     def _notes(self) -> list[str]:
         found, read = self.comparison, self.checkpoint
         verdict = "fits" if found.fits else "does not fit"
-        notes = [f"{verdict}: {len(found.matched):,} of {len(self.graph.params):,} tensors match"]
+        notes = [f"{verdict}: {len(found.matched):,} of {len(self.graph.stored):,} tensors match"]
         if read.wrapper:
             notes.append(f"read from `{'.'.join(read.wrapper)}`")
         if found.stripped:
@@ -188,7 +188,7 @@ class WeightsMap(Result):
         return (File(path, "weights", path.stat().st_size),)
 
     def records(self) -> list[dict[str, Cell]]:
-        found, params, tensors = self.proposal, self.graph.params, self.checkpoint.tensors
+        found, params, tensors = self.proposal, self.graph.stored, self.checkpoint.tensors
         rows: list[tuple[Cell, ...]] = [(key, name, _text(params[key]), "ok") for key, name in found.pairs.items()]
         for ours, theirs in found.ambiguous:
             rows += [(layer, None, None, "ambiguous") for layer in ours]
@@ -204,7 +204,7 @@ class WeightsMap(Result):
 
     def _notes(self) -> list[str]:
         found = self.proposal
-        mapped = f"{len(found.pairs):,} of {len(self.graph.params):,} tensors mapped by {found.by}"
+        mapped = f"{len(found.pairs):,} of {len(self.graph.stored):,} tensors mapped by {found.by}"
         notes = [mapped if found.complete else f"incomplete: {mapped}"]
         if found.ambiguous and not self.checkpoint.ordered:
             notes.append("safetensors files are sorted by name; a file of `torch.save` would show the order of layers")

@@ -43,7 +43,7 @@ def keeps(step: TrainStep) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of activations at float32: ``kept`` for the backward pass, and ``peak``, the most alive in the forward
+    """Bytes of activations: ``kept`` for the backward pass, and ``peak``, the most alive in the forward
     pass.
 
     ``peak`` counts what is kept and what the forward pass is using. ``estimated`` names rows without a rule.

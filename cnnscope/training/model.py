@@ -55,7 +55,7 @@ class TransferModel:
     def state(self) -> dict[str, Tensor]:
         """The weights under the graph's names."""
         own = self.module.state_dict()
-        return {key: own[key] for key in self.graph.params}
+        return {key: own[key] for key in self.graph.stored}
 
 
 def prepare(network: TrainedNetwork, plan: Plan, strategy: Strategy, seed: int) -> TransferModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cnnscope.analysis.cost import precision
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
 from cnnscope.render.documents.document import Document
@@ -83,11 +84,11 @@ class TransferReport(Result):
             notes.append(f"estimated, as inputs and output kept: {', '.join(estimated)}")
         if unknown:
             notes.append(f"not supported, so MACs are lower bounds: {', '.join(unknown)}")
-        return [*notes, CONVENTION]
+        return [*notes, f"bytes at {precision(self.plan.graph)}; {CONVENTION}"]
 
 
 CONVENTION = (
-    "bytes at float32; kept = tensors autograd saves for the backward pass, each once, the loss apart; "
+    "kept = tensors autograd saves for the backward pass, each once, the loss apart; "
     "total = weights, gradients, optimizer state, activations at the peak of the forward pass; MACs an image: "
     "the backward pass repeats a layer's for the gradient of its weights and for that of its input, where needed"
 )

@@ -54,6 +54,8 @@ class Layer:
     trainable_params: Count | Omitted = OMITTED
     frozen_params: Count | Omitted = OMITTED
     buffers: Count | Omitted = OMITTED
+    transient_buffers: Count | Omitted = OMITTED
+    """the part of `buffers` that is not persistent; left out where there is none"""
     param_bytes: Count | Omitted = OMITTED
     buffer_bytes: Count | Omitted = OMITTED
     macs: Count | Omitted | None = OMITTED
@@ -77,9 +79,10 @@ class Layer:
             "live_bytes": row.peak_bytes,
             "receptive_field": None if field is None else ReceptiveField.of(field, clipped),
         }  # fmt: skip
+        transient = {"transient_buffers": costs.transient} if costs.transient and "buffers" in FIGURES[verb] else {}
         marks = {name: True for name in ("shared", "unused", "training_only") if getattr(row, name)}
         place = {} if span is None else {"span": Span(file=span.file, line=span.line, column=span.column)}
-        chosen: dict[str, Any] = {**marks, **{name: figures[name] for name in FIGURES[verb]}, **place}
+        chosen: dict[str, Any] = {**marks, **{name: figures[name] for name in FIGURES[verb]}, **transient, **place}
         return cls(
             name=row.name, path=row.name.split("."), op=row.op, category=row.category, inputs=row.inputs,
             args=row.arguments, **chosen,

@@ -124,6 +124,8 @@ class Totals:
     trainable_params: Count
     frozen_params: Count
     buffers: Count
+    transient_buffers: Count | Omitted = OMITTED
+    """the part of `buffers` that is not persistent: in memory, in no state dict; left out where there is none"""
     macs: Count
     flops: Count
     param_bytes: Count
@@ -147,7 +149,8 @@ class Totals:
         per_pass = {"macs_per_pass": once.macs or 0, "flops_per_pass": once.flops} if once.flops else {}
         return cls(
             layers=len(summary.rows), params=costs.params, trainable_params=costs.trainable,
-            frozen_params=costs.frozen, buffers=costs.buffers, macs=costs.macs, flops=costs.flops,
+            frozen_params=costs.frozen, buffers=costs.buffers,
+            transient_buffers=costs.transient or OMITTED, macs=costs.macs, flops=costs.flops,
             param_bytes=costs.param_bytes, buffer_bytes=costs.buffer_bytes, activation_bytes=costs.activation_bytes,
             peak_activation_bytes=summary.peak_activation_bytes, lower_bound=bool(summary.unsupported),
             **per_pass,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -62,7 +62,9 @@ class Recording:
         self.failed: tuple[BaseException, Call] | None = None
         modules = dict(module.named_modules())
         self.weights = named_weights(modules)
-        self._params = {key: _param(t) for key, t in self.weights.items()}  # before a run on a copy changes them
+        self._params = {
+            key: _param(key, t, modules) for key, t in self.weights.items()
+        }  # before a run on a copy changes them
         self._paths = {id(m): path for path, m in modules.items()}
         self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
         self._rows = Names(modules)
@@ -174,25 +176,25 @@ _INSIDE = {"parametrizations", "weight_fake_quant", "activation_post_process"}
 
 
 def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Returns all weights, then all persistent buffers, by their names in the state dict. Tied ones have the first of
-    their names.
-    """
-    tables: list[tuple[str, Mapping[str, Tensor | None], Container[str]]] = []
-    tables += [(path, m._parameters, ()) for path, m in modules.items()]
-    tables += [(path, m._buffers, m._non_persistent_buffers_set) for path, m in modules.items()]
+    """Returns all weights, then all buffers, by their names in the module. Tied ones have the first of their names."""
+    tables: list[tuple[str, Mapping[str, Tensor | None]]] = [(path, m._parameters) for path, m in modules.items()]
+    tables += [(path, m._buffers) for path, m in modules.items()]
     named: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for path, tensors, transient in tables:
+    for path, tensors in tables:
         for key, tensor in tensors.items():
-            if tensor is not None and key not in transient and id(tensor) not in seen:
+            if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
                 named[f"{path}.{key}" if path else key] = tensor
     return named
 
 
-def _param(tensor: Tensor) -> Param:
-    is_weight = isinstance(tensor, nn.Parameter)
-    return Param(tuple(tensor.shape), dtype_name(tensor), trainable=tensor.requires_grad, buffer=not is_weight)
+def _param(key: str, tensor: Tensor, modules: Mapping[str, nn.Module]) -> Param:
+    path, _, name = key.rpartition(".")
+    return Param(
+        tuple(tensor.shape), dtype_name(tensor), trainable=tensor.requires_grad,
+        buffer=not isinstance(tensor, nn.Parameter), persistent=name not in modules[path]._non_persistent_buffers_set,
+    )  # fmt: skip
 
 
 def dtype_name(tensor: Tensor) -> str:
