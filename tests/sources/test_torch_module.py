@@ -324,12 +324,45 @@ def test_a_converted_model_is_refused() -> None:
     assert found == ("E436", "`1` is quantised (`Conv2d`)", "load the model before its conversion")
 
 
-def test_lazy_weights_are_refused_and_stay_lazy() -> None:
-    module = nn.Sequential(nn.LazyConv2d(3, 1))
-    code, message, hint = refused(module)
-    assert (code, message) == ("E436", "`0` (`LazyConv2d`) has weights without a shape yet")
-    assert hint == "call the model once before it is loaded here"
-    assert nn.parameter.is_lazy(module[0].weight)
+class Late(nn.Module):
+    """A layer that the forward pass does not reach, and one that does not fit."""
+
+    def __init__(self, *, wrong: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.LazyConv2d(4, 3), nn.LazyConv2d(4, 3)
+        self.wrong = nn.Linear(5, 2) if wrong else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wrong(self.first(x))
+
+
+LAZY = {
+    "conv": lambda: nn.Sequential(nn.LazyConv2d(5, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)),
+    "norm": lambda: nn.Sequential(nn.LazyConv2d(5, 3, bias=False), nn.LazyBatchNorm2d()),
+    "transposed": lambda: nn.Sequential(nn.LazyConvTranspose2d(5, 2, 2), nn.LazyInstanceNorm2d(affine=True)),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_weights_take_their_shape_from_the_input_and_stay_lazy(name: str) -> None:
+    module, settled = LAZY[name](), LAZY[name]()
+    settled.eval()(torch.zeros(1, 3, 8, 8))
+    rng = torch.get_rng_state()
+    graph, expected = traced(module), traced(settled)
+    assert graph == expected
+    assert any(map(nn.parameter.is_lazy, module.parameters()))
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert module(torch.rand(2, 7, 9, 9)).shape[0] == 2  # it still takes any number of channels
+
+
+def test_lazy_weights_that_get_no_shape() -> None:
+    code, message, hint = refused(Late(wrong=False))
+    assert (code, message) == ("E436", "`second` (`LazyConv2d`) has weights without a shape yet")
+    assert hint == "a forward pass does not reach it: call it once before it is loaded here, or remove it"
+    code, message, _ = refused(Late(wrong=True))
+    assert code == "E436"
+    start = "`first` (`LazyConv2d`) has weights without a shape yet, and a run that gives them one fails: "
+    assert message.startswith(start)
 
 
 COMPILED = """

@@ -98,8 +98,11 @@ class _Copying:
                 write_slot(slot, made, self.of(value))
 
 
-def _tensor(t: Tensor, kind: type) -> Tensor:
-    if is_lazy(t) or t.layout != torch.strided or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:  # type: ignore[attr-defined]
+def _tensor(t: Tensor, kind: Any) -> Tensor:
+    if is_lazy(t):
+        lazy: Tensor = kind(t.requires_grad, t.data.device, t.data.dtype)
+        return lazy
+    if t.layout != torch.strided or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return _by_its_class(t)  # type: ignore[no-any-return]
     memory = t.detach().clone() if t.is_meta else t.detach().to("cpu", copy=True)
     return (

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.nn.parameter import is_lazy
 
 from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ir import Graph
@@ -23,6 +22,7 @@ from cnnscope.sources.torch.batches import Twice
 from cnnscope.sources.torch.build import Feed, make_inputs
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.flags import plain_flags
+from cnnscope.sources.torch.lazy import with_shapes
 from cnnscope.sources.torch.outputs import tensors_of
 from cnnscope.sources.torch.patches import contained
 from cnnscope.sources.torch.refusals import is_own, lacks_values
@@ -58,6 +58,7 @@ def trace(
     module, notes = _plain(module)
     _check(module)
     name = name or type(module).__name__
+    module = with_shapes(module, inputs)
     run = _attempt(module, inputs, name)
     if run.graph is not None and run.doubtful:
         run, more = _with_batch_two(module, inputs, name, run)
@@ -158,9 +159,7 @@ _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "Distribu
 
 
 def _check(module: nn.Module) -> None:
-    """Raises E436 for modules whose calls do not pass through torch's dispatcher one by one, or that have no
-    shapes yet.
-    """
+    """Raises E436 for modules whose calls do not pass through torch's dispatcher one by one."""
     for path, m in module.named_modules():
         kind, place = type(m), f"`{path}`" if path else "the model"
         if isinstance(m, torch.jit.ScriptModule):
@@ -173,11 +172,6 @@ def _check(module: nn.Module) -> None:
             raise CnnscopeError.of(
                 "E436", f"{place} is quantised (`{kind.__name__}`)", hint="load the model before its conversion"
             )
-        if any(map(is_lazy, m.parameters(recurse=False))):
-            raise CnnscopeError.of(
-                "E436", f"{place} (`{kind.__name__}`) has weights without a shape yet",
-                hint="call the model once before it is loaded here",
-            )  # fmt: skip
 
 
 def _with_values(module: nn.Module, why: str, rebuild: Build | None) -> nn.Module:
