@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
+import os
 import random
+import subprocess
+import sys
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -325,3 +329,40 @@ def test_nested_state_of_any_shape(state: Any, fail: bool) -> None:
     run(Doing(state, disturb, fail=fail), fail=fail)
     assert repr(state) == repr(expected)
     assert [id(item) for item in walk(state)] == ids
+
+
+KERAS = """
+import keras, numpy, cnnscope
+layers = keras.layers
+model = keras.Sequential([
+    keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU(),
+    layers.GlobalAveragePooling2D(), layers.Dense(2),
+])
+model.compile("sgd", "mse")
+x, y = numpy.ones((2, 8, 8, 3), "float32"), numpy.ones((2, 2), "float32")
+model.fit(x, y, verbose=0)
+before, losses = [w.copy() for w in model.get_weights()], model.evaluate(x, y, verbose=0)
+kinds = [type(v).__name__ for v in vars(model).values()]
+totals = cnnscope.load(model, input=(8, 8, 3)).summary().summary.totals
+assert [type(v).__name__ for v in vars(model).values()] == kinds
+assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+assert model.evaluate(x, y, verbose=0) == losses
+model.fit(x, y, verbose=0)
+try:
+    cnnscope.load(model, input=(8, 8, 5))
+except cnnscope.CnnscopeError as error:
+    assert error.diagnostics[0].code == "E435"
+model.fit(x, y, verbose=0)
+assert totals.params == model.count_params()
+print(totals.macs, totals.params)
+"""
+
+
+def test_a_live_keras_model_is_read_and_trains_on() -> None:
+    """In a process of its own: a backend of Keras is chosen once."""
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("keras is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, check=False, env=environment)
+    macs, params = 36 * 4 * 27 + 4 * 2, (27 + 1) * 4 + 4 * 4 + (4 + 1) * 2  # what does not train, included
+    assert (done.returncode, done.stdout.split()[-2:]) == (0, [str(macs), str(params)]), done.stderr
