@@ -498,3 +498,17 @@ def test_awkward_names() -> None:
     (x,) = inputs_of(graph)
     assert torch.allclose(module(x), reference(x))
     assert type(module).__name__ == "Net3X3Class"
+
+
+TITLES = (
+    '"""\nimport os; os.system("touch marker")\n"""', '"""', 'ends with "', "ends with \\", "\\", "\x00 and \x1b[2J",
+    "a\rb", "\u2028", "\U000e0001", "\udc80", "é ✓",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_title_stays_inside_the_docstring(title: str) -> None:
+    graph = replace(from_module(nn.Sequential(nn.Conv2d(3, 4, 3)), [InputSize((3, 8, 8))]), name=title)
+    tree = ast.parse(pytorch_source(graph))
+    assert [type(part).__name__ for part in tree.body] == ["Expr", "ImportFrom", "ImportFrom", "ClassDef"]
+    assert (ast.get_docstring(tree, clean=False) or "").startswith(title)

@@ -14,7 +14,7 @@ from cnnscope.nn.code import Call
 from cnnscope.nn.export import TRACED, check_operands, described, prepared, unwritable
 from cnnscope.nn.export.pytorch.body import Class, Names, camel
 from cnnscope.nn.export.pytorch.classes import Classes
-from cnnscope.nn.export.pytorch.forward import class_lines
+from cnnscope.nn.export.pytorch.forward import class_lines, docstring
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
 from cnnscope.nn.ops import make, torch_op
 from cnnscope.nn.ops.base import Code, Definition
@@ -46,7 +46,14 @@ def pytorch_source(graph: Graph) -> str:
     final = classes.classes[-1]
     blocks.append("\n".join(class_lines(final, _shapes(graph), _inputs(graph), graph.outputs, _freezing(graph, codes))))
     code = "\n\n\n".join([*map(_source, definitions), *blocks])
-    return f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
+    text = f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
+    try:
+        compile(text, "<export>", "exec")  # names come from the author, so the file is checked before it replaces one
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise unwritable(
+            graph, "PyTorch", f"its names make no valid Python ({error})", (), "rename its layers"
+        ) from None
+    return text
 
 
 def _codes(graph: Graph) -> dict[str, Code]:
@@ -156,7 +163,7 @@ def _docstring_of_file(graph: Graph, unused: Sequence[str]) -> str:
         owners = list(dict.fromkeys(key.partition(".")[0] for key in unused))
         shown = ", ".join(f"`{owner}`" for owner in owners[:3]) + (" and others" if len(owners) > 3 else "")
         lines.append(f"Left out: weights that nothing uses, in {shown}.")
-    return '"""' + "\n".join(lines) + '\n"""'
+    return '"""' + docstring("\n".join(lines)) + '\n"""'
 
 
 def _shapes(graph: Graph) -> str:

@@ -14,16 +14,24 @@ _LONGEST = 80
 """Columns up to which an expression may become part of the expression that uses it."""
 
 
+def docstring(text: str) -> str:
+    """Text as it stands between triple quotes, whatever an author's title has in it."""
+    text = text.replace("\\", "\\\\")
+    if '"""' in text or text.endswith('"'):
+        text = text.replace('"', '\\"')
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def class_lines(
-    cls: Class, docstring: str, inputs: Sequence[str] = (), outputs: Sequence[str] = (), extra: Sequence[str] = ()
+    cls: Class, about: str, inputs: Sequence[str] = (), outputs: Sequence[str] = (), extra: Sequence[str] = ()
 ) -> list[str]:
     """Returns the class definition.
 
-    ``inputs`` are the names of the arguments of ``forward``, by default ``x``. A network with several outputs returns a
-    dict with the keys ``outputs``. The statements ``extra`` are the end of `__init__`.
+    ``about`` is its docstring. ``inputs`` are the names of the arguments of ``forward``, by default ``x``. A network
+    with several outputs returns a dict with the keys ``outputs``. The statements ``extra`` are the end of `__init__`.
     """
     body = cls.body
-    result = [f"class {cls.name}(nn.{'Module' if body.steps else 'Sequential'}):", f'    """{docstring}"""', ""]
+    result = [f"class {cls.name}(nn.{'Module' if body.steps else 'Sequential'}):", f'    """{docstring(about)}"""', ""]
     constructed = bool(body.fields or body.stored or extra)
     if constructed:
         result += code.signature("def __init__", ["self", *(p.annotated for p in cls.parameters)], " -> None:", 4)
