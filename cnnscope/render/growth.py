@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.analysis.receptive_field import Field
+from cnnscope.analysis.receptive_field.walk import extents
 from cnnscope.analysis.summary import Summary
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Shape
@@ -69,7 +70,7 @@ def drawing(graph: Graph, summary: Summary) -> Drawing:
 
 def growth(graph: Graph, summary: Summary) -> Growth:
     """The plot of ``summary``'s rows; E607 where the network has no image to see."""
-    image = max((value.spatial for value in graph.inputs.values()), key=len, default=())
+    image = max((extents(graph, name) for name in graph.inputs), key=len, default=())
     rows = [row for row in summary.rows if not row.unused and not row.training_only]
     if not image or not any(row.receptive_field and row.receptive_field.maps for row in rows):
         raise CnnscopeError.of("E607", f"there is no receptive field to plot: `{graph.name}` looks at no image")

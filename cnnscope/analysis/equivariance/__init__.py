@@ -29,7 +29,7 @@ from cnnscope.analysis.equivariance import propagate
 from cnnscope.analysis.equivariance.along import Along
 from cnnscope.analysis.equivariance.events import Cause, Claim, Flip, Shift, Transform, Turn, Verdict, worst
 from cnnscope.analysis.equivariance.result import Box, Equivariance, MapPrediction, Motion, Prediction
-from cnnscope.analysis.receptive_field.walk import FIRST, images
+from cnnscope.analysis.receptive_field.walk import FIRST, extents, images
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Value
 
@@ -48,7 +48,7 @@ def equivariance(graph: Graph) -> Equivariance:
     if not ranks:
         raise CnnscopeError.of("E308", f"`{graph.name}` takes no image, so there is nothing to shift, flip or turn")
     rank = max(ranks)
-    sizes = [graph.inputs[name].spatial for name in ranks[rank]]
+    sizes = [extents(graph, name) for name in ranks[rank]]
     found = dict(propagate.motions(graph, ranks[rank]))
     rows = {row: members[-1].name for row, members in graph.layers() if not members[-1].training_only}
     skipped = {node.name for node in graph.nodes if node.training_only}

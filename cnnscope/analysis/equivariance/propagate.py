@@ -22,7 +22,7 @@ from cnnscope.analysis.equivariance.events import (
 )
 from cnnscope.analysis.receptive_field.digits import Axis, Digit, Layout, leads, seed
 from cnnscope.analysis.receptive_field.layout import Unclear, follow
-from cnnscope.analysis.receptive_field.walk import FIRST, Path, Visit, walk
+from cnnscope.analysis.receptive_field.walk import Path, Visit, extents, image_axes, walk
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.ir.steps import Expand, Mix, Step
 
@@ -42,7 +42,8 @@ def motions(graph: Graph, sources: tuple[str, ...]) -> Iterator[tuple[str, Value
     constants = {name: _pattern(value) for name, value in graph.inputs.items() if name not in sources}
     for name in sources:
         value = graph.inputs[name]
-        found[name] = ValueMotion(tuple(map(start, value.spatial)), _square(value, name), seed(value.shape, FIRST))
+        axes, sizes = image_axes(graph, name), extents(graph, name)
+        found[name] = ValueMotion(tuple(map(start, sizes)), _square(value, name), seed(value.shape, axes))
         yield name, found[name]
     for place, visit in enumerate(walk(graph, sources)):
         node = visit.node

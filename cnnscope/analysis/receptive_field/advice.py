@@ -12,6 +12,7 @@ from math import ceil, floor
 
 from cnnscope.analysis.receptive_field.quasi_affine import QuasiAffine
 from cnnscope.analysis.receptive_field.theoretical import Field, theoretical
+from cnnscope.analysis.receptive_field.walk import extents
 from cnnscope.ir import Graph, Node, Shape
 from cnnscope.ir.steps import Taps
 
@@ -128,6 +129,6 @@ def _windows(graph: Graph) -> Iterator[tuple[Node, tuple[int, ...]]]:
 
 def _image(graph: Graph) -> Shape:
     """The largest extent of the image inputs along each axis."""
-    rank = max((len(value.spatial) for value in graph.inputs.values()), default=0)
-    sizes = [value.spatial for value in graph.inputs.values() if len(value.spatial) == rank]
+    found = [extents(graph, name) for name in graph.inputs]
+    sizes = [each for each in found if len(each) == max(map(len, found))]
     return tuple(map(max, *sizes)) if len(sizes) > 1 else sizes[0] if sizes else ()

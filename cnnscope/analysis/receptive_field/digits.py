@@ -8,7 +8,7 @@ digits of neighbouring axes together in row-major order and cuts them anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -59,9 +59,10 @@ class Axis(NamedTuple):
 Layout = tuple[Axis, ...]
 
 
-def seed(shape: Shape, first: int) -> Layout:
-    """The layout of a network input: its axes from ``first`` on are the image's."""
-    return (*map(uniform, shape[:first]), *(Axis((Digit(n, (i,)),)) for i, n in enumerate(shape[first:])))
+def seed(shape: Shape, axes: Sequence[int]) -> Layout:
+    """The layout of a network input: its ``axes`` are the image's, in order."""
+    images = {axis: image for image, axis in enumerate(axes)}
+    return tuple(Axis((Digit(n, (images[i],)),)) if i in images else uniform(n) for i, n in enumerate(shape))
 
 
 def uniform(extent: int) -> Axis:

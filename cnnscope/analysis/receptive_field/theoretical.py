@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cnnscope.analysis.receptive_field.digits import Layout, seed
 from cnnscope.analysis.receptive_field.layout import Action, Global, Unclear, Window, follow
 from cnnscope.analysis.receptive_field.quasi_affine import IDENTITY, Interval, QuasiAffine
-from cnnscope.analysis.receptive_field.walk import FIRST, Path, images, positions, stays_local, walk
+from cnnscope.analysis.receptive_field.walk import Path, has_frames, image_axes, images, positions, stays_local, walk
 from cnnscope.ir import Graph, Value
 from cnnscope.ir.steps import Via, Whole
 
@@ -125,7 +125,7 @@ def _fields(graph: Graph, rank: int, sources: tuple[str, ...]) -> Iterator[tuple
     memo: dict[tuple[QuasiAffine, Window], QuasiAffine | None] = {}
     for name in sources:
         value = graph.inputs[name]
-        yield name, _field(reach[name], seed(value.shape, FIRST), value)
+        yield name, _field(reach[name], seed(value.shape, image_axes(graph, name)), value)
     for visit in walk(graph, sources):
         if not visit.known:
             yield visit.node.name, None
@@ -185,7 +185,7 @@ def _shorter(a: QuasiAffine | None, b: QuasiAffine | None) -> QuasiAffine | None
 def _field(reach: _Reach, layout: Layout, value: Value) -> Field:
     axes = positions(value, layout)
     maps, shortest = reach.maps, reach.shortest
-    channels = tuple(i for i in range(len(layout)) if i not in axes)
+    channels = tuple(i for i in range(has_frames(value, layout), len(layout)) if i not in axes)
     if maps and any(digit.moves for i in channels for digit in layout[i].digits):
         layout, actions = follow(layout, Whole(channels, "dense"))  # a unit has all channels at a position
         if any(isinstance(action, Global) for action in actions):

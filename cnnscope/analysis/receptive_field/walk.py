@@ -16,6 +16,8 @@ from cnnscope.ir.steps import Expand, Step
 
 FIRST = 2
 """The first spatial axis of a map."""
+_LAYERS = frozenset({"conv", "pool", "norm", "resize"})
+"""Categories of ops on maps, whose second axis has the channels."""
 
 
 class Move(NamedTuple):
@@ -60,6 +62,43 @@ def images(graph: Graph, wrt: str | None = None) -> dict[int, tuple[str, ...]]:
     return {rank: tuple(ranks[rank]) for rank in sorted(ranks)}
 
 
+def image_axes(graph: Graph, name: str) -> tuple[int, ...]:
+    """The axes of an input along which its image lies, in order: all but the batch and the channels.
+
+    The channels are axis 1, unless the network folds that axis into the batch: then it has frames, as in a video
+    (T, C, H, W) each frame of which goes through a two-dimensional network, and the channels are where its first layer
+    has them.
+    """
+    rank = len(graph.inputs[name].shape)
+    channels = _channels_of_frames(graph, name) if rank > FIRST + 1 else 1
+    return tuple(axis for axis in range(1, rank) if axis != channels)
+
+
+def extents(graph: Graph, name: str) -> Shape:
+    """The extents of an input along its `image_axes`; empty for an input that is no map."""
+    value = graph.inputs[name]
+    return tuple(value.shape[axis] for axis in image_axes(graph, name)) if value.spatial else ()
+
+
+def _channels_of_frames(graph: Graph, name: str) -> int:
+    """The axis of the channels. Every axis but the batch is followed to the first layer on maps."""
+    shape = graph.inputs[name].shape
+    layouts = {name: seed(shape, range(1, len(shape)))}
+    for node in graph.nodes:
+        source = next((i for i in node.inputs if i in layouts), None)
+        if source is None:
+            continue
+        if node.op.category in _LAYERS:
+            frames, channels = layouts[source][:2]
+            found = channels.images[0] + 1 if len(channels.images) == 1 and frames.images else 1
+            return found if channels.extent == shape[found] else 1
+        reads = node.op.reads(graph.values(node))
+        if reads is None:
+            return 1
+        _, layouts[node.name] = _moves(layouts[source], reads[node.inputs.index(source)], node.output.shape)
+    return 1
+
+
 def positions(value: Value, layout: Layout) -> tuple[int, ...]:
     """The axes that give a unit its position: all but batch and channels of a map or tokens, else those with image
     positions.
@@ -76,9 +115,17 @@ def positions(value: Value, layout: Layout) -> tuple[int, ...]:
     return tuple(i for i, axis in enumerate(layout) if any(digit.moves for digit in axis.digits))
 
 
+def has_frames(value: Value, layout: Layout) -> bool:
+    """Whether the first axis of a map holds parts of the image, as frames do that were folded into the batch.
+
+    A unit belongs to one of them. Its position does not name it, so that of the first is meant.
+    """
+    return value.kind == "map" and bool(layout) and any(digit.moves for digit in layout[0].digits)
+
+
 def walk(graph: Graph, sources: Collection[str]) -> Iterator[Visit]:
     """Yields every node in order, with what happens to the axes of the images ``sources`` on the way into it."""
-    layouts = {name: seed(graph.inputs[name].shape, FIRST) for name in sources}
+    layouts = {name: seed(graph.inputs[name].shape, image_axes(graph, name)) for name in sources}
     local = dict.fromkeys(sources, True)
     unknown: set[str] = set()
     for node in graph.nodes:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from cnnscope.analysis.receptive_field.exact import Exact, exact
-from cnnscope.analysis.receptive_field.walk import images
+from cnnscope.analysis.receptive_field.walk import extents, images
 from cnnscope.analysis.summary import Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers
@@ -128,8 +128,8 @@ def input_records(graph: Graph) -> list[dict[str, Any]]:
     """The images that receptive fields are drawn on, by number of axes; inputs that are merged share one."""
     records = []
     for rank, names in images(graph).items():
-        extents = [max(sizes) for sizes in zip(*(graph.inputs[name].spatial for name in names), strict=True)]
-        records.append({"names": [numbers.printable(name) for name in names], "extents": extents,
+        sizes = [max(along) for along in zip(*(extents(graph, name) for name in names), strict=True)]
+        records.append({"names": [numbers.printable(name) for name in names], "extents": sizes,
                         "axes": AXES.get(rank, tuple(f"axis {i}" for i in range(rank)))})  # fmt: skip
     return records
 

@@ -21,9 +21,10 @@ from cnnscope.analysis.receptive_field.exact.steps import Array, least, moved
 from cnnscope.analysis.receptive_field.layout import Global
 from cnnscope.analysis.receptive_field.quasi_affine import Interval
 from cnnscope.analysis.receptive_field.walk import (
-    FIRST,
     Path,
     check,
+    has_frames,
+    image_axes,
     images,
     names,
     pick,
@@ -132,6 +133,13 @@ class _Shadow(NamedTuple):
     full: Bounds
     local: Bounds | None
 
+    def first(self) -> _Shadow:
+        """What the units of the first frame see."""
+        full = tuple(bounds[:, :1] for bounds in self.full)
+        if self.local is self.full:
+            return _Shadow(full, full)
+        return _Shadow(full, self.local and tuple(bounds[:, :1] for bounds in self.local))
+
 
 def _shadows(graph: Graph, rank: int, sources: Collection[str]) -> Iterator[tuple[str, _Shadow | None, Layout]]:
     """Yields every input and node that an image reaches; each is freed after its last use.
@@ -141,7 +149,7 @@ def _shadows(graph: Graph, rank: int, sources: Collection[str]) -> Iterator[tupl
     alive: dict[str, _Shadow] = {}
     readers = Counter(name for node in graph.nodes for name in node.inputs)
     for name in sources:
-        bounds = tuple(_pixels(graph.inputs[name].shape, image) for image in range(rank))
+        bounds = tuple(_pixels(graph.inputs[name].shape, axis) for axis in image_axes(graph, name))
         alive[name] = _Shadow(bounds, bounds)
         yield name, alive[name], ()
     for visit in walk(graph, sources):
@@ -157,10 +165,10 @@ def _shadows(graph: Graph, rank: int, sources: Collection[str]) -> Iterator[tupl
                 alive.pop(done, None)
 
 
-def _pixels(shape: Shape, image: int) -> Array:
+def _pixels(shape: Shape, axis: int) -> Array:
     axes = [1] * len(shape)
-    axes[FIRST + image] = -1
-    pixels = np.arange(shape[FIRST + image], dtype=np.int32).reshape(axes)
+    axes[axis] = -1
+    pixels = np.arange(shape[axis], dtype=np.int32).reshape(axes)
     return np.stack([pixels, -pixels])
 
 
@@ -191,6 +199,8 @@ def _union(a: Bounds, b: Bounds) -> Bounds:
 
 def _at_positions(shadow: _Shadow, value: Value, layout: Layout) -> _Units:
     axes = positions(value, layout)
+    if has_frames(value, layout):
+        shadow = shadow.first()
     rest = tuple(i + 1 for i in range(len(value.shape)) if i not in axes)
     full = tuple(least(bounds, rest) for bounds in shadow.full)
     if shadow.local is shadow.full:

@@ -118,9 +118,12 @@ def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool
     there = [visits[target] for visits in walks.values() if target in visits]
     if not all(visit.known for visit in there):
         raise walk.unknown(layer)
-    axes = walk.positions(value, next((visit.layout for visit in reversed(there) if visit.paths), ()))
+    layout = next((visit.layout for visit in reversed(there) if visit.paths), ())
+    axes = walk.positions(value, layout)
     if position is not None:
         walk.check(layer, position, tuple(value.shape[axis] for axis in axes))
+        if walk.has_frames(value, layout):
+            axes, position = (0, *axes), (0, *position)
     result: dict[str, Flow] = {}
     for rank, sources in ranks.items():
         visits = walks[rank]
@@ -131,7 +134,9 @@ def _flows(graph: Graph, layer: str, position: Sequence[int] | None, local: bool
         for name in sources:
             shape = graph.inputs[name].shape
             flow = flows.get(name, np.zeros((1,) * (len(shape) + 1)))
-            result[name] = np.broadcast_to(flow, (1, *shape)).sum(tuple(range(len(shape) - rank + 1)))
+            held = walk.image_axes(graph, name)
+            others = tuple(axis + 1 for axis in range(len(shape)) if axis not in held)
+            result[name] = np.broadcast_to(flow, (1, *shape)).sum((0, *others))
     return result
 
 
