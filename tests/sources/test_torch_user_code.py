@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,3 +231,33 @@ def test_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["summary", "net_of_mine.py:Net", "--input", "3x2x2"]) == 2
     printed = capsys.readouterr()
     assert "error[E435]: with input 3x2x2 the run stops in `conv` (`Conv2d`)" in printed.err
+
+
+LOUD = """
+import os, sys
+from torch import nn
+
+print("imported")
+
+class Loud(nn.Module):
+    def __init__(self):
+        super().__init__()
+        print("made")
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        print("python")
+        sys.__stdout__.write("stream")
+        os.write(1, b"descriptor")
+        os.system("echo process")
+        return self.conv(x)
+"""
+
+
+def test_what_a_model_prints_does_not_mix_with_our_output(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(LOUD)
+    command = [sys.executable, "-m", "cnnscope", "summary", "loud.py:Loud", "--input", "3x8x8", "-f", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["totals"]["macs"] == 4 * 3 * 64
+    assert all(word in done.stderr for word in ("imported", "made", "python", "stream", "descriptor", "process"))

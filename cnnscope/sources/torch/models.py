@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -97,12 +95,12 @@ def _value(text: str) -> Any:
 def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
-    with importable(place), redirect_stdout(sys.stderr):  # what it prints must not mix with our output
+    with importable(place), user_code.quiet():
         graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments)
 
     def make() -> nn.Module:
         assert extras.make is not None
-        with importable(place), redirect_stdout(sys.stderr):
+        with importable(place), user_code.quiet():
             return extras.make()
 
     notes = (f"ran the code of `{place}`", *notes)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -88,6 +91,26 @@ def _import_file(file: str) -> ModuleType:
         return import_with_operators(lambda: import_file(path))
     except (Exception, SystemExit) as error:
         raise raised(error, f"`{file}` cannot be imported", code="E433") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, standard output is standard error: what the user's code prints must not mix with our output, however it
+    prints (``print``, a file descriptor, C, a process of its own).
+    """
+    with redirect_stdout(sys.stderr), ExitStack() as stack:
+        try:
+            assert sys.__stdout__ is not None
+            assert sys.__stderr__ is not None
+            out, kept = sys.__stdout__.fileno(), os.dup(sys.__stdout__.fileno())
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, out)
+            stack.callback(sys.__stdout__.flush)
+            sys.__stdout__.flush()
+            os.dup2(sys.__stderr__.fileno(), out)
+        except (AssertionError, OSError, ValueError):  # one of them is closed, or has no descriptor
+            stack.close()
+        yield
 
 
 def call(
