@@ -85,9 +85,13 @@ def expected(
 
 
 def counted(module: nn.Module, arguments: tuple[Any, ...]) -> int:
-    """MACs by torch's counter, with the products of vectors that it leaves out and no kernels that hide some."""
+    """MACs by torch's counter, with the products that it leaves out and no kernels that hide some."""
     fast, aten = torch.backends.mha.get_fastpath_enabled(), torch.ops.aten
-    left_out: dict[Any, Any] = dict.fromkeys((aten.mv, aten.dot, aten.vdot), product_flops)
+    left_out: dict[Any, Any] = {
+        **dict.fromkeys((aten.mv, aten.dot, aten.vdot), lambda a, b, **_: 2 * prod(a)),
+        aten.addbmm: lambda c, a, b, **_: 2 * prod(a) * b[-1],
+        aten._trilinear: lambda a, w, b, *_, **__: 2 * a[0] * prod(w),  # each weight meets each pair of vectors once
+    }
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with (
@@ -99,11 +103,6 @@ def counted(module: nn.Module, arguments: tuple[Any, ...]) -> int:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return int(counter.get_total_flops()) // 2
-
-
-def product_flops(a: Any, b: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """Of a matrix or a vector times a vector: each number of the first is multiplied and added once."""
-    return 2 * prod(a)
 
 
 def tensors(output: Any) -> Iterator[Tensor]:

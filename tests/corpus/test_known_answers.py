@@ -83,6 +83,20 @@ def test_weights_that_are_computed_do_not_grow_with_the_batch(batch: int) -> Non
     assert summarize(graph, batch=batch).totals.activation_bytes == batch * 64 * 16 * 4 + 2 * weight
 
 
+def test_a_position_table_counts_and_is_not_stored() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("position", torch.zeros(3, 16, 16), persistent=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.position
+
+    graph = read(Table(), "3x16x16")
+    assert summarize(graph).totals.buffers == 768
+    assert [param.persistent for param in graph.params.values()] == [False]
+
+
 def test_a_tensor_that_takes_the_size_of_another() -> None:
     make = kind(lambda m, x: m.conv(x.new().resize_as_(x).copy_(x)), conv=lambda: nn.Conv2d(3, 4, 3))
     assert macs(read(make())) == 4 * 27 * 36

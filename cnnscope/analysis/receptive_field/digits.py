@@ -248,7 +248,9 @@ def _doubt(axis: Axis) -> int | None:
 
 
 def aligned(old: Shape, new: Shape) -> Groups:
-    """The smallest groups of axes of size above 1 with equal products."""
+    """The smallest groups of axes of size above 1 with equal products; none of a tensor that has no elements."""
+    if 0 in old:
+        return []
     left, right = ([i for i, n in enumerate(shape) if n > 1] for shape in (old, new))
     groups: Groups = []
     while left:
