@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import DTYPE_BYTES, Shape
+from cnnscope.ir.declared import fitted
 from cnnscope.ops.arguments import MAX_INT
 
 _WRITTEN = re.compile(r"(?:(?P<name>[^=]*)=)?(?P<shape>[^:=]*)(?::(?P<dtype>.*))?")
@@ -39,6 +40,13 @@ class InputSize:
             hint = did_you_mean(dtype, DTYPE_BYTES) or f"known dtypes: {', '.join(DTYPE_BYTES)}"
             raise CnnscopeError.of("E403", f"unknown dtype `{dtype}` of input `{text}`", hint=hint)
         return cls(tuple(map(int, extents)), name, dtype)
+
+
+def fit(given: tuple[InputSize, ...], declared: tuple[InputSize, ...]) -> tuple[InputSize, ...]:
+    """Returns the sizes of an image network: those it declares, or the given ones; E403 if they are another's."""
+    if len(given) != 1 or len(declared) != 1:
+        return given or declared
+    return (replace(given[0], shape=fitted(declared[0].shape, given[0].shape, 0)),)
 
 
 def parse_inputs(texts: Iterable[str]) -> tuple[InputSize, ...]:

@@ -30,7 +30,7 @@ def read_document(root: Marked, default_name: str) -> Document:
 def _document(root: Marked, default_name: str, problems: Problems) -> Document:
     top = _top(root, problems)
     params = _parameters(_mapping(top, "params", problems), (), problems)
-    inputs = read_inputs(root, top, problems)
+    inputs = read_inputs(root, top, params, problems)
     marks = _mapping(top, "blocks", problems)
     headers = {name: _block_params(entry, params, problems) for name, entry in marks.entries.items()}
     spec_level = Context(problems, (*params, CHANNELS), headers, {}, spec_level=True)

@@ -14,11 +14,13 @@ from itertools import accumulate, pairwise
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, PartialError, did_you_mean
 from cnnscope.ir import Graph, Value
+from cnnscope.ir.declared import fitted
 from cnnscope.ops.arguments import shown
 from cnnscope.spec import expressions
 from cnnscope.spec.document import is_wildcard
 from cnnscope.spec.expressions import Bound, Env, ExpressionError, evaluate
 from cnnscope.spec.marks import Marked, mark, parse
+from cnnscope.spec.metadata import looks_like_hwc, read_shape
 from cnnscope.spec.network import MAX_NODES, Flags, Network, Scope, too_many
 from cnnscope.spec.problems import unknown
 from cnnscope.spec.syntax import Block, Body, Document, Input, Item, Join, Residual, Use
@@ -30,9 +32,10 @@ def build(document: Document, settings: Mapping[str, object], shapes: Mapping[st
     does not fit.
     """
     order = refuse_recursion(document.blocks)
-    env = _settled(document, settings)
+    env = _settled(document, {**_stated(document, shapes), **settings})
     least = refuse_huge(document, order, env)
-    inputs = {name: _value(entry, shapes.get(name)) for name, entry in document.inputs.items()}
+    several = len(document.inputs) > 1
+    inputs = {n: _value(n if several else "", entry, shapes.get(n), env) for n, entry in document.inputs.items()}
     layout = next(iter(document.inputs.values())).layout
     net = Network(document.name, layout, inputs)
     scope = Scope(net.names, reserved=document.body.reserved)
@@ -66,11 +69,31 @@ def _walk(document: Document, frame: Frame, start: str | None) -> list[str]:
     return outputs
 
 
-def _value(entry: Input, shape: Sequence[int] | None) -> Value:
-    shape = tuple(entry.shape if shape is None else shape)
+def _stated(document: Document, shapes: Mapping[str, Sequence[int]]) -> dict[str, object]:
+    """Returns the parameters that an input's shape consists of, with the extents given for it."""
+    entries = ((document.inputs[name], shape) for name, shape in shapes.items())
+    return {
+        parameter: shape[axis]
+        for entry, shape in entries if len(shape) == len(entry.shape)
+        for axis, parameter in entry.parameters.items() if entry.layout == "HWC" or not looks_like_hwc(shape)
+    }  # fmt: skip
+
+
+def _value(name: str, entry: Input, given: Sequence[int] | None, env: Env) -> Value:
+    """Returns an input at the size given, or else at its own."""
+    own = [env[entry.parameters[i]].mark.value if i in entry.parameters else n for i, n in enumerate(entry.shape)]
+    shape = read_shape(mark(own), "the shape of the input")
+    if given is not None:
+        axis = None if len(shape) == 1 else len(shape) - 1 if entry.layout == "HWC" else 0
+        parameter = entry.parameters.get(-1 if axis is None else axis)
+        remedy = f"`--set {parameter}=N` changes the channels" if parameter else _OTHER_CHANNELS
+        shape = fitted(shape, tuple(given), axis, name, remedy=remedy)
     if entry.layout == "HWC" and len(shape) > 1:
         shape = (shape[-1], *shape[:-1])
     return Value((1, *shape), kind="flat" if len(shape) == 1 else "map")
+
+
+_OTHER_CHANNELS = "for other channels change `shape` in the text that `cnnscope expand` prints"
 
 
 def _settled(document: Document, settings: Mapping[str, object]) -> Env:

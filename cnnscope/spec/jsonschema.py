@@ -25,7 +25,8 @@ _EXPRESSION = {"$ref": "#/definitions/expression"}
 _LAYERS = {"$ref": "#/definitions/layers"}
 _SOURCE = {"$ref": "#/definitions/source"}
 _DEFAULTS = {"$ref": "#/definitions/defaults"}
-_SHAPE = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 4}
+_EXTENT = {"anyOf": [{"type": "integer", "minimum": 1}, _EXPRESSION]}
+_SHAPE = {"type": "array", "items": _EXTENT, "minItems": 1, "maxItems": 4}
 
 
 def language() -> Schema:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
 from cnnscope.errors import CnnscopeError, Span, did_you_mean
 from cnnscope.ops.arguments import MAX_INT, ArgumentError, Integers
+from cnnscope.spec import expressions
 from cnnscope.spec import problems as check
 from cnnscope.spec.marks import Marked, mark
 from cnnscope.spec.problems import Problems, kind_of, unknown
@@ -17,13 +18,15 @@ from cnnscope.spec.syntax import Document, Input
 EXAMPLE = "{shape: [3, 224, 224]}"
 
 
-def read_inputs(root: Marked, top: Mapping[str, Marked], problems: Problems) -> dict[str, Input]:
+def read_inputs(
+    root: Marked, top: Mapping[str, Marked], params: Mapping[str, Marked], problems: Problems
+) -> dict[str, Input]:
     """Returns the inputs by name; `input: {...}` is the one called ``input``."""
     start = root.span and Span(root.span.file, 1, 1)
     if "input" in top and "inputs" in top:
         problems.add("E103", "`input` and `inputs` exclude each other", root.keys.get("inputs", start))
     if "input" in top:
-        return _read({"input": top["input"]}, root.keys, problems)
+        return _read({"input": top["input"]}, root.keys, params, problems)
     if "inputs" not in top:
         problems.add("E103", "`input` is missing", start, hint=f"write `input: {EXAMPLE}`")
         return {}
@@ -32,33 +35,49 @@ def read_inputs(root: Marked, top: Mapping[str, Marked], problems: Problems) -> 
         marks = check.mapping(top["inputs"], "`inputs`", example=f"`inputs: {{left: {EXAMPLE}, ...}}`")
         if not marks:
             problems.add("E103", "`inputs` is empty", top["inputs"].span)
-        result = _read(marks, top["inputs"].keys, problems)
+        result = _read(marks, top["inputs"].keys, params, problems)
     if len({entry.layout for entry in result.values()}) > 1:
         problems.add("E203", "all inputs share one `layout`", top["inputs"].span)
     return result
 
 
-def _read(marks: Mapping[str, Marked], keys: Mapping[str, Span], problems: Problems) -> dict[str, Input]:
+def _read(
+    marks: Mapping[str, Marked], keys: Mapping[str, Span], params: Mapping[str, Marked], problems: Problems
+) -> dict[str, Input]:
     result: dict[str, Input] = {}
     for name, value in marks.items():
         with problems.caught():
             check.name(name, keys.get(name, value.span))
-            result[name] = _input(name, value, problems)
+            result[name] = _input(name, value, params, problems)
     return result
 
 
-def _input(name: str, value: Marked, problems: Problems) -> Input:
+def _input(name: str, value: Marked, params: Mapping[str, Marked], problems: Problems) -> Input:
     entries = check.mapping(value, f"`{name}`", example=f"`{name}: {EXAMPLE}`")
     check.only(value, ("shape", "layout"), f"`{name}`", problems, aliases={"size": "shape", "format": "layout"})
     if "shape" not in entries:
         raise CnnscopeError.of("E204", f"`{name}` needs `shape`", span=value.span, hint=f"write `{name}: {EXAMPLE}`")
     layout = _layout(entries["layout"]) if "layout" in entries else "CHW"
-    shape = read_shape(entries["shape"], f"`shape` of `{name}`")
+    written, named = _defaults(entries["shape"], params)
+    shape = read_shape(written, f"`shape` of `{name}`")
     if "layout" not in entries and looks_like_hwc(shape):  # without this error the results would be wrong but plausible
         message = f"`shape` of `{name}` says {shape[0]} channels of {shape[1]}x{shape[2]}"
         hint = "say `layout: HWC`, or `layout: CHW` if that is meant"
         raise CnnscopeError.of("E203", message, span=entries["shape"].span, hint=hint)
-    return Input(shape, layout, entries["shape"].span)
+    return Input(shape, layout, entries["shape"].span, named)
+
+
+def _defaults(shape: Marked, params: Mapping[str, Marked]) -> tuple[Marked, dict[int, str]]:
+    """Returns the shape with the default in place of each ``$parameter``, and which axes those are."""
+    if not isinstance(shape.value, list):
+        return shape, {}
+    named = {}
+    for axis, item in enumerate(shape.value):
+        text = str(item.value)[1:] if expressions.is_expression(item.value) else ""
+        if text in params and isinstance(params[text].value, int):
+            named[axis] = text
+    extents = [params[named[axis]] if axis in named else item for axis, item in enumerate(shape.value)]
+    return replace(shape, value=extents), named
 
 
 def _layout(value: Marked) -> Literal["CHW", "HWC"]:
@@ -92,7 +111,7 @@ def looks_like_hwc(shape: Sequence[int]) -> bool:
 def input_shapes(
     document: Document, given: Sequence[int] | Mapping[str, Sequence[int]] | None
 ) -> dict[str, tuple[int, ...]]:
-    """Returns replacement shapes by input name; raises E205 for an unknown name, E203 for what is no shape."""
+    """Returns the shapes given, by input name; raises E205 for an unknown name, E203 for what is no shape."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):

@@ -161,11 +161,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A network input in the author's layout, without batch."""
+    """A network input in the author's layout, without batch. ``parameters`` names the parameter of the spec that an
+    axis is, by axis; the shape has their defaults.
+    """
 
     shape: tuple[int, ...]
     layout: Literal["CHW", "HWC"]
     span: Span | None
+    parameters: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

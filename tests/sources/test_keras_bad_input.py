@@ -246,9 +246,9 @@ def test_a_model_that_never_saw_its_input(tmp_path: Path) -> None:
 
 def test_a_size_in_the_wrong_order_is_not_guessed(tmp_path: Path) -> None:
     path = written(tmp_path, sequential(conv()))
-    message = "the input `x` is declared 8x8x3 but `--input` is 3x32x32"
-    assert refused(path, input=size("3x32x32")) == (
-        "E403", message, "sizes are in the model's own order, channels last")  # fmt: skip
+    message = "the input is 8x8x3 (height x width x channels), but `--input` is 3x32x32"
+    assert refused(path, input=size("3x32x32")) == ("E403", message, "write `--input 32x32x3`")
+    assert read_graph(path, input=size("16")).inputs["x"].features == (3, 16, 16)
     assert read_graph(path, input=size("32x32x3")).value("conv").features == (4, 30, 30)
 
 

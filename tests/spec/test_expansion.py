@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from spec_rows import graph_of, inputs, names, rows
 
 from cnnscope.analysis.cost import node_costs, total
+from cnnscope.errors import CnnscopeError
 from cnnscope.ops.conv import Conv
 from cnnscope.spec import load
 
@@ -261,7 +262,7 @@ def test_hwc_is_the_author_s_layout_and_the_graph_s_is_not() -> None:
     assert graph.layout == "HWC"
     assert graph.inputs["input"].shape == (1, 1, 28, 30)
     assert graph.nodes[0].output.features == (2, 26, 26)
-    assert graph_of(text, input=(10, 12, 3)).inputs["input"].features == (3, 10, 12)
+    assert graph_of(text, input=(10, 12, 1)).inputs["input"].features == (1, 10, 12)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +278,24 @@ def test_several_inputs() -> None:
     both = "inputs: {left: {shape: [1, 8, 8]}, right: {shape: [1, 8, 8]}}"
     text = f"cnnscope: 1\n{both}\nlayers: [add: {{from: [left, right]}}]\n"
     assert inputs(text, "add") == ("left", "right")
-    other = graph_of(text, input={"left": (2, 3, 3), "right": (2, 3, 3)})
-    assert other.node("add").output.features == (2, 3, 3)
+    other = graph_of(text, input={"left": (1, 3, 3), "right": (1, 3, 3)})
+    assert other.node("add").output.features == (1, 3, 3)
+
+
+def test_an_axis_of_the_input_that_is_a_parameter() -> None:
+    text = """cnnscope: 1
+input: {shape: [$in_channels, 8, 8]}
+params: {in_channels: 1}
+layers: [conv: {out: "${2 * in_channels}", kernel: 3}]
+"""
+    assert graph_of(text).node("conv1").output.features == (2, 6, 6)
+    assert graph_of(text, set={"in_channels": 3}).node("conv1").output.features == (6, 6, 6)
+    assert graph_of(text, input=(3, 5, 5)).node("conv1").output.features == (6, 3, 3)
+    assert graph_of(text, input=(5,), set={"in_channels": 3}).node("conv1").output.features == (6, 3, 3)
+    with pytest.raises(CnnscopeError, match="the input is 2x8x8"):
+        graph_of(text, input=(3, 5, 5), set={"in_channels": 2})
+    with pytest.raises(CnnscopeError, match="the input is 1x8x8"):
+        graph_of(text, input=(32, 32, 3))
 
 
 def test_a_training_only_head_has_weights_but_no_work() -> None:

@@ -5,12 +5,13 @@ shared layers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import DTYPE_BYTES, Graph, Kind, Value
 from cnnscope.ir.builder import Builder
+from cnnscope.ir.declared import fitted
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.sources.files import at_layer, clean, sizes_by_input, topological
 from cnnscope.sources.inputs import InputSize
@@ -168,15 +169,10 @@ def _size(layer: Layer, given: InputSize | None, channels_last: bool, several: b
         if declared is None or None in declared:
             raise _missing(layer, declared, channels_last, several)
         return InputSize(tuple(n for n in declared if n is not None))
-    if declared is not None:
-        channels = len(declared) - 1 if channels_last else 0
-        fits = len(given.shape) == len(declared) and declared[channels] in (None, given.shape[channels])
-        if not fits:
-            raise CnnscopeError.of(
-                "E403", f"the input `{layer.name}` is declared {_text(declared)} but `--input` is {_text(given.shape)}",
-                hint=f"sizes are in the model's own order, {'channels last' if channels_last else 'channels first'}",
-            )  # fmt: skip
-    return given
+    if declared is None:
+        return given
+    axis = None if len(declared) < 2 else len(declared) - 1 if channels_last else 0
+    return replace(given, shape=fitted(declared, given.shape, axis, layer.name if several else ""))
 
 
 def _missing(layer: Layer, declared: Declared | None, channels_last: bool, several: bool) -> CnnscopeError:

@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind, Shape, Value
+from cnnscope.ir.declared import fitted
 from cnnscope.sources.files import sizes_by_input
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.values import DTYPES, MAX_ELEMENTS, dtype_of, invalid
@@ -49,10 +50,10 @@ def read_inputs(proto: GraphProto, sizes: Sequence[InputSize]) -> tuple[dict[str
     values, channels_last = {}, set()
     for info in infos:
         used = readers.get(info.name, [])
-        value = _value(info, given.get(info.name), len(infos) > 1)
+        value = _value(info, given.get(info.name), [kind for kind, _ in used], _turned(info, used), len(infos) > 1)
         if any(kind in RECURRENT for kind, _ in used) and len(value.shape) == 3:
             value = Value(value.shape, value.dtype, 1 if value.shape[1] == 1 else None, "tensor")
-        if len(value.shape) == 4 and used and all(reader == ("Transpose", [0, 3, 1, 2]) for reader in used):
+        if _turned(info, used) and len(value.shape) == 4:
             n, h, w, c = value.shape
             value = Value((n, c, h, w), value.dtype, value.batch_axis, "map")
             channels_last.add(info.name)
@@ -96,11 +97,20 @@ def _is_signal(name: str, proto: GraphProto) -> bool:
     return not found
 
 
-def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Value:
+def _turned(info: ValueInfoProto, used: Sequence[tuple[str, list[int]]]) -> bool:
+    """Returns whether an input is an image with its channels last, which every reader moves to the front."""
+    return bool(used) and all(reader == ("Transpose", [0, 3, 1, 2]) for reader in used)
+
+
+def _value(
+    info: ValueInfoProto, given: InputSize | None, readers: Collection[str], channels_last: bool, several: bool
+) -> Value:
     if info.type.WhichOneof("value") != "tensor_type":
         raise invalid(f"the input `{info.name}` is not a tensor")
     dtype = dtype_of(info.type.tensor_type.elem_type, f"the input `{info.name}`")
-    shape = _shape(info, given, several)
+    is_map = not SPATIAL.isdisjoint(readers) or channels_last
+    axis = (-1 if channels_last else 0) if is_map else None
+    shape = _shape(info, given, axis, several)
     batch = 0 if shape[:1] == (1,) else None
     kinds: dict[int, Kind] = {2: "flat"}
     real = dtype.startswith(("float", "bfloat"))
@@ -108,11 +118,11 @@ def _value(info: ValueInfoProto, given: InputSize | None, several: bool) -> Valu
     return Value(shape, given.dtype if given and given.dtype else dtype, batch, kind)
 
 
-def _shape(info: ValueInfoProto, given: InputSize | None, several: bool) -> Shape:
+def _shape(info: ValueInfoProto, given: InputSize | None, channels: int | None, several: bool) -> Shape:
     """Returns the shape at batch 1: the one given, or the one in the file if no axis but the batch is left open."""
     dims = _declared(info)
     if given is not None:
-        return _replaced(info.name, dims, given.shape)
+        return _replaced(info.name if several else "", dims, given.shape, channels)
     if dims is None:
         raise _ask(info.name, "has no shape in the file", "3x224x224", several)
     example = "x".join(str(224 if isinstance(d, str) else d) for d in dims[1:])
@@ -130,20 +140,22 @@ def _declared(info: ValueInfoProto) -> list[Dim] | None:
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
         return None
-    dims: list[Dim] = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
+    dims: list[Dim] = [
+        d.dim_value if d.HasField("dim_value") and d.dim_value != -1 else d.dim_param or "?" for d in tensor.shape.dim
+    ]  # some exporters write -1 for an extent that is left open
     if any(isinstance(d, int) and d < 1 for d in dims):
         raise invalid(f"the input `{info.name}` has the shape {_text(dims)}")
     return dims
 
 
-def _replaced(name: str, dims: list[Dim] | None, given: Shape) -> Shape:
+def _replaced(name: str, dims: list[Dim] | None, given: Shape, channels: int | None) -> Shape:
     """Returns the shape given for an input, with a batch of 1 in front if it has none."""
-    if dims is not None and len(given) not in (len(dims), len(dims) - 1):
-        raise CnnscopeError.of(
-            "E403", f"the input `{name}` is {_text(dims)} in the file but `--input` is {_text(given)}",
-            hint="sizes are without the batch, in the file's order of axes",
-        )  # fmt: skip
-    return given if dims is not None and len(given) == len(dims) else (1, *given)
+    if dims is None:
+        return (1, *given)
+    own = [d if isinstance(d, int) else None for d in dims[1:]]
+    whole = len(given) == len(dims) and (given[0] == 1 or (isinstance(dims[0], int) and dims[0] > 1))
+    lead, rest = (given[:1], given[1:]) if whole else ((1,), given)
+    return (*lead, *fitted(own, rest, channels if len(own) > 1 else None, name))
 
 
 def _ask(name: str, what: str, example: str, several: bool) -> CnnscopeError:

@@ -19,7 +19,7 @@ from torch import nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean, missing_for
 from cnnscope.ir import Graph
-from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.inputs import InputSize, fit
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.sources.torch import user_code
 from cnnscope.sources.torch.build import build
@@ -45,7 +45,7 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
             module = build(recipe.make)
         except Exception as error:
             raise CnnscopeError.of("E432", f"`{name}` cannot be made so: {error}") from error
-        graph, notes = trace(module, inputs or recipe.sizes(module), name=name, rebuild=recipe.make)
+        graph, notes = trace(module, fit(inputs, recipe.sizes(module)), name=name, rebuild=recipe.make)
         extras = recipe.extras(module)
     return Loaded(graph, source, notes=notes, extras=extras)
 
@@ -65,7 +65,7 @@ def _made(
         return duplicate(made) if made is factory else made  # the user's own module must not change
 
     module = user_code.call(factory, name, arguments, build)
-    graph, notes = trace(module, inputs or _own_size(module), name=name, rebuild=make)
+    graph, notes = trace(module, fit(inputs, _own_size(module)), name=name, rebuild=make)
     return graph, notes, Extras(make, own_weights=f"as `{name}` has them")
 
 
@@ -112,10 +112,17 @@ def _plainly(make: Callable[[], object]) -> object:
 
 
 def _own_size(module: nn.Module) -> tuple[InputSize, ...]:
-    """Returns the input size in a configuration like that of timm's models, if the module has one."""
+    """Returns the input size in a configuration like that of timm's models, if the module has one.
+
+    The configuration describes the pretrained network. The module may take other channels, as its first layer says.
+    """
     configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     size = configuration.get("input_size") if isinstance(configuration, dict) else None
-    return (InputSize(tuple(size)),) if size else ()
+    if not isinstance(configuration, dict) or not size:
+        return ()
+    names = configuration.get("first_conv")
+    first = dict(module.named_modules()).get(names) if isinstance(names, str) else None
+    return (InputSize((getattr(first, "in_channels", size[0]), *size[1:])),)
 
 
 class Recipe(NamedTuple):
