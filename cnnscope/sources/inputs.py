@@ -24,6 +24,11 @@ class InputSize:
     name: str | None = None
     dtype: str | None = None
 
+    def __str__(self) -> str:
+        """The size as it is written on the command line."""
+        name = "" if self.name is None else f"{self.name}="
+        return f"{name}{'x'.join(map(str, self.shape)) or 'scalar'}{f':{self.dtype}' if self.dtype else ''}"
+
     @classmethod
     def parse(cls, text: str) -> InputSize:
         """Reads ``[NAME=]3x224x224[:DTYPE]``; raises E403 for anything else."""

@@ -14,22 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
-from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.batches import Twice
-from cnnscope.sources.torch.build import Feed, make_inputs
+from cnnscope.sources.torch.build import make_inputs
 from cnnscope.sources.torch.copies import duplicate
+from cnnscope.sources.torch.failure import NOWHERE, Stop, failure, misfit, stop
 from cnnscope.sources.torch.flags import plain_flags
 from cnnscope.sources.torch.lazy import with_shapes
 from cnnscope.sources.torch.outputs import tensors_of
 from cnnscope.sources.torch.patches import contained
 from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.shapes import watched
+from cnnscope.sources.torch.sizes import Probing
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.sources.torch.untouched import untouched
-from cnnscope.user_code import user_frames
 
 Build = Callable[[], nn.Module]
 
@@ -115,9 +115,12 @@ def _with_batch_two(
 
 def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool = False, batch: int = 1,
-    twice: Twice | None = None,
+    twice: Twice | None = None, again: bool = False,
 ) -> _Run:  # fmt: skip
-    """Runs the module. ``twice`` is a run at batch 2, which says where the batch is."""
+    """Runs the module. ``twice`` is a run at batch 2, which says where the batch is.
+
+    A run that stops raises E435. If it is one ``again``, only to try other inputs, the error has just where it stopped.
+    """
     with plain_flags(_dtype(module)), untouched(module), torch.inference_mode():
         feeds = make_inputs(module, inputs, real=real, batch=batch)
         recorder = Trace(module, real=real, twice=twice)
@@ -130,17 +133,41 @@ def _attempt(
                 results = tensors_of(output := module(*positional, **keywords))
         except Exception as error:
             why = recorder.takes_values or _needs_values(error)
-            if why and not real:
+            if why and not real and not misfit(error, recorder):
                 return _Run(None, recorder, why=why)
             if is_own(error):
                 raise
-            raise _failure(error, recorder, feeds, name) from error
+            found = stop(error, recorder)
+            if again:
+                raise _StoppedError(found) from error
+            probe = None if real or batch > 1 else Probing(lambda sizes: _outcome(module, sizes, name))
+            raise failure(found, recorder, inputs, name, probe) from error
         if recorder.takes_values and not real:
             return _Run(None, recorder, why=recorder.takes_values)
         if not results:
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
         ends = recorder.ends(results)
         return _Run(recorder.recording.graph(name, ends), recorder, ends)
+
+
+class _StoppedError(Exception):
+    """A run to try other inputs stopped."""
+
+    def __init__(self, found: Stop) -> None:
+        super().__init__()
+        self.found = found
+
+
+def _outcome(module: nn.Module, sizes: Sequence[InputSize], name: str) -> Stop | None:
+    """Returns where a run at other sizes stops; None if it reaches its end. What it prints is not shown again."""
+    try:
+        with redirect_stdout(StringIO()), warnings.catch_warnings(action="ignore"):
+            run = _attempt(module, sizes, name, again=True)
+    except _StoppedError as error:
+        return error.found
+    except CnnscopeError:
+        return NOWHERE
+    return NOWHERE if run.graph is None else None
 
 
 # -- before the run ----------------------------------------------------------------------------------------------------
@@ -200,7 +227,7 @@ def _hooks(recorder: Trace) -> Iterator[None]:
     """Tells the recorder which module is running."""
 
     def enter(module: nn.Module, args: Any) -> None:
-        recorder.recording.enter(module)
+        recorder.recording.enter(module, args)
 
     def leave(module: nn.Module, args: Any, output: Any) -> Any:
         passed_on = isinstance(output, Tensor) and recorder.recording.idle(module) and recorder.tracked(output)
@@ -231,20 +258,3 @@ _NEEDS_VALUES = {
 def _needs_values(error: Exception) -> str | None:
     why = next((why for words, why in _NEEDS_VALUES.items() if words in str(error)), None)
     return why or ("a function has no shape without values" if lacks_values(error) else None)
-
-
-def _failure(error: Exception, recorder: Trace, feeds: Sequence[Feed], name: str) -> CnnscopeError:
-    failed = recorder.recording.failed
-    call = failed[1] if failed and failed[0] is error else recorder.recording.calls[0]
-    kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
-    place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
-    given = ", ".join(shape_text(tuple(feed.tensor.shape[1:])) for feed in feeds)
-    reason = str(error).strip().split("\n")[0].rstrip(".") or "no reason given"
-    if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
-        reason = f"{type(error).__name__}: {reason}"
-    places = list(user_frames(error.__traceback__))
-    diagnostic = Diagnostic(
-        "E435", f"with input {given} the run stops {place}: {reason}", places[-1][0] if places else None,
-        hint="another size: `--input 3x224x224`",
-    )  # fmt: skip
-    return PartialError(diagnostic, graph=recorder.recording.graph(name, ()))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +42,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A module call under way. ``layer`` is the row of its ops; None in a module that has modules inside."""
+    """A module call under way. ``layer`` is the row of its ops; None in a module that has modules inside.
+
+    ``args`` are the arguments without names that it was called with.
+    """
 
     module: nn.Module | None
     path: str
     layer: str | None
     start: int
+    args: tuple[Any, ...] = ()
 
 
 class Recording:
@@ -69,7 +74,7 @@ class Recording:
         self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
         self._rows = Names(modules)
 
-    def enter(self, module: nn.Module) -> None:
+    def enter(self, module: nn.Module, args: tuple[Any, ...] = ()) -> None:
         """A module's forward begins."""
         outer = self.calls[-1]
         path, layer = outer.path, outer.layer
@@ -77,7 +82,7 @@ class Recording:
             path = self._paths.get(id(module), path)
             if path != outer.path and is_leaf(module):
                 layer = self._rows.claim(path)
-        self.calls.append(Call(module, path, layer, len(self.drafts)))
+        self.calls.append(Call(module, path, layer, len(self.drafts), args))
 
     def idle(self, module: nn.Module) -> bool:
         """Returns whether the module is a leaf and a row of its own, and nothing has run in it."""

@@ -69,6 +69,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
+        self.failing: tuple[Exception, str, Sequence[Any], Mapping[str, Any]] | None = None
         self._twins: dict[int, Tensor] = {}
         self._alive: list[Any] = []  # keeps the tensors of the dicts above alive, since ids of dead ones are used again
 
@@ -81,6 +82,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             if rule.targets:
                 self._keep_versions(written(rule, args, kwargs or {}))
             return self._call(func, rule, args, kwargs or {})
+        except Exception as error:
+            if self.failing is None or self.failing[0] is not error:
+                self.failing = error, rule.name, args, kwargs or {}
+            raise
         finally:
             self.busy = before
 
