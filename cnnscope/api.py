@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cnnscope.analysis.summary import Level, Summary, summarize
-from cnnscope.errors import explained, explained_methods
+from cnnscope.errors import CnnscopeError, explained, explained_methods
 from cnnscope.ir import Graph
 from cnnscope.options.group import part, takes
 from cnnscope.options.network import DiagramOptions, ExportFormat, ExportOptions, LayerOptions, PageOptions, ThemeName
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from cnnscope.training.report import TransferReport
     from cnnscope.trust.session import Attributions
 
-Sizes = str | Sequence[int] | Sequence[InputSize] | Mapping[str, str | Sequence[int]]
+Sizes = str | int | Sequence[int] | Sequence[InputSize] | Mapping[str, str | int | Sequence[int]]
 """Sizes of inputs, channels first and without batch: one size, or sizes by name for several inputs."""
 
 
@@ -330,15 +330,19 @@ Settings = Mapping[str, Any] | None
 
 
 @explained
-def load(source: Source, *, input: Sizes | None = None, set: Settings = None) -> Model:
+def load(source: Source, *, input: Sizes | None = None, set: Settings = None, example: object = None) -> Model:
     """The network that ``source`` names; `CnnscopeError` where there is none.
 
     ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"timm:vit_tiny_patch16_224"``), a path,
     a graph, a torch module (which stays as it is), or a function that makes one.
     ``input`` replaces the input's size, channels first and without batch: ``(3, 224, 224)``, ``"3x224x224"``, or by
     name ``{"left": (3, 64, 64), "ids": "128:int64"}``. ``set`` gives a spec's parameters other values, or a factory its
-    arguments.
+    arguments. ``example`` is for torch modules, in place of ``input``: what the module is called with, which may be a
+    tensor, a tuple of arguments or a dict of them by name, in any nesting and with a batch.
     """
+    if example is not None and (input is not None or isinstance(source, (str, Path, Graph, Model))):
+        what = "`example` and `input` exclude each other" if input is not None else "`example` is for torch modules"
+        raise CnnscopeError.of("E403", what, hint="say `input=(3, 224, 224)` alone, or pass the module itself")
     if isinstance(source, Model):
         return source
     if isinstance(source, Graph):
@@ -348,7 +352,7 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None) ->
     else:
         from cnnscope.sources.torch.models import load_live
 
-        loaded = load_live(source, sizes(input), set or {})
+        loaded = load_live(source, sizes(input), set or {}, example)
     return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)
 
 
@@ -368,11 +372,11 @@ def sizes(sizes: Sizes | None) -> tuple[InputSize, ...]:
         return ()
     if isinstance(sizes, Mapping):
         return tuple(_size(size, name) for name, size in sizes.items())
-    if not isinstance(sizes, str) and any(isinstance(size, InputSize) for size in sizes):
+    if not isinstance(sizes, (str, int)) and any(isinstance(size, InputSize) for size in sizes):
         return tuple(size for size in sizes if isinstance(size, InputSize))
-    return (_size(cast("str | Sequence[int]", sizes), None),)
+    return (_size(cast("str | int | Sequence[int]", sizes), None),)
 
 
-def _size(size: str | Sequence[int], name: str | None) -> InputSize:
-    text = size if isinstance(size, str) else "x".join(map(str, size))
+def _size(size: str | int | Sequence[int], name: str | None) -> InputSize:
+    text = str(size) if isinstance(size, (str, int)) else "x".join(map(str, size)) or "scalar"
     return InputSize.parse(text if name is None else f"{name}={text}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cnnscope.errors import CnnscopeError, Note, PartialError, did_you_mean
 from cnnscope.files import os_reason
-from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.inputs import InputSize, only_sizes
 
 _HEAD = 512
 _FETCH = "download the file itself again"
@@ -103,6 +103,8 @@ def sizes_by_input(names: Iterable[str], sizes: Iterable[InputSize]) -> dict[str
 
     Raises E403 if an input is unknown, or if a size has no name although there are several inputs.
     """
+    sizes = tuple(sizes)
+    only_sizes(sizes, "a model file")
     own = list(dict.fromkeys(names))
     known = {spelled: name for name in own for spelled in (name, clean(name))}
     listed = ", ".join(f"`{name}`" for name in own)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources import zoo
-from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.inputs import InputSize, only_sizes
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.spec.text import MAX_BYTES
 
@@ -46,6 +46,7 @@ def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str,
 
 
 def _shapes(inputs: tuple[InputSize, ...]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    only_sizes(inputs, "a spec")
     for size in inputs:
         if size.dtype not in (None, "float32"):
             raise CnnscopeError.of("E403", f"the inputs of a spec are float32, not {size.dtype}")

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch.build import make_inputs
+from cnnscope.sources.torch.arguments import make_arguments
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.flags import plain_flags
 
@@ -26,15 +26,13 @@ def with_shapes(module: nn.Module, inputs: Sequence[InputSize]) -> nn.Module:
     if place is None:
         return module
     with plain_flags(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        feeds = make_inputs(module, inputs, real=True)
+        made = make_arguments(module, inputs, real=True)
         copy = duplicate(module)
         for m in copy.modules():
             m.__dict__["training"] = False
-        positional = [feed.tensor for feed in feeds if not feed.keyword]
-        keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
         try:
             with redirect_stdout(StringIO()):  # what it prints, it prints in the run that is analysed too
-                copy(*positional, **keywords)
+                copy(*made.args, **made.kwargs)
         except Exception as error:
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             what = f"{place} has weights without a shape yet, and a run that gives them one fails: {reason}"

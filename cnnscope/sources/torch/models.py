@@ -22,6 +22,7 @@ from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize, fit
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.sources.torch import user_code
+from cnnscope.sources.torch.arguments import from_example
 from cnnscope.sources.torch.build import build
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.module import trace
@@ -50,22 +51,29 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
     return Loaded(graph, source, notes=notes, extras=extras)
 
 
-def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """Returns the network of a module that exists already, or of a function that makes one."""
+def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings, example: Any = None) -> Loaded:
+    """Returns the network of a module that exists already, or of a function that makes one.
+
+    ``example`` is what the module is called with: a tensor, a tuple of arguments, or a dict of them by name.
+    """
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
-    graph, notes, extras = _made(source, name, inputs, settings)
+    graph, notes, extras = _made(source, name, inputs, settings, example)
     return Loaded(graph, name, notes=notes, extras=extras)
 
 
 def _made(
-    factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings
+    factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings, example: Any = None
 ) -> tuple[Graph, tuple[str, ...], Extras]:
     def make() -> nn.Module:
         made = user_code.call(factory, name, arguments, _plainly)
         return duplicate(made) if made is factory else made  # the user's own module must not change
 
     module = user_code.call(factory, name, arguments, build)
-    graph, notes = trace(module, fit(inputs, _own_size(module)), name=name, rebuild=make)
+    if example is not None:
+        sizes = from_example(example, inspect.signature(module.forward).parameters)
+    else:
+        sizes = fit(inputs, _own_size(module))
+    graph, notes = trace(module, sizes, name=name, rebuild=make)
     return graph, notes, Extras(make, own_weights=f"as `{name}` has them")
 
 

@@ -17,8 +17,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.arguments import make_arguments, or_numbers
 from cnnscope.sources.torch.batches import Twice
-from cnnscope.sources.torch.build import make_inputs
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.failure import NOWHERE, Stop, failure, misfit, stop
 from cnnscope.sources.torch.flags import plain_flags
@@ -59,6 +59,8 @@ def trace(
     _check(module)
     name = name or type(module).__name__
     module = with_shapes(module, inputs)
+    if or_numbers(inputs) != tuple(inputs) and _outcome(module, inputs, name) is not None:
+        inputs = or_numbers(inputs) if _outcome(module, or_numbers(inputs), name) is None else inputs
     run = _attempt(module, inputs, name)
     if run.graph is not None and run.doubtful:
         run, more = _with_batch_two(module, inputs, name, run)
@@ -122,15 +124,13 @@ def _attempt(
     A run that stops raises E435. If it is one ``again``, only to try other inputs, the error has just where it stopped.
     """
     with plain_flags(_dtype(module)), untouched(module), torch.inference_mode():
-        feeds = make_inputs(module, inputs, real=real, batch=batch)
+        made = make_arguments(module, inputs, real=real, batch=batch)
         recorder = Trace(module, real=real, twice=twice)
-        for feed in feeds:
-            recorder.feed(feed.tensor, feed.name)
-        positional = [feed.tensor for feed in feeds if not feed.keyword]
-        keywords = {feed.name: feed.tensor for feed in feeds if feed.keyword}
+        for given, tensor in made.tensors.items():
+            recorder.feed(tensor, given)
         try:
             with recorder.versions, contained(recorder), _hooks(recorder), watched(recorder), recorder:
-                results = tensors_of(output := module(*positional, **keywords))
+                results = tensors_of(output := module(*made.args, **made.kwargs))
         except Exception as error:
             why = recorder.takes_values or _needs_values(error)
             if why and not real and not misfit(error, recorder):
