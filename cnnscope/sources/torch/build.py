@@ -1,4 +1,4 @@
-"""Handles torch modules before their run: builds them without memory for weights, and makes inputs."""
+"""Builds torch modules without memory for their weights."""
 
 from __future__ import annotations
 

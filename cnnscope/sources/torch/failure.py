@@ -7,7 +7,7 @@ failed, and every size that the message recommends was run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -17,24 +17,9 @@ from cnnscope.ops.base import shape_text
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.mismatch import Mismatch, mismatch
 from cnnscope.sources.torch.recording import Call
-from cnnscope.sources.torch.sizes import Probe, fitting_sizes, smallest_size
+from cnnscope.sources.torch.sizes import Probe, Stop, fitting_sizes, smallest_size
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.user_code import user_frames
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A run that stopped: in which call of a module, why (None where shapes do not say), and after which layers."""
-
-    error: Exception
-    call: Call
-    mismatch: Mismatch | None
-    maker: str
-    passed: frozenset[str]
-
-
-NOWHERE = Stop(RuntimeError(), Call(None, "", None, 0), None, "", frozenset())
-"""A run of which only is known that it does not reach its end."""
 
 
 def stop(error: Exception, recorder: Trace) -> Stop:

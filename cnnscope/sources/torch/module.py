@@ -20,14 +20,14 @@ from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.arguments import make_arguments, or_numbers
 from cnnscope.sources.torch.batches import Twice
 from cnnscope.sources.torch.copies import duplicate
-from cnnscope.sources.torch.failure import NOWHERE, Stop, failure, misfit, stop
+from cnnscope.sources.torch.failure import failure, misfit, stop
 from cnnscope.sources.torch.flags import plain_flags
 from cnnscope.sources.torch.lazy import with_shapes
 from cnnscope.sources.torch.outputs import tensors_of
 from cnnscope.sources.torch.patches import contained
 from cnnscope.sources.torch.refusals import is_own, lacks_values
 from cnnscope.sources.torch.shapes import watched
-from cnnscope.sources.torch.sizes import Probing
+from cnnscope.sources.torch.sizes import NOWHERE, Probing, Stop
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.sources.torch.untouched import untouched
 

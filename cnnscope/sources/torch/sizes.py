@@ -7,16 +7,30 @@ by bisection. Both ends of what is said to fit, and their neighbours, are run.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.torch.mismatch import Mismatch
+from cnnscope.sources.torch.recording import Call
 
-if TYPE_CHECKING:
-    from cnnscope.sources.torch.failure import Stop
 
-Probe = Callable[[Sequence[InputSize]], "Stop | None"]
+@dataclass(frozen=True)
+class Stop:
+    """A run that stopped: in which call of a module, why (None where shapes do not say), and after which layers."""
+
+    error: Exception
+    call: Call
+    mismatch: Mismatch | None
+    maker: str
+    passed: frozenset[str]
+
+
+NOWHERE = Stop(RuntimeError(), Call(None, "", None, 0), None, "", frozenset())
+"""A run of which only is known that it does not reach its end."""
+
+
+Probe = Callable[[Sequence[InputSize]], Stop | None]
 """Runs the model at other sizes; None if it runs to its end."""
 
 
