@@ -82,3 +82,18 @@ def test_a_parameter_of_the_factory_changes_the_channels(torchvision: ModuleType
     assert load(grey, input="64").graph.inputs["input"].features == (1, 64, 64)
     with pytest.raises(CnnscopeError, match="the input is 1x176x176"):
         load(grey, input=(3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "layers"),
+    [("alexnet", 96, "`fc6`"), ("mlp-426", 64, "`hidden1`"), ("vit_tiny", 64, "`position1`"), ("resnet18", 96, None)],
+)
+def test_layers_that_weights_of_the_declared_size_do_not_fit_are_named(
+    source: str, size: int, layers: str | None
+) -> None:
+    model, declared = cnnscope.load(source, input=size), cnnscope.load(source)
+    changed = {key for key, param in model.graph.params.items() if declared.graph.params[key].shape != param.shape}
+    assert bool(changed) == (layers is not None)
+    assert [note.partition(":")[0] for note in model.notes] == (
+        [f"weights trained at the declared size do not fit {layers}"] if layers else []
+    )
