@@ -25,7 +25,8 @@ _FLOATING = ("float", "bfloat")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Costs that can be added. ``macs`` and ``flops`` are None if unknown; bytes are at the requested precision.
+    """Costs that can be added. ``macs`` and ``flops`` are None if unknown; if ``partial`` they are lower bounds, being
+    sums of several ops of which one is unknown. Bytes are at the requested precision.
 
     ``transient`` is the part of ``buffers`` that is not persistent.
     """
@@ -39,6 +40,12 @@ class Cost:
     macs: int | None = 0
     flops: int | None = 0
     activation_bytes: int = 0
+    partial: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        """Whether MACs or FLOPs are unknown, if only in part."""
+        return self.partial or self.macs is None or self.flops is None
 
     @property
     def params(self) -> int:
@@ -55,6 +62,7 @@ class Cost:
             None if self.macs is None or other.macs is None else self.macs + other.macs,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.activation_bytes + other.activation_bytes,
+            self.partial or other.partial,
         )
 
 
@@ -64,8 +72,19 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 
 def known(costs: Iterable[Cost]) -> Cost:
-    """The sum of the known parts: a lower bound if some are unknown."""
-    return total(replace(cost, macs=cost.macs or 0, flops=cost.flops or 0) for cost in costs)
+    """The sum of the known parts: ``partial`` if some are unknown."""
+    parts = list(costs)
+    least = total(replace(cost, macs=cost.macs or 0, flops=cost.flops or 0) for cost in parts)
+    return replace(least, partial=any(cost.unknown for cost in parts))
+
+
+def bounded(costs: Iterable[Cost]) -> Cost:
+    """The sum of the known parts, ``partial`` if some are unknown; unknown if nothing is known."""
+    parts = list(costs)
+    whole, least = total(parts), known(parts)
+    macs = least.macs if whole.macs is not None else least.macs or None
+    flops = least.flops if whole.flops is not None else least.flops or None
+    return replace(least, macs=macs, flops=flops, partial=whole.unknown and bool(macs or flops))
 
 
 def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from cnnscope.analysis.cost import Cost, known, live_bytes, node_costs, param_cost, total
+from cnnscope.analysis.cost import Cost, bounded, known, live_bytes, node_costs, param_cost
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.errors import Span
 from cnnscope.ir import Graph, Node, Operation, Value
@@ -112,7 +112,7 @@ def _summarize(graph: Graph, level: Level, batch: int, dtype: str | None) -> Sum
         rows=tuple(rows),
         totals=known(row.cost for row in rows),
         peak_activation_bytes=max(live.values(), default=0),
-        unsupported=tuple(row.name for row in rows if row.cost.flops is None or row.cost.macs is None),
+        unsupported=tuple(row.name for row in rows if row.cost.unknown),
         per_pass=known(cost for name, cost in costs.items() if name not in graph.images),
     )
 
@@ -135,7 +135,7 @@ def _row(
         name=name, op=main.op.tag, category=main.op.category, label=main.op.label(), operation=main.op,
         inputs=tuple(row_of.get(i, i) for i in outside),
         input_values=tuple(graph.value(i) for i in outside),
-        output=last.output, cost=total(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
+        output=last.output, cost=bounded(costs[node.name] for node in nodes), peak_bytes=max(peaks, default=None),
         receptive_field=fields.get(last.name), followers=tuple(followers), shared=shared,
         training_only=main.training_only, span=main.span,
     )  # fmt: skip

@@ -74,12 +74,21 @@ def _count(heading: str, about: str, of: Callable[[Row], int | None], total: Cal
 
 
 def _work(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], int | None]) -> Figure:
-    """A count that some rows may not know, so that its total is a lower bound."""
+    """A count that some rows may not know, or not whole, so that their number and its total are lower bounds."""
+
+    def mark(row: Row) -> str:
+        return ">= " if row.cost.partial and of(row) is not None else ""
+
+    def text(row: Row, _: Context) -> str:
+        return mark(row) + numbers.count(of(row))
+
+    def record(row: Row, _: Context) -> Cell:
+        return f"{mark(row)}{of(row)}" if mark(row) else of(row)
 
     def at_least(context: Context) -> str:
         return (">= " if context.summary.unsupported else "") + numbers.count(total(context.summary))
 
-    return replace(_count(heading, about, of, total), total=at_least)
+    return replace(_count(heading, about, of, total), text=text, record=record, total=at_least)
 
 
 def _bytes(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], str]) -> Figure:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from typing import Literal
 
-from cnnscope.analysis.cost import precision, total
+from cnnscope.analysis.cost import bounded, precision
 from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
@@ -193,7 +193,7 @@ def _merged(block: str, kind: str, rows: Sequence[Row]) -> Row:
     peaks = [row.peak_bytes for row in rows if row.peak_bytes is not None]
     return Row(
         name=block, op=kind, category="", label=kind, operation=None, inputs=tuple(outside),
-        input_values=tuple(outside.values()), output=last.output, cost=total(row.cost for row in rows),
+        input_values=tuple(outside.values()), output=last.output, cost=bounded(row.cost for row in rows),
         peak_bytes=max(peaks, default=None), receptive_field=last.receptive_field,
         training_only=all(row.training_only for row in rows),
     )  # fmt: skip

@@ -329,6 +329,27 @@ def test_what_no_rule_covers_is_a_row_and_makes_the_totals_lower_bounds() -> Non
     assert summary.totals.macs == 3 * 3 * 64
 
 
+class Spectrum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8, 3, 3, 3))
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.fft.fft2(F.conv2d(x, self.weight, padding=1)).abs()
+
+
+def test_an_unsupported_call_costs_only_itself_at_every_level() -> None:
+    graph = traced(nn.Sequential(Spectrum()))
+    layers, ops = summarize(graph), summarize(graph, level="op")
+    assert layers.totals == ops.totals
+    assert (layers.totals.macs, layers.totals.partial) == (8 * 27 * 64, True)
+    (found,) = layers.rows
+    assert (found.cost.macs, found.cost.partial) == (8 * 27 * 64, True)
+    assert layers.unsupported == ("0",)
+    costs = {row.op: row.cost.macs for row in ops.rows}
+    assert (costs["conv"], costs["unsupported"]) == (8 * 27 * 64, None)
+
+
 class Standard(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         weight = F.batch_norm(

@@ -60,6 +60,8 @@ class Layer:
     buffer_bytes: Count | Omitted = OMITTED
     macs: Count | Omitted | None = OMITTED
     flops: Count | Omitted | None = OMITTED
+    lower_bound: Literal[True] | Omitted = OMITTED
+    """`macs` and `flops` are what is known: another op of the row has unknown costs"""
     activation_bytes: Count | Omitted = OMITTED
     live_bytes: Count | Omitted | None = OMITTED
     receptive_field: ReceptiveField | Omitted | None = OMITTED
@@ -81,6 +83,8 @@ class Layer:
         }  # fmt: skip
         transient = {"transient_buffers": costs.transient} if costs.transient and "buffers" in FIGURES[verb] else {}
         marks = {name: True for name in ("shared", "unused", "training_only") if getattr(row, name)}
+        if costs.partial and not {"macs", "flops"}.isdisjoint(FIGURES[verb]):
+            marks["lower_bound"] = True
         place = {} if span is None else {"span": Span(file=span.file, line=span.line, column=span.column)}
         chosen: dict[str, Any] = {**marks, **{name: figures[name] for name in FIGURES[verb]}, **transient, **place}
         return cls(
