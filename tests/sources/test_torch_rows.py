@@ -127,12 +127,12 @@ def test_parameters_outside_of_layers() -> None:
     assert graph.node("scale").op.tag == "parameter"
     assert dict(graph.node("sub").params) == {"constant0": "mean"}
     assert set(graph.params) == {
-        "scale", "forgotten", "mean", "a.weight", "a.bias", "b.bias", "aux.weight", "aux.bias",
+        "scale", "forgotten", "mean", "cache", "a.weight", "a.bias", "b.bias", "aux.weight", "aux.bias",
     }  # fmt: skip
     assert dict(graph.node("b").params) == {"weight": "a.weight", "bias": "b.bias"}
-    assert graph.unused == ("forgotten", "aux.weight", "aux.bias")
+    assert set(graph.unused) == {"forgotten", "aux.weight", "aux.bias", "cache"}
     totals = summarize(graph).totals
-    assert (totals.trainable, totals.frozen, totals.buffers) == (3 + 64 + 8 + 8 + 16 + 2, 5, 3)
+    assert (totals.trainable, totals.frozen, totals.buffers) == (3 + 64 + 8 + 8 + 16 + 2, 5, 3 + 7)
 
 
 class Siamese(nn.Module):
