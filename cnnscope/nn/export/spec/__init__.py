@@ -33,6 +33,8 @@ def spec_source(graph: Graph) -> str:
         why = f"{len(strange):,} of its ops are no layers of the language"
         raise unwritable(graph, "a spec", why, described(strange))
     check_operands(graph, "a spec")
+    if graph.inputs.keys() & set(graph.outputs):
+        raise unwritable(graph, "a spec", "one of its outputs is an input, and a spec has layers as outputs")
     for attempt in (_folded, _flat):
         written = attempt(graph)
         if written is not None and _same(graph, written):
