@@ -12,7 +12,7 @@ from dataclasses import replace
 from cnnscope import spec
 from cnnscope.analysis.cost import known, node_costs
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
+from cnnscope.ir import Graph, Node
 from cnnscope.nn.export import check_operands, described, prepared, unwritable
 from cnnscope.nn.export.spec.blocks import Blocks
 from cnnscope.nn.export.spec.entries import Defaults, text
@@ -39,7 +39,15 @@ def spec_source(graph: Graph) -> str:
         written = attempt(graph)
         if written is not None and _same(graph, written):
             return written
-    raise unwritable(graph, "a spec")
+    partial = [node for node in graph.nodes if _roles(graph, node) != node.params.keys()]
+    why = "some of its layers have other weights than the language gives them" if partial else ""
+    raise unwritable(graph, "a spec", why, described(partial))
+
+
+def _roles(graph: Graph, node: Node) -> set[str]:
+    """The weights and buffers that a layer of this type has in a spec."""
+    x = graph.values(node)
+    return {*node.op.weights(x), *node.op.buffers(x)}
 
 
 def _folded(graph: Graph) -> str | None:
