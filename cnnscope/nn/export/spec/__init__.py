@@ -35,12 +35,13 @@ def spec_source(graph: Graph) -> str:
     check_operands(graph, "a spec")
     if graph.inputs.keys() & set(graph.outputs):
         raise unwritable(graph, "a spec", "one of its outputs is an input, and a spec has layers as outputs")
+    why = ""
     for attempt in (_folded, _flat):
         written = attempt(graph)
-        if written is not None and _same(graph, written):
+        why = "" if written is None else _difference(graph, written)
+        if written is not None and not why:
             return written
     partial = [node for node in graph.nodes if _roles(graph, node) != node.params.keys()]
-    why = "some of its layers have other weights than the language gives them" if partial else ""
     raise unwritable(graph, "a spec", why, described(partial))
 
 
@@ -109,13 +110,15 @@ def _names(graph: Graph) -> dict[str, str]:
     return {name: name.replace("#", "_") for node in graph.nodes for name in (node.name, node.layer)}
 
 
-def _same(graph: Graph, written: str) -> bool:
-    """Whether the text loads to a network of the same weights, work and outputs."""
+def _difference(graph: Graph, written: str) -> str:
+    """Why the text does not load to a network of the same weights, work and outputs; "" if it does."""
     try:
         loaded = spec.load("exported.yaml", text=written).graph
-    except CnnscopeError:
-        return False
-    return _facts(loaded) == _facts(graph)
+    except CnnscopeError as error:
+        return error.diagnostics[0].message
+    return (
+        "" if _facts(loaded) == _facts(graph) else "its layers have other weights or work than the language gives them"
+    )
 
 
 def _facts(graph: Graph) -> tuple[object, ...]:
