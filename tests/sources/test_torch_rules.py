@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnnscope.analysis.summary import Summary, summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
+from cnnscope.ops.norm import LRN
 from cnnscope.sources.inputs import parse_inputs
 from cnnscope.sources.torch import rules
 from cnnscope.sources.torch.module import from_module
@@ -128,6 +129,19 @@ def test_a_bilinear_layer_multiplies_every_pair() -> None:
     (row,) = [row for row in summary.rows if row.name == "pairs"]
     assert (row.op, row.output.shape) == ("bilinear", (1, 8, 5))
     assert (row.cost.params, row.cost.macs) == (5 * 8 * 8 + 5, 8 * 5 * 8 * 8)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_normalisation_across_maps_is_one_op_if_its_window_has_a_middle(size: int) -> None:
+    graph, summary, _ = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.CrossMapLRN2d(size, alpha=0.5, beta=0.7, k=2)))
+    assert graph.value(graph.outputs[0]).shape == (1, 4, 6, 6)
+    assert not summary.unsupported
+    assert (graph.nodes[-1].op == LRN(size, 0.5, 0.7, 2)) == (size % 2 == 1)
+    torch.manual_seed(0)
+    x = torch.rand(1, 9, 2, 2)
+    ours, theirs = nn.LocalResponseNorm(size, 0.5, 0.7, 2)(x), nn.CrossMapLRN2d(size, 0.5, 0.7, 2)(x)
+    first = size // 2 + 1  # torch forgets to subtract the first channel from the sums of later ones
+    assert torch.allclose(ours[:, :first], theirs[:, :first]) or size % 2 == 0
 
 
 def test_a_sum_of_products_has_the_macs_of_all_of_them() -> None:

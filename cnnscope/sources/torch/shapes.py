@@ -186,6 +186,7 @@ class Watched(Protocol):
 
     def place(self, t: Tensor) -> int | None: ...
     def replace(self, t: Tensor, other: Tensor, assign: Callable[[Tensor, Tensor], None]) -> None: ...
+    def normalized(self, layer: nn.CrossMapLRN2d, x: Tensor, call: Callable[..., Tensor]) -> Tensor: ...
     def doubled(self, place: int) -> int | None: ...
 
 
@@ -243,6 +244,13 @@ def watched(run: Watched) -> Iterator[None]:
 
         return call
 
+    across_maps = nn.CrossMapLRN2d.forward
+
+    def normalize(layer: nn.CrossMapLRN2d, x: Tensor) -> Tensor:
+        odd = layer.size % 2 == 1  # an even window of this layer is one channel narrower than that of the op
+        whole = odd and x.dim() == 4 and run.place(x) is not None
+        return run.normalized(layer, x, across_maps) if whole else across_maps(layer, x)
+
     interpolate = nn.functional.interpolate
     changed = {
         (Tensor, "shape"): property(extents),
@@ -252,6 +260,7 @@ def watched(run: Watched) -> Iterator[None]:
         (Tensor, "data"): property(base.data.__get__, set_data),
         (Tensor, "view"): noting(base.view, _shape_asked),
         (Tensor, "reshape"): noting(base.reshape, _shape_asked),
+        (nn.CrossMapLRN2d, "forward"): normalize,
         (nn.functional, "interpolate"): noting(interpolate, lambda size=None, *rest, **kwargs: size),
     }
     with patched(changed):

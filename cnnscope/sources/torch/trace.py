@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir import Intent, Kind, Shape, Value
@@ -30,6 +30,7 @@ from cnnscope.ir.steps import Taps
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Gather, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
+from cnnscope.ops.norm import LRN
 from cnnscope.ops.traced import kind_of
 from cnnscope.sources.torch import in_place
 from cnnscope.sources.torch.batch import Place
@@ -443,6 +444,18 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.busy = True
         self.emit(Identity(), [output], out, fn=kind)
         self.busy = False
+        return out
+
+    def normalized(self, layer: nn.CrossMapLRN2d, x: Tensor, call: Callable[..., Tensor]) -> Tensor:
+        """Records a layer that loops over the channels as the one op that it is."""
+        self.busy = True
+        try:
+            with _disable_current_modes():
+                out = call(layer, x) if self.real else torch.empty_like(x)
+            op = LRN(layer.size, layer.alpha, layer.beta, layer.k)
+            self.emit(op, [x], out, fn="lrn", lost=("size",))  # torch's layer forgets to move its window off channel 0
+        finally:
+            self.busy = False
         return out
 
     # -- writes -----------------------------------------------------------------------------------------------------
