@@ -157,6 +157,7 @@ KINDS: dict[str, Make] = {
     # weights that are computed
     "weight_norm": kind(lambda m, x: m.conv(x), conv=lambda: parametrizations.weight_norm(conv()())),
     "spectral_norm": kind(lambda m, x: m.conv(x), conv=lambda: parametrizations.spectral_norm(conv()())),
+    "orthogonal": kind(lambda m, x: m.net(x), net=lambda: parametrizations.orthogonal(nn.Linear(8, 4))),
     "old_weight_norm": kind(lambda m, x: m.conv(x), conv=lambda: nn.utils.weight_norm(conv()())),
     "standardised": kind(lambda m, x: m.conv(x), conv=lambda: Standardised(3, 4, 3)),
     "pruned": kind(lambda m, x: m.conv(x), conv=lambda: prune.l1_unstructured(conv()(), "weight", 0.5)),
@@ -180,6 +181,7 @@ KINDS: dict[str, Make] = {
     "sparse": kind(lambda m, x: m.conv(x.to_sparse().to_dense()), conv=conv()),
     "quantized": kind(lambda m, x: m.conv(torch.quantize_per_tensor(x, 0.1, 0, torch.qint8).dequantize()), conv=conv()),
     # complex numbers
+    "spectrum": kind(lambda m, x: torch.fft.fft2(F.conv2d(x, m.w, padding=1)).abs(), w=weight(8, 3, 3, 3)),
     "filtered": kind(lambda m, x: torch.fft.irfft2(torch.fft.rfft2(m.conv(x))), conv=conv(padding=1)),
     "parts": kind(lambda m, x: m.conv(torch.complex(x, x).real + torch.complex(x, x).imag), conv=conv()),
     "as_real": kind(lambda m, x: m.net(torch.view_as_real(torch.complex(x, x))), net=lambda: nn.Linear(2, 5)),
@@ -200,6 +202,7 @@ KINDS: dict[str, Make] = {
     # functions
     "flipped": kind(lambda m, x: m.conv(x.flip(3).flipud().fliplr().roll(2, 3).rot90(1, (2, 3))), conv=conv()),
     "addbmm": kind(lambda m, x: torch.addbmm(x[0, 0, :4, :4] * 0, x[:, 0, :4], x[:, 1, :, :4])),
+    "cdist": kind(lambda m, x: torch.cdist(tokens(x), m.centres), centres=weight(4, 3)),
     "losses": kind(lambda m, x: F.mse_loss(m.conv(x), m.conv(x) * 2) + F.cross_entropy(x, x.argmax(1)), conv=conv()),
     "fractional": kind(lambda m, x: F.fractional_max_pool2d(m.conv(x), 2, output_size=3), conv=conv()),
     "coordinates": kind(lambda m, x: m.conv(x + grid(x.device).to(x.dtype)), conv=conv()),
@@ -233,5 +236,5 @@ KINDS: dict[str, Make] = {
 }  # fmt: skip
 """Each with its oracle in torch: the same shapes and MACs, no other parameters than its own."""
 
-UNKNOWN = {"custom_op", "histogram", "sparse"}
+UNKNOWN = {"cdist", "custom_op", "histogram", "orthogonal", "sparse", "spectrum"}
 """Those that call what has no cost of its own here: their totals are marked as a lower bound, as no others are."""

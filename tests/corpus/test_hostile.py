@@ -22,7 +22,7 @@ DRAWN = {name: random.Random(name).sample(sorted(KINDS), 2) for name in SITUATIO
 WITHOUT = {
     # weights that torch does not know are constants, and what is computed from constants alone is not counted
     # and lazy ones stay without a shape
-    "weightless": {"lstm", "gru", "cell", "spectral_norm", "lazy", "lazy_norm"},
+    "weightless": {"lstm", "gru", "cell", "spectral_norm", "orthogonal", "lazy", "lazy_norm"},
     "training": {"lazy", "lazy_norm"},  # gradients of weights that have no shape yet
     "double": {"coordinates"},  # makes numbers of the default type, which torch refuses beside others
 }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 import warnings
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +80,21 @@ def test_a_sequence_that_is_transposed_in_place() -> None:
     assert (macs(graph), features(graph)) == (25_120, (20, 2))
 
 
+def test_an_unsupported_call_takes_nothing_from_the_others() -> None:
+    class Spectrum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(8, 3, 3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.fft2(F.conv2d(x, self.weight, padding=1)).abs()
+
+    graph = read(nn.Sequential(Spectrum()))
+    for level in ("layer", "op"):
+        summary = summarize(graph, level=level)  # type: ignore[arg-type]  # a literal
+        assert (summary.totals.macs, bool(summary.unsupported)) == (8 * 27 * 64, True)
+
+
 @pytest.mark.parametrize("batch", [1, 32])
 def test_weights_that_are_computed_do_not_grow_with_the_batch(batch: int) -> None:
     graph = read(nn.Sequential(weight_norm(nn.Conv2d(64, 64, 3, padding=1))), "64x4x4")
@@ -120,3 +139,94 @@ def test_training_for_quantization_reads_as_the_floats_it_is() -> None:
         warnings.simplefilter("ignore")
         graph = read(quantization.prepare_qat(net))
     assert (macs(graph), found(graph).params) == (8 * 27 * 36, 224)
+
+
+def mismatch(features: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(features, 10))
+
+
+def test_a_linear_layer_of_another_size_says_which_is_right() -> None:
+    text = refusal(mismatch(900), input="3x24x24")
+    assert "in_features=968" in text  # 8 maps of floor((24 - 2) / 2)
+    assert "3x224x224" not in text
+    assert not [n for n in range(4, 100) if (n - 2) // 2 * ((n - 2) // 2) * 8 == 900]  # so no size is proposed
+    assert "3x24x24" in refusal(mismatch(968), input="3x32x32")
+
+
+def test_channels_that_disagree_are_named() -> None:
+    text = refusal(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(16, 8, 3)), input="3x24x24")
+    assert {"16", "8", "0", "1"} <= set(re.findall(r"\d+", text.partition(";")[0]))
+    assert "another size" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "meant"), [("resnet50", "224x224x3", "3x224x224"), ("resnet18", "96x96", "3x96x96")]
+)
+def test_a_size_of_other_axes_is_refused(name: str, size: str, meant: str) -> None:
+    assert meant in refusal(name, input=size)
+
+
+@pytest.mark.parametrize(
+    "title",
+    ['"""\nimport os; os.getpid()\n"""', 'stops """ early', "ends in \\", 'ends in "', "two\nlines", "\\N{no name}"],
+)
+def test_a_title_stays_inside_the_docstring(title: str, tmp_path: Path) -> None:
+    spec = {"cnnscope": 1, "name": title, "input": {"shape": [3, 8, 8]}, "layers": [{"conv": {"out": 4, "kernel": 3}}]}
+    (tmp_path / "net.yaml").write_text(json.dumps(spec))  # JSON is YAML
+    made = ast.parse(str(cnnscope.load(tmp_path / "net.yaml").export("pytorch")))
+    expressions = [statement for statement in made.body if isinstance(statement, ast.Expr)]
+    assert [type(e.value) for e in expressions] == [ast.Constant]  # the docstring and nothing that runs
+    imports = {name.name for s in made.body if isinstance(s, (ast.Import, ast.ImportFrom)) for name in s.names}
+    assert "os" not in imports
+    assert " ".join(title.split()) in " ".join(str(ast.get_docstring(made)).split())
+
+
+class Frames(nn.Module):
+    """The same convolution on every frame of (T, C, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.flatten(0, 1))
+
+
+def to_depth(x: Tensor) -> Tensor:
+    n, c, length = x.shape
+    return x.reshape(n, c, length // 2, 2).permute(0, 1, 3, 2).reshape(n, c * 2, length // 2)
+
+
+def shuffle(x: Tensor) -> Tensor:
+    n, c, length = x.shape
+    return x.reshape(n, 2, c // 2, length).permute(0, 2, 3, 1).reshape(n, c // 2, 2 * length)
+
+
+def seen(model: Any, layer: str, position: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The first and last pixel that a unit sees along each axis, at this input size."""
+    return [tuple(axis) for axis in model.unit(layer, position).exact]
+
+
+def test_a_convolution_on_each_frame_sees_one_frame() -> None:
+    model = cnnscope.load(Frames(), input="6x3x16x16")
+    (field,) = (row.receptive_field for row in model.summary().summary.rows if row.name == "conv")
+    assert field.size == (1, 3, 3)
+    assert seen(model, "conv", (5, 5))[1:] == [(5, 7), (5, 7)]
+
+
+def test_channels_of_a_rearrangement_by_hand_are_no_positions() -> None:
+    model = cnnscope.load(kind(lambda m, x: to_depth(x))(), input="1x2")
+    assert seen(model, model.graph.outputs[0], (0,)) == [(0, 1)]
+
+
+def test_a_unit_behind_a_shuffle_by_hand_sees_what_autograd_sees(tmp_path: Path) -> None:
+    module = kind(lambda m, x: m.conv(shuffle(x)), conv=lambda: nn.Conv1d(1, 2, 3))()
+    torch.nn.init.ones_(module.conv.weight)
+    file = tmp_path / "net.onnx"
+    torch.onnx.export(module, (torch.rand(1, 2, 8),), file, dynamo=False)
+    x = torch.rand(1, 2, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(module(x)[..., 3].sum(), x)
+    touched = gradient[0].ne(0).any(0).nonzero().flatten()
+    for source in (module, file):
+        model = cnnscope.load(source, input="2x8") if source is module else cnnscope.load(source)
+        assert seen(model, model.graph.outputs[0], (3,)) == [(int(touched.min()), int(touched.max()))]
