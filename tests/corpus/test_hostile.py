@@ -23,7 +23,10 @@ WITHOUT = {
     # weights that torch does not know are constants, and what is computed from constants alone is not counted
     # and lazy ones stay without a shape
     "weightless": {"lstm", "gru", "cell", "spectral_norm", "orthogonal", "lazy", "lazy_norm"},
-    "training": {"lazy", "lazy_norm"},  # gradients of weights that have no shape yet
+    # weights that do not exist yet can be neither trained nor frozen, and take a run of their own
+    "training": {"lazy", "lazy_norm"},
+    "frozen": {"lazy", "lazy_norm"},
+    "once": {"lazy", "lazy_norm"},
     "double": {"coordinates"},  # makes numbers of the default type, which torch refuses beside others
 }
 """Kinds that a situation changes."""
