@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
 
-from cnnscope.ir import DTYPE_BYTES, Graph, Node, Param, Value
+from cnnscope.ir import Graph, Node, Param, Stored, Value
+from cnnscope.ir.graph import size_of
 
 _FLOATING = ("float", "bfloat")
 """How the names of floating-point types begin."""
@@ -87,10 +88,10 @@ def bounded(costs: Iterable[Cost]) -> Cost:
     return replace(least, macs=macs, flops=flops, partial=whole.unknown and bool(macs or flops))
 
 
-def nbytes(tensor: Value | Param, dtype: str | None = None) -> int:
+def nbytes(tensor: Value | Param | Stored, dtype: str | None = None) -> int:
     """Bytes of a tensor; ``dtype`` replaces the precision of floating-point ones."""
     floating = tensor.dtype.startswith(_FLOATING)
-    return tensor.numel * DTYPE_BYTES[dtype if dtype and floating else tensor.dtype]
+    return size_of(tensor.numel, dtype if dtype and floating else tensor.dtype)
 
 
 def precision(*graphs: Graph) -> str:
@@ -105,19 +106,26 @@ def precision(*graphs: Graph) -> str:
     return " and ".join(sorted(floating or dtypes)) or "float32"
 
 
-def param_cost(params: Iterable[Param], dtype: str | None = None) -> Cost:
-    """The cost of parameters and buffers, each counted once."""
-    result = Cost()
-    for param in params:
-        size = nbytes(param, dtype)
-        if param.buffer:
-            transient = 0 if param.persistent else param.numel
-            result += Cost(buffers=param.numel, transient=transient, buffer_bytes=size)
-        elif param.trainable:
-            result += Cost(trainable=param.numel, param_bytes=size)
-        else:
-            result += Cost(frozen=param.numel, param_bytes=size)
+def param_cost(params: Mapping[str, Param], dtype: str | None = None, counted: set[str] | None = None) -> Cost:
+    """The cost of parameters and buffers by key, each counted once: as the file stores them, if they are computed.
+
+    What is in ``counted`` is left out; what is counted here is added to it.
+    """
+    result, seen = Cost(), set() if counted is None else counted
+    for key, param in params.items():
+        for tensor in param.tensors(key):
+            if tensor.name not in seen:
+                seen.add(tensor.name)
+                result += _stored_cost(tensor, param, nbytes(tensor, dtype))
     return result
+
+
+def _stored_cost(tensor: Stored, param: Param, size: int) -> Cost:
+    if param.buffer:
+        return Cost(buffers=tensor.numel, transient=0 if param.persistent else tensor.numel, buffer_bytes=size)
+    if param.trainable:
+        return Cost(trainable=tensor.numel, param_bytes=size)
+    return Cost(frozen=tensor.numel, param_bytes=size)
 
 
 def node_costs(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, Cost]:
@@ -131,9 +139,7 @@ def node_costs(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dic
 
 
 def _node_cost(graph: Graph, node: Node, seen: set[str], copies: int, dtype: str | None) -> Cost:
-    fresh = [key for key in dict.fromkeys(node.params.values()) if key not in seen]
-    seen.update(fresh)
-    params = param_cost((graph.params[key] for key in fresh), dtype)
+    params = param_cost({key: graph.params[key] for key in node.params.values()}, dtype, seen)
     if node.training_only:
         return params
     x = graph.values(node)

@@ -107,7 +107,7 @@ def _summarize(graph: Graph, level: Level, batch: int, dtype: str | None) -> Sum
     row_of = {node.name: node.layer if level == "layer" else node.name for node in graph.nodes}
     counted: set[str] = set()
     rows = [_row(graph, name, nodes, row_of, costs, live, fields, counted) for name, nodes in groups]
-    rows += _unused_rows(graph, dtype)
+    rows += _unused_rows(graph, dtype, counted)
     return Summary(
         rows=tuple(rows),
         totals=known(row.cost for row in rows),
@@ -126,7 +126,7 @@ def _row(
     if not any(_weight(main, costs[main.name])):  # all are views: the last one is the result
         main = last
     followers = (node.op.tag for node in nodes if node is not main and not node.op.is_view)
-    keys = {key for node in nodes for key in node.params.values()}
+    keys = {tensor.name for node in nodes for key in node.params.values() for tensor in graph.params[key].tensors(key)}
     shared = bool(keys) and keys <= counted
     counted |= keys
     outside = list(dict.fromkeys(i for node in nodes for i in node.inputs if row_of.get(i) != name))
@@ -146,13 +146,13 @@ def _weight(node: Node, cost: Cost) -> tuple[int, int, int]:
     return cost.macs or 0, len(node.params), cost.flops or 0
 
 
-def _unused_rows(graph: Graph, dtype: str | None) -> Iterable[Row]:
+def _unused_rows(graph: Graph, dtype: str | None, counted: set[str]) -> Iterable[Row]:
     """A ``parameter`` row for each module whose weights no op reads: they still count as parameters."""
     owners: dict[str, list[str]] = {}
     for key in graph.unused:
         owners.setdefault(key.rpartition(".")[0] or key, []).append(key)
     for owner, keys in owners.items():
-        cost = param_cost((graph.params[key] for key in keys), dtype)
+        cost = param_cost({key: graph.params[key] for key in keys}, dtype, counted)
         yield Row(
             name=owner, op="parameter", category="constant", label="unused", operation=None, inputs=(), input_values=(),
             output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=True,

@@ -1,6 +1,6 @@
 """The one representation of a network: every source produces it, every analysis reads it."""
 
-from cnnscope.ir.graph import DTYPE_BYTES, Graph, Intent, Kind, Layout, Node, Operation, Param, Value
+from cnnscope.ir.graph import DTYPE_BYTES, Graph, Intent, Kind, Layout, Node, Operation, Param, Stored, Value
 from cnnscope.ir.steps import Shape
 
-__all__ = ["DTYPE_BYTES", "Graph", "Intent", "Kind", "Layout", "Node", "Operation", "Param", "Shape", "Value"]
+__all__ = ["DTYPE_BYTES", "Graph", "Intent", "Kind", "Layout", "Node", "Operation", "Param", "Shape", "Stored", "Value"]

@@ -27,6 +27,13 @@ DTYPE_BYTES = {
     "quint8": 1, "qint8": 1, "qint32": 4,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
 }  # fmt: skip
+PACKED = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
+"""The bits of types of which a byte holds several elements."""
+
+
+def size_of(numel: int, dtype: str) -> int:
+    """Returns the bytes of a tensor."""
+    return -(-numel * PACKED[dtype] // 8) if dtype in PACKED else numel * DTYPE_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,16 @@ class Value:
 
     @property
     def nbytes(self) -> int:
-        return self.numel * DTYPE_BYTES[self.dtype]
+        return size_of(self.numel, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor as a model file stores it: its name there, its number of elements, their type."""
+
+    name: str
+    numel: int
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,8 @@ class Param:
     """A weight or a buffer. Nodes that share a weight have the same key.
 
     A buffer that is not ``persistent`` takes memory, but neither a state dict nor a weight file has it.
+    ``made_of`` has the tensors in a file that the weight is computed from, if it is not stored as it is used (8-bit
+    integers and their scale, a direction and a length). These are what counts as parameters, each once.
     """
 
     shape: Shape
@@ -74,6 +92,11 @@ class Param:
     trainable: bool = True
     buffer: bool = False
     persistent: bool = True
+    made_of: tuple[Stored, ...] = ()
+
+    def tensors(self, key: str) -> tuple[Stored, ...]:
+        """Returns what counts: the tensors that it is made of, or the weight itself, whose key is ``key``."""
+        return self.made_of or (Stored(key, self.numel, self.dtype),)
 
     @property
     def numel(self) -> int:
@@ -81,7 +104,7 @@ class Param:
 
     @property
     def nbytes(self) -> int:
-        return self.numel * DTYPE_BYTES[self.dtype]
+        return size_of(self.numel, self.dtype)
 
 
 class Operation(Protocol):

@@ -130,7 +130,7 @@ def _strategy(name: str, graph: Graph, trained: set[str], own: set[str], used: s
                 "unused" if not keys & used else "new" if keys & own else "trained" if keys & trained else "frozen"
             )
     return Strategy(
-        name=name, graph=graph, layers=layers, cost=param_cost(params.values()), memory=memory(graph, batch),
+        name=name, graph=graph, layers=layers, cost=param_cost(params), memory=memory(graph, batch),
         work=work(graph),
     )  # fmt: skip
 

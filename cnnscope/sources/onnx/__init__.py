@@ -23,13 +23,25 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
+    from cnnscope.sources.onnx.values import Const
+
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
     """Returns the model in an ``.onnx`` file."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
-    graph = read_graph(source, input=inputs)
-    return Loaded(graph, source, extras=Extras(own=lambda: read_weights(Path(source), graph)))
+    graph, views = _read(Path(source), inputs)
+    return Loaded(graph, source, extras=Extras(own=lambda: _own(source, graph, views)))
+
+
+def _own(source: str, graph: Graph, views: Mapping[str, Const]) -> Mapping[str, Tensor]:
+    """Returns the weights of a graph; raises E448 if they cannot be read, as where their file is missing."""
+    from cnnscope.sources.onnx.weights import load, unreadable
+
+    try:
+        return load(views, graph.params)
+    except CnnscopeError as error:
+        raise unreadable(source, error) from None
 
 
 MAX_NODES = 200_000
@@ -50,13 +62,17 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     Raises `CnnscopeError`: E403 for sizes, E440 to E442 for files, E414 without `onnx`, E447 for graphs, E3xx for
     shapes.
     """
-    path = Path(path)
+    return _read(Path(path), input)[0]
+
+
+def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, Const]]:
+    """Returns the graph, and the constants behind its weights."""
     start = files.head(path)
     if files.known_impostor(start):
         raise files.not_a("an ONNX model", path, start)
     import onnx
 
-    from cnnscope.sources.onnx.build import build
+    from cnnscope.sources.onnx.build import build_with_weights
 
     protobuf = import_module("google.protobuf.message")  # without type stubs
     try:
@@ -67,7 +83,8 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
         raise files.not_a("an ONNX model", path, start)
     with files.reading(path):
         try:
-            return replace(build(_inlined(model, path), input), name=path.stem)
+            graph, views = build_with_weights(_inlined(model, path), sizes, path)
+            return replace(graph, name=path.stem), views
         except RecursionError:
             raise files.too_large(path, "its graphs are nested too deeply") from None
 
@@ -93,49 +110,3 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
     if sum(size((node.domain, node.op_type)) for node in model.graph.node) > MAX_NODES:
         raise files.too_large(path, f"with its functions inlined it has more than {MAX_NODES} nodes")
     return onnx.inliner.inline_local_functions(model)
-
-
-def read_weights(path: Path, graph: Graph) -> dict[str, Tensor]:
-    """Returns every weight and buffer of ``graph``, which `read_graph` read from the same file.
-
-    ONNX stores a matrix as (in, out) where torch's linear layers have (out, in). Raises E448 if the file lacks a weight
-    or has it in another shape, or if its weights are in another file that is missing.
-    """
-    import onnx
-    import torch
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load(str(path))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from None
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    turned = set(_turned(model))
-    weights = {}
-    for key, param in graph.params.items():
-        if key.endswith("num_batches_tracked") and key not in stored:
-            weights[key] = torch.zeros(param.shape, dtype=torch.int64)
-            continue
-        if key not in stored:
-            raise _unreadable(path, f"it has no stored tensor `{key}`")
-        array = numpy_helper.to_array(stored[key])
-        if key in turned and array.ndim == 2:
-            array = array.T
-        if array.size != param.numel or (array.ndim == len(param.shape) and array.shape != param.shape):
-            raise _unreadable(path, f"`{key}` has shape {array.shape}, not {param.shape}")
-        weights[key] = torch.from_numpy(array.copy()).reshape(param.shape)
-    return weights
-
-
-def _turned(model: ModelProto) -> list[str]:
-    """Returns the names of the matrices that are multiplied from the right as they are stored."""
-    names = []
-    for node in model.graph.node:
-        attributes = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "MatMul" or (node.op_type == "Gemm" and not attributes.get("transB", 0)):
-            names.append(node.input[1])
-    return names
-
-
-def _unreadable(path: Path, reason: str) -> CnnscopeError:
-    return CnnscopeError.of("E448", f"cannot read the weights in `{path}`: {reason}", hint="name a file: `--weights`")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph, Param
+from cnnscope.ir import Graph, Stored
 from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.ops.movement import Identity
@@ -20,35 +22,44 @@ from cnnscope.sources.onnx.fold import fold
 from cnnscope.sources.onnx.inputs import Shapes, read_inputs
 from cnnscope.sources.onnx.rows import rows, scope_classes
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError
-from cnnscope.sources.onnx.values import Const, Operand, invalid
+from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
+from cnnscope.sources.onnx.weights import Weights
 
 
 def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
     """Returns the graph of a model without local functions. ``sizes`` are input shapes without the batch."""
+    return build_with_weights(model, sizes)[0]
+
+
+def build_with_weights(
+    model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None
+) -> tuple[Graph, Mapping[str, Const]]:
+    """Returns the graph of a model without local functions, and the constants behind its weights by key. ``path`` is
+    the model's file, where stored tensors are looked for.
+    """
     if not model.graph.output:
         raise invalid("the graph has no outputs")
-    reader = read(model, sizes)
+    reader = read(model, sizes, path)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    return reader.builder.graph(dict.fromkeys(outputs))
+    return reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views
 
 
-def read(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Reader:
+def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None) -> Reader:
     """Reads all nodes of a model and returns the reader, which knows each of its values."""
     proto = model.graph
     check_text(proto)
     builder = Builder(clean(proto.name or "model"))
     env: dict[str, Operand] = {}
     for tensor in proto.initializer:
-        _define(env, tensor.name, Const.read(tensor, tensor.name, stored=True))
+        _define(env, tensor.name, stored(tensor, tensor.name, path))
     for sparse in proto.sparse_initializer:
-        whole = Const.read(sparse.values, sparse.values.name, stored=True)
-        _define(env, whole.name, Const(whole.name, tuple(sparse.dims), whole.dtype, stored=True))
+        _define(env, sparse.values.name, _sparse(sparse, path))
     inputs, channels_last = read_inputs(proto, sizes)
     for name, value in inputs.items():
         _define(env, name, builder.input(builder.unique(clean(name)), value))
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    reader = Reader(builder, env, opsets, Shapes(model, inputs, channels_last))
+    reader = Reader(builder, env, opsets, Shapes(model, inputs, channels_last), path, Weights(builder))
     with builder.unfinished():
         reader.run(proto.node, channels_last)
     return reader
@@ -60,6 +71,26 @@ def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
     env[name] = operand
 
 
+def stored(tensor: TensorProto, name: str, path: Path | None) -> Const:
+    """Returns a tensor of the file without reading its elements."""
+    return Const.read(tensor, name, None if path is None else path.parent, "" if path is None else path.name)
+
+
+def _sparse(sparse: SparseTensorProto, path: Path | None) -> Const:
+    """Returns a tensor of which the file has the elements that are not 0. As many count as its shape says."""
+    name, shape = sparse.values.name, tuple(sparse.dims)
+    values, places = stored(sparse.values, name, path), stored(sparse.indices, f"{name} indices", path)
+
+    def whole(x: Sequence[Array]) -> Array:
+        dense = np.zeros(shape, x[0].dtype)
+        index = x[1] if x[1].ndim == 2 else np.stack(np.unravel_index(x[1], shape), 1)
+        dense[tuple(index.T)] = x[0]
+        return dense
+
+    leaf = Stored(name, prod(shape), values.dtype)
+    return replace(Const.computed(name, shape, values.dtype, b"sparse", whole, (values, places), (leaf,)), leaf=leaf)
+
+
 @dataclass
 class Reader:
     """Reads nodes into ``builder``. ``env`` has every value so far, by its name in the file."""
@@ -68,7 +99,9 @@ class Reader:
     env: dict[str, Operand]
     opsets: Mapping[str, int]
     shapes: Shapes
-    placed: dict[str, str] = field(default_factory=dict)
+    path: Path | None
+    weights: Weights
+    placed: dict[bytes, str] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
         """Lowers every node. ``channels_last`` are inputs whose transposes only move their channels to the front."""
@@ -81,7 +114,7 @@ class Reader:
             if node.op_type == "Transpose" and first in channels_last:
                 self._define(node.output, [self.env[first]])
             elif node.op_type == "Constant" and not node.domain:
-                self._define(node.output, [_constant(node)])
+                self._define(node.output, [self._constant(node)])
             else:
                 self._node(node, *(names.get(id(node)) or rows([node])[0]))
 
@@ -91,7 +124,8 @@ class Reader:
         call = OperatorCall(
             builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
             base=base, layer=row, inputs=inputs, outputs=list(node.output), attributes=_attributes(node),
-            opset=self.opsets.get(domain, 1), stated=self.shapes.stated, placed=self.placed,
+            opset=self.opsets.get(domain, 1), stated=self.shapes.stated, weights=self.weights,
+            placed=self.placed,
         )  # fmt: skip
         try:
             self._define(node.output, self._lowered(call))
@@ -114,6 +148,21 @@ class Reader:
         except UnreadableError as error:
             return call.unsupported(str(error))
 
+    def _constant(self, node: NodeProto) -> Const:
+        """Returns the value of a ``Constant`` node, which may be written in several ways."""
+        attributes, name = _attributes(node), node.output[0] if node.output else ""
+        value = next(iter(attributes.values()), None)
+        if isinstance(value, TensorProto):
+            return stored(value, name, self.path)
+        if isinstance(value, SparseTensorProto):
+            return replace(_sparse(value, self.path), name=name)
+        kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+        kind = next((kinds[key] for key in attributes if key in kinds), None)
+        numbers = value if isinstance(value, list) else [value]
+        if kind is None or not all(isinstance(number, (int, float)) for number in numbers):
+            raise invalid(f"the constant `{name}` is written in a way cnnscope does not read")
+        return stored(numpy_helper.from_array(np.array(value, kind)), name, None)
+
     def _branch(self, call: OperatorCall) -> Sequence[Operand]:
         """Returns the results of the branch of an ``If`` that is taken, if the condition is a constant."""
         condition = call.constant(0)
@@ -123,7 +172,7 @@ class Reader:
         if not isinstance(branch, GraphProto):
             raise invalid("`If` lacks a branch")
         for tensor in branch.initializer:
-            self._define([tensor.name], [Const.read(tensor, tensor.name, stored=True)])
+            self._define([tensor.name], [stored(tensor, tensor.name, self.path)])
         self.run(branch.node)
         return [self._operand(output.name, None) for output in branch.output]
 
@@ -145,7 +194,8 @@ class Reader:
         operand = self._operand(name, None)
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
-            outputs=[name], attributes={}, opset=1, stated=self.shapes.stated, placed=self.placed,
+            outputs=[name], attributes={}, opset=1, stated=self.shapes.stated, weights=self.weights,
+            placed=self.placed,
         )  # fmt: skip
         held = call.tensor(0)
         return call.emit(Identity(), held) if held in self.builder.inputs else held
@@ -154,9 +204,9 @@ class Reader:
         """Adds the weights that no node reads: they are parameters all the same."""
         read = {name for node in proto.node for name in (*node.input, *_outer(node))}
         for tensor in proto.initializer:
-            stored = self.env[tensor.name]
-            if tensor.name not in read and isinstance(stored, Const) and stored.is_weight:
-                self.builder.params.setdefault(stored.name, Param(stored.shape, stored.dtype))
+            constant = self.env[tensor.name]
+            if tensor.name not in read and isinstance(constant, Const) and constant.is_weight:
+                self.weights.enter(constant, constant.shape, "the graph")
 
 
 def check_text(proto: GraphProto) -> None:
@@ -209,17 +259,3 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
         return {a.name: helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
     except ValueError as error:
         raise invalid(f"`{node.name or node.op_type}` has an attribute without a value: {str(error).lower()}") from None
-
-
-def _constant(node: NodeProto) -> Const:
-    """Returns the value of a ``Constant`` node, which may be written in several ways."""
-    attributes, name = _attributes(node), node.output[0] if node.output else ""
-    value = next(iter(attributes.values()), None)
-    if isinstance(value, TensorProto):
-        return Const.read(value, name, stored=False)
-    kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
-    kind = next((kinds[key] for key in attributes if key in kinds), None)
-    numbers = value if isinstance(value, list) else [value]
-    if kind is None or not all(isinstance(number, (int, float)) for number in numbers):
-        raise invalid(f"the constant `{name}` is written in a way cnnscope does not read")
-    return Const.folded(name, np.array(value, kind))

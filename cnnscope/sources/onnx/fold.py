@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
+from cnnscope.sources.onnx.lazy import lazily
 from cnnscope.sources.onnx.rules import OperatorCall
-from cnnscope.sources.onnx.rules.movement import order_of, reshaped, squeezed, unsqueezed
+from cnnscope.sources.onnx.rules.movement import reshaped
 from cnnscope.sources.onnx.values import MAX_ELEMENTS, Array, Const
 
 Arrays = Sequence[Array]
@@ -25,18 +26,20 @@ def fold(call: OperatorCall) -> list[Const] | None:
     """Returns the outputs of a node of constants, or of one that asks for a shape; None if they cannot be computed."""
     if call.type in ("Shape", "Size"):
         extents = _shape(call)
-        return [Const.folded(call.outputs[0], extents, np.ones(extents.shape, bool))]
-    stored = call.constant(0)
-    if stored is not None and stored.is_weight:
-        return _moved_weight(call, stored)
+        return [Const.known(call.outputs[0], extents, np.ones(extents.shape, bool))]
+    return _at_once(call) or lazily(call)
+
+
+def _at_once(call: OperatorCall) -> list[Const] | None:
+    """Returns the outputs of a node of small constants that are no weights; None for others."""
     function = FUNCTIONS.get(call.type)
-    if function is None:
+    if function is None or not call.inputs:
         return None
     arrays: list[Array | None] = []
     for index in range(len(call.inputs)):
         constant = call.constant(index)
-        array = None if constant is None else constant.value
-        if call.has(index) and (array is None or (constant and constant.is_weight)):
+        array = None if constant is None or constant.is_weight else constant.value
+        if call.has(index) and array is None:
             return None
         arrays.append(array)
     if any(array is None for array in arrays[: len(arrays) if call.type not in OPTIONAL else 1]):
@@ -50,7 +53,9 @@ def fold(call: OperatorCall) -> list[Const] | None:
     if any(result is None or result.size > MAX_ELEMENTS for result in results):
         return None
     named = list(zip(call.outputs, map(np.asarray, results), strict=False))
-    return [Const.folded(name, result, _from_shape(call, result, arrays)) for name, result in named]
+    made = [Const.known(name, result, _from_shape(call, result, arrays)) for name, result in named]
+    first = call.constant(0)
+    return [replace(x, leaf=first.leaf) for x in made] if first and call.type in REARRANGING else made
 
 
 def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Array | None:
@@ -70,6 +75,8 @@ def _from_shape(call: OperatorCall, result: Array, arrays: Sequence[Any]) -> Arr
 
 MOVING = frozenset({"Identity", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Expand", "Tile"})
 """Functions whose output elements are elements of their first input."""
+REARRANGING = frozenset({"Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose"})
+"""Functions whose output has all elements of their input, each once, and so is the same stored tensor."""
 OPTIONAL = frozenset({"Slice", "Squeeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"})
 """Functions whose inputs after the first are optional."""
 
@@ -80,26 +87,6 @@ def _shape(call: OperatorCall) -> Array:
         return np.array(prod(shape), np.int64)
     start, end = call.integer("start", 0), call.integer("end", len(shape))
     return np.array(shape[slice(start, end)], np.int64)
-
-
-def _moved_weight(call: OperatorCall, weight: Const) -> list[Const] | None:
-    """Returns a weight under its new shape, which is still the same weight; None if it is computed with."""
-    shape, sizes = weight.shape, call.constant(1)
-    target = None if sizes is None else sizes.integers()
-    match call.type:
-        case "Identity" | "Cast":
-            pass
-        case "Transpose":
-            shape = tuple(shape[axis] for axis in order_of(call, len(shape)))
-        case "Squeeze" if not call.has(1) or target is not None:
-            shape = squeezed(call, shape)
-        case "Unsqueeze" if not call.has(1) or target is not None:
-            shape = unsqueezed(call, shape)
-        case "Reshape" if target is not None:
-            shape = reshaped(call, shape, target)
-        case _:
-            return None
-    return [replace(weight, shape=shape, proto=None, array=None)]
 
 
 # -- functions -------------------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def _docstring(cls: Class) -> str:
 
 
 def _docstring_of_file(graph: Graph, unused: Sequence[str]) -> str:
-    weights = param_cost(param for param in graph.params.values())
+    weights = param_cost(graph.params)
     macs = known(node_costs(graph).values()).macs or 0
     sizes = " and ".join(shape_text(value.features) for value in graph.inputs.values())
     lines = [

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from cnnscope.ir import Intent, Kind, Node, Param, Shape, Value
+from onnx import GraphProto
+
+from cnnscope.ir import Intent, Kind, Node, Shape, Value
 from cnnscope.ir.builder import Builder, bind, settled
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.arguments import Argument, ArgumentError, Integer, Integers, Number
@@ -22,7 +24,8 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.files import clean
-from cnnscope.sources.onnx.values import Const, Operand, invalid
+from cnnscope.sources.onnx.values import MAX_ELEMENTS, Const, Operand, invalid
+from cnnscope.sources.onnx.weights import Weights
 
 Stated = tuple[Shape, str]
 
@@ -44,8 +47,9 @@ class OperatorCall:
     attributes: Mapping[str, Any]
     opset: int
     stated: Callable[[str], Stated | None]
-    placed: dict[str, str] = field(default_factory=dict)
-    """The nodes of constants by the name of the constant, shared by all nodes."""
+    weights: Weights
+    placed: dict[bytes, str] = field(default_factory=dict)
+    """The nodes of constants by the digest of the constant, shared by all nodes."""
 
     # -- arguments --------------------------------------------------------------------------------------------------
 
@@ -97,6 +101,8 @@ class OperatorCall:
             return self.integers(name)
         constant = self.constant(index)
         values = None if constant is None else constant.integers()
+        if values is None and constant is not None and prod(constant.shape) > MAX_ELEMENTS:
+            raise invalid(f"`{name}` of `{self.type}` is a constant of {prod(constant.shape):,} numbers")
         if values is None:
             raise UnreadableError(f"`{self.type}` takes `{name}` from the network itself")
         return values
@@ -111,6 +117,10 @@ class OperatorCall:
         free = constant.value < 1
         marks = free if constant.from_shape is None else free | constant.from_shape
         return tuple(int(i) for i in marks.reshape(-1).nonzero()[0])
+
+    def has_graphs(self) -> bool:
+        """Returns whether the node contains graphs, as branches and loops do."""
+        return any(isinstance(value, GraphProto) for value in self.attributes.values())
 
     def text(self, name: str, default: str) -> str:
         value = self.attributes.get(name, default)
@@ -145,13 +155,13 @@ class OperatorCall:
 
     def held(self, constant: Const) -> str:
         """Returns the node of a constant. It is a row of its own, and all readers share it."""
-        if constant.name not in self.placed:
+        if constant.digest not in self.placed:
             kind = Parameter if constant.is_weight else Constant
             op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
             params = {"value": self._enter(constant, constant.shape)} if constant.is_weight else {}
             self.builder.add(Node(name, op, (), op.output(()), params))
-            self.placed[constant.name] = name
-        return self.placed[constant.name]
+            self.placed[constant.digest] = name
+        return self.placed[constant.digest]
 
     # -- result -----------------------------------------------------------------------------------------------------
 
@@ -183,12 +193,7 @@ class OperatorCall:
         return replace(value, kind=as_kind or "tensor")
 
     def _enter(self, constant: Const, shape: Shape, buffer: bool = False) -> str:
-        if prod(shape) != prod(constant.shape):
-            raise invalid(f"`{self.type}` needs a weight of shape {list(shape)}, but `{constant.name}` has "
-                          f"{list(constant.shape)}")  # fmt: skip
-        if constant.name not in self.builder.params:  # another reader may use the same elements with another shape
-            self.builder.param(constant.name, Param(shape, constant.dtype, not buffer, buffer))
-        return constant.name
+        return self.weights.enter(constant, shape, self.type, buffer)
 
     def unsupported(self, why: str = "") -> list[str]:
         """Adds a row for a node without a rule, in the shape that the file states for it; raises E447 if it

@@ -25,7 +25,9 @@ def _matmul(call: OperatorCall) -> list[Operand]:
     if weight is not None and len(weight.shape) == 2 and isinstance(call.operand(0), str):
         if call.shape(0)[-1:] != weight.shape[:1]:
             raise invalid(f"`MatMul` of {list(call.shape(0))} and {list(weight.shape)} does not fit")
-        return [call.emit(Linear(weight.shape[1], bias=False), call.tensor(0), params={"weight": weight})]
+        return [
+            call.emit(Linear(weight.shape[1], bias=False), call.tensor(0), params={"weight": weight.permuted((1, 0))})
+        ]
     a, b = call.tensor(0), call.tensor(1)
     left, right = call.value(a).shape, call.value(b).shape
     if min(len(left), len(right)) < 2:
@@ -53,6 +55,7 @@ def _gemm(call: OperatorCall) -> list[Operand]:
     last = not call.has(2) or (own and not scaled)
     if weight is not None:
         op = Linear(out, bias=own)
+        weight = weight if call.integer("transB", 0) else weight.permuted((1, 0))
         y = call.emit(op, a, part="" if last else "linear", params={"weight": weight, "bias": bias if own else None})
     else:
         b = call.tensor(1)
