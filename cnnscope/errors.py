@@ -110,6 +110,7 @@ _INSTALL = {
     "torch": "pip install 'cnnscope[torch]'",
     "safetensors": "pip install 'cnnscope[torch]'",
     "captum": "pip install 'cnnscope[trained]'",
+    "h5py": "pip install 'cnnscope[keras]'",
     "onnx": "pip install 'cnnscope[onnx]'",
     "onnxscript": "pip install 'cnnscope[onnx]'",
     "onnx_ir": "pip install 'cnnscope[onnx]'",

@@ -16,6 +16,7 @@ MESSAGES = [
     ("torch", "needs torch: pip install 'cnnscope[torch]'"),
     ("captum", "needs captum: pip install 'cnnscope[trained]'"),
     ("onnx", "needs onnx: pip install 'cnnscope[onnx]'"),
+    ("h5py", "needs h5py: pip install 'cnnscope[keras]'"),
     ("torchvision", "needs torchvision: pip install --no-deps torchvision"),
     ("timm", "needs timm: pip install --no-deps timm torchvision"),
     ("pyarrow", "needs pyarrow: pip install 'cnnscope[parquet]'"),

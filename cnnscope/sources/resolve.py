@@ -104,14 +104,16 @@ class Extras:
     """What is needed to run a network on images, as far as its source knows.
 
     ``make`` builds the torch module with values; ``own_weights`` describes these values if they may be trained. ``own``
-    reads the weights that a file of another framework contains, by the graph's keys. ``pretrained`` downloads what the
-    library publishes. ``weights`` and ``data`` are files, ``labels`` a file or the names of the classes. ``preprocess``
+    reads the weights that a file of another framework contains, by the graph's keys, ``own_format`` those in another
+    file of that framework (None if the file is not of its format). ``pretrained`` downloads what the library
+    publishes. ``weights`` and ``data`` are files, ``labels`` a file or the names of the classes. ``preprocess``
     has ``resize``, ``crop`` (pixels), ``mean``, ``std`` (of pixels from 0 to 1), ``interpolation`` and ``border``.
     """
 
     make: Callable[[], nn.Module] | None = None
     own_weights: str | None = None
     own: Callable[[], Mapping[str, Tensor]] | None = None
+    own_format: Callable[[Path], Mapping[str, Tensor] | None] | None = None
     pretrained: Callable[[], Mapping[str, Tensor]] | None = None
     weights: Path | None = None
     data: Path | None = None

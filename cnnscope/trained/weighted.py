@@ -72,6 +72,9 @@ def _state(
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             hint = "download them elsewhere and name the file: `--weights FILE`"
             raise CnnscopeError.of("E450", f"the weights of `{source}` cannot be had: {reason}", hint=hint) from error
+    theirs = None if extras.own_format is None else extras.own_format(Path(weights))
+    if theirs is not None:
+        return theirs, Path(weights).name
     comparison = compare(graph, read_header(weights))
     return state_dict(graph, weights, comparison), Path(weights).name
 

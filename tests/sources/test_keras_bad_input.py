@@ -60,9 +60,6 @@ def written(tmp_path: Path, document: Any) -> Path:
         ("m.json", b"  <html>", "`m.json` is a web page, not a Keras model", "download the file itself again"),
         ("m.keras", b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
          "`m.keras` is a git-LFS pointer, not a Keras model", "run `git lfs pull` in its repository"),
-        ("m.keras", b"\x89HDF\r\n\x1a\n\x00\x00", "`m.keras` is an HDF5 file, which holds weights or a model in Keras' "
-         "old format, not a Keras model",
-         "load it in Keras and write `model.save('model.keras')` or the text of `model.to_json()`"),
         ("m.keras", b"\x80\x02}q\x00.",
          "`m.keras` is a Python pickle, which runs code when it is read, not a Keras model",
          "save it in an open format"),

@@ -1,7 +1,8 @@
-"""Keras models as sources: ``model.keras`` archives and the text of ``model.to_json()``, from Keras 2 and 3.
+"""Keras models as sources, from Keras 2 and 3: ``model.keras`` archives, whole-model ``.h5`` files, the text of
+``model.to_json()`` and the ``model.json`` of TensorFlow.js.
 
-Keras itself is not needed. Only the architecture is read: the archive's weights are never opened, and nothing in the
-file is run.
+Keras itself is not needed, and nothing in a file is run. HDF5 needs the package `h5py` (the extra ``keras``). The
+architecture is read alone; weights are read when a network is run (`cnnscope.sources.keras.weights`).
 """
 
 from __future__ import annotations
@@ -11,22 +12,39 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, explained
 from cnnscope.ir import Graph
 from cnnscope.sources import files
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.keras.build import build
-from cnnscope.sources.keras.config import read_network
-from cnnscope.sources.resolve import Loaded
+from cnnscope.sources.keras import hdf5
+from cnnscope.sources.keras.build import build_with_origins
+from cnnscope.sources.keras.config import Network, read_network
+from cnnscope.sources.keras.stored import Origin
+from cnnscope.sources.resolve import Extras, Loaded
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """Returns the model in a ``.keras`` archive or the text of ``to_json()``."""
+    """Returns the model in a file of Keras, with its own weights if the file has them."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
-    return Loaded(read_graph(source, input=inputs), source)
+    path = Path(source)
+    network, graph, origins = _read(path, inputs)
+
+    def weights(file: Path) -> dict[str, Tensor]:
+        from cnnscope.sources.keras.weights import read_weights
+
+        return read_weights(file, network, graph, origins)
+
+    def own_format(file: Path) -> dict[str, Tensor] | None:
+        return weights(file) if hdf5.has_weights(file) else None
+
+    own = (lambda: weights(path)) if hdf5.has_weights(path) else None
+    return Loaded(graph, source, extras=Extras(own=own, own_format=own_format))
 
 
 MAX_CONFIG_BYTES = 64 * 2**20
@@ -41,16 +59,51 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     channels first; its ``layout`` is that of the author. Statistics of batch normalisation, which Keras calls
     non-trainable parameters, are buffers.
 
-    Raises `CnnscopeError`: E403 for sizes, E440 to E442 for files, E443 for configs, E444 for code, E445 for unknown
-    layers, E3xx for shapes.
+    Raises `CnnscopeError`: E403 for sizes, E414 for HDF5 without h5py, E440 to E442 for files, E443 for configs, E444
+    for code, E445 for unknown layers, E3xx for shapes.
     """
-    path = Path(path)
-    text = _archived(path) if files.head(path).startswith(b"PK") else _written(path)
+    return _read(Path(path), input)[1]
+
+
+def _read(path: Path, input: Sequence[InputSize]) -> tuple[Network, Graph, dict[str, Origin]]:
+    start = files.head(path)
+    text = _archived(path) if start.startswith(b"PK") else _written(path)
+    if start.startswith(hdf5.MAGIC):
+        text = _in_hdf5(path)
     with files.reading(path):
         try:
-            return build(read_network(_parsed(text, path)), input)
+            network = read_network(_topology(_parsed(text, path), path))
+            return network, *build_with_origins(network, input)
         except RecursionError:
             raise files.too_large(path, "its config is nested too deeply") from None
+
+
+@explained
+def _in_hdf5(path: Path) -> bytes:
+    """Returns the config of a model that was saved whole, as Keras 2 does by default."""
+    with hdf5.opened(path, 0) as file:
+        config = file.attrs.get("model_config")
+    if config is None:
+        raise CnnscopeError.of(
+            "E440", f"`{path.name}` holds weights without their model",
+            hint="name the model (`model.keras`, or the text of `model.to_json()`) and this file with `--weights`",
+        )  # fmt: skip
+    if not isinstance(config, (str, bytes)):
+        raise files.damaged(path, "its attribute `model_config` is no text")
+    return _bounded(config if isinstance(config, bytes) else config.encode(), path)
+
+
+def _topology(document: object, path: Path) -> object:
+    """Returns the model in a ``model.json`` of TensorFlow.js, or the document as it is."""
+    if not isinstance(document, dict) or "modelTopology" not in document:
+        return document
+    if document.get("format") == "graph-model":
+        raise CnnscopeError.of(
+            "E440", f"`{path.name}` is a TensorFlow.js graph, not a Keras model",
+            hint="convert the Keras model itself, or export it to ONNX",
+        )  # fmt: skip
+    topology = document["modelTopology"]
+    return topology.get("model_config", topology) if isinstance(topology, dict) else topology
 
 
 def _archived(path: Path) -> bytes:

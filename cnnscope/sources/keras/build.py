@@ -4,7 +4,7 @@ shared layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +15,10 @@ from cnnscope.ir.declared import fitted
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.sources.files import at_layer, clean, sizes_by_input, topological
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.keras.config import Layer, Network, Ref, is_shape, malformed
+from cnnscope.sources.keras.config import Layer, LayerPath, Network, Ref, identities, is_shape, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, refusal
+from cnnscope.sources.keras.stored import Origin
 
 MAX_CALLS = 20_000
 """More calls than any network makes. Models that call the next one twice could make 2^depth."""
@@ -29,27 +30,35 @@ def build(network: Network, sizes: Sequence[InputSize] = ()) -> Graph:
     """Returns the graph of a model. ``sizes`` are input shapes in the author's order (channels last in most of
     Keras).
     """
+    return build_with_origins(network, sizes)[0]
+
+
+def build_with_origins(network: Network, sizes: Sequence[InputSize] = ()) -> tuple[Graph, dict[str, Origin]]:
+    """Returns the graph of a model and, by key, the layer and the variable that each of its weights is in Keras."""
     layers = list(_all_layers(network))
     channels_last = not any(layer.config.get("data_format") == "channels_first" for layer in layers)
     signals = any("1D" in layer.kind for layer in layers)
     builder = Builder(clean(network.name), "HWC" if channels_last else "CHW")
-    reader = _Reader(builder, channels_last)
+    reader = _Reader(builder, channels_last, identities(network))
     found = input_size(network, sizes, channels_last)
     inputs = [reader.input(layer, size, signals) for layer, size in found]
     with builder.unfinished():
         outputs = reader.run(network, inputs, (), network.trainable)
-    return builder.graph(dict.fromkeys(x.name for x in outputs))
+    return builder.graph(dict.fromkeys(x.name for x in outputs)), reader.origins
 
 
 @dataclass
 class _Reader:
-    """Reads networks into ``builder``. ``keys`` has the weights of each layer by its path, from its first call on;
-    ``count`` is the number of calls.
+    """Reads networks into ``builder``. ``identities`` has the path of each layer under which it is known. ``keys`` has
+    the weights of each layer by that path, from its first call on; ``origins`` what each weight is in Keras, ``count``
+    the number of calls.
     """
 
     builder: Builder
     channels_last: bool
-    keys: dict[tuple[str, ...], dict[tuple[str, str], str]] = field(default_factory=dict)
+    identities: Mapping[LayerPath, LayerPath]
+    keys: dict[LayerPath, dict[tuple[str, str], str]] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
     count: int = 0
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
@@ -88,22 +97,30 @@ class _Reader:
             self.builder.scopes[clean("/".join(path))] = layer.kind
             return self.run(layer.network, arguments.tensors(), path, trainable)
         name = self.builder.unique(clean("/".join(path)))
-        row = LayerRow(self.builder, name, self.keys.setdefault(path, {}), self._channels_last(layer), trainable)
+        identity = self.identities[path]
+        row = LayerRow(self.builder, name, self.keys.setdefault(identity, {}), self._channels_last(layer), trainable)
         try:
             results = _lower(layer, row, arguments)
-            return row.finish([row.settle(x, self.channels_last) for x in results])
+            finished = row.finish([row.settle(x, self.channels_last) for x in results])
         except ArgumentError as error:
             raise malformed(f"layer `{layer.name}`: {error.message}", error.hint) from None
         except CnnscopeError as error:
             raise at_layer(error, layer.name) from None
+        for key, stored in row.stored.items():
+            self.origins.setdefault(key, Origin(identity, stored))
+        return finished
 
     def _channels_last(self, layer: Layer) -> bool:
         written = layer.config.get("data_format")
         return self.channels_last if written is None else written != "channels_first"
 
 
+_MERGES = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
+"""Layers that take one list. Called with two arguments, as in whole-model HDF5, it is the function of that name."""
+
+
 def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> Sequence[Tensor]:
-    if functions.is_function(layer):
+    if layer.is_function or (layer.kind in _MERGES and len(arguments.args) > 1):
         return functions.lower(row, Settings(layer), arguments)
     if layer.kind not in LAYERS:
         raise refusal(layer)

@@ -129,6 +129,8 @@ def kind_of_json(value: object) -> str:
     return words.get(type(value), "a number")
 
 
+LayerPath = tuple[str, ...]
+KERAS_2_FUNCTIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
 MAX_DEPTH = 16
 """The deepest nesting of models. Published ones have two levels at most."""
 
@@ -137,7 +139,8 @@ MAX_DEPTH = 16
 class Layer:
     """A layer (or a model in the place of a layer): its name, its class, its config and its calls in order.
 
-    ``module`` is the module of the class as Keras states it; empty in older files.
+    ``module`` is the module of the class as Keras states it; empty in older files. Entries with the same ``shared``
+    number are one layer that several models use.
     """
 
     name: str
@@ -146,6 +149,17 @@ class Layer:
     calls: tuple[LayerCall, ...]
     module: str = ""
     network: Network | None = None
+    shared: int | None = None
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function of `keras.ops` or TensorFlow rather than a layer."""
+        return self.kind in KERAS_2_FUNCTIONS or self.is_operation
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether it is a function of `keras.ops`. Keras 3 does not count these among the layers."""
+        return self.module.startswith(("keras.src.ops", "keras.ops"))
 
     @property
     def made(self) -> int:
@@ -238,7 +252,32 @@ def _layer(entry: Json, depth: int) -> Layer:
     if ">" in str(entry.get("registered_name")):  # `package>Class`: registered by whoever wrote it
         module = ""
     calls = tuple(read_call(node, name) for node in nodes)
-    return Layer(name, kind, settings, calls, module=module or "", network=network)
+    shared = entry.get("shared_object_id")
+    number = shared if type(shared) is int else None
+    return Layer(name, kind, settings, calls, module=module or "", network=network, shared=number)
+
+
+def identities(network: Network) -> dict[LayerPath, LayerPath]:
+    """Returns for the path of each layer (the names of the models around it, and its own) the path at which the same
+    layer comes first.
+
+    Keras leaves the number out where a shared layer comes first, in a model inside another. Then it is the one of the
+    same class and name.
+    """
+    first: dict[int, LayerPath] = {}
+    earlier: dict[tuple[str, str], LayerPath] = {}
+
+    def walk(network: Network, above: LayerPath, same: LayerPath) -> Iterator[tuple[LayerPath, LayerPath]]:
+        for layer in network.layers:
+            own = (*same, layer.name)
+            if layer.shared is not None:
+                own = first.setdefault(layer.shared, earlier.get((layer.kind, layer.name), own))
+            earlier.setdefault((layer.kind, layer.name), own)
+            yield (*above, layer.name), own
+            if layer.network is not None:
+                yield from walk(layer.network, (*above, layer.name), own)
+
+    return dict(walk(network, (), ()))
 
 
 def _first_call_is_own(network: Network) -> bool:

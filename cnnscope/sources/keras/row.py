@@ -16,6 +16,7 @@ from cnnscope.ir.builder import Bound, Builder, bind
 from cnnscope.ir.graph import PadWord
 from cnnscope.ops.base import Op
 from cnnscope.ops.movement import Identity, PermuteOp
+from cnnscope.sources.keras.stored import STANDARD, Stored, Zeros
 
 Axes = tuple[int, ...]
 
@@ -60,6 +61,8 @@ class LayerRow:
     layer.
 
     ``keys`` has the weights of earlier calls of the same layer by part and role. ``parts`` has each op with its inputs.
+    ``home`` is the path of attributes to the layer inside a wrapper whose ops are added. ``stored`` says by key which
+    variable of Keras each weight is.
     """
 
     builder: Builder
@@ -68,24 +71,32 @@ class LayerRow:
     channels_last: bool
     trainable: bool = True
     parts: dict[str, tuple[Bound, tuple[str, ...]]] = field(default_factory=dict)
+    home: str = ""
+    stored: dict[str, Stored | Zeros] = field(default_factory=dict)
+    _variables: dict[tuple[str, str], Stored | Zeros] = field(default_factory=dict)
 
     def add(
         self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
-        without: Collection[str] = (), pad: PadWord | None = None,
+        without: Collection[str] = (), pad: PadWord | None = None, stored: Mapping[str, Stored | Zeros] | None = None,
     ) -> Tensor:  # fmt: skip
         """Appends an op and returns its output. ``without`` names roles of weights that it lacks here; their effect is
         neutral.
 
-        ``pad`` is the author's word for padding if the op itself gets numbers.
+        ``pad`` is the author's word for padding if the op itself gets numbers. ``stored`` has Keras' variables by role
+        where they are not those that `STANDARD` has for the op.
         """
         values = [x.value for x in xs]
         bound = bind(op, values)
         value = bound.output if kind is None else replace(bound.output, kind=kind)
         part = self._free(part or op.tag)
+        variables = {**STANDARD.get(op.tag, {}), **(stored or {})}
         weights, buffers = (
             {role: shape for role, shape in roles.items() if role not in without}
             for roles in (bound.weights, bound.buffers)
         )
+        for role in (*weights, *buffers):
+            if role in variables:
+                self._variables[part, role] = self._at_home(variables[role])
         self.parts[part] = (
             replace(
                 bound, output=value, weights=weights, buffers=buffers, intent=Intent(pad=pad) if pad else bound.intent
@@ -138,7 +149,14 @@ class LayerRow:
         roles = {role: self.keys.setdefault((part, role), f"{node}.{role}") for role in shapes}
         for role, key in roles.items():
             self.builder.param(key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer))
+            if (part, role) in self._variables:
+                self.stored.setdefault(key, self._variables[part, role])
         return roles
+
+    def _at_home(self, variable: Stored | Zeros) -> Stored | Zeros:
+        if not self.home or isinstance(variable, Zeros):
+            return variable
+        return replace(variable, home=f"{self.home}/{variable.home}".rstrip("/"))
 
     def _free(self, part: str) -> str:
         count, free = 1, part

@@ -11,13 +11,12 @@ from cnnscope.ir import Shape
 from cnnscope.ops.generic import Elementwise, Reduce, Unsupported
 from cnnscope.ops.movement import Identity, Slice
 from cnnscope.ops.product import MatMul
-from cnnscope.sources.keras.config import Layer, malformed
+from cnnscope.sources.keras.config import KERAS_2_FUNCTIONS, Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings
 from cnnscope.sources.keras.rules.pointwise import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, named
 from cnnscope.sources.keras.rules.tensors import combine, concatenate, reshape, transpose
 
-KERAS_2 = frozenset({"TFOpLambda", "SlicingOpLambda"})
 UNARY = frozenset({
     "abs", "absolute", "ceil", "clip", "clip_by_value", "cos", "erf", "exp", "expm1", "floor", "log", "log1p",
     "negative", "neg", "reciprocal", "round", "rsqrt", "sign", "sin", "sqrt", "square",
@@ -29,11 +28,6 @@ BINARY: Mapping[str, str] = {
 }  # fmt: skip
 REDUCTIONS = {"mean": "mean", "sum": "sum", "max": "amax", "amax": "amax", "min": "amin", "amin": "amin",
               "prod": "prod", "logsumexp": "logsumexp", "std": "std", "var": "var"}  # fmt: skip
-
-
-def is_function(layer: Layer) -> bool:
-    """Returns whether an entry of a model is a function of `keras.ops` or TensorFlow rather than a layer."""
-    return layer.kind in KERAS_2 or layer.module.startswith(("keras.src.ops", "keras.ops"))
 
 
 def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
@@ -55,7 +49,7 @@ def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
 
 def function_name(layer: Layer) -> str:
     """Returns the name of a function: ``HardSilu``, ``nn.hard_silu`` and ``tf.nn.hard_silu`` are all ``hard_silu``."""
-    written = str(layer.config.get("function", "")) if layer.kind in KERAS_2 else layer.kind
+    written = str(layer.config.get("function", "")) if layer.kind in KERAS_2_FUNCTIONS else layer.kind
     last = written.rpartition(".")[2]
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower().removeprefix("reduce_")
 

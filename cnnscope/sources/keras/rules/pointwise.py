@@ -15,6 +15,7 @@ from cnnscope.ops.tokens import LayerScale
 from cnnscope.sources.keras.config import Layer
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, layer
+from cnnscope.sources.keras.stored import Stored, flat, same
 
 POINTWISE: Mapping[str, Op] = {
     "relu": act.ReLU(), "relu6": act.ReLU6(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(), "elu": act.ELU(),
@@ -102,7 +103,9 @@ def _prelu(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     shape = tuple(1 if axis in shared else n for axis, n in enumerate(x.value.shape) if axis > 0)
     if x.value.kind in ("map", "flat") and shape == (x.value.shape[1], *(1,) * (x.rank - 2)):
         return row.add(act.PReLU(), x)
-    alpha = row.add(Parameter(shape), part="alpha")
+    order = tuple(axis - 1 for axis in x.axes[1:])
+    stored = {"value": Stored("alpha", lambda array: array.transpose(order))}
+    alpha = row.add(Parameter(shape), part="alpha", stored=stored)
     return row.add(Elementwise("prelu"), x, alpha)
 
 
@@ -169,6 +172,10 @@ def _unitnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return row.add(Scan("unit norm", tuple(x.axis(axis) for axis in s.integers("axis", -1))), x)
 
 
+_SMALLEST = 1e-14
+"""`Normalization` divides by at least 1e-7, the square root of this."""
+
+
 @layer("Normalization")
 def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Computes (x - mean) / sqrt(variance). Both are buffers, with a counter, unless the config has their values."""
@@ -178,7 +185,11 @@ def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     if len(axes) != 1:
         raise CnnscopeError.of("E445", "`Normalization` over several axes or none is not read yet")
     x = _channels_first(row, x, axes[0])
-    return row.add(BatchNorm(affine=False), x)
+    stored = {
+        "running_mean": Stored("mean", flat), "running_var": Stored("variance", flat),
+        TORCH_COUNTER: Stored("count", same),
+    }  # fmt: skip
+    return row.add(BatchNorm(eps=_SMALLEST, affine=False), x, stored=stored)
 
 
 @layer("LayerScale")

@@ -16,6 +16,7 @@ from cnnscope.ops.product import Linear, ScaledDotProduct
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings, calls, layer
 from cnnscope.sources.keras.rules.pointwise import activate
+from cnnscope.sources.keras.stored import Array, Stored, flat
 
 
 @layer("Dense")
@@ -176,7 +177,7 @@ def _attention(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     heads, size = s.integer("num_heads", minimum=1), s.integer("key_dim", minimum=1)
     depth, bias = s.integer("value_dim", size, minimum=1), s.flag("use_bias", True)
     split = [
-        _heads(row, row.add(Linear(heads * d, bias), row.authored(x), part=part), heads, d)
+        _heads(row, _project(row, Linear(heads * d, bias), x, part), heads, d)
         for part, x, d in (("query", query, size), ("key", key, size), ("value", value, depth))
     ]
     mixed = row.add(ScaledDotProduct(), *split)
@@ -185,7 +186,19 @@ def _attention(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     out = s.integers("output_shape", query.shape[-1])
     if len(out) != 1:
         raise CnnscopeError.of("E445", "attention with an `output_shape` of several axes is not read yet")
-    return [row.add(Linear.read({"out": out[0], "bias": bias}), joined, part="output")]
+    return [_project(row, Linear.read({"out": out[0], "bias": bias}), joined, "output")]
+
+
+def _project(row: LayerRow, op: Linear, x: Tensor, part: str) -> Tensor:
+    """Adds a dense layer of attention, whose kernel in Keras is (in, heads, size), that of the output (heads, size,
+    out)."""
+
+    def turn(array: Array) -> Array:
+        return array.reshape(-1, array.shape[-1]).T if part == "output" else array.reshape(array.shape[0], -1).T
+
+    home = f"{part}_dense"
+    stored = {"weight": Stored("kernel", turn, home), "bias": Stored("bias", flat, home)}
+    return row.add(op, row.authored(x), part=part, stored=stored)
 
 
 def _heads(row: LayerRow, x: Tensor, heads: int, size: int) -> Tensor:

@@ -18,6 +18,7 @@ from cnnscope.ops.window import span
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Settings, argument, layer
 from cnnscope.sources.keras.rules.pointwise import activate
+from cnnscope.sources.keras.stored import Stored, kernel
 
 
 def _map(row: LayerRow, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
@@ -62,7 +63,10 @@ def _depthwise(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 def _separable(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     depthwise = Depthwise.read({"multiplier": s.get("depth_multiplier", 1), "bias": False} | _window(s), s.ndim)
     pointwise = Conv.read({"out": s.get("filters"), "kernel": 1, "bias": s.get("use_bias", True)}, s.ndim)
-    x = row.add(pointwise, _slide(row, s, depthwise, x, "depthwise"), part="pointwise")
+    x = row.add(
+        pointwise, _slide(row, s, depthwise, x, "depthwise"), part="pointwise",
+        stored={"weight": Stored("pointwise_kernel", kernel)},
+    )  # fmt: skip
     return activate(row, x, s.get("activation"))
 
 

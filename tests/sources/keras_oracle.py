@@ -1,0 +1,115 @@
+"""Small models that Keras itself saves and runs, in a process of its own: files, an input and Keras' output for each.
+
+    KERAS_BACKEND=torch python keras_oracle.py FOLDER NAME ...
+
+Weights are random numbers, also those that Keras starts with zeros and ones. An output is (N, ...) with the author's
+axes. ``NAME.npz`` has ``x0``, ``x1`` ..., ``y0`` ..., and Keras' own counts of parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+IMAGE, SIGNAL = (9, 11, 4), (6, 5)
+
+
+def write(folder: Path, names: Iterable[str]) -> None:
+    """Runs this file in another process, because Keras changes its environment."""
+    command = [sys.executable, __file__, str(folder), *names]
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def models() -> dict[str, Callable[[], Any]]:
+    import keras
+    from keras import layers as L  # noqa: N812
+
+    def chain(shape: tuple[int, ...], *layers: Any) -> Any:
+        x = inputs = keras.Input(shape)
+        for layer in layers:
+            x = layer(x)
+        return keras.Model(inputs, x)
+
+    def windows() -> Any:
+        return chain(
+            (16, 16, 3), L.Conv2D(8, 3, padding="same", strides=2, activation="relu"), L.BatchNormalization(),
+            L.SeparableConv2D(6, 3, depth_multiplier=2), L.Conv2D(4, 3, name="zz", groups=2),
+            L.Conv2DTranspose(4, 3, strides=2, padding="same"), L.DepthwiseConv2D(3, depth_multiplier=2, name="a"),
+            L.Dropout(0.3), L.PReLU(shared_axes=[1, 2]), L.GlobalAveragePooling2D(), L.Dense(5),
+        )  # fmt: skip
+
+    def normalised() -> Any:
+        return chain(
+            IMAGE, L.Normalization(), L.BatchNormalization(scale=False), L.BatchNormalization(center=False, axis=1),
+            L.LayerNormalization(), L.GroupNormalization(2), L.RMSNormalization(), L.Conv2D(3, 2), L.Flatten(),
+            L.Dense(4, use_bias=False),
+        )  # fmt: skip
+
+    def nested() -> Any:
+        """A model inside a model, called twice, with part of it frozen, beside layers of the same classes."""
+        block = keras.Sequential(
+            [keras.Input((8, 8, 4)), L.Conv2D(4, 3, padding="same"), L.BatchNormalization(), L.ReLU()], name="block"
+        )
+        block.layers[0].trainable = False
+        inputs = keras.Input((8, 8, 4))
+        first = L.Conv2D(4, 1)
+        x = block(first(inputs))
+        x = L.Add()([x, block(x)])
+        x = L.BatchNormalization()(first(x))
+        inside = keras.Input((8, 8, 4))
+        outer = keras.Model(inside, L.Conv2D(2, 1)(L.BatchNormalization()(L.Conv2D(4, 1)(inside))), name="outer")
+        return keras.Model(inputs, L.Flatten()(outer(x) + outer(x)))
+
+    def shared() -> Any:
+        """A layer and a model that two models use."""
+        conv, block = L.Conv2D(4, 1), keras.Sequential([keras.Input((8, 8, 4)), L.Conv2D(4, 1), L.BatchNormalization()])
+        inside, inputs = keras.Input((8, 8, 4)), keras.Input((8, 8, 4))
+        outer = keras.Model(inside, L.Conv2D(4, 1)(block(conv(inside))))
+        return keras.Model(inputs, L.Conv2D(2, 1)(conv(block(outer(inputs)))))
+
+    def frozen() -> Any:
+        block = keras.Sequential([keras.Input((8, 8, 4)), L.Conv2D(4, 3), L.BatchNormalization()])
+        block.trainable = False
+        return chain((8, 8, 4), block, L.Conv2D(2, 1), L.BatchNormalization())
+
+    return {"windows": windows, "normalised": normalised, "nested": nested, "shared": shared, "frozen": frozen}
+
+
+def main(folder: Path, names: list[str]) -> None:
+    import keras
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    for name in names:
+        keras.utils.clear_session()
+        model = models()[name]()
+        model.set_weights([_values(weight, random) for weight in model.weights])
+        for suffix in (".keras", ".h5"):
+            model.save(folder / f"{name}{suffix}")
+        model.save_weights(folder / f"{name}.weights.h5")
+        (folder / f"{name}.json").write_text(model.to_json())
+        feeds = [random.normal(size=(2, *x.shape[1:])).astype("float32") for x in model.inputs]
+        results = model.predict(feeds if len(feeds) > 1 else feeds[0], verbose=0)
+        results = results if isinstance(results, list) else [results]
+        arrays = {f"x{i}": x for i, x in enumerate(feeds)} | {f"y{i}": y for i, y in enumerate(results)}
+        trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        np.savez(folder / f"{name}.npz", params=model.count_params(), trainable=trained, **arrays)
+
+
+def _values(weight: Any, random: Any) -> Any:
+    """Random numbers for a weight; positive where they are variances."""
+    if "int" in str(weight.dtype):
+        return random.integers(1, 9, weight.shape)
+    if "variance" in weight.path:
+        return random.uniform(0.5, 1.5, weight.shape).astype("float32")
+    return random.normal(0, 0.4, weight.shape).astype("float32")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
