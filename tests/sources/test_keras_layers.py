@@ -63,7 +63,7 @@ def results(graph: Graph, layer: str) -> list[Shape]:
 
 def layer_sizes(graph: Graph, layer: str) -> tuple[int, int]:
     keys = {key for node in graph.nodes if node.layer == layer for key in node.params.values()}
-    cost = param_cost(graph.params[key] for key in keys)
+    cost = param_cost({key: graph.params[key] for key in keys})
     return cost.trainable, cost.frozen + cost.buffers
 
 
