@@ -154,8 +154,11 @@ def test_an_unknown_operator_is_a_row_whose_cost_is_unknown(tmp_path: Path) -> N
 
 
 def test_an_unknown_operator_of_unknown_shape(tmp_path: Path) -> None:
-    message = "layer `mystery`: `mine::Mystery` is unknown, and nothing states the shape of its output `b`"
-    hint = "infer shapes with `onnx.shape_inference`, or export the model with them"
+    message = (
+        "layer `mystery`: `mine::Mystery` is unknown, and neither the file nor ONNX's shape inference states the "
+        "shape of its output `b`"
+    )
+    hint = "add the shape to the `value_info` of the file, or give cnnscope a rule for the operator: docs/plugins.md"
     assert refused(saved(tmp_path, mystery())) == ("E447", message, hint)
 
 

@@ -30,8 +30,8 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
     """Returns the model in an ``.onnx`` file."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
-    graph, views = _read(Path(source), inputs)
-    return Loaded(graph, source, extras=Extras(own=lambda: _own(source, graph, views)))
+    graph, views, notes = _read(Path(source), inputs)
+    return Loaded(graph, source, notes=notes, extras=Extras(own=lambda: _own(source, graph, views)))
 
 
 def _own(source: str, graph: Graph, views: Mapping[str, Const]) -> Mapping[str, Tensor]:
@@ -65,26 +65,27 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     return _read(Path(path), input)[0]
 
 
-def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, Const]]:
-    """Returns the graph, and the constants behind its weights."""
+def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, Const], tuple[str, ...]]:
+    """Returns the graph, the constants behind its weights, and what to say about the file."""
     start = files.head(path)
     if files.known_impostor(start):
         raise files.not_a("an ONNX model", path, start)
     import onnx
 
     from cnnscope.sources.onnx.build import build_with_weights
+    from cnnscope.sources.onnx.opsets import remarks
 
     protobuf = import_module("google.protobuf.message")  # without type stubs
     try:
         model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except protobuf.DecodeError:
         raise files.damaged(path, "it is no protobuf message, or breaks off") from None
-    if not model.HasField("graph") or not model.graph.node:
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise files.not_a("an ONNX model", path, start)
     with files.reading(path):
         try:
             graph, views = build_with_weights(_inlined(model, path), sizes, path)
-            return replace(graph, name=path.stem), views
+            return replace(graph, name=path.stem), views, remarks(model)
         except RecursionError:
             raise files.too_large(path, "its graphs are nested too deeply") from None
 

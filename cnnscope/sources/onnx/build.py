@@ -12,16 +12,18 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph, Stored
+from cnnscope.ir import Graph, Stored, Value
 from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.ops.movement import Identity
 from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx.fold import fold
-from cnnscope.sources.onnx.inputs import Shapes, read_inputs
+from cnnscope.sources.onnx.inputs import read_inputs
+from cnnscope.sources.onnx.opsets import versions
 from cnnscope.sources.onnx.rows import rows, scope_classes
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError
+from cnnscope.sources.onnx.shapes import Shapes, read_by
 from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
 
@@ -58,8 +60,8 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None =
     inputs, channels_last = read_inputs(proto, sizes)
     for name, value in inputs.items():
         _define(env, name, builder.input(builder.unique(clean(name)), value))
-    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    reader = Reader(builder, env, opsets, Shapes(model, inputs, channels_last), path, Weights(builder))
+    read = {name for node in proto.node for name in read_by(node)} | {output.name for output in proto.output}
+    reader = Reader(builder, env, versions(model), Shapes(model, inputs), path, Weights(builder), frozenset(read))
     with builder.unfinished():
         reader.run(proto.node, channels_last)
     return reader
@@ -101,6 +103,8 @@ class Reader:
     shapes: Shapes
     path: Path | None
     weights: Weights
+    read: frozenset[str] = frozenset()
+    """The names that somebody reads. What a node makes besides, such as a mask or indices, is left out."""
     placed: dict[bytes, str] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
@@ -121,14 +125,15 @@ class Reader:
     def _node(self, node: NodeProto, row: str, base: str) -> None:
         inputs = [self._operand(name, node) if name else None for name in node.input]
         domain = node.domain or "ai.onnx"
+        outputs = [name if i == 0 or name in self.read else "" for i, name in enumerate(node.output)]
         call = OperatorCall(
             builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
-            base=base, layer=row, inputs=inputs, outputs=list(node.output), attributes=_attributes(node),
-            opset=self.opsets.get(domain, 1), stated=self.shapes.stated, weights=self.weights,
+            base=base, layer=row, inputs=inputs, outputs=outputs, attributes=_attributes(node),
+            opset=self.opsets.get(domain, 1), stated=self.shapes.of(node, self._known), weights=self.weights,
             placed=self.placed,
         )  # fmt: skip
         try:
-            self._define(node.output, self._lowered(call))
+            self._define(outputs, self._lowered(call))
         except ArgumentError as error:
             raise at_layer(invalid(error.message, error.hint), row) from None
         except CnnscopeError as error:
@@ -182,6 +187,10 @@ class Reader:
             raise invalid(f"{who} reads `{name}`, which nothing makes")
         return self.env[name]
 
+    def _known(self, name: str) -> Value | Const | None:
+        operand = self.env.get(name)
+        return self.builder.values[operand] if isinstance(operand, str) else operand
+
     def _define(self, names: Sequence[str], operands: Sequence[Operand]) -> None:
         for name, operand in zip(names, operands, strict=False):
             if name:
@@ -194,7 +203,7 @@ class Reader:
         operand = self._operand(name, None)
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
-            outputs=[name], attributes={}, opset=1, stated=self.shapes.stated, weights=self.weights,
+            outputs=[name], attributes={}, opset=1, stated=lambda name: None, weights=self.weights,
             placed=self.placed,
         )  # fmt: skip
         held = call.tensor(0)
@@ -202,7 +211,7 @@ class Reader:
 
     def keep_unused(self, proto: GraphProto) -> None:
         """Adds the weights that no node reads: they are parameters all the same."""
-        read = {name for node in proto.node for name in (*node.input, *_outer(node))}
+        read = {name for node in proto.node for name in read_by(node)}
         for tensor in proto.initializer:
             constant = self.env[tensor.name]
             if tensor.name not in read and isinstance(constant, Const) and constant.is_weight:
@@ -228,22 +237,12 @@ def check_text(proto: GraphProto) -> None:
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
     """Returns the nodes, each after those it reads, otherwise as listed. Raises E447 if nodes wait for each other."""
     makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    needs = [{makers[name] for name in (*node.input, *_outer(node)) if name in makers} for node in nodes]
+    needs = [{makers[name] for name in read_by(node) if name in makers} for node in nodes]
     order = topological(needs)
     if len(order) < len(nodes):
         waiting = nodes[min(set(range(len(nodes))) - set(order))]
         raise invalid(f"`{waiting.name or waiting.op_type}` needs its own output")
     return [nodes[i] for i in order]
-
-
-def _outer(node: NodeProto) -> Iterator[str]:
-    """Names that graphs inside a node read, be they their own or from outside."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from inner.input
-                yield from _outer(inner)
-            yield from (output.name for output in graph.output)
 
 
 def _computing(nodes: Sequence[NodeProto], live: set[str]) -> Iterator[NodeProto]:

@@ -6,19 +6,16 @@ Shapes of other values are used only where no rule knows them better.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
-from math import prod
+from collections.abc import Collection, Sequence
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind, Shape, Value
 from cnnscope.ir.declared import fitted
 from cnnscope.sources.files import sizes_by_input
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.onnx.values import DTYPES, MAX_ELEMENTS, dtype_of, invalid
+from cnnscope.sources.onnx.values import dtype_of, invalid
 
 SPATIAL = frozenset({
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool",
@@ -143,8 +140,10 @@ def _declared(info: ValueInfoProto) -> list[Dim] | None:
     dims: list[Dim] = [
         d.dim_value if d.HasField("dim_value") and d.dim_value != -1 else d.dim_param or "?" for d in tensor.shape.dim
     ]  # some exporters write -1 for an extent that is left open
-    if any(isinstance(d, int) and d < 1 for d in dims):
+    if any(isinstance(d, int) and d < 0 for d in dims):
         raise invalid(f"the input `{info.name}` has the shape {_text(dims)}")
+    if len(dims) > 2 and dims[0] == 0:
+        dims[0] = "?"  # others write 0 for a batch that is left open
     return dims
 
 
@@ -165,60 +164,3 @@ def _ask(name: str, what: str, example: str, several: bool) -> CnnscopeError:
 
 def _text(dims: Sequence[Dim]) -> str:
     return "x".join(map(str, dims))
-
-
-class Shapes:
-    """``stated(name)`` returns the shape and dtype of a value at the inputs' sizes; None if they are unknown."""
-
-    def __init__(self, model: ModelProto, inputs: Mapping[str, Value], channels_last: Collection[str]) -> None:
-        self.model, self.inputs, self.channels_last = model, inputs, channels_last
-
-    def stated(self, name: str) -> tuple[Shape, str] | None:
-        return self._written.get(name) or self._inferred.get(name)
-
-    @cached_property
-    def _written(self) -> dict[str, tuple[Shape, str]]:
-        firsts = (info.type.tensor_type.shape.dim[:1] for info in self.model.graph.input)
-        return _known(self.model.graph, {dim.dim_param for dims in firsts for dim in dims if dim.dim_param})
-
-    @cached_property
-    def _inferred(self) -> dict[str, tuple[Shape, str]]:
-        """The shapes that `onnx.shape_inference` finds for a copy without weights."""
-        try:
-            return _known(onnx.shape_inference.infer_shapes(self._lean(), data_prop=True).graph, ())
-        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-            return {}
-
-    def _lean(self) -> ModelProto:
-        """Returns the model at these input sizes, with large constants replaced by inputs of their shape."""
-        source = self.model.graph
-        lean = ModelProto(ir_version=self.model.ir_version, opset_import=self.model.opset_import)
-        lean.graph.name = source.name or "graph"
-        lean.graph.node.extend(source.node)
-        lean.graph.output.extend(source.output)
-        for name, value in self.inputs.items():
-            n, c, *size = value.shape if len(value.shape) > 1 else (*value.shape, 1)
-            shape = (n, *size, c) if name in self.channels_last else value.shape
-            number = next(key for key, word in DTYPES.items() if word == value.dtype)
-            lean.graph.input.append(onnx.helper.make_tensor_value_info(name, number, shape))
-        for tensor in source.initializer:
-            if prod(tensor.dims) > min(MAX_ELEMENTS, 1024) or tensor.data_location == TensorProto.EXTERNAL:
-                info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-                lean.graph.input.append(info)
-            else:
-                lean.graph.initializer.append(tensor)
-        return lean
-
-
-def _known(graph: GraphProto, batch: Collection[str]) -> dict[str, tuple[Shape, str]]:
-    infos = ((info.name, _read(info, batch)) for info in (*graph.value_info, *graph.output))
-    return {name: known for name, known in infos if known is not None}
-
-
-def _read(info: ValueInfoProto, batch: Collection[str]) -> tuple[Shape, str] | None:
-    """Returns the shape at batch 1 (``batch`` has the names of that axis); None if another axis is left open."""
-    tensor = info.type.tensor_type
-    if not tensor.HasField("shape") or tensor.elem_type not in DTYPES:
-        return None
-    known = tuple(1 if dim.dim_param in batch else dim.dim_value for dim in tensor.shape.dim)
-    return (known, DTYPES[tensor.elem_type]) if min(known, default=1) > 0 else None

@@ -16,6 +16,7 @@ from typing import Any
 
 from onnx import GraphProto
 
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Intent, Kind, Node, Shape, Value
 from cnnscope.ir.builder import Builder, bind, settled
 from cnnscope.ir.graph import NO_INTENT
@@ -202,22 +203,32 @@ class OperatorCall:
         constants = [c for c in self.inputs if isinstance(c, Const)]
         inputs = [name for name in self.inputs if isinstance(name, str)]
         results: list[str] = []
+        first = ""
         for index, output in enumerate(self.outputs):
-            known = self.stated(output)
+            known = self.stated(output) if output else None
+            if known is None and output:
+                raise self._unknown(why, output)
             if known is None:
-                raise invalid(
-                    f"{why or f'`{self.type}` is unknown'}, and nothing states the shape of its output `{output}`",
-                    "infer shapes with `onnx.shape_inference`, or export the model with them",
-                )  # fmt: skip
+                results.append("")
+                continue
             shape, dtype = known
             batch = 0 if shape and shape[0] == 1 else None
-            if index == 0:
+            if not first:
                 op: Op = Unsupported(shape, dtype, batch, self.type)
-                results.append(self.emit(op, *inputs, constants=constants))
+                first = self.emit(op, *inputs, constants=constants)
+                results.append(first)
             else:
                 select = Select(shape, dtype, batch, index)
-                results.append(self.emit(select, results[0], part=f"output{index}", apart=True))
+                results.append(self.emit(select, first, part=f"output{index}", apart=True))
         return results
+
+    def _unknown(self, why: str, output: str) -> CnnscopeError:
+        """Returns E447 for an output of unknown shape. ONNX's shape inference has been tried before."""
+        return invalid(
+            f"{why or f'`{self.type}` is unknown'}, and neither the file nor ONNX's shape inference states the shape "
+            f"of its output `{output}`",
+            "add the shape to the `value_info` of the file, or give cnnscope a rule for the operator: docs/plugins.md",
+        )  # fmt: skip
 
 
 class UnreadableError(Exception):

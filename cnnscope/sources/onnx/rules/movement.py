@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 
+import numpy as np
+
 from cnnscope.ir import Intent, Shape
 from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
 from cnnscope.ops.movement import Flatten
-from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
-from cnnscope.sources.onnx.values import Operand, invalid
+from cnnscope.sources.onnx.rules import OperatorCall, rule
+from cnnscope.sources.onnx.values import Const, Operand, invalid
 
 
 def move(
@@ -149,15 +151,23 @@ def _slice(call: OperatorCall) -> list[Operand]:
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise invalid("`Slice` has bounds of different lengths, or a step of 0")
     taps: list[Step] = []
+    whole = list(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         place = call.axis(axis, len(shape))
         stop = None if step < 0 and end < -shape[place] else end
         picked = range(*slice(start, stop, step).indices(shape[place]))
-        if not picked:
-            raise UnreadableError(f"`Slice` that takes nothing of {list(shape)}")
-        if picked != range(shape[place]):
+        whole[place] = len(picked)
+        if picked and picked != range(shape[place]):
             taps.append(Taps.picked(place, picked))
+    if not all(whole):
+        return [nothing(call, tuple(whole), call.value(x).dtype)]
     return [move(call, "slice", x, *taps) if taps else x]
+
+
+def nothing(call: OperatorCall, shape: Shape, dtype: str, index: int = 0) -> Const:
+    """Returns a tensor without elements, which is a constant, as where ``torch.roll`` shifts by the whole size."""
+    label = f"nothing {shape} {dtype}".encode()
+    return Const.computed(call.outputs[index], shape, dtype, label, lambda _: np.zeros(shape, dtype), (), ())
 
 
 @rule("Split")
@@ -168,11 +178,13 @@ def _split(call: OperatorCall) -> list[Operand]:
     each = -(-shape[axis] // count)
     equal = [min(each, shape[axis] - i * each) for i in range(count)]
     sizes = call.given_integers(1, "split") or equal
-    if sum(sizes) != shape[axis] or len(sizes) != count or min(sizes) < 1:
+    if sum(sizes) != shape[axis] or len(sizes) != count or min(sizes) < 0:
         raise invalid(f"`Split` of {shape[axis]} elements into {sizes}")
     ends = list(accumulate(sizes, initial=0))
     picked = [range(first, first + n) for first, n in zip(ends, sizes, strict=False)]
-    return [move(call, "slice", x, Taps.picked(axis, r), part=f"part{i}") for i, r in enumerate(picked)]
+    empty, dtype = (*shape[:axis], 0, *shape[axis + 1 :]), call.value(x).dtype
+    return [move(call, "slice", x, Taps.picked(axis, r), part=f"part{i}") if r else nothing(call, empty, dtype, i)
+            for i, r in enumerate(picked)]  # fmt: skip
 
 
 @rule("Gather")
@@ -209,7 +221,9 @@ def _picked(call: OperatorCall) -> list[Operand]:
         known = call.stated(output) if output else None
         if known is None and output:
             return list(call.unsupported())
-        if known is not None:
+        if known is None:
+            results.append("")
+        else:
             shape, dtype = known
             op = Gather(shape, dtype, 0 if shape[:1] == (1,) else None, fn=call.type.lower())
             results.append(
@@ -223,11 +237,15 @@ def _picked(call: OperatorCall) -> list[Operand]:
 
 @rule("Concat")
 def _concat(call: OperatorCall) -> list[Operand]:
-    names = [call.tensor(i) for i in range(len(call.inputs)) if call.has(i)]
-    values = [call.value(name) for name in names]
-    if not values:
+    given = [i for i in range(len(call.inputs)) if call.has(i)]
+    if not given:
         raise invalid("`Concat` of nothing")
-    axis = call.axis(call.integer("axis", 1), len(values[0].shape))
+    axis = call.axis(call.integer("axis", 1), len(call.shape(given[0])))
+    filled = [i for i in given if all(call.shape(i))]
+    if len(filled) == 1 and len(given) > 1:
+        return [call.tensor(filled[0])]
+    names = [call.tensor(i) for i in filled or given]
+    values = [call.value(name) for name in names]
     rests = {value.shape[:axis] + value.shape[axis + 1 :] for value in values}
     if len(rests) > 1 or len({len(value.shape) for value in values}) > 1:
         raise invalid("`Concat` of " + " and ".join(str(list(value.shape)) for value in values) + " does not fit")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf, isclose
 
+import numpy as np
+
 from cnnscope.ir import Shape
 from cnnscope.ops import activation as act
 from cnnscope.ops import merge, pool
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Elementwise, Movement, Reduce, Scan
+from cnnscope.ops.generic import Elementwise, Movement, Reduce, Scan, Select
 from cnnscope.ops.regularization import Dropout
 from cnnscope.ops.traced import broadcast
 from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
@@ -84,13 +86,22 @@ def _softmax(call: OperatorCall) -> list[Operand]:
 
 @rule("Dropout")
 def _dropout(call: OperatorCall) -> list[Operand]:
-    """The ratio is an attribute up to opset 11 and an input later."""
+    """The ratio is an attribute up to opset 11 and an input later. Nothing is dropped, so a mask that is read is true
+    everywhere.
+    """
     ratio = call.constant(1)
     given = ratio.value if ratio is not None else None
     p = float(given.reshape(-1)[0]) if given is not None and given.size else call.number("ratio", 0.5)
-    if len(call.outputs) > 1 and call.outputs[1]:
-        raise UnreadableError("`Dropout` whose mask is used")
-    return [call.emit(Dropout.read({"p": p}), call.tensor(0))]
+    training = call.constant(2)
+    y = call.emit(Dropout.read({"p": p}), call.tensor(0))
+    if len(call.outputs) < 2 or not call.outputs[1]:
+        return [y]
+    value = call.value(y)
+    shape, dtype = value.shape, "bool" if call.opset >= 10 else value.dtype
+    if call.has(2) and (training is None or training.value is None or training.value.any()):
+        return [y, call.emit(Select(shape, dtype, value.batch_axis), y, part="mask", apart=True)]
+    label = f"ones {shape} {dtype}".encode()
+    return [y, Const.computed(call.outputs[1], shape, dtype, label, lambda _: np.ones(shape, dtype), (), ())]
 
 
 # -- arithmetic ------------------------------------------------------------------------------------------------------
