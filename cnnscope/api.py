@@ -29,7 +29,7 @@ from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.numbers import count, printable
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.resolve import Loaded
+from cnnscope.sources.resolve import Loaded, no_trace
 from cnnscope.sources.resolve import load as load_source
 
 if TYPE_CHECKING:
@@ -330,7 +330,9 @@ Settings = Mapping[str, Any] | None
 
 
 @explained
-def load(source: Source, *, input: Sizes | None = None, set: Settings = None, example: object = None) -> Model:
+def load(
+    source: Source, *, input: Sizes | None = None, set: Settings = None, example: object = None, trace_batch: int = 1
+) -> Model:
     """The network that ``source`` names; `CnnscopeError` where there is none.
 
     ``source`` is what the command line takes (``"resnet50"``, ``"net.yaml"``, ``"timm:vit_tiny_patch16_224"``), a path,
@@ -338,21 +340,26 @@ def load(source: Source, *, input: Sizes | None = None, set: Settings = None, ex
     ``input`` replaces the input's size, channels first and without batch: ``(3, 224, 224)``, ``"3x224x224"``, or by
     name ``{"left": (3, 64, 64), "ids": "128:int64"}``. ``set`` gives a spec's parameters other values, or a factory its
     arguments. ``example`` is for torch modules, in place of ``input``: what the module is called with, which may be a
-    tensor, a tuple of arguments or a dict of them by name, in any nesting and with a batch.
+    tensor, a tuple of arguments or a dict of them by name, in any nesting and with a batch. ``trace_batch`` images are
+    in the run of a torch module that needs more than one; figures stay those of one image where images stay apart.
     """
+    if not isinstance(trace_batch, int) or trace_batch < 1:
+        raise CnnscopeError.of("E400", f"`trace_batch` is at least 1, not `{trace_batch}`")
     if example is not None and (input is not None or isinstance(source, (str, Path, Graph, Model))):
         what = "`example` and `input` exclude each other" if input is not None else "`example` is for torch modules"
         raise CnnscopeError.of("E403", what, hint="say `input=(3, 224, 224)` alone, or pass the module itself")
+    if isinstance(source, (Model, Graph)) and trace_batch > 1:
+        raise no_trace(source.name)
     if isinstance(source, Model):
         return source
     if isinstance(source, Graph):
         return Model(source, source.name)
     if isinstance(source, (str, Path)):
-        loaded = load_source(str(source), inputs=sizes(input), settings=set)
+        loaded = load_source(str(source), inputs=sizes(input), settings=set, trace_batch=trace_batch)
     else:
         from cnnscope.sources.torch.models import load_live
 
-        loaded = load_live(source, sizes(input), set or {}, example)
+        loaded = load_live(source, sizes(input), set or {}, example, trace_batch)
     return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)
 
 

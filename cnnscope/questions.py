@@ -34,19 +34,23 @@ class Question(Protocol[P, Result]):
     """A method of `Model` as a function of anything that `load` takes."""
 
     def __call__(
-        self, source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
-    ) -> Result: ...
+        self, source: Source, input: Sizes | None = None, set: Settings = None, example: object = None,
+        trace_batch: int = 1, *args: P.args, **kwargs: P.kwargs,
+    ) -> Result: ...  # fmt: skip
 
 
 def question(method: Callable[Concatenate[Model, P], Result]) -> Question[P, Result]:
     """The function that loads a network and calls the method: ``summary("lenet5", input=(1, 64, 64), level="op")``."""
 
     def call(
-        source: Source, input: Sizes | None = None, set: Settings = None, *args: P.args, **kwargs: P.kwargs
-    ) -> Result:
-        return method(load(source, input=input, set=set), *args, **kwargs)
+        source: Source, input: Sizes | None = None, set: Settings = None, example: object = None,
+        trace_batch: int = 1, *args: P.args, **kwargs: P.kwargs,
+    ) -> Result:  # fmt: skip
+        model = load(source, input=input, set=set, example=example, trace_batch=trace_batch)
+        return method(model, *args, **kwargs)
 
-    own = [parameter for name, parameter in signature(call).parameters.items() if name in ("source", "input", "set")]
+    kinds = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
+    own = [parameter for parameter in signature(call).parameters.values() if parameter.kind not in kinds]
     _, *options = (p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(method).parameters.values())
     call.__signature__ = signature(method).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # for `help`
     call.__doc__, call.__name__, call.__qualname__ = method.__doc__, method.__name__, method.__name__
@@ -75,16 +79,21 @@ attribute = question(Model.attribute)
 audit = question(Model.audit)
 
 
-def diff(a: Source, b: Source, *, input: Sizes | None = None, set: Settings = None) -> Difference:
-    """What changes layer by layer from ``a`` to ``b``; ``input`` and ``set`` are for both."""
-    return load(a, input=input, set=set).diff(load(b, input=input, set=set))
+def diff(
+    a: Source, b: Source, *, input: Sizes | None = None, set: Settings = None, example: object = None,
+    trace_batch: int = 1,
+) -> Difference:  # fmt: skip
+    """What changes layer by layer from ``a`` to ``b``; how they are loaded is said for both."""
+    first, second = (load(x, input=input, set=set, example=example, trace_batch=trace_batch) for x in (a, b))
+    return first.diff(second)
 
 
 def ablate(
-    source: Source, *removals: str | Sequence[str], input: Sizes | None = None, set: Settings = None
-) -> AblationReport:
+    source: Source, *removals: str | Sequence[str], input: Sizes | None = None, set: Settings = None,
+    example: object = None, trace_batch: int = 1,
+) -> AblationReport:  # fmt: skip
     """`Model.ablate` of anything that `load` takes: ``ablate("alexnet", "fc7", ["conv3", "conv4"])``."""
-    return load(source, input=input, set=set).ablate(*removals)
+    return load(source, input=input, set=set, example=example, trace_batch=trace_batch).ablate(*removals)
 
 
 @explained

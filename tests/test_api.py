@@ -150,7 +150,7 @@ def test_every_method_that_asks_is_a_function() -> None:
     assert asks - own <= set(cnnscope.__all__)
     for name in asks - own - {"diff", "ablate"}:
         method, function = getattr(cnnscope.Model, name), getattr(cnnscope, name)
-        expected = ["source", "input", "set", *list(inspect.signature(method).parameters)[1:]]
+        expected = ["source", "input", "set", "example", "trace_batch", *list(inspect.signature(method).parameters)[1:]]
         assert list(inspect.signature(function).parameters) == expected
         assert function.__doc__ == method.__doc__
 

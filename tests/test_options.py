@@ -118,7 +118,14 @@ def test_methods_take_the_fields_of_a_group_as_keywords() -> None:
 def test_functions_have_the_options_of_methods(function: str) -> None:
     ours, method = getattr(cnnscope, function), getattr(cnnscope.Model, function)
     names = list(inspect.signature(ours).parameters)
-    assert names == ["source", "input", "set", *list(inspect.signature(method).parameters)[1:]]
+    assert names == [
+        "source",
+        "input",
+        "set",
+        "example",
+        "trace_batch",
+        *list(inspect.signature(method).parameters)[1:],
+    ]
     assert ours.__doc__ == method.__doc__
     with pytest.raises(TypeError, match="did you mean `level`"):
         ours("lenet5", levl="op")

@@ -60,7 +60,7 @@ def _renewed(graph: Graph, node: Node, before: Node, x: Sequence[Value]) -> Node
     op = node.op
     assert isinstance(op, Op)
     try:
-        op = _rebound(op, old, x)
+        op = rebound(op, old, x)
         value = op.infer(x)
     except ShapeError as error:
         raise _misfit(graph, node, x, error) from None
@@ -111,7 +111,7 @@ def _shared(key: str, one: Param, other: Param) -> CnnscopeError:
 # -- ops ---------------------------------------------------------------------------------------------------------------
 
 
-def _rebound(op: Op, old: Sequence[Value], new: Sequence[Value]) -> Op:
+def rebound(op: Op, old: Sequence[Value], new: Sequence[Value]) -> Op:
     """``op`` adapted from ``old`` to ``new`` inputs; `ShapeError` if that is impossible."""
     ranks = any(len(a.shape) != len(b.shape) for a, b in zip(old, new, strict=True))
     if ranks and not isinstance(op, Flatten) and (isinstance(op, Traced) or any(v.kind == "tensor" for v in new)):

@@ -63,13 +63,17 @@ class Loading:
         list[str] | None,
         Option("Another value for a parameter of the spec, or an argument of the factory.", metavar="NAME=VALUE"),
     ] = None
+    trace_batch: Annotated[
+        int,
+        Option("Images in the run of a torch module that needs several; figures stay those of one if they can.", min=1),
+    ] = 1
 
     def load(self, source: str) -> Model:
         """The network; its notes go to stderr. `CnnscopeError` where it cannot be loaded."""
         from cnnscope import api
         from cnnscope.sources.inputs import parse_inputs
 
-        model = api.load(source, input=parse_inputs(self.input or ()), set=self.settings)
+        model = api.load(source, input=parse_inputs(self.input or ()), set=self.settings, trace_batch=self.trace_batch)
         for note in model.notes:
             print(f"note: {note}", file=sys.stderr)
         return model

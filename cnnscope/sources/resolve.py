@@ -40,6 +40,7 @@ class SourceKind:
 
     A SOURCE is of this kind if the whole of it matches ``pattern``. ``example`` is for help texts. ``loader`` is a
     function, or ``module:function``. ``general`` patterns match almost anything, so they are tried after all others.
+    A network that ``runs`` to be read may do so with several images: its loader takes their number as ``batch``.
     """
 
     name: str
@@ -47,10 +48,16 @@ class SourceKind:
     pattern: str
     loader: Loader | str
     general: bool = False
+    runs: bool = False
 
-    def load(self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
+    def load(
+        self, source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any], trace_batch: int = 1
+    ) -> Loaded:
         """Returns the network; raises `CnnscopeError` if it cannot be loaded."""
-        found: object = resolved(self.loader)(source, inputs, settings)
+        if trace_batch > 1 and not self.runs:
+            raise no_trace(source)
+        more = {"batch": trace_batch} if trace_batch > 1 else {}
+        found: object = resolved(self.loader)(source, inputs, settings, **more)
         if not isinstance(found, Loaded):
             message = f"the kind of source `{self.name}` returned {a(type(found).__name__)}"
             raise CnnscopeError.of("E413", message, hint="its loader returns a `cnnscope.sources.resolve.Loaded`")
@@ -61,12 +68,12 @@ _SOURCES = "cnnscope.sources"
 _TORCH = f"{_SOURCES}.torch.models:load"
 _BUILT_IN = (
     SourceKind("spec", "path/to/spec.yaml, or - for standard input", r"-|.*\.ya?ml", f"{_SOURCES}.spec_file:load"),
-    SourceKind("torchvision", "torchvision:resnet50", r"torchvision:.*", _TORCH),
-    SourceKind("timm", "timm:convnext_tiny", r"timm:.*", _TORCH),
+    SourceKind("torchvision", "torchvision:resnet50", r"torchvision:.*", _TORCH, runs=True),
+    SourceKind("timm", "timm:convnext_tiny", r"timm:.*", _TORCH, runs=True),
     SourceKind("keras", "model.keras, model.json or model.h5", r".*\.(keras|json|h5|hdf5)", f"{_SOURCES}.keras:load"),
     SourceKind("onnx", "model.onnx", r".*\.onnx", f"{_SOURCES}.onnx:load"),
-    SourceKind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", _TORCH, general=True),
-    SourceKind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", _TORCH, general=True),
+    SourceKind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", _TORCH, general=True, runs=True),
+    SourceKind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", _TORCH, general=True, runs=True),
 )
 
 KINDS: Registry[SourceKind] = Registry(
@@ -147,12 +154,21 @@ def resolve(source: str) -> SourceKind:
     raise _unknown(source)
 
 
-def load(source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Loaded:
+def load(
+    source: str, *, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None, trace_batch: int = 1
+) -> Loaded:
     """Returns the network a SOURCE names.
 
-    ``inputs`` replaces the sizes of its inputs, ``settings`` its parameters (``--set``).
+    ``inputs`` replaces the sizes of its inputs, ``settings`` its parameters (``--set``). A torch module runs with
+    ``trace_batch`` images; E409 for more than one where nothing runs.
     """
-    return resolve(source).load(source, inputs, settings or {})
+    return resolve(source).load(source, inputs, settings or {}, trace_batch)
+
+
+def no_trace(source: str) -> CnnscopeError:
+    """The error for a batch in the run of a network that does not run."""
+    what = f"`{source}` is read without running it, so no batch is traced"
+    return CnnscopeError.of("E409", what, hint="leave `--trace-batch` out; bytes of a batch are `--batch-size`")
 
 
 def _unknown(source: str) -> CnnscopeError:

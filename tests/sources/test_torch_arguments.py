@@ -134,3 +134,33 @@ def test_examples_are_for_modules() -> None:
 def test_a_spec_takes_sizes_only() -> None:
     with pytest.raises(CnnscopeError, match=r"E403: `input=0\.5` is no size, and a spec takes tensors only"):
         cnnscope.load("lenet5", input={"input": "0.5"})
+
+
+class Either(nn.Module):
+    def forward(self, x: Tensor, n: Any) -> Tensor:
+        return x * n
+
+
+def test_a_note_says_how_an_input_is_read_that_may_be_a_vector_or_a_number() -> None:
+    notes = cnnscope.load(Either(), input={"x": (2, 4), "n": "4"}).notes
+    assert notes == ("`n=4` is a vector here; the module runs with numbers as well: `--input n=+4`",)
+    as_number = cnnscope.load(Either(), input={"x": (2, 5), "n": "+4"})
+    assert (tuple(as_number.graph.inputs), as_number.notes) == (("x",), ())
+    assert cnnscope.load(Repeated(), input={"x": (3, 8, 8), "n": "4"}).notes == ()
+
+
+@pytest.mark.parametrize("function", ["summary", "params", "flops", "shapes", "memory", "receptive_field", "export"])
+def test_an_example_is_taken_by_every_function_of_a_module(function: str) -> None:
+    example = {"x": torch.rand(2, 3, 8, 8), "t": torch.tensor([1, 2])}
+    more = {"to": "json"} if function == "export" else {}
+    found = getattr(cnnscope, function)(Diffusion(), example=example, **more)
+    assert str(found) == str(getattr(cnnscope.load(Diffusion(), example=example), function)(**more))
+    with pytest.raises(CnnscopeError, match="E403: `example` is for torch modules"):
+        getattr(cnnscope, function)("lenet5", example=example, **more)
+
+
+def test_an_example_is_taken_where_there_are_two_networks_or_removals() -> None:
+    example = torch.rand(1, 3, 8, 8)
+    nets = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU())
+    assert not cnnscope.diff(*nets, example=example).equal
+    assert len(cnnscope.ablate(nets[0], "1", example=example).variants) == 2

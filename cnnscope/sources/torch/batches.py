@@ -21,7 +21,7 @@ from cnnscope.sources.torch.recording import Draft
 
 @dataclass(frozen=True, slots=True)
 class Twice:
-    """A run at batch 2: its drafts, and the shapes of its outputs."""
+    """A run of twice as many images: its drafts, and the shapes of its outputs."""
 
     drafts: Sequence[Value] = ()
     outputs: Sequence[Shape] = ()
@@ -46,18 +46,19 @@ def compare(one: Shape, two: Shape) -> int | None:
 
 
 class Batches:
-    """Where the batch is in every draft of a run. ``twice`` is a run of the same model at batch 2.
+    """Where the batch is in every draft of a run of so many ``images``. ``twice`` is a run of the same model of twice
+    as many. A run of several images is only located by what doubles.
 
     ``uncertain`` are drafts of which this run alone does not tell. In those that are ``mixing``, elements of several
     images met, and the second run agrees.
     """
 
-    def __init__(self, twice: Twice | None = None) -> None:
+    def __init__(self, twice: Twice | None = None, images: int = 1) -> None:
         self.uncertain: set[int] = set()
         self.mixing: set[int] = set()
         self._images: set[int] = set()
         self._folded: dict[int, Place] = {}
-        self._twice = twice or Twice()
+        self._twice, self._size = twice or Twice(), images
 
     def feed(self, at: int) -> None:
         """The draft ``at`` is a network input."""
@@ -83,6 +84,10 @@ class Batches:
         """Returns the output ``value`` of a new draft ``at`` with its batch axis. ``hint`` as in `follow`."""
         seen = self._twice.drafts[at] if at < len(self._twice.drafts) else None
         doubled = compare(value.shape, seen.shape) if seen else None
+        if self._size > 1:
+            if not self._images.isdisjoint(inputs):
+                self._images.add(at)
+            return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == self._size else None)
         if self._images.isdisjoint(inputs):
             return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == 1 else None)
         self._images.add(at)
@@ -108,7 +113,7 @@ class Batches:
         if index >= len(self._twice.outputs) or at not in self._images:
             return value
         axis = compare(value.shape, self._twice.outputs[index])
-        return value if axis is None or value.shape[axis] != 1 else _with_axis(value, axis)
+        return value if axis is None or value.shape[axis] != self._size else _with_axis(value, axis)
 
     def _at(self, at: int, value: Value, found: Place) -> Value:
         axis = found[0]

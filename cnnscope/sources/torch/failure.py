@@ -6,30 +6,30 @@ failed, and every size that the message recommends was run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from cnnscope.errors import CnnscopeError, Diagnostic, PartialError
 from cnnscope.ops.base import shape_text
+from cnnscope.sources.fitting import Mismatch, Probing, Stop, hints
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch.mismatch import Mismatch, mismatch
+from cnnscope.sources.torch.mismatch import mismatch
 from cnnscope.sources.torch.recording import Call
-from cnnscope.sources.torch.sizes import Probe, Stop, fitting_sizes, smallest_size
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.user_code import user_frames
 
 
 def stop(error: Exception, recorder: Trace) -> Stop:
     """Returns what is known about the error with which a run stopped."""
-    call = _call(error, recorder)
     _, args, _ = _function(error, recorder)
+    call = _call(error, recorder)
     source = next((a for a in (*args, *call.args) if isinstance(a, Tensor)), None)
     maker = "" if source is None else _maker(source, recorder)
     passed = frozenset(draft.layer for draft in recorder.recording.drafts)
-    return Stop(error, call, misfit(error, recorder), maker, passed)
+    return Stop(call.path, misfit(error, recorder), maker, passed)
 
 
 def misfit(error: Exception, recorder: Trace) -> Mismatch | None:
@@ -48,80 +48,58 @@ def _function(error: Exception, recorder: Trace) -> tuple[str, Sequence[Any], Ma
     return failing[1:] if failing and failing[0] is error else ("", (), {})
 
 
-def failure(found: Stop, recorder: Trace, sizes: Sequence[InputSize], name: str, probe: Probe | None) -> CnnscopeError:
-    """Returns E435 for a run that stopped, with the graph so far. ``probe`` runs the model at other sizes."""
-    call, error = found.call, found.error
+Rerun = Callable[[Sequence[InputSize], int], Stop | None]
+"""Runs the model at other sizes, or with another number of images; None if it runs to its end."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What was run: the model of this name at these sizes, with ``batch`` images. It cannot run again without
+    ``rerun``.
+    """
+
+    name: str
+    sizes: Sequence[InputSize]
+    batch: int
+    rerun: Rerun | None
+
+
+def failure(error: Exception, recorder: Trace, attempt: Attempt) -> CnnscopeError:
+    """Returns E435 for a run that stopped, with the graph so far."""
+    call, found = _call(error, recorder), stop(error, recorder)
+    name, sizes = attempt.name, attempt.sizes
     kind = f" (`{type(call.module).__name__}`)" if call.module is not None else ""
     place = f"in `{call.path}`{kind}" if call.path else f"in `{name}`"
-    given = ", ".join(str(size) for size in sizes)
+    given = ", ".join(str(size) for size in sizes) + (f" and a batch of {attempt.batch}" if attempt.batch > 1 else "")
     places = list(user_frames(error.__traceback__))
-    hints = [*_hints(found, sizes, probe)]
+    remedies = [*hints(found, sizes, _probing(attempt), lambda: _other_batch(attempt))]
     diagnostic = Diagnostic(
-        "E435", f"with input {given} the run stops {place}: {_reason(found)}", places[-1][0] if places else None,
-        hint="; ".join(hints) or None,
+        "E435", f"with input {given} the run stops {place}: {_reason(error, found.mismatch)}",
+        places[-1][0] if places else None, hint="; ".join(remedies) or None,
     )  # fmt: skip
     return PartialError(diagnostic, graph=recorder.recording.graph(name, ()))
 
 
-def _reason(found: Stop) -> str:
-    if found.mismatch is not None:
-        return found.mismatch.text
-    reason = str(found.error).strip().split("\n")[0].rstrip(".") or "no reason given"
-    if type(found.error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
-        reason = f"{type(found.error).__name__}: {reason}"
+def _other_batch(attempt: Attempt) -> str | None:
+    """Returns with which other number of images the model runs, if it does."""
+    other = 2 if attempt.batch == 1 else 1
+    if attempt.rerun is None or attempt.rerun(attempt.sizes, other) is not None:
+        return None
+    return f"it runs with a batch of {other}: " + ("`--trace-batch 2`" if other == 2 else "leave `--trace-batch` out")
+
+
+def _probing(attempt: Attempt) -> Probing | None:
+    rerun = attempt.rerun
+    return None if rerun is None else Probing(lambda sizes: rerun(sizes, attempt.batch))
+
+
+def _reason(error: Exception, found: Mismatch | None) -> str:
+    if found is not None:
+        return found.text
+    reason = str(error).strip().split("\n")[0].rstrip(".") or "no reason given"
+    if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
+        reason = f"{type(error).__name__}: {reason}"
     return reason
-
-
-def _hints(found: Stop, sizes: Sequence[InputSize], probe: Probe | None) -> Iterator[str]:
-    """Yields what would help: another spelling of the size, another number in a layer, other sizes."""
-    reason = found.mismatch
-    spelled = next((s for s in _spellings(found, sizes) if probe is not None and probe(s) is None), None)
-    if spelled is not None:
-        yield f"it runs with `{' '.join(f'--input {size}' for size in spelled)}`"
-        return
-    if reason is not None and reason.kind == "channels":
-        own = f"`{reason.remedy}={reason.found}` of `{found.call.path}`" if found.call.path else "the layer"
-        yield f"no other size helps: {own} fits" + (
-            f", or {reason.wanted} channels from `{found.maker}`" if found.maker else ""
-        )
-    elif reason is not None and reason.remedy is not None:
-        yield reason.remedy
-    if probe is None or len(sizes) != 1:
-        return
-    if reason is not None and reason.kind == "features":
-        yield from fitting_sizes(found, sizes[0], probe)
-    elif reason is None or reason.kind in ("size", "shapes"):
-        yield from smallest_size(sizes[0], probe, least_first=reason is not None and reason.kind == "size")
-
-
-def _spellings(found: Stop, sizes: Sequence[InputSize]) -> Iterator[tuple[InputSize, ...]]:
-    """Yields what one of the sizes may have been meant for: without its batch, in another order, as indices."""
-    reason = found.mismatch
-    for i, size in enumerate(sizes):
-        shape = size.shape
-        tries: list[InputSize] = []
-        if reason is not None and reason.kind == "dtype":
-            tries.append(replace(size, dtype="int64"))
-        elif reason is None or reason.kind in ("axes", "channels", "features"):
-            if len(shape) > 2:
-                tries += (replace(size, shape=(shape[-1], *shape[:-1])), replace(size, shape=(*shape[1:], shape[0])))
-                if shape[0] <= _MOST_IMAGES:
-                    tries += (replace(size, shape=shape[1:]), replace(size, shape=(shape[-1], *shape[1:-1])))
-            if reason is not None and reason.wanted is not None and not found.maker:  # the input itself is refused
-                tries += [replace(size, shape=(reason.wanted, *shape[1:]))] * (
-                    reason.kind == "channels" or len(shape) == 1
-                )
-            if len(shape) < 3:
-                likely = dict.fromkeys((*([reason.wanted] if reason and reason.wanted else ()), 3, 1))
-                tries += [replace(size, shape=(c, *(shape * (3 - len(shape))))) for c in likely]
-                tries += [replace(size, shape=(c, *shape)) for c in likely if len(shape) == 1]
-        for other in dict.fromkeys(tries):
-            if other != size:
-                yield (*sizes[:i], other, *sizes[i + 1 :])
-
-
-_MOST_IMAGES = 1024
-"""The largest first extent of a size that may be a batch."""
 
 
 def _maker(t: Tensor, recorder: Trace) -> str:

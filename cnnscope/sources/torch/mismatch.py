@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
@@ -12,24 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from cnnscope.ops.base import shape_text
+from cnnscope.sources.fitting import Mismatch
 
 Namer = Callable[[Tensor], str]
 """Returns what a tensor is to a reader: "`0` (`Conv2d`) gives 8x22x22"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """Why a layer refuses its input, and what in the layer would have to change.
-
-    ``found`` is the number that came where the layer has ``wanted``. A number of *features* follows from the size of
-    the image; one of *channels* does not, and the *size* of a map is less than a kernel.
-    """
-
-    text: str
-    kind: Literal["features", "channels", "axes", "size", "dtype", "shapes"]
-    remedy: str | None = None
-    wanted: int | None = None
-    found: int | None = None
 
 
 def mismatch(

@@ -32,12 +32,15 @@ from cnnscope.user_code import importable
 Settings = Mapping[str, Any]
 
 
-def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
-    """Returns the model that a SOURCE of one of the four kinds names; `settings` are further keyword arguments."""
+def load(source: str, inputs: tuple[InputSize, ...], settings: Settings, *, batch: int = 1) -> Loaded:
+    """Returns the model that a SOURCE of one of the four kinds names; `settings` are further keyword arguments.
+
+    ``batch`` images are in the run that is recorded.
+    """
     kind, _, rest = source.partition(":")
     library = {"torchvision": torchvision, "timm": timm}.get(kind)
     if library is None:
-        return _users(source, inputs, settings)
+        return _users(source, inputs, settings, batch)
     name, arguments = _split(rest, settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -46,23 +49,25 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Load
             module = build(recipe.make)
         except Exception as error:
             raise CnnscopeError.of("E432", f"`{name}` cannot be made so: {error}") from error
-        graph, notes = trace(module, fit(inputs, recipe.sizes(module)), name=name, rebuild=recipe.make)
+        graph, notes = trace(module, fit(inputs, recipe.sizes(module)), name=name, rebuild=recipe.make, batch=batch)
         extras = recipe.extras(module)
     return Loaded(graph, source, notes=notes, extras=extras)
 
 
-def load_live(source: object, inputs: tuple[InputSize, ...], settings: Settings, example: Any = None) -> Loaded:
+def load_live(
+    source: object, inputs: tuple[InputSize, ...], settings: Settings, example: Any = None, batch: int = 1
+) -> Loaded:
     """Returns the network of a module that exists already, or of a function that makes one.
 
     ``example`` is what the module is called with: a tensor, a tuple of arguments, or a dict of them by name.
     """
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
-    graph, notes, extras = _made(source, name, inputs, settings, example)
+    graph, notes, extras = _made(source, name, inputs, settings, example, batch)
     return Loaded(graph, name, notes=notes, extras=extras)
 
 
 def _made(
-    factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings, example: Any = None
+    factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings, example: Any = None, batch: int = 1
 ) -> tuple[Graph, tuple[str, ...], Extras]:
     def make() -> nn.Module:
         made = user_code.call(factory, name, arguments, _plainly)
@@ -73,7 +78,7 @@ def _made(
         sizes = from_example(example, inspect.signature(module.forward).parameters)
     else:
         sizes = fit(inputs, _own_size(module))
-    graph, notes = trace(module, sizes, name=name, rebuild=make)
+    graph, notes = trace(module, sizes, name=name, rebuild=make, batch=batch)
     return graph, notes, Extras(make, own_weights=f"as `{name}` has them")
 
 
@@ -100,11 +105,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings) -> Loaded:
+def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings, batch: int) -> Loaded:
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
     with importable(place), user_code.quiet():
-        graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments)
+        graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments, batch=batch)
 
     def make() -> nn.Module:
         assert extras.make is not None

@@ -16,18 +16,19 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
+from cnnscope.sources.fitting import NOWHERE, Stop
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.arguments import make_arguments, or_numbers
 from cnnscope.sources.torch.batches import Twice
 from cnnscope.sources.torch.copies import duplicate
-from cnnscope.sources.torch.failure import failure, misfit, stop
+from cnnscope.sources.torch.failure import Attempt, failure, misfit, stop
 from cnnscope.sources.torch.flags import plain_flags
 from cnnscope.sources.torch.lazy import with_shapes
 from cnnscope.sources.torch.outputs import tensors_of
 from cnnscope.sources.torch.patches import contained
 from cnnscope.sources.torch.refusals import is_own, lacks_values
+from cnnscope.sources.torch.several import InseparableError, mixing, of_all_images, of_one_image
 from cnnscope.sources.torch.shapes import watched
-from cnnscope.sources.torch.sizes import NOWHERE, Probing, Stop
 from cnnscope.sources.torch.trace import Trace
 from cnnscope.sources.torch.untouched import untouched
 
@@ -50,26 +51,74 @@ def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
 
 
 def trace(
-    module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None
-) -> tuple[Graph, tuple[str, ...]]:
+    module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None,
+    batch: int = 1,
+) -> tuple[Graph, tuple[str, ...]]:  # fmt: skip
     """Returns the graph and the notes of `from_module`. ``rebuild`` makes the module with values, if this one
-    has none.
+    has none. ``batch`` images are in the run; the graph is of one of them where it can be (see `several`).
     """
     module, notes = _plain(module)
     _check(module)
     name = name or type(module).__name__
     module = with_shapes(module, inputs)
-    if or_numbers(inputs) != tuple(inputs) and _outcome(module, inputs, name) is not None:
-        inputs = or_numbers(inputs) if _outcome(module, or_numbers(inputs), name) is None else inputs
-    run = _attempt(module, inputs, name)
-    if run.graph is not None and run.doubtful:
+    inputs, more = _chosen(module, inputs, name, batch)
+    notes += more
+    run, real = _attempt(module, inputs, name, batch=batch), False
+    if run.graph is None:
+        notes += (_REAL_RUN.format(name=name, why=run.why),)
+        module, real = _with_values(module, run.why or "", rebuild), True
+        run = _attempt(module, inputs, name, real=True, batch=batch)
+    if batch > 1:
+        graph, more = _separated(module, inputs, name, run, real, batch)
+        return graph, notes + more
+    if run.doubtful and not real:
         run, more = _with_batch_two(module, inputs, name, run)
         notes += more
-    elif run.graph is None:
-        notes += (_REAL_RUN.format(name=name, why=run.why),)
-        run = _attempt(_with_values(module, run.why or "", rebuild), inputs, name, real=True)
     assert run.graph is not None
     return run.graph, notes
+
+
+def _chosen(
+    module: nn.Module, inputs: Sequence[InputSize], name: str, batch: int
+) -> tuple[Sequence[InputSize], tuple[str, ...]]:
+    """Returns the inputs with ``n=4`` as the vector or the number with which the module runs, and a note on which it
+    is, if it runs with either.
+    """
+    numbers = or_numbers(inputs)
+    if numbers == tuple(inputs):
+        return inputs, ()
+    as_number = _outcome(module, numbers, name, batch) is None
+    if _outcome(module, inputs, name, batch) is not None:
+        return numbers if as_number else inputs, ()
+    if not as_number:
+        return inputs, ()
+    either = [size for size, number in zip(inputs, numbers, strict=True) if size != number]
+    spelled = " ".join(f"--input {size.name}=+{size.plain[0]}" for size in either)
+    several = "are vectors" if len(either) > 1 else "is a vector"
+    named = ", ".join(f"`{size}`" for size in either)
+    return inputs, (f"{named} {several} here; the module runs with numbers as well: `{spelled}`",)
+
+
+def _separated(
+    module: nn.Module, inputs: Sequence[InputSize], name: str, first: _Run, real: bool, batch: int
+) -> tuple[Graph, tuple[str, ...]]:
+    """Returns the graph of one image of a ``batch``, or else that of all, with notes. ``first`` is the run of it."""
+    assert first.graph is not None
+    together = f"all figures are for the {batch} images of a batch together"
+    with _silent():
+        try:
+            second = _attempt(module, inputs, name, real=real, batch=2 * batch, remedies=False)
+        except Exception as error:  # noqa: BLE001  # it may fail anywhere; the first run is an answer all the same
+            why = f"at batch {2 * batch}, {_first_line(error)}"
+            return of_all_images(first.graph), (f"{together}: {why}",)
+        twice = Twice.of(first.recorder.recording.drafts, second.recorder.recording.drafts, second.ends)
+        run = _attempt(module, inputs, name, real=real, batch=batch, twice=twice)
+    assert run.graph is not None
+    try:
+        graph = of_one_image(run.graph, run.recorder.recording, run.ends, twice, batch)
+    except InseparableError as error:
+        return of_all_images(first.graph), (f"{together}: `{error}` takes images apart, or joins them",)
+    return graph, _mixed(list(dict.fromkeys(mixing(run.graph, graph))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +148,46 @@ def _with_batch_two(
     of was said by its ``first`` run.
     """
     recording = first.recorder.recording
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silent():
         try:
-            second = _attempt(module, inputs, name, batch=2)
+            second = _attempt(module, inputs, name, batch=2, remedies=False)
         except Exception as error:  # noqa: BLE001  # it may fail anywhere; the first run is an answer all the same
-            reason = error.diagnostics[0].message if isinstance(error, CnnscopeError) else str(error).split("\n")[0]
-            return first, (f"`{name}` needs batch 1: at batch 2, {reason}",)
+            return first, (f"`{name}` needs batch 1: at batch 2, {_first_line(error)}",)
         if second.graph is None:
             return first, ()
         twice = Twice.of(recording.drafts, second.recorder.recording.drafts, second.ends)
         run = _attempt(module, inputs, name, twice=twice)
-    mixed = run.recorder.recording.rows(run.recorder.batches.mixing, run.ends)
-    where = ", ".join(f"`{row}`" for row in mixed[:3]) + (", ..." if len(mixed) > 3 else "")
-    return run, (f"images of a batch are mixed in {where}: results depend on the other images",) if mixed else ()
+    return run, _mixed(run.recorder.recording.rows(run.recorder.batches.mixing, run.ends))
+
+
+def _mixed(rows: Sequence[str]) -> tuple[str, ...]:
+    where = ", ".join(f"`{row}`" for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+    return (f"images of a batch are mixed in {where}: results depend on the other images",) if rows else ()
+
+
+def _first_line(error: Exception) -> str:
+    return error.diagnostics[0].message if isinstance(error, CnnscopeError) else str(error).split("\n")[0]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Inside, nothing that a model prints or warns of is shown, because its first run has shown it."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def _attempt(
     module: nn.Module, inputs: Sequence[InputSize], name: str, *, real: bool = False, batch: int = 1,
-    twice: Twice | None = None, again: bool = False,
+    twice: Twice | None = None, again: bool = False, remedies: bool = True,
 ) -> _Run:  # fmt: skip
-    """Runs the module. ``twice`` is a run at batch 2, which says where the batch is.
+    """Runs the module. ``twice`` is a run of twice the batch, which says where the batch is.
 
-    A run that stops raises E435. If it is one ``again``, only to try other inputs, the error has just where it stopped.
+    A run that stops raises E435, with ``remedies`` that were tried. If it is one ``again``, only to try other inputs,
+    the error has just where it stopped.
     """
     with plain_flags(_dtype(module)), untouched(module), torch.inference_mode():
         made = make_arguments(module, inputs, real=real, batch=batch)
-        recorder = Trace(module, real=real, twice=twice)
+        recorder = Trace(module, real=real, twice=twice, images=batch)
         for given, tensor in made.tensors.items():
             recorder.feed(tensor, given)
         try:
@@ -137,11 +199,10 @@ def _attempt(
                 return _Run(None, recorder, why=why)
             if is_own(error):
                 raise
-            found = stop(error, recorder)
             if again:
-                raise _StoppedError(found) from error
-            probe = None if real or batch > 1 else Probing(lambda sizes: _outcome(module, sizes, name))
-            raise failure(found, recorder, inputs, name, probe) from error
+                raise _StoppedError(stop(error, recorder)) from error
+            rerun = None if real or not remedies else lambda sizes, n: _outcome(module, sizes, name, n)
+            raise failure(error, recorder, Attempt(name, inputs, batch, rerun)) from error
         if recorder.takes_values and not real:
             return _Run(None, recorder, why=recorder.takes_values)
         if not results:
@@ -158,11 +219,11 @@ class _StoppedError(Exception):
         self.found = found
 
 
-def _outcome(module: nn.Module, sizes: Sequence[InputSize], name: str) -> Stop | None:
+def _outcome(module: nn.Module, sizes: Sequence[InputSize], name: str, batch: int) -> Stop | None:
     """Returns where a run at other sizes stops; None if it reaches its end. What it prints is not shown again."""
     try:
         with redirect_stdout(StringIO()), warnings.catch_warnings(action="ignore"):
-            run = _attempt(module, sizes, name, again=True)
+            run = _attempt(module, sizes, name, batch=batch, again=True)
     except _StoppedError as error:
         return error.found
     except CnnscopeError:

@@ -49,10 +49,10 @@ class DataDependentError(Exception):
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, without types
     """Records everything that runs inside ``with trace:``. If ``real``, tracked tensors have values.
 
-    ``twice`` is a run at batch 2.
+    ``images`` are in the batch; ``twice`` is a run of twice as many.
     """
 
-    def __init__(self, module: nn.Module, *, real: bool = False, twice: Twice | None = None) -> None:
+    def __init__(self, module: nn.Module, *, real: bool = False, twice: Twice | None = None, images: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.real = real
         self.busy = False
@@ -60,7 +60,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.recording = Recording(module)
         self.constants = Constants(self.key, self._to_meta, copy=real)
         self.takes_values: str | None = None
-        self.batches = Batches(twice)
+        self.batches = Batches(twice, images)
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
         self._parameters = {id(t) for t in self.recording.weights.values() if isinstance(t, nn.Parameter)}
         self._aliases: dict[int, Tensor] = {}
