@@ -16,6 +16,8 @@ from onnx import NodeProto
 
 from cnnscope.sources.files import clean
 
+DEEPEST = 64
+"""Modules are not nested deeper than this. Longer paths are no paths of modules, and would make too many groups."""
 SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 
 
@@ -29,8 +31,8 @@ class Place:
 
 def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
     """Returns the row and the name of each node. Neither is unique yet."""
-    places = [_place(node) for node in nodes]
-    inner = {scope for place in places for scope in _above(place.scope)}
+    places = _places(nodes)
+    inner = {above for scope in {place.scope for place in places} for above in _above(scope)}
     leaves = [place.scope if place.scope and place.scope not in inner else "" for place in places]
     result: list[tuple[str, str]] = []
     runs: Counter[str] = Counter()
@@ -47,6 +49,42 @@ def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
         lengths[row] += 1
         result.append((row, place.name))
     return [(row or name, name if not row else row if lengths[row] == 1 else f"{row}.{name}") for row, name in result]
+
+
+def _places(nodes: Sequence[NodeProto]) -> list[Place]:
+    """Returns the place of each node. One without a place, as optimisers of graphs make them, is in the innermost
+    module that has all its neighbours, if they have places.
+    """
+    places = [_place(node) for node in nodes]
+    places = [Place("", p.name) if p.scope.count(".") >= DEEPEST else p for p in places]
+    if not any(place.scope for place in places):
+        return places
+    makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    near: dict[int, list[int]] = {i: [] for i, node in enumerate(nodes) if not _is_placed(node)}
+    for i, node in enumerate(nodes):
+        for maker in {makers[name] for name in node.input if name in makers}:
+            for a, b in ((i, maker), (maker, i)):
+                if a in near and b not in near:
+                    near[a].append(b)
+    for i, others in near.items():
+        scopes = [places[other].scope.split(".") for other in others]
+        if scopes:
+            places[i] = Place(".".join(common_prefix(scopes)), places[i].name)
+    return places
+
+
+def common_prefix(paths: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the first parts that all paths share, of one path all but its last."""
+    shared: list[str] = []
+    for parts in zip(*(path[:-1] for path in paths) if len(paths) == 1 else paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return shared
+
+
+def _is_placed(node: NodeProto) -> bool:
+    return "/" in node.name or bool(_metadata(node, SCOPES))
 
 
 def _above(scope: str) -> list[str]:
@@ -93,11 +131,16 @@ def _metadata(node: NodeProto, key: str) -> list[str]:
 
 
 def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
-    """Returns the class of each module that has modules inside, if the metadata have it."""
-    result: dict[str, str] = {}
+    """Returns the class of each module that has modules inside, as far as the metadata have it; others are a
+    ``group``.
+    """
+    classes: dict[str, str] = {}
     for node in nodes:
-        scopes, classes = _metadata(node, SCOPES), _metadata(node, CLASSES)
-        if len(scopes) == len(classes):
-            for scope, name in zip(scopes[1:-2], classes[1:-2], strict=True):
-                result.setdefault(clean(scope), name.rpartition(".")[2])
-    return result
+        scopes, named = _metadata(node, SCOPES), _metadata(node, CLASSES)
+        if len(scopes) == len(named):
+            for scope, name in zip(scopes[1:-2], named[1:-2], strict=True):
+                classes.setdefault(clean(scope), name.rpartition(".")[2])
+    groups = dict.fromkeys(
+        above for scope in dict.fromkeys(place.scope for place in _places(nodes)) for above in _above(scope)
+    )
+    return {scope: classes.get(scope, "group") for scope in groups}
