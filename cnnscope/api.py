@@ -119,7 +119,7 @@ class Model(Loaded):
         plain = options == LayerOptions()
         summary = self._summary if plain else summarize(self.graph, level=level, batch=batch, dtype=dtype)
         ranges = _exact_ranges(self.graph, summary) if exact else {}
-        return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges)
+        return LayerReport(verb, self.graph, self.source, summary, level, batch, dtype, ranges, remarks=self.remarks)
 
     def unit(self, layer: str, position: Sequence[int], image: str | Path | None = None) -> Unit:
         """What the unit at ``position`` (an index per spatial axis, from 0) of ``layer`` sees (needs numpy).
@@ -360,7 +360,9 @@ def load(
         from cnnscope.sources.torch.models import load_live
 
         loaded = load_live(source, sizes(input), set or {}, example, trace_batch)
-    return Model(loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras)
+    return Model(
+        loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras, loaded.remarks
+    )
 
 
 def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:

@@ -54,7 +54,7 @@ def show(question: Question) -> None:
         return
     (source,) = question.sources
     try:
-        report = _report(question.loading.load(source), question)
+        report = _report(question.loading.load(source, in_table=True), question)
     except PartialError as error:
         if question.writing.output is None:
             _show_what_works(error, source, question)

@@ -68,13 +68,15 @@ class Loading:
         Option("Images in the run of a torch module that needs several; figures stay those of one if they can.", min=1),
     ] = 1
 
-    def load(self, source: str) -> Model:
-        """The network; its notes go to stderr. `CnnscopeError` where it cannot be loaded."""
+    def load(self, source: str, *, in_table: bool = False) -> Model:
+        """The network; its notes go to stderr, with the remarks that are not ``in_table``. `CnnscopeError` where it
+        cannot be loaded.
+        """
         from cnnscope import api
         from cnnscope.sources.inputs import parse_inputs
 
         model = api.load(source, input=parse_inputs(self.input or ()), set=self.settings, trace_batch=self.trace_batch)
-        for note in model.notes:
+        for note in (*model.notes, *(() if in_table else model.remarks)):
             print(f"note: {note}", file=sys.stderr)
         return model
 

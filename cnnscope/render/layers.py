@@ -12,7 +12,7 @@ from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
 from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
-from cnnscope.render.documents.document import Document
+from cnnscope.render.documents.document import OMITTED, Document
 from cnnscope.render.documents.layers import Layer, Layers
 from cnnscope.render.documents.network import Conventions, Model, Totals
 from cnnscope.render.fields import Exact, extent_text
@@ -30,6 +30,7 @@ class LayerReport(Result):
     """Every layer of a network and the totals, as one verb shows them.
 
     ``exact`` has the clipped receptive fields by row (`rf` only). ``complete`` is False where a later layer is wrong.
+    ``remarks`` qualify the figures.
     ``columns`` and ``depth`` shape the table, never the records. ``dtype`` is the precision asked for, if any.
     """
 
@@ -42,6 +43,7 @@ class LayerReport(Result):
     dtype: str | None = None
     exact: Mapping[str, Exact] = field(default_factory=dict)
     complete: bool = True
+    remarks: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     depth: int | None = None
     bare: bool = False
@@ -72,6 +74,7 @@ class LayerReport(Result):
             totals=Totals.of(self.summary),
             unsupported=self.summary.unsupported,
             complete=self.complete,
+            remarks=self.remarks or OMITTED,
         )
 
     def records(self) -> list[dict[str, Cell]]:
@@ -125,6 +128,7 @@ class LayerReport(Result):
             macs = f"{numbers.count(once.macs)} MACs and " if once.macs else ""
             work = f"{macs}{numbers.count(once.flops)} FLOPs of the totals"
             notes.append(f"{work} depend on no image (they compute weights): once a pass, whatever the batch")
+        notes += self.remarks
         return [*notes, numbers.conventions(self.keys, self.graph.layout, self.precision, self.batch)]
 
     def _overview(self) -> list[str]:

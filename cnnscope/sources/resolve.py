@@ -133,7 +133,8 @@ class Loaded:
     """A network from any source: its graph, the SOURCE it came from, and what its author says about it.
 
     ``reference`` has known totals (``params``, ``macs``, ``source``), ``about`` the ``year`` and the ``source``.
-    ``notes`` say what a reader should know about how it was loaded. ``extras`` is what is needed to run it.
+    ``notes`` say what a reader should know about how it was loaded, ``remarks`` what qualifies its figures: they are
+    below every table of layers. ``extras`` is what is needed to run it.
     """
 
     graph: Graph
@@ -142,6 +143,7 @@ class Loaded:
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     extras: Extras = field(default_factory=Extras)
+    remarks: tuple[str, ...] = ()
 
 
 def resolve(source: str) -> SourceKind:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ops.base import shape_text
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize, only_sizes
+from cnnscope.sources.misfits import misfits
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.spec.text import MAX_BYTES
 
 if TYPE_CHECKING:
-    from cnnscope.ir import Graph
     from cnnscope.spec import Spec
 
 STDIN = "<stdin>"
@@ -35,29 +34,8 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
     """Returns the network that a spec describes."""
     spec = read(source, inputs, settings)
     extras = Extras(weights=spec.weights, data=spec.data, labels=spec.labels, preprocess=spec.preprocess)
-    notes = _misfits(spec.graph, source, settings) if inputs else ()
-    return Loaded(spec.graph, source, spec.reference, spec.about, notes=notes, extras=extras)
-
-
-def _misfits(graph: Graph, source: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns a note on the weights whose shape follows from the size of the input, if any do."""
-    try:
-        declared = read(source, settings=settings).graph
-    except CnnscopeError:  # the spec fits at the given size only, so nothing was trained at its own
-        return ()
-    if any(declared.inputs[name].shape[1] != value.shape[1] for name, value in graph.inputs.items()):
-        return ()  # the spec has a parameter for that, so it is meant
-    other = {key: param.shape for key, param in declared.params.items()}
-    keys = [
-        key for key, param in graph.params.items() if not param.buffer and other.get(key, param.shape) != param.shape
-    ]
-    if not keys:
-        return ()
-    layers = dict.fromkeys(next(n.layer for n in graph.nodes if key in n.params.values()) for key in keys)
-    named = ", ".join(f"`{layer}`" for layer in list(layers)[:5]) + (", ..." if len(layers) > 5 else "")
-    first = keys[0]
-    shapes = f"`{first}` is {shape_text(graph.params[first].shape)}, at the declared size {shape_text(other[first])}"
-    return (f"weights trained at the declared size do not fit {named}: {shapes}",)
+    remarks = misfits(spec.graph, lambda: read(source, settings=settings).graph) if inputs else ()
+    return Loaded(spec.graph, source, spec.reference, spec.about, extras=extras, remarks=remarks)
 
 
 def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Spec:

@@ -94,6 +94,6 @@ def test_layers_that_weights_of_the_declared_size_do_not_fit_are_named(
     model, declared = cnnscope.load(source, input=size), cnnscope.load(source)
     changed = {key for key, param in model.graph.params.items() if declared.graph.params[key].shape != param.shape}
     assert bool(changed) == (layers is not None)
-    assert [note.partition(":")[0] for note in model.notes] == (
+    assert [note.partition(":")[0] for note in model.remarks] == (
         [f"weights trained at the declared size do not fit {layers}"] if layers else []
     )

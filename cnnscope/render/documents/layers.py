@@ -105,6 +105,8 @@ class Layers(Document):
     unsupported: Sequence[str]
     complete: bool
     """false where a later layer is wrong; the exit code is 2 then"""
+    remarks: Sequence[str] | Omitted = OMITTED
+    """what qualifies the figures, such as layers that weights of the declared input size no longer fit"""
 
 
 @dataclass(frozen=True, kw_only=True)

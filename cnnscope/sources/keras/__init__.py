@@ -22,6 +22,7 @@ from cnnscope.sources.keras import hdf5
 from cnnscope.sources.keras.build import build_with_origins
 from cnnscope.sources.keras.config import Network, read_network
 from cnnscope.sources.keras.stored import Origin
+from cnnscope.sources.misfits import misfits
 from cnnscope.sources.resolve import Extras, Loaded
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
         return weights(file) if hdf5.has_weights(file) else None
 
     own = (lambda: weights(path)) if hdf5.has_weights(path) else None
-    return Loaded(graph, source, extras=Extras(own=own, own_format=own_format))
+    remarks = misfits(graph, lambda: _read(path, ())[1]) if inputs else ()
+    return Loaded(graph, source, extras=Extras(own=own, own_format=own_format), remarks=remarks)
 
 
 MAX_CONFIG_BYTES = 64 * 2**20
