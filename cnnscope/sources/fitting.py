@@ -141,10 +141,41 @@ def smallest_size(given: InputSize, probe: Probe, *, least_first: bool) -> Itera
             return
 
 
+def other_sizes(given: InputSize, probe: Probing, *, nearest: bool) -> Iterator[str]:
+    """Yields sizes that fit where one does not: those ``nearest`` to it, or the smallest; or what was tried."""
+    try:
+        found = [*_nearest(given, probe)] if nearest else []
+        found = found or [*smallest_size(given, probe, least_first=True)]
+        found = found or [*(() if nearest else _nearest(given, probe))]
+    except ExhaustedError:
+        found = []
+    if found or probe.tried:
+        yield from found or [f"{probe.tried} other sizes were tried, and none fits"]
+
+
+def _nearest(given: InputSize, probe: Probe) -> Iterator[str]:
+    """Yields the next smaller and the next larger size that run, as where halved maps meet again."""
+    for _, scaled in _families(given):
+        own = next(n for n in range(1, LARGEST) if scaled(n) == given)
+        around = (range(own - 1, max(own - FURTHEST, 0), -1), range(own + 1, own + FURTHEST))
+        sizes = [next((n for n in side if probe((scaled(n),)) is None), None) for side in around]
+        known = [f"`--input {scaled(n)}`" for n in sizes if n is not None]
+        if known:
+            yield f"the nearest that fit: {' and '.join(known)}"
+            return
+
+
+FURTHEST = 65
+"""Halved six times, an extent of 64 is one; so much further a size that divides is found."""
+
+
 def _families(given: InputSize) -> Iterator[tuple[str, Scaled]]:
     """Yields ways to vary a size by one number: all extents after the first, or each alone where they differ."""
     shape = given.shape
     if len(shape) == 1 or (len(shape) == 2 and given.dtype is not None):
+        return
+    if len(shape) > 2 and len(set(shape[:-1])) == 1 and shape[-1] <= 4 < shape[0]:  # channels last
+        yield "such input", partial(_scaled, given, range(len(shape) - 1))
         return
     if len(set(shape[1:])) == 1:
         what = {2: "length", 3: "square input", 4: "cube"}.get(len(shape), "such input")

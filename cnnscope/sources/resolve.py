@@ -57,7 +57,15 @@ class SourceKind:
         if trace_batch > 1 and not self.runs:
             raise no_trace(source)
         more = {"batch": trace_batch} if trace_batch > 1 else {}
-        found: object = resolved(self.loader)(source, inputs, settings, **more)
+        loader = resolved(self.loader)
+        try:
+            found: object = loader(source, inputs, settings, **more)
+        except CnnscopeError as error:
+            if self.runs or len(inputs) != 1:
+                raise
+            from cnnscope.sources.static import with_sizes
+
+            raise with_sizes(error, inputs[0], lambda sizes: loader(source, sizes, settings)) from None
         if not isinstance(found, Loaded):
             message = f"the kind of source `{self.name}` returned {a(type(found).__name__)}"
             raise CnnscopeError.of("E413", message, hint="its loader returns a `cnnscope.sources.resolve.Loaded`")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind
 from cnnscope.ir.steps import Permute, Reshape
 from cnnscope.ops import norm
@@ -24,7 +25,7 @@ def _matmul(call: OperatorCall) -> list[Operand]:
     weight = call.constant(1)
     if weight is not None and len(weight.shape) == 2 and isinstance(call.operand(0), str):
         if call.shape(0)[-1:] != weight.shape[:1]:
-            raise invalid(f"`MatMul` of {list(call.shape(0))} and {list(weight.shape)} does not fit")
+            raise _other_features(call, call.tensor(0), weight.shape[0])
         return [
             call.emit(Linear(weight.shape[1], bias=False), call.tensor(0), params={"weight": weight.permuted((1, 0))})
         ]
@@ -35,6 +36,14 @@ def _matmul(call: OperatorCall) -> list[Operand]:
     if left[-1] != right[-2]:
         raise invalid(f"`MatMul` of {list(left)} and {list(right)} does not fit")
     return [call.emit(MatMul(), a, b, as_kind="tensor")]
+
+
+def _other_features(call: OperatorCall, x: str, wanted: int) -> CnnscopeError:
+    """The error for features that a stored weight does not take."""
+    node = call.builder.nodes.get(x)
+    given = "the input" if node is None else f"`{node.layer}`"
+    what = f"its weight takes {wanted} features, but {given} gives {call.value(x).shape[-1]}"
+    return CnnscopeError.of("E301", what)
 
 
 @rule("Gemm")
@@ -49,7 +58,7 @@ def _gemm(call: OperatorCall) -> list[Operand]:
     if call.integer("transA", 0):
         a = call.emit(View("transpose", (Permute((1, 0)),)), a, part="transpose")
     if call.value(a).shape[1] != into:
-        raise invalid(f"`Gemm` of {list(call.value(a).shape)} and {list(shape)} does not fit")
+        raise _other_features(call, a, into)
     scaled = call.number("alpha", 1.0) != 1 or (call.has(2) and call.number("beta", 1.0) != 1)
     own = bias is not None and prod(bias.shape) == out
     last = not call.has(2) or (own and not scaled)
