@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from errno import ENOMEM
 from functools import wraps
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
@@ -147,6 +148,35 @@ def missing_for(error: ImportError) -> MissingPackageError | None:
     """The error for a failed import of a package that cnnscope can do without; None for any other module."""
     package = (error.name or "").partition(".")[0]
     return missing(package) if isinstance(error, ModuleNotFoundError) and package in _INSTALL else None
+
+
+_NO_MEMORY = ("not enough memory", "allocate memory", "out of memory", "failed to map", "start new thread")
+"""What torch, loaders of libraries and threads say where the system refuses memory; they have no error type for it."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that memory ran out."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        text = str(cause).lower()
+        if (
+            isinstance(cause, MemoryError)
+            or getattr(cause, "errno", None) == ENOMEM
+            or any(w in text for w in _NO_MEMORY)
+        ):
+            return True
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def out_of_memory(error: BaseException) -> CnnscopeError | None:
+    """E474 for an error that says that memory ran out; None for any other."""
+    if not lacks_memory(error):
+        return None
+    hint = "free some, raise the limit (`ulimit -v`), or ask for less: a smaller input or batch"
+    return CnnscopeError.of("E474", "there is not enough memory for this", hint=hint)
 
 
 def explained(function: Callable[P, R]) -> Callable[P, R]:

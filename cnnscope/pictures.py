@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason
+from cnnscope.files import os_reason, read_named
 
 LARGEST_FILE = 64 * 2**20
 LARGEST_AREA = 64_000_000
@@ -21,8 +21,8 @@ TOO_LARGE = None
 def read_picture(path: Path) -> Image.Image:
     """The picture in a file that a user named, in mode L or RGB. E606 where it cannot be read."""
     try:
-        picture = decoded(TOO_LARGE if path.stat().st_size > LARGEST_FILE else path.read_bytes())
-    except OSError as error:
+        picture = decoded(read_named(path, LARGEST_FILE + 1))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         picture = os_reason(error)
     if isinstance(picture, str):
         raise CnnscopeError.of("E606", f"cannot read the image `{path}`: {picture}", hint="use a PNG or JPEG file")

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
 from cnnscope.attribution.engine.canonicalize import canonicalize
-from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.errors import CnnscopeError, did_you_mean, lacks_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def fitting(batch: int, run: Callable[[int], T]) -> T:
         try:
             return run(batch)
         except RuntimeError as error:
-            if batch == 1 or not _out_of_memory(error):
+            if batch == 1 or not lacks_memory(error):
                 raise
         batch //= 2
         if torch.cuda.is_available():
@@ -52,11 +52,6 @@ def in_pieces(run: Callable[[Tensor], Tensor], x: Tensor, batch: int) -> Tensor:
     """``run(x)`` for images (N, ...) without gradients, ``batch`` at a time, fewer where memory does not suffice."""
     with torch.no_grad():
         return fitting(batch, lambda size: torch.cat([run(part) for part in torch.split(x, size)]))
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory was lacking; torch has an error class for this on GPUs only."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass(frozen=True)

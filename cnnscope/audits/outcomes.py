@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import write_bytes
+from cnnscope.files import check_regular, os_reason, write_bytes
 
 Family = Literal["translation", "scale", "rotation", "flip"]
 FAMILIES: tuple[Family, ...] = ("translation", "scale", "rotation", "flip")
@@ -148,7 +148,7 @@ class Outcomes(BatchOutcome):
             known["transforms"] = tuple(TransformRecord(**record) for record in header["transforms"])
             return cls(**known | {name: arrays[name] for name in _DTYPES})
         except (KeyError, TypeError, ValueError) as error:
-            raise _unreadable(path, str(error)) from None
+            raise _unreadable(path, os_reason(error)) from None
 
 
 def concatenate(parts: Sequence[Outcomes]) -> Outcomes:
@@ -193,13 +193,14 @@ def packed(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
 def unpacked(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The header and the arrays of what `packed` wrote; E475 where the file holds something else."""
     try:
+        check_regular(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop(_HEADER).tobytes())
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file") from None
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, os_reason(error)) from None
     if not isinstance(header, dict):
         raise _unreadable(path, "its header is not an object")
     return header, arrays

@@ -21,7 +21,7 @@ from cnnscope.audits.statistics import metrics as statistics
 from cnnscope.audits.statistics.groups import TransformGroup, families, group, main_groups
 from cnnscope.audits.statistics.intervals import Bootstrap, Estimate, Floats, share
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import write_bytes
+from cnnscope.files import write_text
 from cnnscope.render.documents.document import OMITTED, Omitted, plain
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ def save(result: AuditResult, folder: Path) -> None:
     result.outcomes.save(folder / OUTCOMES)
     result.gallery.save(folder / GALLERY)
     text = json.dumps(document(result), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / DOCUMENT, (text + "\n").encode())
+    write_text(folder / DOCUMENT, text + "\n")
 
 
 def judged(

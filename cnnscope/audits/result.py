@@ -15,7 +15,7 @@ from cnnscope.audits.outcomes import FAMILIES, Outcomes, TransformRecord, packed
 from cnnscope.audits.record import AuditFacts
 from cnnscope.audits.statistics.gates import GateResult
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason, write_bytes
+from cnnscope.files import os_reason, read_named, write_bytes
 
 DOCUMENT, OUTCOMES, GALLERY = "audit.json", "outcomes.npz", "gallery.npz"
 """The files of an audit's folder."""
@@ -138,7 +138,7 @@ def load(path: Path) -> AuditResult:
     """The result in a folder, or beside an ``audit.json``; E475 if there is none or it is damaged."""
     file = path / DOCUMENT if path.is_dir() else path
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_named(file))
     except FileNotFoundError:
         hint = None if path.is_dir() else "name the folder that an audit wrote to"
         reason = f"there is no `{DOCUMENT}` in it" if path.is_dir() else "there is no such file"

@@ -1,7 +1,8 @@
 """The program: its commands, its exit codes, and how it reports errors.
 
 Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``, 4 a failed
-control of an audit, 5 an audit with pieces missing, 70 a bug, 130 interrupted, 141 the reader of a pipe went away.
+control of an audit, 5 an audit with pieces missing, 70 a bug, 129, 130 and 143 ended by SIGHUP, SIGINT and SIGTERM, 141
+the reader of a pipe went away.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import typer
 
 from cnnscope import plugins, registry
 from cnnscope._version import __version__
+from cnnscope.cli import signals, streams
 from cnnscope.cli.commands import COMMANDS, Commands, Plugins
 from cnnscope.cli.output import Color
 from cnnscope.cli.renamed import renamed
-from cnnscope.errors import CnnscopeError, Diagnostic, missing_for
+from cnnscope.errors import CnnscopeError, Diagnostic, missing_for, out_of_memory
 from cnnscope.user_code import strangers
 
 _COMPLETION = "_CNNSCOPE_COMPLETE"
@@ -68,25 +70,39 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code. It raises no exception."""
-    given, files = plugins.named(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with signals.heard(), streams.guarded():
+            given, files = plugins.named(sys.argv[1:] if arguments is None else arguments)
+            return _run(given, files)
+    except streams.ReaderGoneError:
+        return streams.BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except signals.Terminated as signal:
+        return signal.exit_code
+
+
+def _run(given: Sequence[str], files: Sequence[Path]) -> int:
+    """The exit code of a command, after its error was reported."""
     words = given
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal of another encoding still gets its table
-            stream.reconfigure(errors="backslashreplace")
     try:
         words = renamed(given)
         with plugins.plugins(files if _COMPLETION in os.environ else [*plugins.configured(Path()), *files]):
             code = app(words, prog_name="cnnscope", standalone_mode=False)
+        sys.stdout.flush()
     except CnnscopeError as error:
         return _failed(error, words)
     except typer.TyperException as error:
         return _failed(_usage(error, words), words)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return INTERRUPTED
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
+    except streams.ReaderGoneError:
+        raise
     except Exception as error:  # noqa: BLE001  # the one place where bugs end up
         known = plugins.failure(error) or (missing_for(error) if isinstance(error, ImportError) else None)
+        known = known or out_of_memory(error)
         return _failed(known, words) if known else _bug(error, words)
     finally:
         _warn()
@@ -180,7 +196,7 @@ def _color(words: Sequence[str]) -> Color:
 
 def _option(words: Sequence[str], short: str, long: str) -> str | None:
     """The value of an option as written. It must be known even if the command line is wrong."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in zip(words, [*words[1:], None], strict=False):
         if word in (short, long):
             return following
         if word.startswith(f"{long}="):

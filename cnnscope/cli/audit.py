@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +13,7 @@ from cnnscope.audits.statistics import METRICS
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
 from cnnscope.cli.output import Showing, Writing
+from cnnscope.cli.signals import Terminated
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.group import part
 from cnnscope.options.running import Running, paths
@@ -36,10 +33,6 @@ _GATES = (
     "Exit with 1 unless a lower confidence bound is at least this: translation@1.agreement=0.95, rotation.kappa=0.5. "
     f"Metrics: {', '.join(METRICS.names())}."
 )
-
-
-class Terminated(BaseException):
-    """SIGTERM, which schedulers send. It is no `Exception`, so that no handler of errors catches it."""
 
 
 @flat(
@@ -80,7 +73,7 @@ def _run(job: Job, folder: Path, ranks: Ranks, resume: bool, showing: Showing, a
     if ranks.leads:
         showing.say(f"auditing in {folder}")
     try:
-        with _terminable(), on_stderr(showing.quiet or not ranks.leads) as progress:
+        with on_stderr(showing.quiet or not ranks.leads) as progress:
             return run(job, folder, asked=asked, ranks=ranks, progress=progress)
     except (KeyboardInterrupt, Terminated) as stop:
         kept = f"{finished(job, folder)} of {len(job.pieces)} shards are kept in {folder}"
@@ -107,20 +100,6 @@ def _show(result: Audit, reports: tuple[Path, ...], showing: Showing) -> int:
     else:
         showing.show(result.report)
     return result.exit_code
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` inside."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _slug(source: str) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
 from threading import Timer
 from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
-
-import typer
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import write_text
@@ -24,9 +21,6 @@ from cnnscope.render.style import PICTURES
 if TYPE_CHECKING:
     from cnnscope.render.illustrated import Drawing, Page
     from cnnscope.render.result import File, Result
-
-BROKEN_PIPE = 128 + 13
-"""What a shell reports for a program that SIGPIPE ended."""
 
 PATIENCE = 1.0
 """Seconds before a slow step is announced."""
@@ -75,7 +69,7 @@ class Quiet:
     def put(self, text: str, path: Path | None = None) -> None:
         """Writes text that is complete but for its last newline to a file or, without one, to stdout."""
         if path is None:
-            _to_stdout(lambda: print(text))
+            print(text)
             return
         write_text(path, text + "\n")
         self.say(f"wrote {path}")
@@ -129,7 +123,7 @@ class Showing(Quiet):
         shown = result.without_notes() if self.quiet else result
         form = form or self.form or Format.table
         if path is None and form == Format.table and (sys.stdout.isatty() or self.color is Color.always):
-            _to_stdout(lambda: self._draw(shown))
+            self._draw(shown)
         else:
             self.put(FORMS[form](shown), path)
 
@@ -205,17 +199,6 @@ class WeightsWriting(Writing):
     """How a result is written that can be a file of weights."""
 
     KINDS: ClassVar[Sequence[str]] = ("safetensors", "pt", "pth")
-
-
-def _to_stdout(action: Callable[[], None]) -> None:
-    """Writes to stdout. If the reader of a pipe is gone, the program exits silently."""
-    try:
-        action()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # so that nothing is flushed into the pipe at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
 
 
 def check_folder(path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason
+from cnnscope.files import os_reason, read_named
 from cnnscope.ir import Param
 
 Format = Literal["safetensors", "torch", "torch-legacy"]
@@ -89,11 +89,10 @@ def _head(path: Path) -> tuple[bytes, int]:
     if path.is_dir():
         raise CnnscopeError.of("E420", f"`{path}` is a folder, not a weight file", hint="name the file inside it")
     try:
-        with path.open("rb") as file:
-            return file.read(512), path.stat().st_size
+        return read_named(path, 512), path.stat().st_size
     except FileNotFoundError:
         raise CnnscopeError.of("E420", f"there is no file `{path}`") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise CnnscopeError.of("E420", f"`{path}` cannot be read: {os_reason(error)}") from None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason
+from cnnscope.files import os_reason, read_named
 from cnnscope.ir import Graph, Node, Param, Shape
 from cnnscope.nn.checkpoint import Checkpoint
 from cnnscope.nn.nesting import Group, Side, nest
@@ -222,7 +222,7 @@ def read_name_map(path: Path | str) -> NameMap:
     """Reads a mapping as ``cnnscope weights map -o`` writes it. Raises `CnnscopeError` E426 for any other file."""
     path = Path(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_named(path))
     except FileNotFoundError:
         raise CnnscopeError.of("E426", f"there is no file `{path}`") from None
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import encoded
 from cnnscope.ir import Graph, Shape
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+    return "sha256-" + b64encode(sha256(encoded(text)).digest()).decode()
 
 
 def photograph(path: Path, graph: Graph) -> str:

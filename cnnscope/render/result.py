@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from cnnscope.errors import CnnscopeError, did_you_mean, explained
-from cnnscope.files import write_bytes
+from cnnscope.files import encoded, write_bytes
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
 from cnnscope.render.documents.document import Count, Document, keywords, plain
@@ -153,7 +153,7 @@ def form_of(path: Path, kinds: Sequence[str] = ()) -> str:
 
 def written(path: str | Path, kind: str, content: str | bytes) -> File:
     """Writes a file; E405 where it cannot be written."""
-    data = content.encode() if isinstance(content, str) else content
+    data = encoded(content) if isinstance(content, str) else content
     write_bytes(Path(path), data)
     return File(Path(path), kind, len(data))
 

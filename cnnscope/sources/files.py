@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnscope.errors import CnnscopeError, Note, PartialError, did_you_mean
-from cnnscope.files import os_reason
+from cnnscope.files import os_reason, read_named
 from cnnscope.sources.inputs import InputSize, only_sizes
 
 _HEAD = 512
@@ -38,8 +38,7 @@ def head(path: Path) -> bytes:
     if path.is_dir():
         raise CnnscopeError.of("E440", f"`{path}` is a folder", hint="name a file in it")
     try:
-        with path.open("rb") as file:
-            start = file.read(_HEAD)
+        start = read_named(path, _HEAD)
     except FileNotFoundError:
         raise CnnscopeError.of("E440", f"there is no file `{path}`") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name

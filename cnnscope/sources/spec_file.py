@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import os_reason
 from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize, only_sizes
 from cnnscope.sources.misfits import misfits
@@ -25,9 +26,18 @@ STDIN = "<stdin>"
 @cache
 def standard_input() -> bytes:
     """Returns standard input, at most one byte more than a spec may have. It is read once, because ``-`` may be named
-    twice.
+    twice. Raises E109 where there is none.
     """
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
+    if sys.stdin is None or sys.stdin.closed:
+        raise _unreadable("standard input is closed")
+    try:
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(f"standard input cannot be read: {os_reason(error)}") from None
+
+
+def _unreadable(message: str) -> CnnscopeError:
+    return CnnscopeError.of("E109", message, hint="pass a spec on: `cnnscope summary - < net.yaml`")
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:

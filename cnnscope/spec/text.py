@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, Diagnostic, Note, Span
+from cnnscope.files import os_reason, read_named
 from cnnscope.ops.arguments import MAX_INT
 
 MAX_BYTES = 2_000_000
@@ -19,8 +20,7 @@ MAX_BYTES = 2_000_000
 def read_file(path: Path) -> bytes:
     """Returns the bytes of a spec file, at most one more than allowed; raises E109 if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_named(path, MAX_BYTES + 1)
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file", "check the path") from None
     except IsADirectoryError:
@@ -28,7 +28,8 @@ def read_file(path: Path) -> bytes:
     except PermissionError:
         raise _unreadable(path, "you may not read this file", "check its permissions") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise _unreadable(path, f"the file cannot be read: {error}", None) from None
+        hint = f"or pass it on: `cnnscope summary - < {path}`" if path.is_fifo() else None
+        raise _unreadable(path, f"the file cannot be read: {os_reason(error)}", hint) from None
 
 
 def _unreadable(path: Path, message: str, hint: str | None) -> CnnscopeError:

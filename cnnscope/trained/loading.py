@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason
+from cnnscope.files import os_reason, read_named
 from cnnscope.ir import Graph, Shape
 from cnnscope.nn.build import build
 from cnnscope.options.running import Running, settings
@@ -75,9 +75,10 @@ def read_labels(labels: str | Path | tuple[str, ...] | None, classes: int) -> tu
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        if path.stat().st_size > _LARGEST:
+        content = read_named(path, _LARGEST + 1)
+        if len(content) > _LARGEST:
             raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: more than {_LARGEST // 2**20} MiB")
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CnnscopeError.of("E455", f"cannot read the labels `{path}`: {reason}") from None

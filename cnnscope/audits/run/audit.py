@@ -21,7 +21,7 @@ from cnnscope.audits.run.shards import Ranks
 from cnnscope.audits.run.work import employ, one_core_an_op, threads
 from cnnscope.audits.statistics import gates
 from cnnscope.errors import CnnscopeError
-from cnnscope.files import os_reason, write_bytes
+from cnnscope.files import os_reason, write_text
 from cnnscope.progress import Progress, Silent
 from cnnscope.render.audit.page import html
 
@@ -74,7 +74,7 @@ def run(
         merged = collect(job, place, counted)
         result = report.judged(_concluded(job, merged, counted), asked.fail_under, asked.before, asked.most)
     report.save(result, folder)
-    write_bytes(folder / REPORT, _page(result).encode())
+    write_text(folder / REPORT, _page(result))
     return result
 
 

@@ -27,7 +27,7 @@ from cnnscope.audits.run.claims import claimed
 from cnnscope.audits.run.job import AuditProgress, Job
 from cnnscope.audits.run.prepare import Prepared
 from cnnscope.audits.run.shards import Piece, Ranks
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, lacks_memory
 
 PATIENCE = 0.2
 """Seconds to wait before looking again at what other processes have finished."""
@@ -102,7 +102,7 @@ def _measured(
         try:
             return measure_batch(job.network, pixels, keys, job.protocol, job.seed, job.layers, batch.size)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not lacks_memory(error):
                 raise
         if batch.size == 1:
             raise CnnscopeError.of("E474", f"memory does not suffice for a single sample on `{job.network.device}`",
@@ -111,14 +111,6 @@ def _measured(
             torch.cuda.empty_cache()
         batch.size //= 2
         progress.note(f"out of memory: going on with a batch of {batch.size}")
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on CPUs torch has no error type for that."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in ("not enough memory", "allocate memory", "out of memory"))
 
 
 def _empty(job: Job, prepared: Prepared) -> Outcomes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import check_regular, os_reason
 from cnnscope.registry import Registry
 from cnnscope.user_code import a
 
@@ -100,6 +101,11 @@ def open_images(path: str | Path) -> ImageSet:
     path = Path(path)
     if not path.exists():
         raise CnnscopeError.of("E460", f"there are no images at `{path}`: no such file or folder")
+    if not path.is_dir():
+        try:
+            check_regular(path)
+        except OSError as error:
+            raise CnnscopeError.of("E460", f"there are no images at `{path}`: {os_reason(error)}") from None
     kinds = sorted(KINDS.values(), key=lambda kind: kind.general)
     for kind in kinds:
         if kind.holds(path):

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import check_regular, os_reason
 from cnnscope.trained.images.sample import SHARD, ImageSet, Sample, Shard, Skipped
 
 LARGEST = 8 * 2**30
@@ -48,12 +49,15 @@ def open_npz(path: Path, *, split: str = "test") -> ImageSet:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
                 raise _odd(path, f"it unpacks to more than {LARGEST // 2**30} GiB", "write a folder of images")
         with np.load(path, allow_pickle=False) as archive:
             arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except OSError as error:
+        raise _odd(path, os_reason(error), None) from None
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         reason = str(error).splitlines()[0].lower() if str(error) else type(error).__name__
         raise _odd(path, reason, "write it with `numpy.savez_compressed(path, images=..., labels=...)`") from None
     if "images" not in arrays:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, explained
-from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped, sample
+from cnnscope.files import encoded
+from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped, files_of, sample
 
 IMAGES = ("image", "img", "jpg", "png")
 LABELS = ("label", "labels", "fine_label", "cls")
@@ -22,7 +23,7 @@ def open_parquet(path: Path) -> ImageSet:
     """The files of a folder by name, or one. E414 without the extra, E461 where a file is damaged or has no images."""
     import pyarrow.parquet
 
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    files = files_of(path, ".parquet")
     shards, labelled = [], False
     for file in files:
         try:
@@ -36,7 +37,7 @@ def open_parquet(path: Path) -> ImageSet:
             raise CnnscopeError.of("E461", f"cannot read the images in `{file}`: {reason}")
         label = next((name for name in LABELS if name in schema.names), None)
         labelled = labelled or label is not None
-        identity = hashlib.sha256(f"{file.name} {file.stat().st_size} {metadata.num_rows}".encode())
+        identity = hashlib.sha256(encoded(f"{file.name} {file.stat().st_size} {metadata.num_rows}"))
         with file.open("rb") as content:
             content.seek(max(0, file.stat().st_size - 65_536))
             identity.update(content.read())  # the footer, which has statistics and offsets of every column

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from cnnscope.errors import CnnscopeError
+from cnnscope.files import check_regular, encoded, os_reason
 from cnnscope.pictures import TOO_LARGE, decoded
 
 SHARD = 1024
@@ -76,7 +78,18 @@ class ImageSet:
     def sha256(self) -> str:
         """sha256 of the shards' names and identities."""
         lines = "".join(f"{shard.name} {shard.identity}\n" for shard in self.shards)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256(encoded(lines)).hexdigest()
+
+
+def files_of(path: Path, ending: str) -> list[Path]:
+    """The files of a folder with this ending by name, or one file. E461 for what is no file, such as a named pipe."""
+    files = sorted(path.glob(f"*{ending}")) if path.is_dir() else [path]
+    for file in files:
+        try:
+            check_regular(file)
+        except OSError as error:
+            raise CnnscopeError.of("E461", f"cannot read the images in `{file}`: {os_reason(error)}") from None
+    return files
 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")

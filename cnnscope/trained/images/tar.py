@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from cnnscope.errors import CnnscopeError, explained
+from cnnscope.files import encoded
 from cnnscope.pictures import LARGEST_FILE
-from cnnscope.trained.images.sample import SUFFIXES, ImageSet, Sample, Shard, Skipped, sample
+from cnnscope.trained.images.sample import SUFFIXES, ImageSet, Sample, Shard, Skipped, files_of, sample
 
 LABEL = ("cls", "label", "cls.txt")
 
@@ -27,7 +28,7 @@ def open_tars(path: Path) -> ImageSet:
     """The tars of a folder by name, or one. E414 without the extra, E461 where a tar is damaged."""
     import webdataset  # noqa: F401  # here, so that a missing package is reported before anything runs
 
-    files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    files = files_of(path, ".tar")
     contents = [_contents(file) for file in files]
     shards = tuple(content.shard for content in contents)
     unnamed = tuple(skipped for content in contents for skipped in content.skipped)
@@ -52,7 +53,7 @@ def _contents(file: Path) -> _Contents:
     members = list(_members(file))
     digest = hashlib.sha256()
     for member in members:
-        digest.update(f"{member.name} {member.size}\n".encode())
+        digest.update(encoded(f"{member.name} {member.size}\n"))
     nameless = [member.name for member in members if base_plus_ext(member.name)[0] is None]
     left = [Skipped(f"{file.name}/{name}", "its name has no ending") for name in nameless]
     groups = list(_groups(file, ({"fname": m.name, "data": b"", "__url__": ""} for m in members)))
