@@ -86,7 +86,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied")  # what the system says to anyone but root
 
     monkeypatch.setattr(Path, "open", refuse)
-    denied = refusal(tmp_path / "nowhere.yaml")
+    (tmp_path / "denied.yaml").touch()
+    denied = refusal(tmp_path / "denied.yaml")
     assert text_of(denied) == "E109 1:1+1 you may not read this file\n  help: check its permissions\n"
 
 
