@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnscope.errors import CnnscopeError
+from cnnscope.files import read_named
 from cnnscope.sources import files
 from cnnscope.sources.keras.stored import Array
 
@@ -35,8 +36,7 @@ _MOST_PACKED = 1100
 def has_weights(path: Path) -> bool:
     """Returns whether a file is HDF5, or an archive with weights in HDF5. False if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC))
+        start = read_named(path, len(MAGIC))
         if start[:2] != b"PK":
             return start == MAGIC
         with zipfile.ZipFile(path) as archive:
