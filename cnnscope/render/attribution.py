@@ -18,6 +18,8 @@ class NamedModel:
 
     name: str
     source: str
+    trained: bool
+    """false where weights are random"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,8 @@ class AttributionReport(DocumentReport[AttributionDocument]):
     def _title(self, several: bool) -> str:
         first, model = self.document.tiles[0], self.document.model
         shown = numbers.printable
-        title = f"{numbers.titled(model.name, model.source)}, {shown(self.document.image)}, target {shown(first.label)}"
+        title = numbers.titled(model.name, model.source) + ("" if model.trained else ", random weights")
+        title += f", {shown(self.document.image)}, target {shown(first.label)}"
         chances = {tile.weights: tile.probability for tile in self.document.tiles}
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
         return f"{title}, probability {chance}"

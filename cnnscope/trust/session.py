@@ -77,7 +77,10 @@ def attributions(model: Loaded, options: AttributionOptions, progress: Progress 
     for skipped, reason in session.skipped:
         progress.note(f"without {skipped}: {reason}")
     document = AttributionDocument(
-        model=NamedModel(name=model.graph.name, source=model.source), image=name, picture=None,
+        model=NamedModel(
+            name=model.graph.name, source=model.source, trained=all(network.trained for network in networks)
+        ),
+        image=name, picture=None,
         tiles=[_figures(one) for one in session.explained],
     )  # fmt: skip
     title = f"{model.graph.name}: {name}"

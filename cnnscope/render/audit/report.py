@@ -45,7 +45,7 @@ class AuditReport(DocumentReport[Json]):
         figures = (*_FIGURES, "divergence", *map(printable, others))
         columns = (*left("probe", "at"), *right(*figures))
         model = d["model"]
-        title = f"{titled(model['name'], model['source'])}, invariance"
+        title = f"{titled(model['name'], model['source'])}, invariance{'' if model['trained'] else ', random weights'}"
         verdict = f"{words.VERDICTS[d['verdict']['word']]}: {printable(d['verdict']['text'])}"
         trained = printable(model["weights"]) if model["trained"] else f"random weights ({printable(model['weights'])})"
         about = f"{trained}; {words.images(d)}; {words.settings(d)}; accuracy {words.interval(d['accuracy'])}"

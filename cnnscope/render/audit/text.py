@@ -38,7 +38,8 @@ def escaped(text: str) -> str:
 
 
 def _verdict(d: Json) -> Iterator[str]:
-    yield f"# {escaped(d['model']['name'])}: invariance audit"
+    random = "" if d["model"]["trained"] else " of random weights"
+    yield f"# {escaped(d['model']['name'])}: invariance audit{random}"
     yield f"**{words.VERDICTS[d['verdict']['word']]}** – {escaped(d['verdict']['text'])}"
     if d["gates"]:
         rows = [

@@ -167,6 +167,11 @@ class WeightedModel(Model):
     """false where weights are random"""
 
     @property
+    def title(self) -> str:
+        """The network's name and where it was read from, and whether its weights are random."""
+        return super().title + ("" if self.trained else ", random weights")
+
+    @property
     def weights_remark(self) -> str:
         """What the weights are called, and whether they are random."""
         return f"weights {self.weights}{'' if self.trained else ', which are random: nothing is learned'}"

@@ -41,6 +41,7 @@ def build_with_origins(network: Network, sizes: Sequence[InputSize] = ()) -> tup
     builder = Builder(clean(network.name), "HWC" if channels_last else "CHW")
     reader = _Reader(builder, channels_last, identities(network))
     found = input_size(network, sizes, channels_last)
+    reader.as_declared = all(_as_declared(layer, size) for layer, size in found)
     inputs = [reader.input(layer, size, signals) for layer, size in found]
     with builder.unfinished():
         outputs = reader.run(network, inputs, (), network.trainable)
@@ -51,7 +52,7 @@ def build_with_origins(network: Network, sizes: Sequence[InputSize] = ()) -> tup
 class _Reader:
     """Reads networks into ``builder``. ``identities`` has the path of each layer under which it is known. ``keys`` has
     the weights of each layer by that path, from its first call on; ``origins`` what each weight is in Keras, ``count``
-    the number of calls.
+    the number of calls. The shapes in the file are those of the network if its inputs are ``as_declared``.
     """
 
     builder: Builder
@@ -59,6 +60,7 @@ class _Reader:
     identities: Mapping[LayerPath, LayerPath]
     keys: dict[LayerPath, dict[tuple[str, str], str]] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    as_declared: bool = True
     count: int = 0
 
     def input(self, layer: Layer, size: InputSize, signals: bool) -> Tensor:
@@ -77,7 +79,7 @@ class _Reader:
         if len(inputs) != len(network.inputs):
             raise malformed(f"`{network.name}` has {len(network.inputs)} inputs but is called with {len(inputs)}")
         made: Made = {(ref.layer, ref.call): [x] for ref, x in zip(network.inputs, inputs, strict=True)}
-        stated = network.stated_shapes()
+        stated = network.stated_shapes() if self.as_declared else {}
         for layer, number in _in_order(network):
             place = (layer.name, number)
             if place not in made:
@@ -122,6 +124,8 @@ _MERGES = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
 def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> Sequence[Tensor]:
     if layer.is_function or (layer.kind in _MERGES and len(arguments.args) > 1):
         return functions.lower(row, Settings(layer), arguments)
+    if layer.kind not in LAYERS and arguments.stated is not None and not layer.network:
+        return [functions.unsupported(row, layer.kind, arguments)]
     if layer.kind not in LAYERS:
         raise refusal(layer)
     return LAYERS[layer.kind](row, Settings(layer), arguments)
@@ -190,6 +194,11 @@ def _size(layer: Layer, given: InputSize | None, channels_last: bool, several: b
         return given
     axis = None if len(declared) < 2 else len(declared) - 1 if channels_last else 0
     return replace(given, shape=fitted(declared, given.shape, axis, layer.name if several else ""))
+
+
+def _as_declared(layer: Layer, size: InputSize) -> bool:
+    declared = _declared(layer)
+    return declared is None or all(n in (None, m) for n, m in zip(declared, size.shape, strict=False))
 
 
 def _missing(layer: Layer, declared: Declared | None, channels_last: bool, several: bool) -> CnnscopeError:

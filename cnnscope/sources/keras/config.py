@@ -140,7 +140,7 @@ class Layer:
     """A layer (or a model in the place of a layer): its name, its class, its config and its calls in order.
 
     ``module`` is the module of the class as Keras states it; empty in older files. Entries with the same ``shared``
-    number are one layer that several models use.
+    number are one layer that several models use. ``input_shape`` is what Keras 3 states beside the layer.
     """
 
     name: str
@@ -150,6 +150,7 @@ class Layer:
     module: str = ""
     network: Network | None = None
     shared: int | None = None
+    input_shape: tuple[int | None, ...] | None = None
 
     @property
     def is_function(self) -> bool:
@@ -231,7 +232,8 @@ def _sequential(config: Json, document: Json, entries: Sequence[Json], depth: in
         shape = layers[0].config.get("batch_input_shape") or config.get("build_input_shape")
         shape = shape or (built.get("input_shape") if isinstance(built, dict) else None)
         layers.insert(0, Layer("input", "InputLayer", {"batch_shape": shape}, ()))
-    chain = [Ref(layer.name) for layer in layers]
+    after = [layer.input_shape for layer in layers[1:]]
+    chain = [Ref(layer.name, shape=shape) for layer, shape in zip(layers, (*after, None), strict=True)]
     calls = [(), *((LayerCall((previous,), {}),) for previous in chain)]
     linked = tuple(replace(layer, calls=call) for layer, call in zip(layers, calls, strict=False))
     return Network("", "", linked, (chain[0],), (chain[-1],))
@@ -254,7 +256,15 @@ def _layer(entry: Json, depth: int) -> Layer:
     calls = tuple(read_call(node, name) for node in nodes)
     shared = entry.get("shared_object_id")
     number = shared if type(shared) is int else None
-    return Layer(name, kind, settings, calls, module=module or "", network=network, shared=number)
+    return Layer(
+        name, kind, settings, calls, module=module or "", network=network, shared=number, input_shape=_built_for(entry)
+    )
+
+
+def _built_for(entry: Json) -> tuple[int | None, ...] | None:
+    built = entry.get("build_config")
+    shape = built.get("input_shape") if isinstance(built, dict) else None
+    return tuple(shape) if is_shape(shape) and shape else None
 
 
 def identities(network: Network) -> dict[LayerPath, LayerPath]:

@@ -44,7 +44,7 @@ def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
         return [_reduce(row, REDUCTIONS[name], call.tensor(), options)]
     if name in FUNCTIONS:
         return FUNCTIONS[name](row, call, options)
-    return [_unsupported(row, name, call)]
+    return [unsupported(row, name, call)]
 
 
 def function_name(layer: Layer) -> str:
@@ -54,7 +54,8 @@ def function_name(layer: Layer) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower().removeprefix("reduce_")
 
 
-def _unsupported(row: LayerRow, name: str, call: Arguments) -> Tensor:
+def unsupported(row: LayerRow, name: str, call: Arguments) -> Tensor:
+    """Adds a row without figures for a function or layer without a rule; raises E445 if nothing states its shape."""
     shape = call.stated
     if shape is None:
         raise CnnscopeError.of(
@@ -128,7 +129,7 @@ def _get_item(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> lis
             dropped.append(axis)
             item = slice(item, item + 1 or None)
         elif not isinstance(item, slice):
-            return [_unsupported(row, "get_item", call)]
+            return [unsupported(row, "get_item", call)]
         if item != slice(None):
             args = {"axis": x.axis(axis), "start": item.start or 0, "stop": item.stop, "step": item.step or 1}
             x = row.add(Slice.read(args), x)
@@ -144,14 +145,14 @@ def _without(row: LayerRow, x: Tensor, dropped: Sequence[int]) -> Tensor:
 def _reshape(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     target = next((options[key] for key in ("newshape", "shape") if isinstance(options.get(key), list)), None)
     if target is None or (target[1:].count(-1) and target[0] not in (None, 1)):
-        return [_unsupported(row, "reshape", call)]
+        return [unsupported(row, "reshape", call)]
     return [reshape(row, call.tensor(), [_integer(n, "shape") for n in target[1:]])]
 
 
 def _transpose(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     order = options.get("axes", options.get("perm"))
     if not isinstance(order, list):
-        return [_unsupported(row, "transpose", call)]
+        return [unsupported(row, "transpose", call)]
     return [transpose(row, call.tensor(), [_integer(axis, "axes") for axis in order])]
 
 
@@ -167,7 +168,7 @@ def _expand_dims(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> 
     x, axis = call.tensor(), _integer(options.get("axis"), "axis")
     place = axis + x.rank + 1 if axis < 0 else axis
     if not 1 <= place <= x.rank:
-        return [_unsupported(row, "expand_dims", call)]
+        return [unsupported(row, "expand_dims", call)]
     return [reshape(row, x, [*x.shape[1:place], 1, *x.shape[place:]])]
 
 
@@ -188,10 +189,10 @@ def _split(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[T
 
 def _matmul(row: LayerRow, call: Arguments, options: Mapping[str, Any]) -> list[Tensor]:
     if len(call.tensors()) != 2:
-        return [_unsupported(row, "matmul", call)]
+        return [unsupported(row, "matmul", call)]
     a, b = (row.authored(x) for x in call.tensors())
     if any(options.get(key) for key in ("transpose_a", "transpose_b")) or a.rank != b.rank or a.rank < 3:
-        return [_unsupported(row, "matmul", call)]
+        return [unsupported(row, "matmul", call)]
     if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
         raise CnnscopeError.of("E301", f"the matrices {list(a.shape[1:])} and {list(b.shape[1:])} do not fit")
     return [row.add(MatMul(), a, b, kind="tokens" if a.rank == 3 else "tensor")]
