@@ -10,6 +10,7 @@ import torch
 from cnnscope.ir import Shape, Value
 from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
 from cnnscope.ops import REGISTRY, Op
+from cnnscope.ops.affine import Affine
 from cnnscope.ops.generic import (
     Constant,
     Elementwise,
@@ -43,6 +44,8 @@ CASES: dict[str, Figures] = {
     "elementwise": (Elementwise("sin"), (MAP,), MAP.shape, 0, 120),
     "elementwise, broadcast": (Elementwise("add"), (MAP, Value((4, 1, 5))), MAP.shape, 0, 120),
     "elementwise, stretched": (Elementwise("add", shape=(3, 1, 1, 1)), (MAP,), (3, 4, 6, 5), 0, 360),
+    "affine": (Affine((0.5,), (1.0,)), (MAP,), MAP.shape, 0, 240),
+    "affine, by channel": (Affine((1.0, 2.0, 3.0, 4.0)), (MAP,), MAP.shape, 0, 120),
     "movement": (Movement("roll", (Taps(2, 6, 1, ((1,),), "wrap"),)), (MAP,), MAP.shape, 0, 0),
     "view": (View("flatten", (Reshape((1, 4, 30)),)), (MAP,), (1, 4, 30), 0, 0),
     "join": (Join(1), (MAP, Value((1, 2, 6, 5))), (1, 6, 6, 5), 0, 0),

@@ -78,7 +78,32 @@ def models() -> dict[str, Callable[[], Any]]:
         block.trainable = False
         return chain((8, 8, 4), block, L.Conv2D(2, 1), L.BatchNormalization())
 
-    return {"windows": windows, "normalised": normalised, "nested": nested, "shared": shared, "frozen": frozen}
+    def recurrent() -> Any:
+        inputs = keras.Input(SIGNAL)
+        x = L.LSTM(4, return_sequences=True)(inputs)
+        x = L.Bidirectional(L.GRU(3, return_sequences=True))(x)
+        x = L.Bidirectional(L.LSTM(3, return_sequences=True, use_bias=False), merge_mode="ave")(x)
+        y = L.Bidirectional(L.SimpleRNN(2, activation="relu"), merge_mode="sum")(x)
+        whole, last = L.GRU(4, return_sequences=True, return_state=True)(x)
+        return keras.Model(inputs, L.Concatenate()([L.Bidirectional(L.LSTM(2))(whole), y, last, L.SimpleRNN(3)(x)]))
+
+    def constants() -> Any:
+        inputs = keras.Input(IMAGE)
+        x = L.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+        x = L.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 2, 3, 0.5])(x)
+        x = L.Average()([x * 2.0 - 1.0, 3.0 + x, x / 4.0])
+        x = L.RandomFlip()(L.RandomRotation(0.2)(L.RandomZoom(0.1)(L.RandomContrast(0.2)(x))))
+        return keras.Model(inputs, L.Conv2D(3, 2)(L.Rescaling([0.5, 1.0, 2.0, 3.0])(x)))
+
+    return {
+        "recurrent": recurrent,
+        "constants": constants,
+        "windows": windows,
+        "normalised": normalised,
+        "nested": nested,
+        "shared": shared,
+        "frozen": frozen,
+    }
 
 
 def main(folder: Path, names: list[str]) -> None:

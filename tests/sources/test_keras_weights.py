@@ -16,7 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.sources.keras.config import read_network
 from cnnscope.sources.keras.weights import class_paths
 
-NAMES = ["windows", "normalised", "nested", "frozen"]
+NAMES = ["windows", "normalised", "nested", "frozen", "recurrent", "constants"]
 
 
 @pytest.fixture(scope="module")

@@ -121,8 +121,14 @@ _MERGES = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
 """Layers that take one list. Called with two arguments, as in whole-model HDF5, it is the function of that name."""
 
 
+def _only_function(layer: Layer) -> bool:
+    """Returns whether a class is a function of `keras.ops` and no layer. Whole-model HDF5 does not say it."""
+    return layer.kind not in LAYERS and functions.is_known(layer)
+
+
 def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> Sequence[Tensor]:
-    if layer.is_function or (layer.kind in _MERGES and len(arguments.args) > 1):
+    nameless = not layer.module and ((layer.kind in _MERGES and len(arguments.args) > 1) or _only_function(layer))
+    if layer.is_function or nameless:
         return functions.lower(row, Settings(layer), arguments)
     if layer.kind not in LAYERS and arguments.stated is not None and not layer.network:
         return [functions.unsupported(row, layer.kind, arguments)]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Intent, Kind, Node, Param, Shape, Value
 from cnnscope.ir.builder import Bound, Builder, bind
 from cnnscope.ir.graph import PadWord
+from cnnscope.ir.graph import Stored as Counted
 from cnnscope.ops.base import Op
 from cnnscope.ops.movement import Identity, PermuteOp
 from cnnscope.sources.keras.stored import STANDARD, Stored, Zeros
@@ -73,22 +75,26 @@ class LayerRow:
     parts: dict[str, tuple[Bound, tuple[str, ...]]] = field(default_factory=dict)
     home: str = ""
     stored: dict[str, Stored | Zeros] = field(default_factory=dict)
+    lost: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _variables: dict[tuple[str, str], Stored | Zeros] = field(default_factory=dict)
 
     def add(
         self, op: Op, *xs: Tensor, part: str = "", axes: Axes | None = None, kind: Kind | None = None,
         without: Collection[str] = (), pad: PadWord | None = None, stored: Mapping[str, Stored | Zeros] | None = None,
+        lost: tuple[str, ...] = (),
     ) -> Tensor:  # fmt: skip
         """Appends an op and returns its output. ``without`` names roles of weights that it lacks here; their effect is
         neutral.
 
         ``pad`` is the author's word for padding if the op itself gets numbers. ``stored`` has Keras' variables by role
-        where they are not those that `STANDARD` has for the op.
+        where they are not those that `STANDARD` has for the op. ``lost`` names settings that the op does not have, so
+        that it has the right shape and cost but does not compute the same.
         """
         values = [x.value for x in xs]
         bound = bind(op, values)
         value = bound.output if kind is None else replace(bound.output, kind=kind)
         part = self._free(part or op.tag)
+        self.lost[part] = lost
         variables = {**STANDARD.get(op.tag, {}), **(stored or {})}
         weights, buffers = (
             {role: shape for role, shape in roles.items() if role not in without}
@@ -140,18 +146,32 @@ class LayerRow:
         for part, (bound, inputs) in self.parts.items():
             params = self._enter(part, names[part], bound.weights) | self._enter(part, names[part], bound.buffers, True)
             named = tuple(final.get(name, name) for name in inputs)
-            self.builder.add(
-                Node(names[part], bound.op, named, bound.output, params, layer=self.name, intent=bound.intent)
-            )
+            node = Node(
+                names[part], bound.op, named, bound.output, params,
+                layer=self.name, intent=bound.intent, lost=self.lost[part],
+            )  # fmt: skip
+            self.builder.add(node)
         return [replace(x, name=final.get(x.name, x.name)) for x in results]
 
     def _enter(self, part: str, node: str, shapes: Mapping[str, Shape], buffer: bool = False) -> dict[str, str]:
         roles = {role: self.keys.setdefault((part, role), f"{node}.{role}") for role in shapes}
         for role, key in roles.items():
-            self.builder.param(key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer))
+            made_of = self._made_of(part, role, roles, shapes)
+            self.builder.param(
+                key, Param(shapes[role], trainable=self.trainable and not buffer, buffer=buffer, made_of=made_of)
+            )
             if (part, role) in self._variables:
                 self.stored.setdefault(key, self._variables[part, role])
         return roles
+
+    def _made_of(
+        self, part: str, role: str, keys: Mapping[str, str], shapes: Mapping[str, Shape]
+    ) -> tuple[Counted, ...]:
+        """Returns the tensor with which a weight counts that Keras does not have; nothing for all others."""
+        variable = self._variables.get((part, role))
+        if not isinstance(variable, Zeros):
+            return ()
+        return (Counted(keys[variable.beside], prod(shapes[variable.beside]), "float32"),)
 
     def _at_home(self, variable: Stored | Zeros) -> Stored | Zeros:
         if not self.home or isinstance(variable, Zeros):

@@ -35,7 +35,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
-    """A weight that Keras does not have and that has no effect as zeros."""
+    """A weight that Keras does not have and that has no effect as zeros. It counts with the role ``beside``."""
+
+    beside: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from cnnscope.errors import CnnscopeError
@@ -14,7 +15,7 @@ from cnnscope.ops.product import MatMul
 from cnnscope.sources.keras.config import KERAS_2_FUNCTIONS, Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings
-from cnnscope.sources.keras.rules.pointwise import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, named
+from cnnscope.sources.keras.rules.pointwise import ALONG_CHANNELS, OTHER_POINTWISE, POINTWISE, affine, named
 from cnnscope.sources.keras.rules.tensors import combine, concatenate, reshape, transpose
 
 UNARY = frozenset({
@@ -45,6 +46,12 @@ def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     if name in FUNCTIONS:
         return FUNCTIONS[name](row, call, options)
     return [unsupported(row, name, call)]
+
+
+def is_known(layer: Layer) -> bool:
+    """Returns whether there is a rule for a function of that name."""
+    name = function_name(layer)
+    return any(name in table for table in (BINARY, UNARY, REDUCTIONS, FUNCTIONS))
 
 
 def function_name(layer: Layer) -> str:
@@ -83,7 +90,24 @@ def _binary(row: LayerRow, fn: str, call: Arguments) -> Tensor:
     shape = _constant_shape(constant)
     if len(shape) > x.rank or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(x.shape), strict=False)):
         raise CnnscopeError.of("E303", f"a constant of shape {list(shape)} does not fit {list(x.shape[1:])}")
-    return row.add(Elementwise(fn), x)
+    first = isinstance(operands[0], Tensor)
+    if fn in _AFFINE and (first or fn in ("add", "multiply")) and len(_flat(constant)) in (1, x.shape[-1]):
+        numbers = _flat(constant)
+        if fn in ("multiply", "divide"):
+            return affine(row, x, numbers if fn == "multiply" else [1 / n if n else inf for n in numbers], 0.0)
+        return affine(row, x, 1.0, numbers if fn == "add" else [-n for n in numbers])
+    return row.add(Elementwise(fn), x, lost=("constant",))
+
+
+_AFFINE = frozenset({"add", "subtract", "multiply", "divide"})
+
+
+def _flat(value: Any) -> list[Any]:
+    """Returns the numbers of a constant whose only axis with several is the last; nothing for others."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    items = value if isinstance(value, list) else [value]
+    return items if all(type(n) in (int, float) for n in items) else []
 
 
 def _constant_shape(value: Any) -> Shape:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ops import activation as act
+from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Parameter, Scan
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from cnnscope.ops.regularization import AlphaDropout, Dropout, SpatialDropout
 from cnnscope.ops.tokens import LayerScale
-from cnnscope.sources.keras.config import Layer
+from cnnscope.sources.keras.config import Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, layer
 from cnnscope.sources.keras.stored import Stored, flat, same
@@ -115,6 +118,24 @@ def _softmax(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return row.add(act.Softmax(axes[0]) if len(axes) == 1 else Scan("softmax", axes), x)
 
 
+def affine(row: LayerRow, x: Tensor, scale: object, shift: object) -> Tensor:
+    """Adds scale * x + shift. Each is one number, or one for each index of the author's last axis."""
+    factors, terms = _numbers(scale, "scale"), _numbers(shift, "offset")
+    if {len(factors), len(terms)} - {1, x.shape[-1]}:
+        raise CnnscopeError.of("E303", f"the constants do not fit the last axis of {list(x.shape[1:])}")
+    return row.add(Affine(factors, terms, x.axis(-1)), x)
+
+
+def _numbers(value: object, what: str) -> tuple[float, ...]:
+    """Returns one number, or those along the last axis; raises E443 for anything else."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    items: list[Any] = value if isinstance(value, list) else [value]
+    if not items or not all(isinstance(n, (int, float)) and isfinite(n) for n in items):
+        raise malformed(f"`{what}` is not a number for each channel")
+    return tuple(float(n) for n in items)
+
+
 TORCH_COUNTER = "num_batches_tracked"
 """A buffer of batch normalisation that Keras does not have."""
 
@@ -180,7 +201,8 @@ _SMALLEST = 1e-14
 def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Computes (x - mean) / sqrt(variance). Both are buffers, with a counter, unless the config has their values."""
     if s.get("mean") is not None:
-        return row.add(Elementwise("divide"), row.add(Elementwise("subtract"), x, part="centre"), part="scale")
+        centred = affine(row, x, 1.0, [-n for n in _numbers(s.get("mean"), "mean")])
+        return affine(row, centred, [max(n**0.5, 1e-7) ** -1 for n in _numbers(s.get("variance"), "variance")], 0.0)
     axes = [] if s.layer.config.get("axis", -1) is None else s.integers("axis", -1)
     if len(axes) != 1:
         raise CnnscopeError.of("E445", "`Normalization` over several axes or none is not read yet")
@@ -235,6 +257,4 @@ def _identity(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 @layer("Rescaling")
 def _rescaling(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Computes scale * x + offset. The constants are no parameters."""
-    x = row.add(Elementwise("multiply"), x, part="scale")
-    offset = s.get("offset", 0)
-    return x if offset in (0, 0.0) else row.add(Elementwise("add"), x, part="offset")
+    return affine(row, x, s.get("scale", 1.0), s.get("offset", 0.0))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind
 from cnnscope.ir.steps import Expand
+from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Embedding, Movement
 from cnnscope.ops.merge import Add, Concat, Mul, Sub, different_sizes
@@ -144,7 +145,7 @@ def _merge(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
 
 @calls("Average")
 def _average(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    return [row.add(Elementwise("divide"), combine(row, "add", call.tensors()))]
+    return [row.add(Affine((1 / len(call.tensors()),)), combine(row, "add", call.tensors()))]
 
 
 @calls("Concatenate")
