@@ -16,7 +16,7 @@ from cnnscope.ops.movement import Flatten, PermuteOp, ReshapeOp
 from cnnscope.ops.product import Linear, ScaledDotProduct
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings, calls, layer
-from cnnscope.sources.keras.rules.pointwise import activate
+from cnnscope.sources.keras.rules.pointwise import activate, affine
 from cnnscope.sources.keras.stored import Array, Stored, flat
 
 
@@ -205,3 +205,10 @@ def _project(row: LayerRow, op: Linear, x: Tensor, part: str) -> Tensor:
 def _heads(row: LayerRow, x: Tensor, heads: int, size: int) -> Tensor:
     split = row.add(ReshapeOp((x.shape[1], heads, size)), x, axes=(0, 1, 2, 3), kind="tensor")
     return row.add(PermuteOp((2, 1, 3)), split)
+
+
+@calls("CustomScaleLayer")
+def _scaled_sum(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
+    """Computes x + scale * y: the residual of InceptionResNetV2, a class of `keras.applications`."""
+    x, y = call.tensors()
+    return [combine(row, "add", [x, affine(row, y, s.number("scale", 1.0), 0.0)])]
