@@ -21,6 +21,7 @@ from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.onnx import MAX_NODES, read_graph
 from cnnscope.sources.onnx.build import build
+from cnnscope.sources.resolve import load
 
 EXPORT = Path(__file__).parent / "data" / "exports" / "mobilenet_v2_script.onnx.gz"
 
@@ -208,6 +209,72 @@ def test_constants_that_would_fill_the_memory(tmp_path: Path) -> None:
     known = [tensor("big", 2**20, 2**20)]
     summary = summarize(read_graph(saved(tmp_path, model(*nodes, weights=[size], value_info=known))))
     assert summary.rows[-1].name == "y"
+
+
+def doubled(times: int, source: str, *more: onnx.NodeProto, **options: Any) -> onnx.ModelProto:
+    """Concatenates a tensor with itself again and again: 40 times are 2^42 numbers."""
+    joins = [helper.make_node("Concat", [f"s{i}" if i else source] * 2, [f"s{i + 1}"], axis=0) for i in range(times)]
+    return model(*more[:1], *joins, *more[1:], **options)
+
+
+def test_a_shape_that_doubles_forty_times(tmp_path: Path) -> None:
+    nodes = helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Reshape", ["x", "s40"], ["y"], "r")
+    message = "layer `r`: `shape` of `Reshape` is a constant of 4,398,046,511,104 numbers"
+    assert refused(saved(tmp_path, doubled(40, "s", *nodes)))[:2] == ("E447", message)
+
+
+@pytest.mark.parametrize("times", [25, 40])
+def test_a_weight_that_doubles_is_not_made(times: int, tmp_path: Path) -> None:
+    """The graph counts what is stored. The network cannot be run."""
+    nodes = helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Add", ["a", "total"], ["y"])
+    total = helper.make_node("ReduceSum", [f"s{times}"], ["total"], keepdims=0)
+    proto = doubled(times, "w", nodes[0], total, nodes[1], weights=[numpy_helper.from_array(weights(4), "w")])
+    loaded = load(str(saved(tmp_path, proto)))
+    assert summarize(loaded.graph).totals.params == 4
+    assert loaded.extras.own is not None
+    with pytest.raises(CnnscopeError, match=r"E448: .* has [0-9,]+ elements, made of 4"):
+        loaded.extras.own()
+
+
+def apart(**places: str) -> onnx.ModelProto:
+    stored = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 3, 3, 3])
+    stored.data_location = TensorProto.EXTERNAL
+    for key, value in places.items():
+        stored.external_data.add(key=key, value=value)
+    return model(helper.make_node("Conv", ["x", "w"], ["y"], "conv"), weights=[stored])
+
+
+@pytest.mark.parametrize(
+    ("places", "reason"),
+    [
+        ({"location": "no.bin"}, "should be stored in"),
+        ({"location": "../secret.bin"}, "points outside the directory"),
+        ({"location": "/etc/passwd"}, "absolute path"),
+        ({"location": "short.bin"}, "external data"),
+        ({"location": "short.bin", "offset": "999"}, "exceeds file size"),
+        ({"location": "short.bin", "offset": "-1"}, "non-negative"),
+        ({"location": "short.bin", "length": "many"}, "many"),
+        ({"location": "sparse.bin", "length": "50000000000"}, "its 216 bytes are stated to be 50,000,000,000"),
+    ],
+)
+def test_weights_stored_apart_that_cannot_be_read(places: dict[str, str], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "short.bin").write_bytes(bytes(100))
+    (tmp_path / "sparse.bin").touch()
+    loaded = load(str(saved(tmp_path, apart(**places))))
+    assert summarize(loaded.graph).totals.params == 54
+    assert loaded.extras.own is not None
+    with pytest.raises(CnnscopeError, match="E448: cannot read the weights") as caught:
+        loaded.extras.own()
+    assert reason in str(caught.value)
+
+
+def test_as_much_of_another_file_is_read_as_the_tensor_has(tmp_path: Path) -> None:
+    """Fifty gigabytes, of which the tensor has the first 216 bytes."""
+    with (tmp_path / "sparse.bin").open("wb") as file:
+        file.truncate(50 * 10**9)
+    own = load(str(saved(tmp_path, apart(location="sparse.bin")))).extras.own
+    assert own is not None
+    assert own()["w"].shape == (2, 3, 3, 3)
 
 
 # -- sizes -----------------------------------------------------------------------------------------------------------

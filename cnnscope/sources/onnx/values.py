@@ -28,6 +28,8 @@ MAX_ELEMENTS = 2**18
 """The elements of larger constants are not computed while the graph is read."""
 MAX_WORK = 2**24
 """Nor are those of constants that are computed from more elements than these."""
+MAX_GROWTH = 16
+"""No weight is computed by way of more elements than so many times those that are stored for it, beyond `MAX_WORK`."""
 MAX_WEIGHT = 2**31
 """The elements of the largest tensor that is made when weights are loaded."""
 
@@ -186,6 +188,7 @@ def _elements(proto: TensorProto, name: str, shape: Shape, folder: Path | None) 
         if proto.data_location == TensorProto.EXTERNAL and folder is not None:
             whole = TensorProto()
             whole.CopyFrom(proto)
+            _limit(whole, prod(shape))
             external_data_helper.load_external_data_for_tensor(whole, str(folder))
             proto = whole
         array: Array = numpy_helper.to_array(proto)
@@ -197,11 +200,35 @@ def _elements(proto: TensorProto, name: str, shape: Shape, folder: Path | None) 
     return array
 
 
+def _limit(proto: TensorProto, numel: int) -> None:
+    """States how many bytes of another file a tensor has, if its entry does not: otherwise all of the file is read."""
+    expected = numel * onnx.helper.tensor_dtype_to_np_dtype(proto.data_type).itemsize
+    stated = [entry.value for entry in proto.external_data if entry.key == "length"]
+    if not stated:
+        proto.external_data.add(key="length", value=str(expected))
+    elif stated[-1].isdecimal() and int(stated[-1]) > expected:
+        raise ValueError(f"its {expected:,} bytes are stated to be {int(stated[-1]):,}")
+
+
+def _check_growth(constant: Const) -> None:
+    """Raises E447 if computing a constant would make a tensor far larger than all that is stored for it."""
+    steps, waiting = {constant.digest: constant}, [constant]
+    while waiting:
+        new = {x.digest: x for x in waiting.pop().inputs if x.digest not in steps}
+        steps |= new
+        waiting += new.values()
+    stored = sum(step.leaf.numel for step in steps.values() if step.leaf is not None)
+    for step in steps.values():
+        if prod(step.shape) > max(MAX_GROWTH * stored, MAX_WORK):
+            raise invalid(f"the constant `{step.name}` has {prod(step.shape):,} elements, made of {stored:,}")
+
+
 def evaluate(constant: Const) -> Array:
     """Returns the elements of a constant. Each step is computed once; raises E447 if one cannot be.
 
     The steps wait on a stack of their own, so that a long chain needs no deep recursion.
     """
+    _check_growth(constant)
     known: dict[bytes, Array] = {}
     waiting = [constant]
     while waiting:

@@ -153,9 +153,21 @@ def _broadcast(call: OperatorCall, shapes: list[Shape]) -> Shape:
     "Bernoulli", "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
 def _unary(call: OperatorCall) -> list[Operand]:
-    x = call.tensor(0)
-    dtypes = {"QuantizeLinear": "uint8", "DequantizeLinear": "float32"}
-    return [call.emit(Elementwise(call.type.lower(), dtype=dtypes.get(call.type)), x)]
+    return [call.emit(Elementwise(call.type.lower(), dtype=_made_type(call)), call.tensor(0))]
+
+
+def _made_type(call: OperatorCall) -> str | None:
+    """Returns the element type that an operator states for its result; None where it is that of its input."""
+    stated = call.integer("output_dtype" if call.type.endswith("Linear") else "dtype", 0)
+    if stated:
+        return dtype_of(stated, f"`{call.type}`")
+    source = {"QuantizeLinear": 2, "DequantizeLinear": 1}.get(call.type)
+    if source is None:
+        return None
+    if not call.has(source):
+        return "uint8"
+    given = call.operand(source)
+    return given.dtype if isinstance(given, Const) else call.value(given).dtype
 
 
 @rule("Cast", "CastLike")
