@@ -18,7 +18,7 @@ class NamedModel:
 
     name: str
     source: str
-    trained: bool
+    trained: bool | Omitted = OMITTED
     """false where weights are random"""
 
 
@@ -116,7 +116,7 @@ class AttributionReport(DocumentReport[AttributionDocument]):
     def _title(self, several: bool) -> str:
         first, model = self.document.tiles[0], self.document.model
         shown = numbers.printable
-        title = numbers.titled(model.name, model.source) + ("" if model.trained else ", random weights")
+        title = numbers.titled(model.name, model.source) + (", random weights" if model.trained is False else "")
         title += f", {shown(self.document.image)}, target {shown(first.label)}"
         chances = {tile.weights: tile.probability for tile in self.document.tiles}
         chance = ", ".join(f"{p:.3g} ({shown(name)})" if several else f"{p:.3g}" for name, p in chances.items())
