@@ -129,7 +129,7 @@ def _stored_cost(tensor: Stored, param: Param, size: int) -> Cost:
 
 
 def node_costs(graph: Graph, *, batch: int = 1, dtype: str | None = None) -> dict[str, Cost]:
-    """The cost of every node by name. ``batch`` scales activation bytes only, and only of what depends on the image.
+    """The cost of every node by name. ``batch`` scales activation bytes only, and only of what each image has.
 
     A ``training_only`` node has its parameters but computes nothing at inference.
     """
@@ -197,11 +197,11 @@ def _storage(graph: Graph, nodes: Iterable[Node], aliased: Iterable[bool]) -> di
 
 
 def _copies(graph: Graph, storage: Mapping[str, str], batch: int) -> dict[str, int]:
-    """How often a batch needs each tensor that holds something of the images; it needs all others once.
+    """How often a batch needs each tensor that holds something of each image; it needs all others once.
 
-    Constants and computed weights stay as they are, unless values of the images are written into their memory.
+    Constants, computed weights and sums over the batch stay as they are, unless values of the images are written into their memory.
     """
-    return {held: batch for name, held in storage.items() if name in graph.images}
+    return {held: batch for name, held in storage.items() if name in graph.per_image}
 
 
 def _shares_memory(node: Node) -> bool:

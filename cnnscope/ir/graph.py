@@ -8,7 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from cnnscope.ir.steps import Shape, Step
+from cnnscope.ir.steps import Shape, Step, sums_over
 
 if TYPE_CHECKING:
     from cnnscope.errors import Span
@@ -258,6 +258,23 @@ class Graph:
         reached = set(self.inputs)
         for node in self.nodes:
             if not reached.isdisjoint(node.inputs):
+                reached.add(node.name)
+        return frozenset(reached)
+
+    @cached_property
+    def per_image(self) -> frozenset[str]:
+        """The names of `images` of which a batch has one for each image. What was summed over the batch is there once."""
+        reached = set(self.inputs)
+        for node in self.nodes:
+            if reached.isdisjoint(node.inputs):
+                continue
+            x = self.values(node)
+            steps = node.op.reads(x) or ((),) * len(x)
+            parts = zip(node.inputs, x, steps, strict=False)
+            if node.output.batch_axis is not None or not all(
+                v.batch_axis is not None and sums_over(v.batch_axis, len(v.shape), read)
+                for name, v, read in parts if name in reached
+            ):  # fmt: skip
                 reached.add(node.name)
         return frozenset(reached)
 

@@ -127,6 +127,28 @@ def repeated(shape: Shape, times: Sequence[int]) -> tuple[Step, ...]:
     return Reshape(split), Expand(wide), Reshape(whole)
 
 
+def sums_over(axis: int, rank: int, steps: Sequence[Step]) -> bool:
+    """Returns whether ``steps`` from a tensor of ``rank`` axes certainly reduce ``axis``, whose extent is unknown."""
+    for step in steps:
+        match step:
+            case Whole(axes=axes, keep=keep):
+                if axis in axes:
+                    return True
+                if not keep:
+                    axis, rank = axis - sum(i < axis for i in axes), rank - len(axes)
+            case Mix(axis=along) if along == axis:
+                return True
+            case Permute(order=order):
+                axis = order.index(axis)
+            case Expand(shape=shape):
+                axis, rank = axis + len(shape) - rank, len(shape)
+            case Reshape():
+                return False
+            case _:
+                pass
+    return False
+
+
 def shape_text(shape: Shape) -> str:
     """Returns a shape as text: ``3x224x224``."""
     return "x".join(map(str, shape))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 from cnnscope.ir.graph import Kind, Value
@@ -306,6 +307,27 @@ class EmbeddingBag(Traced, tag="embeddingbag", category="other"):
 
     def label(self) -> str:
         return f"{self.size} x {self.dim}"
+
+
+class Renorm(Traced, tag="renorm", category="norm"):
+    """A table of vectors after those that are looked up, ``rows`` at most, were cut to a largest norm, in place.
+
+    FLOPs: 3 an element of a row (power and sum of the norm, scale). Source: torch.nn.Embedding with ``max_norm``.
+    """
+
+    rows: int
+    fn: str = "renorm"
+    arity = (1, 2)
+    is_view = True
+
+    def output(self, x: Sequence[Value]) -> Value:
+        return x[0]
+
+    def elementwise(self, x: Sequence[Value]) -> int:
+        return 3 * self.rows * prod(x[0].shape[1:])
+
+    def reads(self, x: Sequence[Value]) -> None:
+        return None
 
 
 class Gather(_Known, tag="gather", category="movement"):

@@ -147,7 +147,8 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
     """softmax(Q K^T / sqrt(d) + mask) V: (..., t, d), (..., s, d), (..., s, e) -> (..., t, e), whichever the kernel.
 
     MACs: t s (d + e) for each head. FLOPs add the scale and 5 for the softmax of each attention weight, and 1 if
-    ``masked``; a constant mask is no input. With fewer heads in K and V than in Q each serves several.
+    ``masked``; a constant mask is no input. With fewer heads in K and V than in Q each serves several. Other leading
+    axes are broadcast.
     Source: Vaswani et al. 2017, section 3.2.1.
     """
 
@@ -156,11 +157,13 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
 
     def output(self, x: Sequence[Value]) -> Value:
         q, v = x[0], x[2]
-        batch = q.batch_axis if q.batch_axis is not None and q.batch_axis < len(q.shape) - 2 else None
-        return Value((*q.shape[:-1], v.shape[-1]), q.dtype, batch, kind_of(q.shape, batch))
+        shape = (*broadcast([value.shape[:-2] for value in x[:3]]), q.shape[-2], v.shape[-1])
+        axes = [value.batch_axis + len(shape) - len(value.shape) for value in x[:3] if value.batch_axis is not None]
+        batch = next((axis for axis in axes if axis < len(shape) - 2 and shape[axis] == 1), None)
+        return Value(shape, q.dtype, batch, kind_of(shape, batch))
 
     def _weights_count(self, x: Sequence[Value]) -> int:
-        return prod(x[0].shape[:-1]) * x[1].shape[-2]
+        return prod(self.output(x).shape[:-1]) * x[1].shape[-2]
 
     def macs(self, x: Sequence[Value]) -> int:
         return self._weights_count(x) * (x[0].shape[-1] + x[2].shape[-1])
@@ -170,22 +173,24 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         shape = self.output(x).shape
-        last = len(shape) - 1
-        query: tuple[Step, ...] = (Mix(last, shape[-1]),)
-        key = (Whole((last - 1, last), "attention"), *self._heads(x[0], x[1]), Expand(shape))
-        value = (Whole((last - 1,), "attention"), *self._heads(x[0], x[2]), Expand(shape))
+        rows, columns = ([len(v.shape) - n for v in x[:3]] for n in (2, 1))
+        query: tuple[Step, ...] = (Mix(columns[0], shape[-1]),)
+        if len(x[0].shape) != len(shape) or x[0].shape[:-2] != shape[:-2]:
+            query += (Expand(shape),)
+        key = (Whole((rows[1], columns[1]), "attention"), *self._heads(shape, x[1]), Expand(shape))
+        value = (Whole((rows[2],), "attention"), *self._heads(shape, x[2]), Expand(shape))
         mask = (Whole((len(x[3].shape) - 1,), "attention"), Expand(shape)) if len(x) == 4 else ()
         return (query, key, value, mask)[: len(x)]
 
     @staticmethod
-    def _heads(q: Value, k: Value) -> tuple[Step, ...]:
-        if len(q.shape) < 3 or k.shape[-3] in (1, q.shape[-3]):
+    def _heads(whole: Shape, k: Value) -> tuple[Step, ...]:
+        if len(k.shape) < 3 or k.shape[-3] in (1, whole[-3]):
             return ()
-        return (Taps(len(q.shape) - 3, q.shape[-3], 1, ((0,),) * (q.shape[-3] // k.shape[-3])),)
+        return (Taps(len(k.shape) - 3, whole[-3], 1, ((0,),) * (whole[-3] // k.shape[-3])),)
 
     def saved(self, step: TrainStep) -> Kept:
         """Query, key, value and output, and a logarithm for each row of weights."""
-        return Kept((0, 1, 2), output=True, image_bytes=FLOAT * prod(step.x[0].shape[:-1]))
+        return Kept((0, 1, 2), output=True, image_bytes=FLOAT * prod(self.output(step.x).shape[:-1]))
 
 
 class _Computed(Op):

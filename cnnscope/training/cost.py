@@ -60,7 +60,7 @@ def memory(graph: Graph, batch: int) -> Memory:
     tensors = lifetimes(graph, [step.node for step in run], [_aliased(step) for step in run], batch=batch)
     rules = {at: keeps(step) for at, step in enumerate(run) if step.differentiated}
     kept = {tensors.storage[name] for at, rule in rules.items() for name in _saved(run[at].node, rule)}
-    times = [batch if step.node.name in graph.images else 1 for step in run]
+    times = [batch if step.node.name in graph.per_image else 1 for step in run]
     extra = [n * rules[at].image_bytes + rules[at].fixed_bytes if at in rules else 0 for at, n in enumerate(times)]
     to_the_end = replace(tensors, dies=tensors.dies | dict.fromkeys(kept, len(run) - 1))
     peak = max(map(add, to_the_end.alive(len(run)), accumulate(extra)), default=0)

@@ -21,7 +21,7 @@ OPERATORS = (
     "nn.functional.embedding", "nn.functional.relu", "nn.functional.leaky", "nn.functional.prelu", "nn.functional.elu",
     "nn.functional.celu", "nn.functional.selu", "nn.functional.gelu", "nn.functional.silu", "nn.functional.mish",
     "nn.functional.glu", "nn.functional.hard", "nn.functional.soft", "nn.functional.log", "nn.functional.dropout",
-    "nn.functional.unflatten", "nn.functional.threshold", "matmul", "bmm", "mm", "addmm",
+    "nn.functional.unflatten", "nn.functional.threshold", "nn.functional.scaled_dot", "matmul", "bmm", "mm", "addmm",
     "baddbmm", "addbmm", "einsum", "cat", "stack", "chunk", "split", "narrow", "permute", "transpose", "reshape",
     "flatten", "flip", "roll", "softmax", "mean", "sum", "amax", "add", "mul", "sub", "div", "sigmoid", "tanh",
     "squeeze", "unsqueeze", "gather", "index_select", "where", "clamp", "expand", "tile", "rot90",

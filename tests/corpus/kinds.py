@@ -236,5 +236,5 @@ KINDS: dict[str, Make] = {
 }  # fmt: skip
 """Each with its oracle in torch: the same shapes and MACs, no other parameters than its own."""
 
-UNKNOWN = {"cdist", "custom_op", "histogram", "orthogonal", "sparse", "spectrum"}
+UNKNOWN = {"custom_op", "histogram", "orthogonal", "sparse", "spectrum"}
 """Those that call what has no cost of its own here: their totals are marked as a lower bound, as no others are."""

@@ -200,6 +200,11 @@ def test_a_model_for_one_image_says_so() -> None:
         (lambda x: x.cumsum(0), "cumsum"),
         (lambda x: x - x.mean((0, 2, 3), keepdim=True), "mean"),
         (lambda x: functional.scaled_dot_product_attention(*[x.flatten(2).permute(1, 0, 2)] * 3), "attention"),
+        (lambda x: x.flatten(1) @ x.flatten(1).t(), "matmul"),
+        (lambda x: torch.cdist(x.flatten(1), x.flatten(1)), "cdist"),
+        (lambda x: functional.linear(x.flatten(1), x.flatten(1)), "linear"),
+        (lambda x: torch.outer(x[:, 0, 0, 0], x[:, 1, 0, 0]), "outer"),
+        (lambda x: x.mean((1, 2, 3))[:, None] - x.mean((1, 2, 3))[None], "sub"),
     ],
 )
 def test_images_that_are_mixed_are_noted(function: Callable[[Tensor], Any], row: str) -> None:
@@ -214,3 +219,20 @@ def test_tokens_after_attention_are_printed_without_the_batch() -> None:
     module, shape = NETWORKS["attention, batch first"]
     graph = read(module, shape)
     assert graph.value(graph.outputs[0]).features == shape
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x @ x.t(),
+        lambda x: torch.cdist(x, x),
+        lambda x: functional.linear(x, x),
+        lambda x: (x[:, None] - x[None]).norm(dim=-1),
+        lambda x: functional.cosine_similarity(x[:, None], x[None], dim=-1),
+        lambda x: torch.einsum("bi,ci->bc", x, x),
+    ],
+)
+def test_every_image_with_every_other_has_no_batch_axis(function: Callable[[Tensor], Any]) -> None:
+    graph = read(plain(function)[0], (6,))
+    assert graph.value(graph.outputs[0]).batch_axis is None
+    assert tuple(function(torch.rand(3, 6)).shape) == (3, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -126,3 +127,25 @@ def test_the_work_of_computing_weights_is_a_part_of_its_own() -> None:
     once = summarize(graph).per_pass
     assert (once.macs, once.flops) == (0, 4 * 16 * 8 * 9)  # to square, to add up, to divide, to scale
     assert summarize(from_module(nn.Conv2d(8, 4, 3), [InputSize(SHAPE)])).per_pass.flops == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sum(0).relu(),
+        lambda x: x.mean((0, 2, 3), keepdim=True) * 2,
+        lambda x: x.flatten(2).transpose(1, 2).sum(0).t().sigmoid(),
+        lambda x: x.flatten(1).t() @ x.flatten(1),
+        lambda x: x.std(0).exp(),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_what_was_summed_over_the_batch_is_there_once(function: Callable[[Tensor], Tensor], batch: int) -> None:
+    class Summed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    with warnings.catch_warnings(action="ignore"):
+        graph = from_module(Summed(), [InputSize(SHAPE)])
+    last = node_costs(graph, batch=batch)[graph.outputs[0]]
+    assert last.activation_bytes == 4 * function(torch.rand(batch, *SHAPE)).numel()

@@ -64,6 +64,16 @@ ALWAYS_SHAPED: dict[str, Callable[[Tensor], Tensor]] = {
     "max unpool 3d": lambda x: F.max_unpool3d(*F.max_pool3d(x, (1, 2, 2), return_indices=True), (1, 2, 2)),
     "fractional max pool": lambda x: F.fractional_max_pool2d(x, 2, output_size=3),
     "fractional max pool 3d": lambda x: F.fractional_max_pool3d(x[None], 2, output_size=2),
+    "distances of many": lambda x: torch.cdist(x.flatten(2).mT, torch.ones(30, 4)),
+    "distances of many, with one another": lambda x: torch.cdist(x.flatten(2).mT, x.flatten(2).mT),
+    "vectors of limited norm": lambda x: F.embedding(torch.tensor([1, 3]), x[0, :, :, 0] * 1, max_norm=1.0),
+    "bags of limited norm": lambda x: F.embedding_bag(torch.tensor([[1, 3]]), x[0, :, :, 0] * 1, max_norm=1.0),
+    "everything normalised": lambda x: F.layer_norm(x[0, 0], x[0, 0].shape),
+    "a range of one number": lambda x: F.hardtanh(x, 0.0, 0.0),
+    "the one place of a number": lambda x: x.sum().index_select(0, torch.tensor([0])),
+    "attention to what is broadcast": lambda x: F.scaled_dot_product_attention(
+        x.flatten(2), torch.ones(4, 2, 7, 36).transpose(0, 1)[:, :1] * 1, torch.ones(2, 1, 7, 5)
+    ),
     "flips": lambda x: x.fliplr() + x.flipud(),
     "vector product": lambda x: torch.addr(x[0, 0], x[0, 0, 0], x[0, 0, 1]),
     "distances": lambda x: torch.cdist(x, x),

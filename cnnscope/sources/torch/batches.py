@@ -45,6 +45,20 @@ def compare(one: Shape, two: Shape) -> int | None:
     return longer[0] if len(longer) == 1 and two[longer[0]] == 2 * one[longer[0]] else None
 
 
+def crossed(one: Shape, two: Shape) -> bool:
+    """Returns whether a batch of 2 doubles several axes: every image meets every other, as in a Gram matrix."""
+    pairs = list(zip(one, two, strict=True))
+    return sum(m == 2 * n > 0 for n, m in pairs) > 1 and all(m in (n, 2 * n) for n, m in pairs)
+
+
+def _meet(op: Op, values: Sequence[Value]) -> bool:
+    """Whether images may meet: the batch is in several axes of values that are broadcast, or in the weight of a
+    layer.
+    """
+    axes = [v.batch_axis - len(v.shape) for v in values if v.batch_axis is not None]
+    return len(set(axes)) > 1 or (len(axes) > 1 and op.category in ("conv", "linear"))
+
+
 class Batches:
     """Where the batch is in every draft of a run of so many ``images``. ``twice`` is a run of the same model of twice
     as many. A run of several images is only located by what doubles.
@@ -92,15 +106,15 @@ class Batches:
             return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == 1 else None)
         self._images.add(at)
         layer = not isinstance(op, Traced) or isinstance(op, Elementwise)
-        if layer and value.batch_axis is not None and hint is None and seen is None:
+        if layer and value.batch_axis is not None and hint is None and seen is None and not _meet(op, values):
             return value
         places = [self.place(i, v) for i, v in zip(inputs, values, strict=True)]
         found, met = _result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
         if seen is None and (met or hint == UNSAID or found in (None, GONE)):
             self.uncertain.add(at)
         elif seen is not None and len(seen.shape) == len(value.shape):
-            if seen.shape == value.shape:
-                found = GONE
+            if seen.shape == value.shape or crossed(value.shape, seen.shape):
+                found, met = GONE, met or seen.shape != value.shape
             elif doubled is not None and (found is None or found[0] != doubled):
                 found, met = (doubled, 1), False
             if met:
@@ -112,7 +126,11 @@ class Batches:
         """Returns the value of the draft ``at`` as output number ``index`` of the model, with its batch axis."""
         if index >= len(self._twice.outputs) or at not in self._images:
             return value
-        axis = compare(value.shape, self._twice.outputs[index])
+        seen = self._twice.outputs[index]
+        if len(seen) == len(value.shape) and crossed(value.shape, seen):
+            self.mixing.add(at)
+            return _with_axis(value, None)
+        axis = compare(value.shape, seen)
         return value if axis is None or value.shape[axis] != self._size else _with_axis(value, axis)
 
     def _at(self, at: int, value: Value, found: Place) -> Value:
@@ -155,6 +173,7 @@ def _result(
         met = met or mixed
         if end is not None:
             found.append(end)
+    met = met or len({end for end in found if end != GONE}) > 1  # every image with every other
     return next((end for end in found if end != GONE), found[0] if found else None), met
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from traceback import walk_tb
+from types import CodeType
 
 
 class ModelError(RuntimeError):
@@ -28,13 +30,15 @@ def is_own(error: BaseException) -> bool:
     """Returns whether an error was raised by a line of cnnscope itself, and not by torch or the model."""
     if isinstance(error, ModelError) or error.__traceback__ is None:
         return False
-    place = error.__traceback__
-    while place.tb_next is not None:
-        place = place.tb_next
-    file = Path(place.tb_frame.f_code.co_filename)
-    return file.is_relative_to(_HOME) and file != _STAND_INS
+    raised = [code for frame, _ in walk_tb(error.__traceback__) if not _stands_in(code := frame.f_code)]
+    return bool(raised) and Path(raised[-1].co_filename).is_relative_to(_HOME)
 
 
-_HOME = Path(__file__).parents[2]
-_STAND_INS = Path(__file__).with_name("patches.py")
-"""Functions here call those of torch whose place they take, so what they raise is torch's."""
+def _stands_in(code: CodeType) -> bool:
+    """Returns whether a function calls the one of torch whose place it takes: what it raises is its caller's."""
+    file = Path(code.co_filename)
+    return file.parent == _HERE and (file.name == "patches.py" or code.co_qualname.startswith("watched."))
+
+
+_HERE = Path(__file__).parent
+_HOME = _HERE.parents[1]

@@ -31,6 +31,9 @@ def repeat_interleave(
 
 @records("index_select", carries=("index",))
 def index_select(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor) -> None:
+    if x.dim() == 0:  # its only element
+        move(trace, out, "index", x, ())
+        return
     _taken(trace, out, x, axis % x.dim(), index, index)
 
 

@@ -55,6 +55,9 @@ def gelu(trace: Tracer, out: Tensor, x: Tensor, *, approximate: str = "none") ->
 
 @records("hardtanh")
 def hardtanh(trace: Tracer, out: Tensor, x: Tensor, low: float = -1.0, high: float = 1.0) -> None:
+    if low == high:  # torch allows it, the layer does not
+        trace.emit(Elementwise("hardtanh"), [x], out, lost=("min_val", "max_val"))
+        return
     trace.emit(act.ReLU6() if (low, high) == (0, 6) else act.Hardtanh(low, high), [x], out)
 
 

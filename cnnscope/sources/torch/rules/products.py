@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
-from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Select, View
+from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Renorm, Select, View
 from cnnscope.ops.product import Bilinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
 from cnnscope.sources.torch.operands import ALL
@@ -131,9 +131,17 @@ def bilinear(trace: Tracer, func: Any, a: Tensor, b: Tensor, weight: Tensor, bia
     return out
 
 
-@records("_cdist_forward")
+@records("_cdist_forward", carries=("compute_mode",))
 def distances(trace: Tracer, out: Tensor, a: Tensor, b: Tensor, p: float, *mode: Any) -> None:
     trace.emit(Distances(p), [a, b], out, fn="cdist")
+
+
+@instead("_euclidean_dist")
+def euclidean_distances(trace: Tracer, func: Any, a: Tensor, b: Tensor) -> Tensor:
+    """torch takes this way for many rows: it has no meta kernel, and its matrix product is a matter of the kernel."""
+    out: Tensor = func(a, b) if trace.real else a.new_empty((*a.shape[:-1], b.shape[-2]), device="meta")
+    distances(trace, out, a, b, 2.0)
+    return out
 
 
 @records("outer", "ger")
@@ -205,6 +213,15 @@ def embedding_bag(
         trace.emit(Gather(tuple(first.shape), fn="embedding_bag"), [weight, *read], first, fn="embedding_bag")
     for index, other in enumerate(others, start=1):
         trace.emit(Select(tuple(other.shape), index=index), [first], other, fn="bags")
+
+
+@records("embedding_renorm")
+def embedding_renorm(
+    trace: Tracer, out: Tensor, weight: Tensor, indices: Tensor, max_norm: float, norm_type: float
+) -> None:
+    inputs = [t for t in (weight, indices) if trace.tracked(t)]
+    op = Renorm(indices.numel(), fn="renorm")
+    trace.emit(op, inputs, out, fn="renorm", lost=("max_norm", "norm_type"))
 
 
 @records("embedding")

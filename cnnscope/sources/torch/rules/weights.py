@@ -180,7 +180,7 @@ def layer_norm(
     def make(affine: bool) -> Op:
         if value.kind == "map" and count == x.dim() - 1:
             return norm.LayerNorm(eps, "all", affine, bias is not None)
-        if value.kind == "map":  # over the rows or columns of a map
+        if value.kind == "map" or 0 in axes:  # over the rows or columns of a map, or over everything
             return Scan("layer_norm", axes, cost=5 if affine else 4)
         return norm.LayerNorm(eps, "channels", affine, bias is not None, count)
 
