@@ -199,7 +199,8 @@ def _storage(graph: Graph, nodes: Iterable[Node], aliased: Iterable[bool]) -> di
 def _copies(graph: Graph, storage: Mapping[str, str], batch: int) -> dict[str, int]:
     """How often a batch needs each tensor that holds something of each image; it needs all others once.
 
-    Constants, computed weights and sums over the batch stay as they are, unless values of the images are written into their memory.
+    Constants, computed weights and sums over the batch stay as they are, unless values of the images are written into
+    their memory.
     """
     return {held: batch for name, held in storage.items() if name in graph.per_image}
 

@@ -263,7 +263,7 @@ class Graph:
 
     @cached_property
     def per_image(self) -> frozenset[str]:
-        """The names of `images` of which a batch has one for each image. What was summed over the batch is there once."""
+        """Names of `images` of which a batch has one for each image: what was summed over the batch is there once."""
         reached = set(self.inputs)
         for node in self.nodes:
             if reached.isdisjoint(node.inputs):

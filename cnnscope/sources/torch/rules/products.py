@@ -136,12 +136,21 @@ def distances(trace: Tracer, out: Tensor, a: Tensor, b: Tensor, p: float, *mode:
     trace.emit(Distances(p), [a, b], out, fn="cdist")
 
 
-@instead("_euclidean_dist")
-def euclidean_distances(trace: Tracer, func: Any, a: Tensor, b: Tensor) -> Tensor:
-    """torch takes this way for many rows: it has no meta kernel, and its matrix product is a matter of the kernel."""
-    out: Tensor = func(a, b) if trace.real else a.new_empty((*a.shape[:-1], b.shape[-2]), device="meta")
-    distances(trace, out, a, b, 2.0)
+@instead("cdist", carries=("compute_mode",))
+def all_distances(trace: Tracer, func: Any, a: Tensor, b: Tensor, p: float = 2.0, mode: int | None = None) -> Tensor:
+    """For many rows torch has no meta kernel, and the matrix product that it takes is a matter of the kernel."""
+    fits = min(a.dim(), b.dim()) > 1 and a.shape[-1] == b.shape[-1] and _fit(a.shape[:-2], b.shape[:-2])
+    if trace.real or not fits:
+        out: Tensor = trace.run(func, (a, b, p, mode), {})
+    else:
+        shape = (*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-2])
+        out = a.new_empty(shape, device="meta")
+    distances(trace, out, a, b, p)
     return out
+
+
+def _fit(one: Sequence[int], other: Sequence[int]) -> bool:
+    return all(n == m or 1 in (n, m) for n, m in zip(one[::-1], other[::-1], strict=False))
 
 
 @records("outer", "ger")
