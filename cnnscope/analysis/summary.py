@@ -147,13 +147,17 @@ def _weight(node: Node, cost: Cost) -> tuple[int, int, int]:
 
 
 def _unused_rows(graph: Graph, dtype: str | None, counted: set[str]) -> Iterable[Row]:
-    """A ``parameter`` row for each module whose weights no op reads: they still count as parameters."""
+    """A ``parameter`` row for each module whose weights no op reads: they still count as parameters.
+
+    A graph without outputs is one of a run that stopped: nobody knows whether the rest would have read them.
+    """
+    label = "unused" if graph.outputs else "not reached"
     owners: dict[str, list[str]] = {}
     for key in graph.unused:
         owners.setdefault(key.rpartition(".")[0] or key, []).append(key)
     for owner, keys in owners.items():
         cost = param_cost({key: graph.params[key] for key in keys}, dtype, counted)
         yield Row(
-            name=owner, op="parameter", category="constant", label="unused", operation=None, inputs=(), input_values=(),
-            output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=True,
+            name=owner, op="parameter", category="constant", label=label, operation=None, inputs=(), input_values=(),
+            output=None, cost=cost, peak_bytes=None, receptive_field=None, unused=bool(graph.outputs),
         )  # fmt: skip

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnscope.errors import CnnscopeError
+from cnnscope.analysis.summary import summarize
+from cnnscope.errors import CnnscopeError, PartialError
 from cnnscope.sources.inputs import InputSize, parse_inputs
 from cnnscope.sources.torch.module import from_module
 
@@ -188,3 +189,11 @@ def test_a_size_is_only_said_where_it_runs() -> None:
         "`--input 3x224x224` runs, 3x223x223 does not",
     )
     assert refusal(nn.Sequential(Fixed(97)), "3x95x95") == ("`0` (`Fixed`): input width does not match", "")
+
+
+def test_layers_behind_the_one_that_is_wrong_are_not_called_unused() -> None:
+    with pytest.raises(PartialError) as stopped:
+        from_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(16, 8, 3)), parse_inputs(("3x24x24",)))
+    assert stopped.value.graph is not None
+    row = summarize(stopped.value.graph).rows[-1]
+    assert (row.name, row.label, row.unused, row.cost.params) == ("1", "not reached", False, 1160)

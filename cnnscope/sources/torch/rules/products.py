@@ -13,6 +13,7 @@ from cnnscope.ops import pool
 from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Renorm, Select, View
 from cnnscope.ops.product import Bilinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from cnnscope.ops.traced import broadcast
 from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors, unsupported
@@ -143,7 +144,7 @@ def all_distances(trace: Tracer, func: Any, a: Tensor, b: Tensor, p: float = 2.0
     if trace.real or not fits:
         out: Tensor = trace.run(func, (a, b, p, mode), {})
     else:
-        shape = (*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-2])
+        shape = (*broadcast((tuple(a.shape[:-2]), tuple(b.shape[:-2]))), a.shape[-2], b.shape[-2])
         out = a.new_empty(shape, device="meta")
     distances(trace, out, a, b, p)
     return out
