@@ -189,8 +189,8 @@ def notes(function: Callable[[Tensor], Any]) -> list[str]:
 
 def test_a_model_for_one_image_says_so() -> None:
     (note,) = notes(lambda x: x.view(1, 8, 36))
-    reason = "shape '[1, 8, 36]' is invalid for input of size 576"
-    assert note == f"`Function` needs batch 1: at batch 2, with input 8x6x6 the run stops in `Function`: {reason}"
+    run = "with input 8x6x6 and a batch of 2 the run stops in `Function`"
+    assert note == f"`Function` needs batch 1: at batch 2, {run}: shape '[1, 8, 36]' is invalid for input of size 576"
 
 
 @pytest.mark.parametrize(
