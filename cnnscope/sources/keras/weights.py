@@ -76,7 +76,9 @@ def _turned(array: Array, stored: Stored, shape: tuple[int, ...], what: str, pat
     except (ValueError, IndexError):
         turned = None
     if turned is None or turned.shape != shape:
-        raise unreadable(path, f"{what} has the shape {list(array.shape)}, which does not become {list(shape)}")
+        raise unreadable(
+            path, f"{what} has the shape {list(array.shape)}, which does not give {list(shape)} in torch's order"
+        )
     return turned
 
 
