@@ -236,6 +236,15 @@ def test_a_weight_that_doubles_is_not_made(times: int, tmp_path: Path) -> None:
         loaded.extras.own()
 
 
+def test_a_long_chain_of_large_shapes_is_refused(tmp_path: Path) -> None:
+    """Kept one by one they would fill 8 GB."""
+    sums = [helper.make_node("Add", [f"s{i}"] * 2, [f"s{i + 1}"]) for i in range(300)]
+    proto = model(*sums, helper.make_node("Reshape", ["x", "s300"], ["y"], "r"),
+                  weights=[numpy_helper.from_array(ints(*[0] * 200_000), "s0")])  # fmt: skip
+    message = "layer `r`: `shape` of `Reshape` is a constant of 200,000 numbers"
+    assert refused(saved(tmp_path, proto))[:2] == ("E447", message)
+
+
 def apart(**places: str) -> onnx.ModelProto:
     stored = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 3, 3, 3])
     stored.data_location = TensorProto.EXTERNAL

@@ -20,6 +20,10 @@ from cnnscope.sources.onnx.rules.movement import reshaped
 from cnnscope.sources.onnx.values import MAX_ELEMENTS, Array, Const
 
 Arrays = Sequence[Array]
+MAX_AT_ONCE = 2**12
+"""The elements of the largest result that is computed at once and kept. No shape has as many; larger constants are
+computed when they are asked for, so that long chains of them fill no memory.
+"""
 
 
 def fold(call: OperatorCall) -> list[Const] | None:
@@ -50,7 +54,7 @@ def _at_once(call: OperatorCall) -> list[Const] | None:
     except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, MemoryError):
         return None  # against the specification: the rule of the operator reports what is wrong
     results = results if isinstance(results, list) else [results]
-    if any(result is None or result.size > MAX_ELEMENTS for result in results):
+    if any(result is None or result.size > MAX_AT_ONCE for result in results):
         return None
     named = list(zip(call.outputs, map(np.asarray, results), strict=False))
     made = [Const.known(name, result, _from_shape(call, result, arrays)) for name, result in named]

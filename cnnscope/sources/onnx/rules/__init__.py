@@ -25,10 +25,12 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.files import clean
-from cnnscope.sources.onnx.values import MAX_ELEMENTS, Const, Operand, invalid
+from cnnscope.sources.onnx.values import Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
 
 Stated = tuple[Shape, str]
+MOST_NUMBERS = 2**10
+"""No operator has as many axes, bounds or parts."""
 
 
 @dataclass
@@ -102,7 +104,7 @@ class OperatorCall:
             return self.integers(name)
         constant = self.constant(index)
         values = None if constant is None else constant.integers()
-        if values is None and constant is not None and prod(constant.shape) > MAX_ELEMENTS:
+        if constant is not None and prod(constant.shape) > MOST_NUMBERS:
             raise invalid(f"`{name}` of `{self.type}` is a constant of {prod(constant.shape):,} numbers")
         if values is None:
             raise UnreadableError(f"`{self.type}` takes `{name}` from the network itself")
