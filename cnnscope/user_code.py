@@ -24,13 +24,22 @@ strangers: dict[str, str] = {}
 
 def raised(error: BaseException, what: str, *, code: str, hint: str | None = None) -> CnnscopeError:
     """An error of the author's code as a diagnostic: the line that raised it, and the lines that led there."""
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    reason = f"{type(error).__name__}: {error}" if str(error) else unsaid(error)
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         span = Span(shown(error.filename), error.lineno, error.offset or 1)
         return CnnscopeError(Diagnostic(code, f"{what}: {error.msg}", span, hint=hint))
     places = list(user_frames(error.__traceback__))
     notes = tuple(Note(f"called in `{function}`", span) for span, function in places[:-1])
     return CnnscopeError(Diagnostic(code, f"{what}: {reason}", places[-1][0] if places else None, notes[::-1], hint))
+
+
+def unsaid(error: BaseException) -> str:
+    """What happened, where an error has no message: the assertion that fails, or the kind of the error."""
+    if not isinstance(error, AssertionError):
+        return type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    line = frames[-1].line if frames else ""
+    return f"an assertion fails: `{line}`" if line and line.startswith("assert") else "an assertion fails"
 
 
 def broken(error: BaseException, what: str, *, code: str, hint: str | None = None) -> CnnscopeError:

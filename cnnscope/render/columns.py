@@ -112,7 +112,8 @@ def _field(heading: str, about: str, part: Callable[[Field], str]) -> Figure:
 def _type(row: Row, _: Context) -> str:
     what = row.label if row.label.split(" ")[0] == row.op else f"{row.op} {row.label}"
     marks = [*row.followers]
-    marks += [mark for mark in ("shared", "unused", "training only") if getattr(row, mark.replace(" ", "_"))]
+    said = ("shared", "unused", "training only")
+    marks += [mark for mark in said if getattr(row, mark.replace(" ", "_")) and mark != row.label]
     return ", ".join((what, *marks))
 
 

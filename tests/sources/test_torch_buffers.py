@@ -146,3 +146,25 @@ def test_mixed_dtypes_are_each_counted_as_they_are() -> None:
         assert totals["activation_bytes"] == 4 * 144 + 2 * 144 + 2 * 64
         assert "bytes at float16 and float32" in str(report)
     assert "bytes at float64" in str(model.memory(dtype="float64"))
+
+
+class Added(nn.Module):
+    """Adds a table to the image, and has weights that nothing reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(3, 8, 3), nn.Parameter(torch.ones(8))
+        self.register_buffer("position", torch.zeros(1, 3, 16, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x + self.position)  # type: ignore[no-any-return]  # torch's own
+
+
+def test_a_function_has_the_buffer_that_it_reads_and_unused_weights_are_marked_once() -> None:
+    report = cnnscope.load(Added(), input=(3, 16, 16)).params()
+    document = report.to_dict()
+    assert {layer["name"]: layer["buffers"] for layer in document["layers"]} == {"add": 768, "conv": 0, "scale": 0}
+    lines = {line.split()[0]: line for line in str(report).splitlines() if line.strip()}
+    assert "768" in lines["add"].split()
+    assert "parameter unused " in lines["scale"]
+    assert "unused, unused" not in str(report)

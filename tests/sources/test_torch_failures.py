@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import cnnscope
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError, PartialError
 from cnnscope.sources.inputs import InputSize, parse_inputs
@@ -197,3 +199,56 @@ def test_layers_behind_the_one_that_is_wrong_are_not_called_unused() -> None:
     assert stopped.value.graph is not None
     row = summarize(stopped.value.graph).rows[-1]
     assert (row.name, row.label, row.unused, row.cost.params) == ("1", "not reached", False, 1160)
+
+
+class Raising(nn.Module):
+    """Stops with the given error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.conv, self.error = nn.Conv2d(3, 8, 3), error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.conv(x)
+        raise self.error
+
+
+ASSERTING = """
+from torch import nn
+
+class Asserting(nn.Conv2d):
+    def forward(self, x):
+        y = super().forward(x)
+        assert y.shape[1] == 4
+        return y
+
+class Unmade(nn.Module):
+    def __init__(self, width):
+        assert width % 2 == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "line"),
+    [
+        ("Asserting?in_channels=3&out_channels=8&kernel_size=3", "assert y.shape[1] == 4", 7),
+        ("Unmade?width=3", "assert width % 2 == 0", 12),
+    ],
+)
+def test_an_assertion_without_a_message_is_quoted_with_its_line(
+    tmp_path: Path, made: str, said: str, line: int
+) -> None:
+    file = tmp_path / "asserting.py"
+    file.write_text(ASSERTING)  # pytest gives the assertions of tests a message
+    with pytest.raises(CnnscopeError) as caught:
+        cnnscope.load(f"{file}:{made}", input=(3, 8, 8))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message.endswith(f": an assertion fails: `{said}`")
+    assert diagnostic.span is not None
+    assert (diagnostic.span.file, diagnostic.span.line) == (str(file), line)
+
+
+def test_an_error_without_a_message_is_named() -> None:
+    for error, said in ((KeyError(), "KeyError"), (RuntimeError("  "), "RuntimeError"),
+                        (AssertionError(), "an assertion fails")):  # fmt: skip
+        assert refusal(Raising(error), "3x8x8") == (f"`Raising`: {said}", "")

@@ -19,7 +19,7 @@ from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.mismatch import mismatch
 from cnnscope.sources.torch.recording import Call
 from cnnscope.sources.torch.trace import Trace
-from cnnscope.user_code import user_frames
+from cnnscope.user_code import unsaid, user_frames
 
 
 def stop(error: Exception, recorder: Trace) -> Stop:
@@ -96,7 +96,9 @@ def _probing(attempt: Attempt) -> Probing | None:
 def _reason(error: Exception, found: Mismatch | None) -> str:
     if found is not None:
         return found.text
-    reason = str(error).strip().split("\n")[0].rstrip(".") or "no reason given"
+    reason = str(error).strip().split("\n")[0].rstrip(".")
+    if not reason:
+        return unsaid(error)
     if type(error) not in (RuntimeError, ValueError, AssertionError):  # as torch and models report shapes
         reason = f"{type(error).__name__}: {reason}"
     return reason
