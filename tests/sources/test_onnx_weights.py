@@ -5,6 +5,8 @@ Counts are those of the stored tensors; outputs are those of ONNX's reference im
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from onnx_cases import ints, weights
 
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
+from cnnscope.sources.onnx import read_graph
 from cnnscope.sources.resolve import load
 
 Array = np.ndarray[Any, Any]
@@ -193,3 +196,81 @@ def test_raw_data_that_is_too_short(missing: int, tmp_path: Path) -> None:
     assert model.extras.own is not None
     with pytest.raises(CnnscopeError, match=r"E448: .*the constant `w0` cannot be read"):
         model.extras.own()
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+MEMORY = """
+import sys
+from cnnscope.sources.onnx import read_graph
+graph = read_graph(sys.argv[1])
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(sum(param.numel for param in graph.params.values()), peak)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says the peak of a process there")
+@pytest.mark.parametrize("field", ["raw_data", "float_data", "node"])
+def test_a_graph_is_read_without_its_weights(field: str, tmp_path: Path) -> None:
+    """100 MB of zeros: reading the graph takes less memory than its weights, wherever they are stored."""
+    size = (2**14, 1600)
+    array = np.zeros(size, np.float32)
+    stored = numpy_helper.from_array(array, "w")
+    if field == "float_data":
+        stored = TensorProto(name="w", dims=size, data_type=TensorProto.FLOAT, float_data=array.reshape(-1))
+    in_node = [helper.make_node("Constant", [], ["w"], value=stored)]
+    graph = helper.make_graph(
+        [*(in_node if field == "node" else []), node("MatMul", "x w", "y")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, size[0]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [] if field == "node" else [stored],
+    )  # fmt: skip
+    path = tmp_path / "large.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    ran = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
+    numel, kib = map(int, ran.stdout.split())
+    assert numel == array.size
+    assert kib < 250_000
+
+
+@pytest.mark.parametrize("field", ["raw_data", "float_data"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_large_tensors_are_loaded_from_their_place(field: str, linked: bool, tmp_path: Path) -> None:
+    """Above 8 KiB the data stay in the file, which may be a link, as in the caches of model hubs."""
+    array = np.random.default_rng(0).normal(size=(64, 70)).astype(np.float32)
+    stored = numpy_helper.from_array(array, "w0")
+    if field == "float_data":
+        stored = TensorProto(name="w0", dims=array.shape, data_type=TensorProto.FLOAT, float_data=array.reshape(-1))
+    proto = Net([node("MatMul", "x w0", "y")], {}, 0, (1, 64)).model()
+    proto.graph.initializer.append(stored)
+    path = tmp_path / ("blob" if linked else "net.onnx")
+    path.write_bytes(proto.SerializeToString())
+    if linked:
+        (tmp_path / "net.onnx").symlink_to(path)
+    model = load(str(tmp_path / "net.onnx"))
+    assert model.extras.own is not None
+    (weight,) = model.extras.own().values()
+    np.testing.assert_array_equal(weight.numpy(), array.T)
+
+
+@pytest.mark.parametrize("content", [b"\x0a\x80", b"\x3a\xff\xff\xff\xff\x0f" + bytes(99), bytes(9000), b"\x07" * 9000])
+def test_what_is_no_message(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(CnnscopeError) as caught:
+        load(str(path))
+    assert caught.value.diagnostics[0].message == "`net.onnx` is damaged: it is no protobuf message, or breaks off"
+
+
+def test_a_device_is_no_file() -> None:
+    with pytest.raises(CnnscopeError, match=r"E440: `/dev/zero` is no file but a device or a pipe"):
+        read_graph("/dev/zero")
+
+
+def test_fifty_gigabytes_of_nothing(tmp_path: Path) -> None:
+    """A sparse file, alone and as the data of a tensor: neither is read through."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(NETS["matmul"].model().SerializeToString())
+    with path.open("r+b") as file:
+        file.truncate(50 * 10**9)
+    with pytest.raises(CnnscopeError, match=r"E441"):
+        load(str(path))

@@ -1,15 +1,14 @@
 """ONNX files as sources: the graph of a model, and its weights. Needs the package `onnx` (the extra of that
 name).
 
-To read the graph, only the shapes and dtypes of weights are looked at. Weights in other files are not read, and nothing
-is run.
+To read the graph, only the shapes and dtypes of weights are looked at: their elements stay in the file, and nothing is
+run. Weights in other files are not looked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +69,13 @@ def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, C
     start = files.head(path)
     if files.known_impostor(start):
         raise files.not_a("an ONNX model", path, start)
-    import onnx
+    import onnx  # noqa: F401  # so that it is missed before anything else is
 
     from cnnscope.sources.onnx.build import build_with_weights
     from cnnscope.sources.onnx.opsets import remarks
+    from cnnscope.sources.onnx.skim import skim
 
-    protobuf = import_module("google.protobuf.message")  # without type stubs
-    try:
-        model = onnx.load(str(path), format="protobuf", load_external_data=False)
-    except protobuf.DecodeError:
-        raise files.damaged(path, "it is no protobuf message, or breaks off") from None
+    model = skim(path)
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise files.not_a("an ONNX model", path, start)
     with files.reading(path):

@@ -54,7 +54,7 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None =
     builder = Builder(clean(proto.name or "model"))
     env: dict[str, Operand] = {}
     for tensor in proto.initializer:
-        _define(env, tensor.name, stored(tensor, tensor.name, path))
+        _define(env, tensor.name, Const.read(tensor, tensor.name, path))
     for sparse in proto.sparse_initializer:
         _define(env, sparse.values.name, _sparse(sparse, path))
     inputs, channels_last = read_inputs(proto, sizes)
@@ -73,15 +73,10 @@ def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
     env[name] = operand
 
 
-def stored(tensor: TensorProto, name: str, path: Path | None) -> Const:
-    """Returns a tensor of the file without reading its elements."""
-    return Const.read(tensor, name, None if path is None else path.parent, "" if path is None else path.name)
-
-
 def _sparse(sparse: SparseTensorProto, path: Path | None) -> Const:
     """Returns a tensor of which the file has the elements that are not 0. As many count as its shape says."""
     name, shape = sparse.values.name, tuple(sparse.dims)
-    values, places = stored(sparse.values, name, path), stored(sparse.indices, f"{name} indices", path)
+    values, places = Const.read(sparse.values, name, path), Const.read(sparse.indices, f"{name} indices", path)
 
     def whole(x: Sequence[Array]) -> Array:
         dense = np.zeros(shape, x[0].dtype)
@@ -158,7 +153,7 @@ class Reader:
         attributes, name = _attributes(node), node.output[0] if node.output else ""
         value = next(iter(attributes.values()), None)
         if isinstance(value, TensorProto):
-            return stored(value, name, self.path)
+            return Const.read(value, name, self.path)
         if isinstance(value, SparseTensorProto):
             return replace(_sparse(value, self.path), name=name)
         kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
@@ -166,7 +161,7 @@ class Reader:
         numbers = value if isinstance(value, list) else [value]
         if kind is None or not all(isinstance(number, (int, float)) for number in numbers):
             raise invalid(f"the constant `{name}` is written in a way cnnscope does not read")
-        return stored(numpy_helper.from_array(np.array(value, kind)), name, None)
+        return Const.read(numpy_helper.from_array(np.array(value, kind)), name)
 
     def _branch(self, call: OperatorCall) -> Sequence[Operand]:
         """Returns the results of the branch of an ``If`` that is taken, if the condition is a constant."""
@@ -177,7 +172,7 @@ class Reader:
         if not isinstance(branch, GraphProto):
             raise invalid("`If` lacks a branch")
         for tensor in branch.initializer:
-            self._define([tensor.name], [stored(tensor, tensor.name, self.path)])
+            self._define([tensor.name], [Const.read(tensor, tensor.name, self.path)])
         self.run(branch.node)
         return [self._operand(output.name, None) for output in branch.output]
 

@@ -134,19 +134,18 @@ class Const:
     # -- making -----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, proto: TensorProto, name: str, folder: Path | None = None, here: str = "") -> Const:
-        """Returns the constant in a protobuf message without reading its elements. Those that are stored apart are in
-        ``folder``; ``here`` is the name of the model's own file.
+    def read(cls, proto: TensorProto, name: str, path: Path | None = None) -> Const:
+        """Returns the constant in a protobuf message without reading its elements. ``path`` is the model's file: those
+        that are stored apart are in it or beside it.
         """
         shape = tuple(proto.dims)
         if any(n < 0 for n in shape):
             raise invalid(f"the constant `{name}` has the shape {list(shape)}")
         dtype = dtype_of(proto.data_type, f"the constant `{name}`")
         leaf = Stored(name, prod(shape), dtype)
-        places = [entry.value for entry in proto.external_data if entry.key == "location"]
-        elsewhere = proto.data_location == TensorProto.EXTERNAL and (folder is None or places != [here])
+        elsewhere = proto.data_location == TensorProto.EXTERNAL and not _is_here(proto, path)
         return cls(
-            name, shape, dtype, lambda _: _elements(proto, name, shape, folder), _digest(b"stored", name.encode()),
+            name, shape, dtype, lambda _: _elements(proto, name, shape, path), _digest(b"stored", name.encode()),
             origin=(leaf,) if leaf.numel > 1 and dtype.startswith(("float", "bfloat")) else (), leaf=leaf,
             work=leaf.numel, elsewhere=elsewhere,
         )  # fmt: skip
@@ -182,17 +181,39 @@ def origins(constants: Iterable[Const | None]) -> tuple[Stored, ...]:
     return tuple(dict.fromkeys(stored for x in constants if x is not None for stored in x.origin))
 
 
-def _elements(proto: TensorProto, name: str, shape: Shape, folder: Path | None) -> Array:
+def _is_here(proto: TensorProto, path: Path | None) -> bool:
+    """Returns whether a tensor that is stored apart is in the model's own file, where `skim` found it."""
+    return path is not None and {"location": path.name}.items() <= _place(proto).items()
+
+
+def _place(proto: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in proto.external_data}
+
+
+def _whole(proto: TensorProto, path: Path) -> TensorProto:
+    """Returns a tensor that is stored apart with its data."""
+    whole = TensorProto()
+    whole.CopyFrom(proto)
+    if not _is_here(proto, path):
+        _limit(whole, prod(proto.dims))
+        external_data_helper.load_external_data_for_tensor(whole, str(path.parent))
+        return whole
+    place = _place(proto)
+    with path.open("rb") as file:
+        file.seek(int(place["offset"]))
+        whole.raw_data = file.read(int(place["length"]))
+    whole.data_location = TensorProto.DEFAULT
+    del whole.external_data[:]
+    return whole
+
+
+def _elements(proto: TensorProto, name: str, shape: Shape, path: Path | None) -> Array:
     """Returns the elements of a stored tensor; raises E447 if there are not as many as its shape says."""
     try:
-        if proto.data_location == TensorProto.EXTERNAL and folder is not None:
-            whole = TensorProto()
-            whole.CopyFrom(proto)
-            _limit(whole, prod(shape))
-            external_data_helper.load_external_data_for_tensor(whole, str(folder))
-            proto = whole
+        if proto.data_location == TensorProto.EXTERNAL and path is not None:
+            proto = _whole(proto, path)
         array: Array = numpy_helper.to_array(proto)
-    except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+    except (ValueError, TypeError, KeyError, OSError, onnx.checker.ValidationError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise invalid(f"the constant `{name}` cannot be read: {reason[:1].lower()}{reason[1:]}") from None
     if array.shape != shape:
