@@ -22,7 +22,7 @@ from cnnscope.sources.onnx.fold import fold
 from cnnscope.sources.onnx.inputs import read_inputs
 from cnnscope.sources.onnx.opsets import versions
 from cnnscope.sources.onnx.rows import rows, scope_classes
-from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError
+from cnnscope.sources.onnx.rules import RULES, OperatorCall, Rounds, UnreadableError
 from cnnscope.sources.onnx.shapes import Shapes, read_by
 from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
@@ -100,6 +100,7 @@ class Reader:
     weights: Weights
     read: frozenset[str] = frozenset()
     """The names that somebody reads. What a node makes besides, such as a mask or indices, is left out."""
+    rounds: Rounds = field(default_factory=Rounds)
     placed: dict[bytes, str] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
@@ -125,7 +126,7 @@ class Reader:
             builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
             base=base, layer=row, inputs=inputs, outputs=outputs, attributes=_attributes(node),
             opset=self.opsets.get(domain, 1), stated=self.shapes.of(node, self._known), weights=self.weights,
-            placed=self.placed,
+            rounds=self.rounds, reads=list(node.input), placed=self.placed,
         )  # fmt: skip
         try:
             self._define(outputs, self._lowered(call))
@@ -199,7 +200,7 @@ class Reader:
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
             outputs=[name], attributes={}, opset=1, stated=lambda name: None, weights=self.weights,
-            placed=self.placed,
+            rounds=self.rounds, placed=self.placed,
         )  # fmt: skip
         held = call.tensor(0)
         return call.emit(Identity(), held) if held in self.builder.inputs else held

@@ -5,7 +5,7 @@ computes their elements once somebody needs them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,8 +13,10 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from cnnscope.ir import Stored
-from cnnscope.sources.onnx.rules import OperatorCall
 from cnnscope.sources.onnx.values import DTYPES, Array, Const, invalid, origins
+
+if TYPE_CHECKING:
+    from cnnscope.sources.onnx.rules import OperatorCall
 
 RANDOM = frozenset({
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout",
@@ -53,7 +55,8 @@ def lazily(call: OperatorCall) -> list[Const] | None:
             continue
         shape, dtype = types[f"o{index}"]
         run = _Run(node, call.opset, [i for i, x in enumerate(call.inputs) if x is not None], f"o{index}")
-        made.append(Const.computed(output, shape, dtype, label + run.output.encode(), run, constants, _origin(call)))
+        result = Const.computed(output, shape, dtype, label + run.output.encode(), run, constants, _origin(call))
+        made.append(result)
     return made
 
 
@@ -70,12 +73,14 @@ def _moved(call: OperatorCall, constants: Sequence[Const]) -> Const | None:
 def _origin(call: OperatorCall) -> tuple[Stored, ...]:
     """Returns the weights that the result is made of. What is dequantised is a weight of its stored type."""
     first = call.constant(0)
+    if any(x.measured for x in call.inputs if isinstance(x, Const)):
+        return ()  # scales
     if call.type.rpartition("::")[2] not in QUANTISED or first is None:
         return origins(x for x in call.inputs if isinstance(x, Const))
-    return first.origin or (_stored(first) if call.type.endswith("DequantizeLinear") else ())
+    return first.origin or (stored_in(first) if call.type.endswith("DequantizeLinear") else ())
 
 
-def _stored(constant: Const) -> tuple[Stored, ...]:
+def stored_in(constant: Const) -> tuple[Stored, ...]:
     """Returns the tensors in the file that a constant is computed from."""
     found: dict[Stored, None] = {}
     seen, waiting = {constant.digest}, [constant]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ def skim(path: Path) -> ModelProto:
     Raises `CnnscopeError` E440 for what is no file, E441 for a damaged file and E442 for one whose graph is too large.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+
+    protobuf = import_module("google.protobuf.message")  # without type stubs
 
     if not path.is_file():
         raise CnnscopeError.of("E440", f"`{path}` is no file but a device or a pipe")
@@ -60,8 +62,9 @@ def skim(path: Path) -> ModelProto:
         try:
             content = bytearray()
             _copy(buffer, 0, len(buffer), _MODEL, path.name.encode(), content, 0)
-            return onnx.ModelProto.FromString(bytes(content))
-        except (MalformedError, DecodeError):
+            model: ModelProto = onnx.ModelProto.FromString(bytes(content))
+            return model
+        except (MalformedError, protobuf.DecodeError):
             raise files.damaged(path, "it is no protobuf message, or breaks off") from None
         except OverflowError:
             raise files.too_large(path, f"its graph has more than {MAX_GRAPH:,} bytes without its weights") from None

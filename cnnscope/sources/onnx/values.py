@@ -83,13 +83,15 @@ class Const:
     work: float = 0
     elsewhere: bool = False
     """Whether its elements are in another file."""
+    measured: bool = False
+    """Whether it is the scale of a value that each image has another of."""
 
     # -- elements ---------------------------------------------------------------------------------------------------
 
     @cached_property
     def value(self) -> Array | None:
         """The elements; None for a large constant, or one whose elements are in another file."""
-        if prod(self.shape) > MAX_ELEMENTS or self.work > MAX_WORK or self.elsewhere:
+        if prod(self.shape) > MAX_ELEMENTS or self.work > MAX_WORK or self.elsewhere or self.measured:
             return None
         return evaluate(self)
 
@@ -166,7 +168,7 @@ class Const:
         digest = _digest(label, *(x.digest for x in inputs))
         work = prod(shape) + sum(x.work for x in inputs)
         return cls(name, shape, dtype, run, digest, tuple(inputs), origin, work=float(work),
-                   elsewhere=any(x.elsewhere for x in inputs))  # fmt: skip
+                   elsewhere=any(x.elsewhere for x in inputs), measured=any(x.measured for x in inputs))  # fmt: skip
 
 
 def _digest(*parts: bytes) -> bytes:

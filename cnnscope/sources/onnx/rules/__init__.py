@@ -51,6 +51,9 @@ class OperatorCall:
     opset: int
     stated: Callable[[str], Stated | None]
     weights: Weights
+    rounds: Rounds
+    reads: Sequence[str] = ()
+    """The names of the inputs in the file."""
     placed: dict[bytes, str] = field(default_factory=dict)
     """The nodes of constants by the digest of the constant, shared by all nodes."""
 
@@ -178,16 +181,19 @@ class OperatorCall:
         ``params`` are its weights by role. ``constants`` are further operands; stored ones count as parameters. With
         ``apart`` the op is a further output of the node, in a row of its own.
         """
-        x = [self._seen(op, self.value(name), as_kind) for name in inputs]
+        x = [self._seen(op, self.rounds.seen(name, self.value(name), self.reads), as_kind) for name in inputs]
         bound = bind(op, x)
         shapes = {**bound.weights, **bound.buffers}
         keys = {role: self._enter(c, shapes[role], role in bound.buffers) for role, c in (params or {}).items() if c}
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
         name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
-        return self.builder.add(
-            Node(name, bound.op, inputs, settled(op, bound.output), keys, layer=layer, intent=intent)
-        )
+        output = settled(op, bound.output)
+        of_integers = [i for i in inputs if i in self.rounds.types and self.value(i).dtype == output.dtype]
+        if of_integers and not self.rounds.names.isdisjoint(self.reads):  # it only moves them
+            self.rounds.types[name] = self.rounds.types[of_integers[0]]
+            self.rounds.names.update(self.outputs[:1])
+        return self.builder.add(Node(name, bound.op, inputs, output, keys, layer=layer, intent=intent))
 
     @staticmethod
     def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:
@@ -197,6 +203,18 @@ class OperatorCall:
 
     def _enter(self, constant: Const, shape: Shape, buffer: bool = False) -> str:
         return self.weights.enter(constant, shape, self.type, buffer)
+
+    def rounded(self, name: str, dtype: str) -> str:
+        """Says that the file rounds a value to integers of a type, which stand for real numbers. An input of the
+        network stays what it is.
+        """
+        node = self.builder.nodes.get(name)
+        if node is not None:
+            self.rounds.types.setdefault(name, node.output.dtype)
+            value = replace(node.output, dtype=dtype)
+            self.builder.nodes[name], self.builder.values[name] = replace(node, output=value), value
+        self.rounds.names.update(self.outputs[:1])
+        return name
 
     def unsupported(self, why: str = "") -> list[str]:
         """Adds a row for a node without a rule, in the shape that the file states for it; raises E447 if it
@@ -231,6 +249,22 @@ class OperatorCall:
             f"of its output `{output}`",
             "add the shape to the `value_info` of the file, or give cnnscope a rule for the operator: docs/plugins.md",
         )  # fmt: skip
+
+
+@dataclass
+class Rounds:
+    """Values that the file rounds to integers: ``types`` has the real type of each by node, ``names`` those that are
+    still integers by their name in the file.
+    """
+
+    types: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+    def seen(self, name: str, value: Value, reads: Sequence[str]) -> Value:
+        """Returns a value as a node sees it that reads these names: as real numbers if it was dequantised."""
+        if name not in self.types or not self.names.isdisjoint(reads):
+            return value
+        return replace(value, dtype=self.types[name])
 
 
 class UnreadableError(Exception):

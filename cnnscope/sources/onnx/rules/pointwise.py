@@ -150,24 +150,12 @@ def _broadcast(call: OperatorCall, shapes: list[Shape]) -> Shape:
 @rule(
     "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Sign", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh",
     "Cosh", "Asinh", "Acosh", "Atanh", "Floor", "Ceil", "Round", "Celu", "ThresholdedRelu", "Shrink", "BitwiseNot",
-    "Bernoulli", "QuantizeLinear", "DequantizeLinear",
+    "Bernoulli",
 )  # fmt: skip
 def _unary(call: OperatorCall) -> list[Operand]:
-    return [call.emit(Elementwise(call.type.lower(), dtype=_made_type(call)), call.tensor(0))]
-
-
-def _made_type(call: OperatorCall) -> str | None:
-    """Returns the element type that an operator states for its result; None where it is that of its input."""
-    stated = call.integer("output_dtype" if call.type.endswith("Linear") else "dtype", 0)
-    if stated:
-        return dtype_of(stated, f"`{call.type}`")
-    source = {"QuantizeLinear": 2, "DequantizeLinear": 1}.get(call.type)
-    if source is None:
-        return None
-    if not call.has(source):
-        return "uint8"
-    given = call.operand(source)
-    return given.dtype if isinstance(given, Const) else call.value(given).dtype
+    stated = call.integer("dtype", 0)
+    dtype = dtype_of(stated, f"`{call.type}`") if stated else None
+    return [call.emit(Elementwise(call.type.lower(), dtype=dtype), call.tensor(0))]
 
 
 @rule("Cast", "CastLike")
