@@ -70,7 +70,8 @@ class Model(Loaded):
     def __repr__(self) -> str:
         totals = self._summary.totals
         costs = "some ops unknown" if self._summary.unsupported else f"{count(totals.macs)} MACs"
-        layers = f"{len(self._summary.rows)} layers, {count(totals.params)} parameters, {costs}"
+        more = ">= " if self._summary.uncounted else ""
+        layers = f"{len(self._summary.rows)} layers, {more}{count(totals.params)} parameters, {costs}"
         return f"<Model {printable(self.name)} ({printable(self.source)}): {layers}>"
 
     def _repr_html_(self) -> str:

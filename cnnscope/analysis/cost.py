@@ -120,6 +120,15 @@ def param_cost(params: Mapping[str, Param], dtype: str | None = None, counted: s
     return result
 
 
+def stored_types(params: Mapping[str, Param]) -> dict[str, int]:
+    """The number of parameters of each type as they are stored, the most frequent first. Buffers do not count."""
+    tensors = {t.name: t for key, param in params.items() if not param.buffer for t in param.tensors(key)}
+    counts: dict[str, int] = {}
+    for tensor in tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
 def _stored_cost(tensor: Stored, param: Param, size: int) -> Cost:
     if param.buffer:
         return Cost(buffers=tensor.numel, transient=0 if param.persistent else tensor.numel, buffer_bytes=size)

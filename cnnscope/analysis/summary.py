@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
 
-from cnnscope.analysis.cost import Cost, bounded, known, live_bytes, node_costs, param_cost
+from cnnscope.analysis.cost import Cost, bounded, known, live_bytes, node_costs, param_cost, stored_types
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.errors import Span
 from cnnscope.ir import Graph, Node, Operation, Value
@@ -56,6 +56,8 @@ class Summary:
 
     ``totals`` sums what is known; if ``unsupported`` names rows, MACs and FLOPs are lower bounds. ``per_pass`` is the
     part of it that depends on no image, such as weights computed from other weights: it is done once for a whole batch.
+    ``stored`` has the number of parameters of each type. If ``uncounted`` names rows, they may have further parameters,
+    and the counts of parameters are lower bounds.
     """
 
     rows: tuple[Row, ...]
@@ -63,6 +65,8 @@ class Summary:
     peak_activation_bytes: int
     unsupported: tuple[str, ...]
     per_pass: Cost
+    stored: Mapping[str, int] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
 
     @property
     def receptive_field(self) -> Field | None:
@@ -114,6 +118,8 @@ def _summarize(graph: Graph, level: Level, batch: int, dtype: str | None) -> Sum
         peak_activation_bytes=max(live.values(), default=0),
         unsupported=tuple(row.name for row in rows if row.cost.unknown),
         per_pass=known(cost for name, cost in costs.items() if name not in graph.images),
+        stored=stored_types(graph.params),
+        uncounted=tuple(dict.fromkeys(row_of[name] for name in graph.uncounted if name in row_of)),
     )
 
 

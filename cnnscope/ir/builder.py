@@ -100,6 +100,7 @@ class Builder:
     scopes: dict[str, str] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     taken: Names = field(default_factory=Names)
+    uncounted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.values.update(self.inputs)
@@ -137,7 +138,7 @@ class Builder:
         return Graph(
             name=self.name, inputs=dict(self.inputs), nodes=tuple(self.nodes.values()),
             outputs=tuple(outputs), params=dict(self.params), scopes=dict(self.scopes),
-            layout=self.layout,
+            layout=self.layout, uncounted=tuple(self.uncounted),
         )  # fmt: skip
 
     @contextmanager

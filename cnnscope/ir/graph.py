@@ -210,7 +210,8 @@ class Graph:
 
     ``scopes`` has the kind of each group of layers (``{"stage1.0": "bottleneck"}``): the block of a spec, the class of
     a module. ``params`` may have weights that no node uses; they count as parameters all the same. ``layout`` is how
-    the author writes shapes; the graph itself always has channels first.
+    the author writes shapes; the graph itself always has channels first. ``uncounted`` names nodes that may have more
+    weights than ``params`` has, since the source does not know their operator.
     """
 
     name: str
@@ -220,6 +221,7 @@ class Graph:
     params: Mapping[str, Param] = field(default_factory=dict)
     scopes: Mapping[str, str] = field(default_factory=dict)
     layout: Layout = "CHW"
+    uncounted: tuple[str, ...] = ()
 
     @cached_property
     def _nodes_by_name(self) -> dict[str, Node]:

@@ -91,6 +91,15 @@ def _work(heading: str, about: str, of: Callable[[Row], int | None], total: Call
     return replace(_count(heading, about, of, total), text=text, record=record, total=at_least)
 
 
+def _params(heading: str, about: str, of: Callable[[Row], int], total: Callable[[Summary], int]) -> Figure:
+    """A count of parameters, of which a row may have more than is known."""
+
+    def at_least(context: Context) -> str:
+        return (">= " if context.summary.uncounted else "") + numbers.count(total(context.summary))
+
+    return replace(_count(heading, about, of, total), total=at_least)
+
+
 def _bytes(heading: str, about: str, of: Callable[[Row], int | None], total: Callable[[Summary], str]) -> Figure:
     return Figure(
         heading, about, lambda row, _: numbers.ABSENT if of(row) is None else numbers.binary(of(row)),
@@ -142,9 +151,9 @@ _BUILT_IN = {
     "inputs": _name("reads", "the layers it reads", lambda row, _: ", ".join(row.inputs)),
     "input_shapes": Figure("input", "shapes of what it reads, without batch", _inputs, _inputs),
     "output_shape": Figure("output", "shape of what it makes, without batch", _output, _output),
-    "params": _count("params", "parameters", lambda r: r.cost.params, lambda s: s.totals.params),
+    "params": _params("params", "parameters", lambda r: r.cost.params, lambda s: s.totals.params),
     "params_share": _share("share of all parameters", lambda r: r.cost.params, lambda s: s.totals.params),
-    "trainable_params": _count(
+    "trainable_params": _params(
         "trainable", "parameters that are trained", lambda r: r.cost.trainable, lambda s: s.totals.trainable
     ),
     "frozen_params": _count("frozen", "parameters that are not", lambda r: r.cost.frozen, lambda s: s.totals.frozen),

@@ -25,11 +25,13 @@ class Total:
     of: Callable[[LayerReport], Cell]
     text: Callable[[Any], str] = numbers.count
     right: bool = True
-    bound: bool = False
+    bound: Literal["", "work", "weights"] = ""
+    """Whether it is a lower bound where a row has unknown costs, or unknown weights."""
 
     def cell(self, report: LayerReport) -> str:
         """The figure for people, marked where it is a lower bound."""
-        lower = ">= " if self.bound and report.summary.unsupported else ""
+        unknown = {"": (), "work": report.summary.unsupported, "weights": report.summary.uncounted}[self.bound]
+        lower = ">= " if unknown else ""
         return lower + self.text(self.of(report))
 
 
@@ -38,13 +40,13 @@ TOTALS: dict[str, Total] = {
     "input": Total("input", lambda r: inputs_text(r.graph), str),
     "output": Total("output", lambda r: outputs_text(r.graph), str),
     "layers": Total("layers", lambda r: len(r.summary.rows)),
-    "params": Total("params", lambda r: r.summary.totals.params),
-    "trainable_params": Total("trainable", lambda r: r.summary.totals.trainable),
+    "params": Total("params", lambda r: r.summary.totals.params, bound="weights"),
+    "trainable_params": Total("trainable", lambda r: r.summary.totals.trainable, bound="weights"),
     "frozen_params": Total("frozen", lambda r: r.summary.totals.frozen),
     "buffers": Total("buffers", lambda r: r.summary.totals.buffers),
-    "param_bytes": Total("size", lambda r: r.summary.totals.param_bytes, numbers.binary),
-    "macs": Total("MACs", lambda r: r.summary.totals.macs, bound=True),
-    "flops": Total("FLOPs", lambda r: r.summary.totals.flops, bound=True),
+    "param_bytes": Total("size", lambda r: r.summary.totals.param_bytes, numbers.binary, bound="weights"),
+    "macs": Total("MACs", lambda r: r.summary.totals.macs, bound="work"),
+    "flops": Total("FLOPs", lambda r: r.summary.totals.flops, bound="work"),
     "activation_bytes": Total("activations", lambda r: r.summary.totals.activation_bytes, numbers.binary),
     "peak_activation_bytes": Total("peak", lambda r: r.summary.peak_activation_bytes, numbers.binary),
     "receptive_field": Total(

@@ -117,6 +117,9 @@ class LayerReport(Result):
 
     def _notes(self) -> list[str]:
         notes = self._overview() if self.verb == "summary" else []
+        if self.summary.uncounted:
+            names = ", ".join(self.summary.uncounted)
+            notes.append(f"operators without a rule, so parameters are lower bounds: {names}")
         if self.summary.unsupported:
             notes.append(f"not supported, so totals are lower bounds: {', '.join(self.summary.unsupported)}")
         transient = self.summary.totals.transient
@@ -134,8 +137,11 @@ class LayerReport(Result):
     def _overview(self) -> list[str]:
         costs, lower = self.summary.totals, ">= " if self.summary.unsupported else ""
         count, binary, field = numbers.count, numbers.binary, self.summary.receptive_field
+        more, kinds = ">= " if self.summary.uncounted else "", self.summary.stored
+        whole = [kind for kind in kinds if not kind.startswith(("float", "bfloat"))]
+        types = f"as stored ({numbers.stored(kinds)})" if whole and not self.dtype else f"at {self.precision}"
         return [
-            f"parameters   {count(costs.params)} = {binary(costs.param_bytes)} at {self.precision}; "
+            f"parameters   {more}{count(costs.params)} = {more}{binary(costs.param_bytes)} {types}; "
             f"{count(costs.trainable)} trainable, {count(costs.frozen)} frozen; {count(costs.buffers)} in buffers"
             + (f" ({count(costs.transient)} not persistent)" if costs.transient else ""),
             f"compute      {lower}{count(costs.macs)} MACs, {lower}{count(costs.flops)} FLOPs an image",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from cnnscope.ir.graph import DTYPE_BYTES, PACKED
 
 UNKNOWN = "?"
 """Shown where a figure is not known; a 0 is always a known 0."""
@@ -42,6 +44,17 @@ def short(n: int | None) -> str:
 def figure(value: float | None, form: str) -> str:
     """A number in a format such as ``.2f``; ``-`` where there is none."""
     return ABSENT if value is None else format(value, form)
+
+
+def stored(types: Mapping[str, int]) -> str:
+    """How many numbers of each type are stored, with the bytes of each: ``int8 296, int32 18x4, int4 60/2``."""
+    return ", ".join(f"{kind} {n:,}{_each(kind)}" for kind, n in types.items())
+
+
+def _each(kind: str) -> str:
+    if kind in PACKED:
+        return f"/{8 // PACKED[kind]}"
+    return "" if DTYPE_BYTES[kind] == 1 else f"x{DTYPE_BYTES[kind]}"
 
 
 def share(part: int | None, whole: int | None) -> str:

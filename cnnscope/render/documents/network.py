@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
@@ -134,6 +134,10 @@ class Totals:
     peak_activation_bytes: Count
     lower_bound: bool
     """MACs and FLOPs of what `unsupported` names are missing from the totals"""
+    params_lower_bound: Literal[True] | Omitted = OMITTED
+    """an operator without a rule may have weights that `params` does not count"""
+    stored_params: Mapping[str, Count] | Omitted = OMITTED
+    """the parameters of each type as they are stored; left out where all are real numbers"""
     macs_per_pass: Count | Omitted = OMITTED
     """the part of `macs` that depends on no image (weights computed from weights): once for a whole batch"""
     flops_per_pass: Count | Omitted = OMITTED
@@ -153,8 +157,13 @@ class Totals:
             transient_buffers=costs.transient or OMITTED, macs=costs.macs, flops=costs.flops,
             param_bytes=costs.param_bytes, buffer_bytes=costs.buffer_bytes, activation_bytes=costs.activation_bytes,
             peak_activation_bytes=summary.peak_activation_bytes, lower_bound=bool(summary.unsupported),
-            **per_pass,
+            params_lower_bound=True if summary.uncounted else OMITTED, stored_params=_stored(summary), **per_pass,
         )  # fmt: skip
+
+
+def _stored(summary: Summary) -> Mapping[str, int] | Omitted:
+    real = all(kind.startswith(("float", "bfloat")) for kind in summary.stored)
+    return OMITTED if real else summary.stored
 
 
 @dataclass(frozen=True, kw_only=True)

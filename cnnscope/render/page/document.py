@@ -170,12 +170,12 @@ def _field(row: Row, answers: Exact, shelf: Shelf) -> dict[str, Any] | None:
 def total_records(summary: Summary) -> Sequence[tuple[str, str]]:
     """The totals as the page's head shows them."""
     least = ">= " if summary.unsupported else ""
-    totals = summary.totals
+    more, totals = ">= " if summary.uncounted else "", summary.totals
     return (
-        ("parameters", numbers.short(totals.params)),
+        ("parameters", more + numbers.short(totals.params)),
         ("MACs", least + numbers.short(totals.macs)),
         ("FLOPs", least + numbers.short(totals.flops)),
-        ("weights", numbers.binary(totals.param_bytes)),
+        ("weights", more + numbers.binary(totals.param_bytes)),
         ("peak activations", numbers.binary(summary.peak_activation_bytes)),
         ("layers", str(len(summary.rows))),
     )

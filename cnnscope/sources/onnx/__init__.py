@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
-    from cnnscope.sources.onnx.values import Const
+    from cnnscope.sources.onnx.build import Built
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
     """Returns the model in an ``.onnx`` file."""
     if settings:
         raise CnnscopeError.of("E406", f"`{source}` is a file that has no parameters to set")
-    graph, views, notes = _read(Path(source), inputs)
-    return Loaded(graph, source, notes=notes, extras=Extras(own=lambda: _own(source, graph, views)))
+    read = _read(Path(source), inputs)
+    return Loaded(read.graph, source, notes=read.notes, extras=Extras(own=lambda: _own(source, read)))
 
 
-def _own(source: str, graph: Graph, views: Mapping[str, Const]) -> Mapping[str, Tensor]:
+def _own(source: str, read: Built) -> Mapping[str, Tensor]:
     """Returns the weights of a graph; raises E448 if they cannot be read, as where their file is missing."""
     from cnnscope.sources.onnx.weights import load, unreadable
 
     try:
-        return load(views, graph.params)
+        return load(read.views, read.graph.params)
     except CnnscopeError as error:
         raise unreadable(source, error) from None
 
@@ -61,11 +61,10 @@ def read_graph(path: str | Path, *, input: Sequence[InputSize] = ()) -> Graph:
     Raises `CnnscopeError`: E403 for sizes, E440 to E442 for files, E414 without `onnx`, E447 for graphs, E3xx for
     shapes.
     """
-    return _read(Path(path), input)[0]
+    return _read(Path(path), input).graph
 
 
-def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, Const], tuple[str, ...]]:
-    """Returns the graph, the constants behind its weights, and what to say about the file."""
+def _read(path: Path, sizes: Sequence[InputSize]) -> Built:
     start = files.head(path)
     if files.known_impostor(start):
         raise files.not_a("an ONNX model", path, start)
@@ -80,8 +79,9 @@ def _read(path: Path, sizes: Sequence[InputSize]) -> tuple[Graph, Mapping[str, C
         raise files.not_a("an ONNX model", path, start)
     with files.reading(path):
         try:
-            graph, views = build_with_weights(_inlined(model, path), sizes, path)
-            return replace(graph, name=path.stem), views, remarks(model)
+            built = build_with_weights(_inlined(model, path), sizes, path)
+            graph = replace(built.graph, name=path.stem)
+            return replace(built, graph=graph, notes=(*remarks(model), *built.notes))
         except RecursionError:
             raise files.too_large(path, "its graphs are nested too deeply") from None
 

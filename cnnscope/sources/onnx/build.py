@@ -30,21 +30,32 @@ from cnnscope.sources.onnx.weights import Weights
 
 def build(model: ModelProto, sizes: Sequence[InputSize] = ()) -> Graph:
     """Returns the graph of a model without local functions. ``sizes`` are input shapes without the batch."""
-    return build_with_weights(model, sizes)[0]
+    return build_with_weights(model, sizes).graph
 
 
-def build_with_weights(
-    model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None
-) -> tuple[Graph, Mapping[str, Const]]:
-    """Returns the graph of a model without local functions, and the constants behind its weights by key. ``path`` is
-    the model's file, where stored tensors are looked for.
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A graph, the constants behind its weights by key, and what a reader should know of it."""
+
+    graph: Graph
+    views: Mapping[str, Const]
+    notes: tuple[str, ...]
+
+
+ROUNDED = "the file rounds values between layers to integers; a module built from it does not"
+
+
+def build_with_weights(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None) -> Built:
+    """Returns the graph of a model without local functions, with its weights. ``path`` is the model's file, where
+    stored tensors are looked for.
     """
     if not model.graph.output:
         raise invalid("the graph has no outputs")
     reader = read(model, sizes, path)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    return reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views
+    notes = (ROUNDED,) if reader.rounds.names else ()
+    return Built(reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views, notes)
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None) -> Reader:

@@ -31,7 +31,9 @@ def fold(call: OperatorCall) -> list[Const] | None:
     if call.type in ("Shape", "Size"):
         extents = _shape(call)
         return [Const.known(call.outputs[0], extents, np.ones(extents.shape, bool))]
-    return _at_once(call) or lazily(call)
+    if any(isinstance(operand, str) for operand in call.inputs):
+        return None
+    return _at_once(call) or lazily(call.of_constants())
 
 
 def _at_once(call: OperatorCall) -> list[Const] | None:

@@ -4,8 +4,9 @@ computes their elements once somebody needs them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,9 +15,6 @@ from onnx.reference import ReferenceEvaluator
 
 from cnnscope.ir import Stored
 from cnnscope.sources.onnx.values import DTYPES, Array, Const, invalid, origins
-
-if TYPE_CHECKING:
-    from cnnscope.sources.onnx.rules import OperatorCall
 
 RANDOM = frozenset({
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout",
@@ -29,12 +27,22 @@ _SHOWN = 1024
 """The elements of constants up to this size are shown to shape inference."""
 
 
-def lazily(call: OperatorCall) -> list[Const] | None:
-    """Returns the outputs of a node of constants; None if it is none, or if their shapes cannot be known."""
-    given = [x for x in call.inputs if x is not None]
-    constants = [x for x in given if isinstance(x, Const)]
+@dataclass(frozen=True, slots=True)
+class ConstantNode:
+    """A node of which every input is a constant, or missing."""
+
+    type: str
+    inputs: Sequence[Const | None]
+    outputs: Sequence[str]
+    attributes: Mapping[str, Any]
+    opset: int
+
+
+def lazily(call: ConstantNode) -> list[Const] | None:
+    """Returns the outputs of a node of constants; None if their shapes cannot be known."""
+    constants = [x for x in call.inputs if x is not None]
     name = call.type.rpartition("::")[2]
-    if not given or len(constants) < len(given) or name in RANDOM or call.has_graphs():
+    if not constants or name in RANDOM or any(isinstance(value, GraphProto) for value in call.attributes.values()):
         return None
     moved = _moved(call, constants)
     if moved is not None:
@@ -47,20 +55,21 @@ def lazily(call: OperatorCall) -> list[Const] | None:
         return None
     if name in RESHAPES:
         return [constants[0].reshaped(types["o0"][0])]
-    label = node.SerializeToString(deterministic=True) + call.opset.to_bytes(4, "little")
+    opset = max(call.opset, 21) if name in QUANTISED else call.opset  # older ones mean the same and are not implemented
+    label = node.SerializeToString(deterministic=True) + opset.to_bytes(4, "little")
+    places = [i for i, x in enumerate(call.inputs) if x is not None]
     made = []
     for index, output in enumerate(call.outputs):
         if not output:
             made.append(constants[0])  # nobody can ask for it
             continue
         shape, dtype = types[f"o{index}"]
-        run = _Run(node, call.opset, [i for i, x in enumerate(call.inputs) if x is not None], f"o{index}")
-        result = Const.computed(output, shape, dtype, label + run.output.encode(), run, constants, _origin(call))
-        made.append(result)
+        run = _Run(node, opset, places, f"o{index}")
+        made.append(Const.computed(output, shape, dtype, label + run.output.encode(), run, constants, _origin(call)))
     return made
 
 
-def _moved(call: OperatorCall, constants: Sequence[Const]) -> Const | None:
+def _moved(call: ConstantNode, constants: Sequence[Const]) -> Const | None:
     """Returns the result of a movement that undoes another, or of one that does nothing."""
     first = constants[0]
     order = call.attributes.get("perm")
@@ -70,13 +79,13 @@ def _moved(call: OperatorCall, constants: Sequence[Const]) -> Const | None:
     return first if call.type == "Identity" or same else None
 
 
-def _origin(call: OperatorCall) -> tuple[Stored, ...]:
+def _origin(call: ConstantNode) -> tuple[Stored, ...]:
     """Returns the weights that the result is made of. What is dequantised is a weight of its stored type."""
-    first = call.constant(0)
-    if any(x.measured for x in call.inputs if isinstance(x, Const)):
+    first = call.inputs[0]
+    if any(x.measured for x in call.inputs if x is not None):
         return ()  # scales
     if call.type.rpartition("::")[2] not in QUANTISED or first is None:
-        return origins(x for x in call.inputs if isinstance(x, Const))
+        return origins(call.inputs)
     return first.origin or (stored_in(first) if call.type.endswith("DequantizeLinear") else ())
 
 
@@ -92,7 +101,7 @@ def stored_in(constant: Const) -> tuple[Stored, ...]:
     return tuple(found)
 
 
-def _types(node: NodeProto, call: OperatorCall) -> dict[str, tuple[tuple[int, ...], str]] | None:
+def _types(node: NodeProto, call: ConstantNode) -> dict[str, tuple[tuple[int, ...], str]] | None:
     """Returns the shape and type of each output as ONNX infers them; None if one is unknown."""
     try:
         schema = onnx.defs.get_schema(node.op_type, call.opset, "")

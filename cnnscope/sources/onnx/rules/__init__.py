@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from onnx import GraphProto
-
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Intent, Kind, Node, Shape, Value
 from cnnscope.ir.builder import Builder, bind, settled
@@ -25,6 +23,7 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.files import clean
+from cnnscope.sources.onnx.lazy import ConstantNode
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
 
@@ -124,9 +123,10 @@ class OperatorCall:
         marks = free if constant.from_shape is None else free | constant.from_shape
         return tuple(int(i) for i in marks.reshape(-1).nonzero()[0])
 
-    def has_graphs(self) -> bool:
-        """Returns whether the node contains graphs, as branches and loops do."""
-        return any(isinstance(value, GraphProto) for value in self.attributes.values())
+    def of_constants(self) -> ConstantNode:
+        """Returns the node with those of its inputs that are constants."""
+        inputs = [self.constant(i) for i in range(len(self.inputs))]
+        return ConstantNode(self.type, inputs, self.outputs, self.attributes, self.opset)
 
     def text(self, name: str, default: str) -> str:
         value = self.attributes.get(name, default)
@@ -236,6 +236,7 @@ class OperatorCall:
             if not first:
                 op: Op = Unsupported(shape, dtype, batch, self.type)
                 first = self.emit(op, *inputs, constants=constants)
+                self.builder.uncounted.append(first)
                 results.append(first)
             else:
                 select = Select(shape, dtype, batch, index)

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnscope.ir import Stored
 from cnnscope.ops.product import Linear
-from cnnscope.sources.onnx.lazy import lazily, stored_in
+from cnnscope.sources.onnx.lazy import ConstantNode, lazily, stored_in
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
 
@@ -32,7 +32,7 @@ def _quantize(call: OperatorCall) -> list[Operand]:
 def _dequantize(call: OperatorCall) -> list[Operand]:
     """A constant whose scale is not constant stays what the file stores."""
     operand = call.operand(0)
-    return [weight(call, operand, None, None) if isinstance(operand, Const) else operand]
+    return [weight(operand, None, None) if isinstance(operand, Const) else operand]
 
 
 @rule("DynamicQuantizeLinear")
@@ -58,21 +58,15 @@ def _type(call: OperatorCall, index: int) -> str:
 # -- constants -------------------------------------------------------------------------------------------------------
 
 
-def weight(call: OperatorCall, constant: Const, scale: Operand | None, point: Operand | None, axis: int = 0) -> Const:
+def weight(constant: Const, scale: Operand | None, point: Operand | None, axis: int = 0) -> Const:
     """Returns the real numbers that a stored constant of integers stands for; the integers if there is no scale."""
-    scale = Const.known("one", np.float32(1).reshape(())) if scale is None else scale
-    inputs = [constant, scale, point]
-    if all(x is None or isinstance(x, Const) for x in inputs):
-        per_axis = isinstance(scale, Const) and scale.shape not in ((), (1,))
-        if isinstance(point, Const) and not per_axis and point.shape not in ((), (1,)):
-            scale = Const.known("one", np.ones(point.shape, np.float32))
-        single = [x.reshaped(()) if isinstance(x, Const) and x.shape == (1,) else x for x in (scale, point)]
-        inner = replace(call, type="DequantizeLinear", inputs=[constant, *single], attributes={"axis": axis},
-                        outputs=[constant.name], opset=21)  # fmt: skip
-        made = lazily(inner)
-        if made is not None:
-            return made[0]
-    return replace(constant, origin=stored_in(constant))
+    shape = point.shape if isinstance(point, Const) else ()
+    scale = Const.known("one", np.ones(shape, np.float32)) if scale is None else scale
+    made = None
+    if isinstance(scale, Const) and not isinstance(point, str):
+        inputs = [constant, *(x if x is None or x.shape != (1,) else x.reshaped(()) for x in (scale, point))]
+        made = lazily(ConstantNode("DequantizeLinear", inputs, [constant.name], {"axis": axis}, opset=21))
+    return replace(constant, origin=stored_in(constant)) if made is None else made[0]
 
 
 def _bias(constant: Const, scales: Sequence[Operand | None]) -> Const:
@@ -83,7 +77,7 @@ def _bias(constant: Const, scales: Sequence[Operand | None]) -> Const:
 
     def run(x: Sequence[Array]) -> Array:
         factor = np.prod(np.broadcast_arrays(*(scale.reshape(-1) for scale in x[1:])), 0)
-        return (x[0] * factor).astype(np.float32)
+        return np.asarray(x[0] * factor, np.float32)
 
     return Const.computed(constant.name, constant.shape, "float32", b"bias", run, (constant, *known),
                           stored_in(constant))  # fmt: skip
@@ -150,7 +144,7 @@ def _operand(call: OperatorCall, places: tuple[int, int | None, int | None], axi
     if not isinstance(operand, Const) or places[1:] == (None, None):
         return operand
     scale, point = (call.operand(i) if i is not None and call.has(i) else None for i in places[1:])
-    return weight(call, operand, scale, point, axis)
+    return weight(operand, scale, point, axis)
 
 
 def _lowered(
@@ -189,7 +183,7 @@ def _packed(call: OperatorCall) -> list[Operand]:
 
     def unpacked(x: Array, count: int) -> Array:
         parts = x.reshape(n, -1)[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) & (2**bits - 1)
-        return parts.reshape(n, -1)[:, :count].astype(np.float32)
+        return np.asarray(parts.reshape(n, -1)[:, :count], np.float32)
 
     def run(x: Sequence[Array]) -> Array:
         zero = np.full((n, blocks), 2.0 ** (bits - 1), np.float32)
@@ -197,7 +191,7 @@ def _packed(call: OperatorCall) -> list[Operand]:
             zero = unpacked(x[2], blocks) if x[2].dtype == np.uint8 else x[2].reshape(n, blocks)
         whole = unpacked(x[0], blocks * block).reshape(n, blocks, block)
         scaled = (whole - zero[..., None]) * x[1].reshape(n, blocks, 1)
-        return scaled.reshape(n, -1)[:, :k].astype(np.float32)
+        return np.asarray(scaled.reshape(n, -1)[:, :k], np.float32)
 
     origin = (Stored(packed.name, n * k, f"uint{bits}"),)
     inputs = [x for x in (packed, scales, points) if x is not None]
