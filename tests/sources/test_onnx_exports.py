@@ -152,3 +152,41 @@ def test_a_module_exported_and_read_back(dynamo: bool, tmp_path: Path) -> None:
     assert {"stem.0", "block.up", "head"} <= names
     last = summary.rows[-1]
     assert (last.name, last.output and last.output.features) == ("head", (5,))
+
+
+def table_net() -> Any:
+    """Tables of an interpolation, divisors of pools and tensors in the code, beside a scale and a buffer of its own."""
+    import torch
+    from torch import nn
+
+    class Tables(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.scale = nn.Parameter(torch.rand(4, 1, 1))
+            self.register_buffer("mean", torch.rand(1, 4, 1, 1))
+            self.head = nn.Linear(4, 5)
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv(x) * self.scale - self.mean
+            y = nn.functional.interpolate(y, scale_factor=1.7, mode="bilinear", align_corners=True)
+            y = nn.functional.adaptive_avg_pool2d(y, (5, 5)) if self.uneven else y
+            y = y + torch.linspace(0, 1, y.shape[2])[:, None] + torch.arange(float(y.shape[3]))
+            return self.head((y * torch.tensor([1.0, 2, 3, 4]).view(4, 1, 1)).mean((2, 3)))
+
+    return Tables()
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_in_the_code_are_no_parameters(dynamo: bool, tmp_path: Path) -> None:
+    """Everything in the state dict counts, and nothing else."""
+    import torch
+
+    module = table_net().eval()
+    module.uneven = dynamo  # the older exporter refuses such pools
+    path = tmp_path / "net.onnx"
+    options: dict[str, Any] = {"dynamo": True, "verbose": False} if dynamo else {"dynamo": False}
+    torch.onnx.export(module, (torch.zeros(1, 3, 12, 11),), path, **options)
+    totals = summarize(read_graph(path)).totals
+    assert totals.params + totals.buffers == sum(tensor.numel() for tensor in module.state_dict().values())

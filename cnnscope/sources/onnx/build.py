@@ -64,18 +64,35 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None =
     check_text(proto)
     builder = Builder(clean(proto.name or "model"))
     env: dict[str, Operand] = {}
+    others = set(no_parameters(proto))
     for tensor in proto.initializer:
-        _define(env, tensor.name, Const.read(tensor, tensor.name, path))
+        constant = Const.read(tensor, tensor.name, path)
+        _define(env, tensor.name, replace(constant, origin=()) if tensor.name in others else constant)
     for sparse in proto.sparse_initializer:
         _define(env, sparse.values.name, _sparse(sparse, path))
     inputs, channels_last = read_inputs(proto, sizes)
     for name, value in inputs.items():
         _define(env, name, builder.input(builder.unique(clean(name)), value))
     read = {name for node in proto.node for name in read_by(node)} | {output.name for output in proto.output}
-    reader = Reader(builder, env, versions(model), Shapes(model, inputs), path, Weights(builder), frozenset(read))
+    reader = Reader(builder, env, versions(model), Shapes(model, inputs), path, Weights(builder), frozenset(read),
+                    literal=model.producer_name == "pytorch" and bool(proto.initializer))  # fmt: skip
     with builder.unfinished():
         reader.run(proto.node, channels_last)
     return reader
+
+
+KIND, FOLDED = "pkg.torch.export.graph_signature.InputSpec.kind", "pkg.onnxscript.optimizer.folded_from"
+
+
+def no_parameters(proto: GraphProto) -> Iterator[str]:
+    """Yields the tensors of which torch's exporter says that they are constants: tensors in the code, and what it
+    computed from them (the coordinates of an interpolation, the divisors of a pool). The weights of layers are weights
+    whatever it says. A name with a dot is that of a weight of a module.
+    """
+    for info in proto.value_info:
+        said = {entry.key: entry.value for entry in info.metadata_props}
+        if said.get(KIND, "") == "CONSTANT_TENSOR" or (FOLDED in said and "." not in said[FOLDED]):
+            yield info.name
 
 
 def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
@@ -112,6 +129,8 @@ class Reader:
     read: frozenset[str] = frozenset()
     """The names that somebody reads. What a node makes besides, such as a mask or indices, is left out."""
     rounds: Rounds = field(default_factory=Rounds)
+    literal: bool = False
+    """Whether `Constant` nodes are numbers in the code, as in torch's exports, where all weights are initializers."""
     placed: dict[bytes, str] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
@@ -165,7 +184,8 @@ class Reader:
         attributes, name = _attributes(node), node.output[0] if node.output else ""
         value = next(iter(attributes.values()), None)
         if isinstance(value, TensorProto):
-            return Const.read(value, name, self.path)
+            constant = Const.read(value, name, self.path)
+            return replace(constant, origin=()) if self.literal else constant
         if isinstance(value, SparseTensorProto):
             return replace(_sparse(value, self.path), name=name)
         kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}

@@ -29,6 +29,8 @@ computed when they are asked for, so that long chains of them fill no memory.
 def fold(call: OperatorCall) -> list[Const] | None:
     """Returns the outputs of a node of constants, or of one that asks for a shape; None if they cannot be computed."""
     if call.type in ("Shape", "Size"):
+        if not call.outputs:
+            return []
         extents = _shape(call)
         return [Const.known(call.outputs[0], extents, np.ones(extents.shape, bool))]
     if any(isinstance(operand, str) for operand in call.inputs):

@@ -23,6 +23,11 @@ RANDOM = frozenset({
 QUANTISED = frozenset({"DequantizeLinear", "QuantizeLinear"})
 """Operators whose further inputs are scales and zero points, which are no weights."""
 RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+REFUSALS = (
+    onnx.defs.SchemaError, onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError,
+    TypeError,
+)  # fmt: skip
+"""What ONNX raises for a node that contradicts its specification; the rule of the operator says what is wrong."""
 _SHOWN = 1024
 """The elements of constants up to this size are shown to shape inference."""
 
@@ -37,19 +42,27 @@ class ConstantNode:
     attributes: Mapping[str, Any]
     opset: int
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether it contains graphs, as branches and loops do."""
+        return any(isinstance(value, GraphProto) for value in self.attributes.values())
+
 
 def lazily(call: ConstantNode) -> list[Const] | None:
     """Returns the outputs of a node of constants; None if their shapes cannot be known."""
     constants = [x for x in call.inputs if x is not None]
     name = call.type.rpartition("::")[2]
-    if not constants or name in RANDOM or any(isinstance(value, GraphProto) for value in call.attributes.values()):
+    if not constants or not any(call.outputs[:1]) or name in RANDOM or call.has_graphs:
         return None
     moved = _moved(call, constants)
     if moved is not None:
         return [moved]
-    node = helper.make_node(name, [f"i{i}" if x is not None else "" for i, x in enumerate(call.inputs)],
-                            [f"o{i}" if output else "" for i, output in enumerate(call.outputs)],
-                            **call.attributes)  # fmt: skip
+    try:
+        node = helper.make_node(name, [f"i{i}" if x is not None else "" for i, x in enumerate(call.inputs)],
+                                [f"o{i}" if output else "" for i, output in enumerate(call.outputs)],
+                                **call.attributes)  # fmt: skip
+    except ValueError:  # an empty list, whose type nothing shows
+        return None
     types = _types(node, call)
     if types is None:
         return None
@@ -117,7 +130,7 @@ def _types(node: NodeProto, call: ConstantNode) -> dict[str, tuple[tuple[int, ..
             schema, node, types, data, opset_imports=[helper.make_opsetid("", call.opset)],
             ir_version=onnx.IR_VERSION,
         )  # fmt: skip
-    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, ValueError, RuntimeError, TypeError):
+    except REFUSALS:
         return None
     return _read(node, found)
 

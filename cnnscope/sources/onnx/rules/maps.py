@@ -77,6 +77,8 @@ def _sizes(call: OperatorCall, shape: Sequence[int], axes: Sequence[int]) -> tup
         sizes = call.given_integers(3, "sizes") or []
         if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise UnreadableError("`Resize` that keeps the aspect ratio")
+        if 0 in shape:
+            raise invalid(f"`{call.type}` of a tensor without elements")
         scales = [Fraction(m, n) for m, n in zip(sizes, (shape[axis] for axis in axes), strict=False)]
     else:
         scales = _scales(call)

@@ -175,6 +175,8 @@ def _split(call: OperatorCall) -> list[Operand]:
     x = call.tensor(0)
     shape = call.value(x).shape
     axis, count = call.axis(call.integer("axis", 0), len(shape)), len(call.outputs)
+    if not count:
+        raise invalid("`Split` into no parts")
     each = -(-shape[axis] // count)
     equal = [min(each, shape[axis] - i * each) for i in range(count)]
     sizes = call.given_integers(1, "split") or equal
