@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -87,12 +88,23 @@ KIND, FOLDED = "pkg.torch.export.graph_signature.InputSpec.kind", "pkg.onnxscrip
 def no_parameters(proto: GraphProto) -> Iterator[str]:
     """Yields the tensors of which torch's exporter says that they are constants: tensors in the code, and what it
     computed from them (the coordinates of an interpolation, the divisors of a pool). The weights of layers are weights
-    whatever it says. A name with a dot is that of a weight of a module.
+    whatever it says. It names what it computed a tensor from: weights, operations, and functions that make tensors.
     """
     for info in proto.value_info:
         said = {entry.key: entry.value for entry in info.metadata_props}
-        if said.get(KIND, "") == "CONSTANT_TENSOR" or (FOLDED in said and "." not in said[FOLDED]):
+        if said.get(KIND, "") == "CONSTANT_TENSOR" or _is_made(said.get(FOLDED, "")):
             yield info.name
+
+
+_MAKERS = frozenset({"arange", "linspace", "lifted_tensor", "full", "scalar_tensor", "zeros", "ones", "eye"})
+
+
+def _is_made(names: str) -> bool:
+    """Returns whether a tensor was computed from tensors in the code: a function made one, and no name is that of a
+    module's weight, which has a dot, or all names are numbers of operations.
+    """
+    stems = {re.sub(r"(_\d+)?$", "", name) for name in re.findall(r"'([^']*)'", names)}
+    return bool(stems) and "." not in names and (stems == {"val"} or not stems.isdisjoint(_MAKERS))
 
 
 def _define(env: dict[str, Operand], name: str, operand: Operand) -> None:
