@@ -20,7 +20,6 @@ from onnx_cases import ints, weights
 
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
-from cnnscope.sources.onnx import read_graph
 from cnnscope.sources.resolve import load
 
 Array = np.ndarray[Any, Any]
@@ -202,7 +201,6 @@ def test_raw_data_that_is_too_short(missing: int, tmp_path: Path) -> None:
 
 MEMORY = """
 import sys
-from cnnscope.sources.onnx import read_graph
 graph = read_graph(sys.argv[1])
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(sum(param.numel for param in graph.params.values()), peak)
@@ -259,11 +257,6 @@ def test_what_is_no_message(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(CnnscopeError) as caught:
         load(str(path))
     assert caught.value.diagnostics[0].message == "`net.onnx` is damaged: it is no protobuf message, or breaks off"
-
-
-def test_a_device_is_no_file() -> None:
-    with pytest.raises(CnnscopeError, match=r"E440: `/dev/zero` is no file but a device or a pipe"):
-        read_graph("/dev/zero")
 
 
 def test_fifty_gigabytes_of_nothing(tmp_path: Path) -> None:

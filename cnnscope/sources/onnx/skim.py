@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnscope.errors import CnnscopeError
 from cnnscope.sources import files
 
 if TYPE_CHECKING:
@@ -50,14 +49,12 @@ class MalformedError(Exception):
 def skim(path: Path) -> ModelProto:
     """Returns the model in a file with its large tensors stored apart, in the file itself.
 
-    Raises `CnnscopeError` E440 for what is no file, E441 for a damaged file and E442 for one whose graph is too large.
+    Raises `CnnscopeError` E441 for a damaged file and E442 for one whose graph is too large.
     """
     import onnx
 
     protobuf = import_module("google.protobuf.message")  # without type stubs
 
-    if not path.is_file():
-        raise CnnscopeError.of("E440", f"`{path}` is no file but a device or a pipe")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
         try:
             content = bytearray()
