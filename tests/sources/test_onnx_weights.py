@@ -201,6 +201,7 @@ def test_raw_data_that_is_too_short(missing: int, tmp_path: Path) -> None:
 
 MEMORY = """
 import sys
+from cnnscope.sources.onnx import read_graph
 graph = read_graph(sys.argv[1])
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(sum(param.numel for param in graph.params.values()), peak)

@@ -16,6 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Stored, Value
 from cnnscope.ir.builder import Builder
 from cnnscope.ops.arguments import ArgumentError
+from cnnscope.ops.generic import Elementwise
 from cnnscope.ops.movement import Identity
 from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
@@ -246,6 +247,8 @@ class Reader:
             rounds=self.rounds, placed=self.placed,
         )  # fmt: skip
         held = call.tensor(0)
+        if held in self.rounds.types and name not in self.rounds.names:
+            return call.emit(Elementwise("dequantizelinear", dtype=self.rounds.types[held]), held)
         return call.emit(Identity(), held) if held in self.builder.inputs else held
 
     def keep_unused(self, proto: GraphProto) -> None:

@@ -14,24 +14,31 @@ from typing import Any
 import numpy as np
 
 from cnnscope.ir import Stored
+from cnnscope.ops.generic import Elementwise
 from cnnscope.ops.product import Linear
 from cnnscope.sources.onnx.lazy import ConstantNode, lazily, stored_in
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError, rule
-from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
+from cnnscope.sources.onnx.values import Array, Const, Operand, dtype_of, invalid
 
 MICROSOFT = "com.microsoft::"
 
 
 @rule("QuantizeLinear", f"{MICROSOFT}QuantizeLinear")
 def _quantize(call: OperatorCall) -> list[Operand]:
-    """The value has the type of the zero point from here on."""
-    return [call.rounded(call.tensor(0), _type(call, 2))]
+    """The value has the type of the zero point from here on. An input of the network is converted."""
+    x, dtype = call.tensor(0), _type(call, 2)
+    if x in call.builder.inputs:
+        x = call.emit(Elementwise("quantizelinear", dtype=dtype), x)
+        call.rounds.types[x] = call.value(call.tensor(0)).dtype
+    return [call.rounded(x, dtype)]
 
 
 @rule("DequantizeLinear", f"{MICROSOFT}DequantizeLinear")
 def _dequantize(call: OperatorCall) -> list[Operand]:
     """A constant whose scale is not constant stays what the file stores."""
     operand = call.operand(0)
+    if isinstance(operand, str) and operand not in call.rounds.types:  # integers from outside
+        return [call.emit(Elementwise("dequantizelinear", dtype=_type(call, 1)), operand)]
     return [weight(operand, None, None) if isinstance(operand, Const) else operand]
 
 
@@ -51,8 +58,13 @@ def _dynamic(call: OperatorCall) -> list[Operand]:
 
 
 def _type(call: OperatorCall, index: int) -> str:
-    point = call.constant(index)
-    return "uint8" if point is None else point.dtype
+    stated = call.integer("output_dtype", 0)
+    if stated:
+        return dtype_of(stated, f"`{call.type}`")
+    if not call.has(index):
+        return "uint8"
+    point = call.operand(index)
+    return point.dtype if isinstance(point, Const) else call.value(point).dtype
 
 
 # -- constants -------------------------------------------------------------------------------------------------------
