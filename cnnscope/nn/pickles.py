@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 import struct
+import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 MOST = 64_000_000
 """Bytes of a pickle that are read. Tensors are stored beside the pickle, not in it."""
+_STANDARD = {*sys.stdlib_module_names, "__builtin__", "copy_reg", "posix", "nt"}
+"""Modules of the standard library on any system, and two that have another name in Python 2."""
 PICKLES = 5
 """Pickles that torch wrote one after the other before 1.6: magic number, version, system, the object, keys."""
 _MARK, _OTHER = object(), object()
+_PLAIN = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|pathlib\.\w+|datetime\.\w+|uuid\.UUID|decimal\.Decimal|fractions\.Fraction"
+    r"|collections\.\w+|typing\.\w+|copy_?reg\._reconstructor|enum\.\w+"
+    r"|builtins\.(object|bool|int|float|complex|str|bytes|bytearray|tuple|list|dict|set|frozenset|slice|range)"
+    r"|numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtype|ndarray|bool_?|u?int\d+|float\d+|complex\d+|str_|bytes_)"
+    r"|numpy\._core\.numeric\._frombuffer|numpy\.core\.numeric\._frombuffer|numpy\.random\._pickle\.\w+"
+)
+"""Classes of the standard library that only hold data, and numpy's ways to make a number, an array, a random state."""
 
 
 def calls(path: Path) -> list[str]:
@@ -32,6 +44,23 @@ def calls(path: Path) -> list[str]:
         for name in referred(file):
             found[name] = None
     return [name for name in found if name.replace("__builtin__.", "builtins.") not in _harmless()]
+
+
+def commands(names: Iterable[str]) -> list[str]:
+    """Those of the names that are more than classes which hold data: of the standard library all but a few, of other
+    packages whatever is not spelled like a class.
+    """
+    return [name for name in names if not _holds_data(name.replace("__builtin__.", "builtins."))]
+
+
+def _holds_data(name: str) -> bool:
+    if _PLAIN.fullmatch(name):
+        return True
+    package, _, rest = name.partition(".")
+    own = rest.rpartition(".")[2]
+    # `__main__` is the training script itself, although the standard library has a module of this name
+    foreign = package == "__main__" or package not in _STANDARD
+    return foreign and "?" not in name and own.lstrip("_")[:1].isupper()
 
 
 def referred(file: BinaryIO) -> list[str]:

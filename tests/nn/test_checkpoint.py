@@ -314,7 +314,8 @@ def test_no_state_dict(tmp_path: Path, content: object, what: str) -> None:
     torch.save(content, tmp_path / "w.pt")
     assert refused(tmp_path / "w.pt") == (
         "E423", f"`w.pt` holds no state dict but {what}",
-        "save the weights by themselves: `torch.save(model.state_dict(), 'weights.pt')`",
+        "say which entry has the weights: `w.pt#G`" if "`G`" in what
+        else "save the weights by themselves: `torch.save(model.state_dict(), 'weights.pt')`",
     )  # fmt: skip
 
 
