@@ -66,6 +66,8 @@ def sniff(path: Path) -> Format:
     if re.match(rb"\x80[\x02-\x05]", head):
         hint = "write it with `torch.save(model.state_dict(), 'weights.pt')`"
         raise refusal(path, "a Python pickle that `torch.save` did not write", hint)
+    if path.name == "saved_model.pb":
+        raise refusal(path, "a TensorFlow SavedModel", "only torch weights can be loaded")
     if re.match(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", head):
         raise _onnx(path)
     raise CnnscopeError.of(
@@ -108,6 +110,8 @@ def _refuse_text(path: Path, head: bytes) -> None:
         )
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         raise refusal(path, "a web page", _DOWNLOAD)
+    if re.search(rb"<net\s[^>]*version=", text):
+        raise refusal(path, "an OpenVINO model", "name the file of torch weights that it was made from")
     if text.startswith((b"<?xml", b"<error")):
         raise refusal(path, "an XML page", _DOWNLOAD)
     if text.startswith(b"{"):

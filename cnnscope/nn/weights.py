@@ -58,8 +58,10 @@ class Comparison:
 
     @property
     def fits(self) -> bool:
-        """Whether the file can be loaded."""
-        return not (self.missing or self.extra or self.misfits)
+        """Whether the file can be loaded: every tensor of the network is in it. What it has besides, such as the
+        weights of a loss, is left out.
+        """
+        return not (self.missing or self.misfits)
 
     def nearest(self, key: str) -> str | None:
         """The most similar unmatched name of the other side: of the same shape, or of any if there are few."""

@@ -121,6 +121,8 @@ class WeightsCheck(Result):
             notes.append(f"read from `{'.'.join(read.wrapper)}`")
         if found.stripped:
             notes.append(f"`{found.stripped}` is taken off every name")
+        if found.fits and found.extra:
+            notes.append(f"left out, because the network has no such tensors: {len(found.extra):,}")
         if read.ignored:
             notes.append(f"ignored: {', '.join(read.ignored)}")
         if found.counters:

@@ -183,7 +183,10 @@ def no_trace(source: str) -> CnnscopeError:
 
 def _unknown(source: str) -> CnnscopeError:
     from cnnscope.ops.arguments import shown
+    from cnnscope.sources.foreign import foreign
 
+    if known := foreign(source):
+        return CnnscopeError.of("E401", f"{shown(source)} is {known[0]}", hint=known[1])
     if os.path.isdir(source):  # unlike pathlib, it accepts strings that cannot be paths
         return CnnscopeError.of("E401", f"{shown(source)} is a folder", hint="name a file in it")
     if os.path.exists(source):

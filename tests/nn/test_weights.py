@@ -194,3 +194,13 @@ def test_a_module_with_weights_from_a_file(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "x.pt")
     with pytest.raises(CnnscopeError, match=r"E425: `x\.pt` does not fit `net`: 8 missing, 1 not the network's"):
         api.load(NET).module(weights=tmp_path / "x.pt")
+
+
+def test_tensors_of_a_loss_do_not_undo_a_match() -> None:
+    more = {"criterion.weight": (3,), "ema.decay": ()}
+    comparison = compare(NET, file(dict(KEYS) | more))
+    assert comparison.fits
+    assert comparison.extra.keys() == more.keys()
+    assert comparison.matched == {key: key for key in KEYS}
+    lacking = {key: shape for key, shape in KEYS.items() if key != "conv.bias"}
+    assert not compare(NET, file(lacking | more)).fits
