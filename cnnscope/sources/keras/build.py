@@ -17,7 +17,7 @@ from cnnscope.sources.files import at_layer, clean, sizes_by_input, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.config import Layer, LayerPath, Network, Ref, identities, is_shape, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
-from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, refusal
+from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, masks, refusal
 from cnnscope.sources.keras.stored import Origin
 
 MAX_CALLS = 20_000
@@ -103,6 +103,7 @@ class _Reader:
         row = LayerRow(self.builder, name, self.keys.setdefault(identity, {}), self._channels_last(layer), trainable)
         try:
             results = _lower(layer, row, arguments)
+            masked = _mask(layer, row, arguments)
             finished = row.finish([row.settle(x, self.channels_last) for x in results])
         except ArgumentError as error:
             raise malformed(f"layer `{layer.name}`: {error.message}", error.hint) from None
@@ -110,7 +111,7 @@ class _Reader:
             raise at_layer(error, layer.name) from None
         for key, stored in row.stored.items():
             self.origins.setdefault(key, Origin(identity, stored))
-        return finished
+        return [replace(x, masked=masked) for x in finished]
 
     def _channels_last(self, layer: Layer) -> bool:
         written = layer.config.get("data_format")
@@ -135,6 +136,15 @@ def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> Sequence[Tensor
     if layer.kind not in LAYERS:
         raise refusal(layer)
     return LAYERS[layer.kind](row, Settings(layer), arguments)
+
+
+def _mask(layer: Layer, row: LayerRow, arguments: Arguments) -> bool:
+    """Returns whether the results of a call have a mask. The ops of a layer that reads one say that they lost it."""
+    masked = any(x.masked for x in arguments.tensors())
+    if layer.kind in masks.READERS and (masked or arguments.kwargs.get("mask") is not None):
+        row.lose("mask")
+    s = Settings(layer)
+    return masks.makes_mask(s) or (masked and masks.keeps_mask(s))
 
 
 def _all_layers(network: Network) -> Iterator[Layer]:

@@ -26,12 +26,13 @@ Axes = tuple[int, ...]
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """A value of the graph. Its axis i is axis ``axes[i]`` of the shape that the author sees (the batch is 0
-    in both).
+    in both). ``masked`` says that Keras carries a mask of steps beside it (`cnnscope.sources.keras.rules.masks`).
     """
 
     name: str
     value: Value
     axes: Axes
+    masked: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -135,6 +136,10 @@ class LayerRow:
     def settle(self, x: Tensor, channels_last: bool) -> Tensor:
         """Returns the tensor as other layers expect it: with more than one spatial axis it is a map."""
         return self.store(x, map_axes(x.rank, channels_last), "map") if x.rank > 3 else x
+
+    def lose(self, operand: str) -> None:
+        """Says of all ops so far that they do not have an operand of the layer."""
+        self.lost = {part: (*lost, operand) for part, lost in self.lost.items()}
 
     def finish(self, results: Sequence[Tensor]) -> list[Tensor]:
         """Names the ops, adds them and their weights to the graph, and returns the results with their final names."""

@@ -43,13 +43,19 @@ def make_arguments(module: nn.Module, sizes: Sequence[InputSize], *, real: bool 
     for root, keys, size in places:
         value = _value(size, accepted.get(root or ""), default, real, batch)
         if isinstance(value, Tensor):
-            made.tensors[size.name or "input"] = value
+            made.tensors[size.name or _unnamed(made.tensors)] = value
         if root is None:
             made.args.append(value)
         else:
             found[root] = _put(found.get(root), keys, value, size)
     made.kwargs.update((name, _lists(value)) for name, value in found.items())
     return made
+
+
+def _unnamed(taken: Mapping[str, Tensor]) -> str:
+    """Returns the name of an input without one: ``forward(*x)`` may take several."""
+    count = sum(name == "input" or name.startswith("input#") for name in taken)
+    return f"input#{count + 1}" if count else "input"
 
 
 def _path(

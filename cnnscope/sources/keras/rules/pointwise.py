@@ -242,7 +242,7 @@ def _alpha_dropout(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 
 @layer(
-    "Identity", "Masking", "ActivityRegularization", "GaussianDropout", "GaussianNoise", "StochasticDepth",
+    "Identity", "ActivityRegularization", "GaussianDropout", "GaussianNoise", "StochasticDepth",
     "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform",
     "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHeight", "RandomHue",
     "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation",
@@ -252,6 +252,12 @@ def _alpha_dropout(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 def _identity(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """These layers do nothing at inference."""
     return row.add(Identity(), x)
+
+
+@layer("Masking")
+def _masking(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
+    """Puts zeros in the steps that are full of ``mask_value``. Where that is zero, nothing changes."""
+    return row.add(Identity(), x, lost=("mask_value",) if s.number("mask_value", 0.0) else ())
 
 
 @layer("Rescaling")
