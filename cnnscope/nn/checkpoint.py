@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.files import replacing
 from cnnscope.ir import Param
-from cnnscope.nn.formats import Format, damaged, safetensors_header, sniff
-from cnnscope.nn.pickles import calls, commands
+from cnnscope.nn.formats import Format, damaged, refusal, safetensors_header, sniff
+from cnnscope.nn.pickles import calls, commands, is_quantised
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -146,6 +146,9 @@ def _torch_load(path: Path, kind: Format, device: str) -> Any:
         foreign = _foreign(path)
         if commands(foreign):
             raise _code(path, commands(foreign)) from None
+        if _quantised(path):
+            hint = "save the weights of the network that it was quantised from"
+            raise refusal(path, "a state dict with quantised tensors", hint) from None
         if foreign:
             return _inert_load(path, device)
         first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
@@ -177,6 +180,13 @@ def _foreign(path: Path) -> list[str]:
         return calls(path)
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):
         return []
+
+
+def _quantised(path: Path) -> bool:
+    try:
+        return is_quantised(path)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):
+        return False
 
 
 def _code(path: Path, names: Iterable[str]) -> CnnscopeError:

@@ -46,6 +46,11 @@ def calls(path: Path) -> list[str]:
     return [name for name in found if name.replace("__builtin__.", "builtins.") not in _harmless()]
 
 
+def is_quantised(path: Path) -> bool:
+    """Whether a file has quantised tensors, which torch can only make with their values."""
+    return any("torch._utils._rebuild_qtensor" in referred(file) for file in _pickles(path))
+
+
 def commands(names: Iterable[str]) -> list[str]:
     """Those of the names that are more than classes which hold data: of the standard library all but a few, of other
     packages whatever is not spelled like a class.

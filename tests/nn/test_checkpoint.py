@@ -433,3 +433,14 @@ def test_unknown_suffix(tmp_path: Path) -> None:
         "E404", "`w.safetensor` has no known suffix", "did you mean `.safetensors`?",
     )  # fmt: skip
     assert refused(tmp_path / "w", lambda path: write_weights(STATE, path))[2] == "use `.safetensors`, `.pt` or `.pth`"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("new", [True, False])
+def test_a_quantised_state_dict_is_not_called_damaged(tmp_path: Path, new: bool) -> None:
+    quantised = torch.quantize_per_tensor(torch.ones(3, 3), 0.1, 0, torch.qint8)
+    torch.save({"w": quantised}, tmp_path / "w.pt", _use_new_zipfile_serialization=new)
+    assert refused(tmp_path / "w.pt") == (
+        "E420", "`w.pt` is a state dict with quantised tensors, not a file of torch weights",
+        "save the weights of the network that it was quantised from",
+    )  # fmt: skip
