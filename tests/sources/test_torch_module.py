@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # as torch's own examples
 
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError, PartialError
@@ -363,6 +365,90 @@ def test_lazy_weights_that_get_no_shape() -> None:
     assert code == "E436"
     start = "`first` (`LazyConv2d`) has weights without a shape yet, and a run that gives them one fails: "
     assert message.startswith(start)
+
+
+class Held(nn.Module):
+    """Layers in a container that torch does not know."""
+
+    def __init__(self, hold: Any) -> None:
+        super().__init__()
+        self.first, self.layers = nn.LazyConv2d(4, 3), hold(nn.LazyConv2d(5, 3), nn.LazyBatchNorm2d())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        layers = self.layers
+        for layer in layers.values() if isinstance(layers, dict) else layers:
+            x = (layer[0] if isinstance(layer, list) else layer)(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda *layers: layers, lambda *layers: [*layers], lambda *layers: dict(zip("ab", layers, strict=True)),
+        lambda *layers: tuple([layer] for layer in layers), lambda *layers: OrderedDict(zip("ab", layers, strict=True)),
+    ],
+)  # fmt: skip
+def test_lazy_layers_in_containers_of_python_are_found(hold: Any) -> None:
+    module, settled = Held(hold), Held(hold)
+    settled.eval()(torch.zeros(1, 3, 9, 9))
+    assert traced(module, "3x9x9") == traced(settled, "3x9x9")
+    assert all(map(nn.parameter.is_lazy, module.parameters()))
+    held = module.layers.values() if isinstance(module.layers, dict) else module.layers
+    assert {type(layer[0] if isinstance(layer, list) else layer) for layer in held} == {
+        nn.LazyConv2d, nn.LazyBatchNorm2d,
+    }  # fmt: skip
+
+
+def test_a_lazy_layer_in_a_container_that_is_not_reached_is_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    module.layers = [nn.ReLU(), (nn.LazyConv2d(4, 3),)]
+    module.table = {"a": nn.LazyLinear(2)}
+    code, message, _ = refused(module)
+    assert (code, message) == ("E436", "`layers[1][0]` (`LazyConv2d`) has weights without a shape yet")
+
+
+class Once(nn.Module):
+    """Runs once."""
+
+    ran = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.calls = nn.LazyConv2d(4, 3), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.calls or Once.ran:
+            raise RuntimeError("second call")
+        self.calls += 1
+        Once.ran += 1
+        return self.conv(x)  # type: ignore[no-any-return]  # torch's own
+
+
+def test_the_run_that_finds_shapes_leaves_nothing_behind() -> None:
+    module = Once()
+    assert [node.op.tag for node in traced(module).nodes] == ["conv"]
+    assert (module.calls, Once.ran) == (0, 0)
+
+
+class Own(nn.Module):
+    """Lazy weights without torch's class for lazy modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.UninitializedParameter()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if nn.parameter.is_lazy(self.weight):
+            self.weight.materialize((4, x.shape[1], 3, 3))
+        return F.conv2d(x, self.weight)
+
+
+def test_lazy_weights_of_a_class_of_its_own() -> None:
+    module = Own()
+    (node,) = traced(module).nodes
+    assert (node.output.shape, node.params) == ((1, 4, 6, 6), {"weight": "weight"})
+    assert nn.parameter.is_lazy(module.weight)
 
 
 COMPILED = """
