@@ -73,7 +73,7 @@ def _settle(layer: Any, ran: nn.Module, call: Call | None) -> None:
     them.
     """
     if isinstance(layer, LazyModuleMixin) and call is not None:
-        layer._infer_parameters(layer, *call)  # type: ignore[misc]  # torch has a protocol that is not satisfied by its own class
+        layer._infer_parameters(layer, *call)  # type: ignore[misc]  # it is no `_LazyProtocol` to mypy
     for ours, theirs in ((layer._parameters, ran._parameters), (layer._buffers, ran._buffers)):
         for name, t in ours.items():
             found = theirs.get(name)
