@@ -97,6 +97,10 @@ class Constants:
             if parent is t:
                 self.views[key] = (other, rule, args, kwargs)
 
+    def is_known(self, t: Tensor) -> bool:
+        """Returns whether a call of torch made the tensor in this run."""
+        return id(t) in self._made or id(t) in self._copies
+
     def is_borrowed(self, t: Tensor) -> bool:
         """Returns whether the memory of a tensor belongs to the user's model, not to this run."""
         return not self._copy_of_module and id(t) not in self._made and id(t) not in self._copies

@@ -37,6 +37,7 @@ class Run(Protocol):
 
     def depends_on_data(self, function: str) -> Exception: ...
     def borrowed(self, t: Tensor) -> bool: ...
+    def noted(self, t: Tensor) -> None: ...
 
 
 @contextmanager
@@ -55,12 +56,20 @@ def contained(run: Run) -> Iterator[None]:
     @wraps(base.numpy)
     def numpy(t: Tensor, *args: Any, **kwargs: Any) -> Any:
         array = base.numpy(t, *args, **kwargs)
+        run.noted(t)
         return array.copy() if run.borrowed(t) else array
+
+    @wraps(base.tolist)
+    def tolist(t: Tensor) -> Any:
+        values = base.tolist(t)
+        run.noted(t)
+        return values
 
     changes = {
         (Tensor, "data_ptr"): _address(base.data_ptr, run),
         (storage, "data_ptr"): _address(storage.data_ptr, run),
         (Tensor, "numpy"): numpy,
+        (Tensor, "tolist"): tolist,
         (nn.Module, "_apply"): _apply,
         (torch.cuda, "_lazy_init"): with_device,
     }

@@ -72,6 +72,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
         self.failing: tuple[Exception, str, Sequence[Any], Mapping[str, Any]] | None = None
         self._twins: dict[int, Tensor] = {}
+        self._read: list[tuple[Tensor, Tensor]] = []  # tensors whose values left torch, and these values
         self._alive: list[Any] = []  # keeps the tensors of the dicts above alive, since ids of dead ones are used again
 
     # -- every call -------------------------------------------------------------------------------------------------
@@ -91,6 +92,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self.busy = before
 
     def _call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
+        for t in tensors(args, kwargs) if self._read else ():
+            self._returned(t)
         if rule.results:
             return in_place.stored(self, func, rule, args, kwargs)
         if rule.reshaping:
@@ -235,6 +238,28 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def place(self, t: Tensor) -> int | None:
         """Returns the place of the draft that a tensor is; None if it has none yet."""
         return self._nodes.get(id(t))
+
+    # -- values that leave torch ------------------------------------------------------------------------------------
+
+    def noted(self, t: Tensor) -> None:
+        """Notes that code outside of torch (NumPy, Python's own lists) has all values of a tensor."""
+        if self.real and not self.busy and self.tracked(t):
+            with _disable_current_modes():
+                self._read.append((t, t.detach().clone()))
+
+    def _returned(self, t: Tensor) -> None:
+        """Records a tensor that was made in the run, but by no call of torch (``from_numpy``, ``tensor``), once values
+        were read: it is one of the tensors that were read if it has its values; else it may depend on all of them.
+        """
+        if self.tracked(t) or not t.is_inference() or id(t) in self._weights or self.constants.is_known(t):
+            return
+        with _disable_current_modes():
+            equal = (x for x, values in self._read if _has_values(t, values))
+            source = next(equal, None)
+        if source is None:
+            unsupported(self, t, "values_read", dict.fromkeys(x for x, _ in self._read))
+        else:
+            self.same(t, source)
 
     # -- which node a tensor is -------------------------------------------------------------------------------------
 
@@ -502,6 +527,11 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.recording.drafts[written].in_place = True  # in the memory of the whole
         op, values = Overwrite(back), [whole, self.recording.drafts[written].output]
         return self._append(op, (before, written), op.output(values), "overwrite")
+
+
+def _has_values(t: Tensor, values: Tensor) -> bool:
+    """Returns whether a tensor is equal to another in all respects."""
+    return t.shape == values.shape and t.dtype == values.dtype and t.numel() > 0 and torch.equal(t, values)
 
 
 def _agreed(op: Op, values: Sequence[Value], shape: Shape) -> Value | None:
