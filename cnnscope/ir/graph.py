@@ -82,7 +82,8 @@ class Stored:
 class Param:
     """A weight or a buffer. Nodes that share a weight have the same key.
 
-    A buffer that is not ``persistent`` takes memory, but neither a state dict nor a weight file has it.
+    A buffer that is not ``persistent`` takes memory, but neither a state dict nor a weight file has it. ``data`` has
+    its elements as the machine stores them, where they are known and few enough to keep.
     ``made_of`` has the tensors in a file that the weight is computed from, if it is not stored as it is used (8-bit
     integers and their scale, a direction and a length). These are what counts as parameters, each once.
     """
@@ -93,6 +94,7 @@ class Param:
     buffer: bool = False
     persistent: bool = True
     made_of: tuple[Stored, ...] = ()
+    data: bytes | None = field(default=None, compare=False, repr=False)
 
     def tensors(self, key: str) -> tuple[Stored, ...]:
         """Returns what counts: the tensors that it is made of, or the weight itself, whose key is ``key``."""

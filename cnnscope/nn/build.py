@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch.func import functional_call
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir.graph import Graph, Node
 from cnnscope.nn.ops import module_of
+from cnnscope.nn.ops.called import tensor_of
+from cnnscope.ops.call import Literal
+from cnnscope.ops.traced import Called, Traced
 
 
 def build(graph: Graph, *, seed: int = 0) -> Network:
@@ -95,24 +99,29 @@ class _Modules:
 
     def call(self, node: Node) -> nn.Module | Tied:
         """The module that runs this node; E428 if it computes with numbers that no state dict has."""
-        lost = next((key for key in node.params.values() if not self.graph.params[key].persistent), None)
+        x = self.graph.values(node)
+        if isinstance(node.op, (Called, Traced)):  # a row also has the buffers from which constants were computed
+            own = {*node.op.weights(x), *node.op.buffers(x)}
+            node = replace(node, params={role: key for role, key in node.params.items() if role in own})
+        params = {key: self.graph.params[key] for key in node.params.values()}
+        lost = next((key for key, p in params.items() if not p.persistent and p.data is None), None)
         if lost is not None:
             what = f"`{node.name}` computes with `{lost}`, a buffer that is not persistent: nobody stores its numbers"
             raise CnnscopeError.of("E428", what)
-        x = self.graph.values(node)
         alike = (node.op, [(value.kind, len(value.shape)) for value in x])
         owner = _owner(node)
         if owner in self.placed and self.placed[owner][0] == alike:
             return self.placed[owner][1]
         module = module_of(node.op, x)
         self._fit(module, node)
+        self._fill(module, node)
         if owner is not None and owner not in self.placed:
             _place(self.root, owner, module)
             self.placed[owner] = alike, module
             return module
         for role, key in node.params.items():
             if _find(self.root, key) is None:
-                _put(self.root, key, _tensor(module, role))
+                _put(self.root, key, _tensor(module, role), persistent=self.graph.params[key].persistent)
         return Tied(module, self.root, node.params)
 
     def _fit(self, module: nn.Module, node: Node) -> None:
@@ -129,6 +138,16 @@ class _Modules:
         for role in built.keys() - stated.keys():
             path, _, name = role.rpartition(".")
             setattr(module.get_submodule(path), name, None)
+
+    def _fill(self, module: nn.Module, node: Node) -> None:
+        """Gives buffers that no state dict has their numbers."""
+        for role, key in node.params.items():
+            param = self.graph.params[key]
+            if param.data is not None:
+                path, _, name = role.rpartition(".")
+                owner = module.get_submodule(path)
+                delattr(owner, name)
+                owner.register_buffer(name, tensor_of(Literal(param.shape, param.dtype, param.data)), persistent=False)
 
     def finish(self) -> None:
         """Adds weights that no node uses, freezes frozen ones, and checks every name and shape against the graph."""
@@ -149,7 +168,9 @@ class _Modules:
 def _owner(node: Node) -> str | None:
     """The path of a node's module: the prefix of all its keys, or its name without weights; None if prefixes differ."""
     if not node.params:
-        return node.name
+        *scopes, name = node.name.split(".")
+        reserved = isinstance(node.op, Traced) and hasattr(nn.Module(), name)  # `to`, `half`: calls of a trace
+        return ".".join([*scopes, f"{name}_"]) if reserved else node.name
     prefixes = {key.removesuffix(f".{role}") if key.endswith(f".{role}") else "" for role, key in node.params.items()}
     return next(iter(prefixes)) or None if len(prefixes) == 1 else None
 

@@ -173,6 +173,8 @@ def literal(value: Any) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, float) and value in (float("inf"), -float("inf")):
         return "torch.inf" if value > 0 else "-torch.inf"
+    if isinstance(value, float) and value != value:
+        return "torch.nan"
     return repr(value)
 
 

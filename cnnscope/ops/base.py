@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
@@ -54,7 +54,7 @@ class Case:
         return tuple(Value((1, *shape), kind=self.kind) for shape in shapes)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Op:
     """Base of all layer types. A layer type is a frozen dataclass of its arguments."""
 

@@ -16,12 +16,13 @@ from typing import Any
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Expand, Place, Reshape, Shape, Spread, Step, Taps, Via, Whole
 from cnnscope.ops.base import shape_text
+from cnnscope.ops.call import Literal
 from cnnscope.ops.merge import kept_of_product
 from cnnscope.ops.saved import NOTHING, Kept, TrainStep
-from cnnscope.ops.traced import Traced, batch_of_all, broadcast, kind_of, moved
+from cnnscope.ops.traced import Called, Traced, batch_of_all, broadcast, kind_of, moved
 
 
-class Elementwise(Traced, tag="elementwise", category="other"):
+class Elementwise(Called, Traced, tag="elementwise", category="other"):
     """A function ``fn`` of the elements of its inputs, broadcast as in numpy. FLOPs: 1 an output element.
 
     Constant operands are no inputs; where they stretch the output, ``shape`` is the whole shape of the result.
@@ -74,12 +75,14 @@ class Elementwise(Traced, tag="elementwise", category="other"):
 class Movement(Traced, tag="movement", category="movement"):
     """Elements of one tensor in another arrangement (``kind``: roll, repeat, pad ...), as ``steps`` say. No arithmetic.
 
-    ``dtype`` is that of the output where it is not the input's (a cast).
+    ``dtype`` is that of the output where it is not the input's (a cast). ``batch`` has the axis that grows with the
+    batch behind each step, None where there is none; it is None as a whole where a trace does not know that.
     """
 
     kind: str
     steps: tuple[Step, ...] = ()
     dtype: str | None = None
+    batch: tuple[int | None, ...] | None = None
     symmetric = True
 
     def output(self, x: Sequence[Value]) -> Value:
@@ -156,7 +159,7 @@ def _rest(cut: Step, part: Value) -> Taps:
     return Taps(cut.axis, cut.size, cut.size, tuple(() if o in taken else (o,) for o in range(cut.size)))
 
 
-class Reduce(Traced, tag="reduce", category="pool"):
+class Reduce(Called, Traced, tag="reduce", category="pool"):
     """A function ``fn`` (mean, sum, amax, norm ...) of all elements along ``axes``. FLOPs: 1 an input element.
 
     The axes stay with size 1 if ``keep``, else they go.
@@ -186,7 +189,7 @@ class Reduce(Traced, tag="reduce", category="pool"):
         return self.axes if places or self.fn.startswith("arg") else ()
 
 
-class Scan(Traced, tag="scan", category="other"):
+class Scan(Called, Traced, tag="scan", category="other"):
     """A function ``fn`` in which an element may depend on all others along ``axes`` (cumsum, sort, a normalisation).
 
     FLOPs: ``cost`` an element.
@@ -232,9 +235,17 @@ class _Known(Traced):
 
 
 class Constant(_Known, tag="constant", category="constant"):
-    """A tensor that does not depend on the image (a mask, a grid of coordinates). It costs and reads nothing."""
+    """A tensor that does not depend on the image (a mask, a grid of coordinates). It costs and reads nothing.
 
+    ``literal`` has its elements, if they are known and few enough.
+    """
+
+    literal: Literal | None = None
     arity = (0, 0)
+
+    def arguments(self) -> dict[str, Any]:
+        given = super().arguments()
+        return given if self.literal is None else {**given, "values": self.literal.shown}
 
     def label(self) -> str:
         return shape_text(self.shape)
@@ -330,7 +341,7 @@ class Renorm(Traced, tag="renorm", category="norm"):
         return None
 
 
-class Gather(_Known, tag="gather", category="movement"):
+class Gather(Called, _Known, tag="gather", category="movement"):
     """Elements of the first input at places that the other inputs hold (indexing, grid sampling). No MACs.
 
     FLOPs: none. What an element reads depends on the values, so no receptive field can be stated.

@@ -13,7 +13,7 @@ from cnnscope.ops.arguments import Bool, Pos
 from cnnscope.ops.base import Case, Category, Op
 from cnnscope.ops.conv import Conv, TransposedConv
 from cnnscope.ops.saved import FLOAT, INPUT, NOTHING, Kept, TrainStep
-from cnnscope.ops.traced import Traced, broadcast, kind_of
+from cnnscope.ops.traced import Called, Traced, broadcast, kind_of
 
 
 class Linear(Op, tag="linear", category="linear"):
@@ -60,7 +60,7 @@ class Linear(Op, tag="linear", category="linear"):
     )  # fmt: skip
 
 
-class MatMul(Traced, tag="matmul", category="linear"):
+class MatMul(Called, Traced, tag="matmul", category="linear"):
     """Matrix product of two tensors: (..., m, k) x (..., k, n) -> (..., m, n), leading axes broadcast.
 
     MACs: output elements * k. No other arithmetic. Source: the broadcasting is numpy's `matmul`.
@@ -116,7 +116,7 @@ class Bilinear(Traced, tag="bilinear", category="linear"):
         return str(self.out)
 
 
-class Distances(Traced, tag="cdist", category="other"):
+class Distances(Called, Traced, tag="cdist", category="other"):
     """The distance of every row of one tensor to every row of another: (..., m, k), (..., n, k) -> (..., m, n).
 
     No MACs. FLOPs: 3 k an output element (difference, power, sum). Source: torch.cdist with norm ``p``.
@@ -143,7 +143,7 @@ class Distances(Traced, tag="cdist", category="other"):
         return (row, (Whole((rank - 1,), "attention"), turned, Expand(shape)))
 
 
-class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
+class ScaledDotProduct(Called, Traced, tag="sdpa", category="attention"):
     """softmax(Q K^T / sqrt(d) + mask) V: (..., t, d), (..., s, d), (..., s, e) -> (..., t, e), whichever the kernel.
 
     MACs: t s (d + e) for each head. FLOPs add the scale and 5 for the softmax of each attention weight, and 1 if
@@ -193,7 +193,7 @@ class ScaledDotProduct(Traced, tag="sdpa", category="attention"):
         return Kept((0, 1, 2), output=True, image_bytes=FLOAT * prod(self.output(step.x).shape[:-1]))
 
 
-class _Computed(Op):
+class _Computed(Called):
     """A layer some of whose weights other ops compute: its inputs are x and those weights.
 
     Every output element reads all of them.
@@ -204,9 +204,6 @@ class _Computed(Op):
     def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
         super().__init_subclass__(category=category, **kwargs)
         cls.tag = tag  # the tag of the layer that it computes, which stays in the registry
-
-    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
-        return {}
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         layer = super().reads(x)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from math import prod
 from typing import Any
 
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Shape, Step, Taps, Whole
 from cnnscope.ops.base import REGISTRY, Category, Op
+from cnnscope.ops.call import Call
 
 TRACED: dict[str, type[Traced]] = {}
 """Every op of traces by tag."""
@@ -29,6 +30,23 @@ class Traced(Op):
     def label(self) -> str:
         """The name of the function, else the tag."""
         return str(getattr(self, "fn", self.tag))
+
+
+class Called(Op):
+    """An op that stands for many functions: ``call`` is the one with all its operands, if they are known."""
+
+    call: Call | None = field(default=None, kw_only=True)
+
+    def weights(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {role: held.shape for role, held in self.call.held(buffer=False).items()} if self.call else {}
+
+    def buffers(self, x: Sequence[Value]) -> Mapping[str, Shape]:
+        return {role: held.shape for role, held in self.call.held(buffer=True).items()} if self.call else {}
+
+    def arguments(self) -> dict[str, Any]:
+        given = super().arguments()
+        given.pop("call", None)
+        return given if self.call is None or self.call.is_plain else {**given, "call": self.call.arguments()}
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:

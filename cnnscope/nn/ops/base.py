@@ -141,7 +141,8 @@ class Function:
         return None if write is None else inline(write, *self.defines)
 
     def _call(self, inputs: Inputs) -> Expr:
-        return CallExpr(self.name, (*inputs, *map(Lit, self.args)))
+        named = tuple((name, Lit(value)) for name, value in self.named.items())
+        return CallExpr(self.name, (*inputs, *map(Lit, self.args)), named)
 
     @property
     def name(self) -> str:

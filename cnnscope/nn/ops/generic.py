@@ -1,37 +1,41 @@
-"""Ops of traces in torch, if they have all the information: movement, joins, reductions, sums, products, weights.
-
-Of functions of single elements a trace keeps costs and reads, not constant operands, so most of them cannot be run.
-"""
+"""Ops of traces in torch, if they have all the information: movement, joins, reductions, arithmetic, weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.ir.steps import Permute, Reshape, Shape, Step, Taps
-from cnnscope.nn.code import Call, Expr, Lit
+from cnnscope.ir.steps import Expand, Permute, Reshape, Shape, Step, Taps
+from cnnscope.nn.code import Call, Expr, Lit, Raw
 from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role, write_pad
+from cnnscope.nn.ops.called import Calling, called, tensor_of
 from cnnscope.nn.ops.merge import add, concatenated, infix, mul
 from cnnscope.nn.ops.movement import window
 from cnnscope.ops import generic
+from cnnscope.ops.call import Literal
 from cnnscope.ops.traced import moved
 
 Move = Callable[[Tensor], Tensor]
 _REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "mean": torch.mean, "sum": torch.sum, "amax": torch.amax, "amin": torch.amin,
 }  # fmt: skip
-_COPIES = ("clone", "contiguous")
 
 
 class Weight(nn.Module):
-    """A weight as a value of the network, without a batch axis."""
+    """A weight or buffer as a value of the network, without a batch axis."""
 
-    def __init__(self, shape: Shape) -> None:
+    value: Tensor
+
+    def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.value = nn.Parameter(torch.zeros(shape))
+        if dtype.is_floating_point:
+            self.register_parameter("value", nn.Parameter(torch.zeros(shape, dtype=dtype)))
+        else:
+            self.register_buffer("value", torch.zeros(shape, dtype=dtype))
 
     def forward(self) -> Tensor:
         return self.value
@@ -45,15 +49,19 @@ def chain(x: Tensor, moves: Sequence[Move]) -> Tensor:
 
 
 def _movement(op: generic.Movement, x: X) -> Module | Function | None:
-    """Steps one after the other; the batch axis stays first and may have any size."""
-    if op.dtype is not None:
-        return None
-    if not op.steps:
-        return Module(nn.Identity, code=inline(lambda x: x[0])) if op.kind in _COPIES else None
-    if x[0].batch_axis != 0 or op.output(x[:1]).batch_axis != 0:
-        return None
-    found = [_move(step, moved(x[0], op.steps[:i]).shape) for i, step in enumerate(op.steps)]
+    """Steps one after the other, whatever the size of the batch."""
+    if not op.steps and op.dtype is None:
+        return Module(nn.Identity, code=inline(lambda x: x[0]))
+    batch = op.batch
+    if batch is None:
+        if x[0].batch_axis != 0 or op.output(x[:1]).batch_axis != 0:
+            return None
+        batch = (0,) * len(op.steps)
+    shapes = [moved(x[0], op.steps[:i]).shape for i in range(len(op.steps))]
+    found = [_move(step, shape, axis) for step, shape, axis in zip(op.steps, shapes, batch, strict=True)]
     moves = [pair for pair in found if pair is not None]
+    if op.dtype is not None:
+        moves.append(_cast(op.dtype))
 
     def write(inputs: Inputs) -> Expr:
         result = inputs[0]
@@ -61,44 +69,111 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
             result = writer(result)
         return result
 
-    whole = len(moves) == len(op.steps)
+    whole = all(found)
     return Function(chain, (tuple(move for move, _ in moves),), write=write) if whole else None
 
 
-def _move(step: Step, shape: Shape) -> tuple[Move, Callable[[Expr], Expr]] | None:
-    """One step of a tensor of ``shape`` as a function and as an expression; None if it may change the batch or is
-    neither a window nor a border of zeros.
+_Move = tuple[Move, Callable[[Expr], Expr]]
+
+
+def _cast(name: str) -> _Move:
+    dtype = getattr(torch, name)
+    return lambda x: x.to(dtype), lambda x: Call("to", (Raw(f"torch.{name}"),), target=x)
+
+
+def _move(step: Step, shape: Shape, batch: int | None) -> _Move | None:
+    """One step of a tensor of ``shape`` as a function and as an expression; None if it may change the batch.
+
+    ``batch`` is the axis that grows with the batch behind the step.
     """
     match step:
         case Permute(order):
             return lambda x: x.permute(order), lambda x: Call("permute", tuple(map(Lit, order)), target=x)
-        case Reshape((1, *rest)):
-            sizes = (Lit(-1), *(Lit(n, "size") for n in rest))
-            return lambda x: x.reshape(-1, *rest), lambda x: Call("reshape", sizes, target=x)
-        case Taps(axis=axis, size=size, n=n, taps=((first,),), border="drop") if n > 0 and axis > 0:
-            last = first + n * (size - 1)
-            picked = [slice(None)] * axis + [slice(first, last + 1, n)]
-            if first >= 0 and last < shape[axis]:
-                return lambda x: x[tuple(picked)], lambda x: window(x, picked)
-            if n == 1:
-                pads = [0, 0] * (len(shape) - 1 - axis) + [-first, last + 1 - shape[axis]]
-                return lambda x: F.pad(x, pads), lambda x: write_pad(x, pads, "constant")
+        case Reshape(whole):
+            return _method("reshape", [-1 if axis == batch else n for axis, n in enumerate(whole)])
+        case Expand(whole):
+            return _method("expand", [-1 if axis == batch else n for axis, n in enumerate(whole)])
+        case Taps(axis=axis) if axis != batch:
+            return _window(step, shape)
     return None
 
 
-def _reduce(op: generic.Reduce, x: X) -> Function | None:
-    if op.fn not in _REDUCTIONS or op.dtype is not None:
+def _method(name: str, sizes: Sequence[int]) -> _Move:
+    arguments = tuple(Lit(n) if n == -1 else Lit(n, "size") for n in sizes)
+    return lambda x: getattr(x, name)(sizes), lambda x: Call(name, arguments, target=x)
+
+
+def _window(step: Taps, shape: Shape) -> _Move | None:
+    """Elements along an axis, each at most once in a place of the result."""
+    axis, size, end = step.axis, step.size, shape[step.axis]
+    if any(len(taps) != 1 for taps in step.taps):
         return None
+    phases = len(step.taps)
+    places = [step.n * (i // phases) + step.taps[i % phases][0] for i in range(size)]
+    first, inside = places[0] if places else 0, all(0 <= place < end for place in places)
+    regular = phases == 1 and step.n > 0
+    if regular and inside and step.border == "drop":
+        picked = [slice(None)] * axis + [slice(first, first + step.n * (size - 1) + 1, step.n)]
+        return lambda x: x[tuple(picked)], lambda x: window(x, picked)
+    if regular and step.n == 1 and step.border == "drop":
+        pads = [0, 0] * (len(shape) - 1 - axis) + [-first, first + size - end]
+        return lambda x: F.pad(x, pads), lambda x: write_pad(x, pads, "constant")
+    if regular and step.n == 1 and step.border == "wrap" and size == end:
+        return lambda x: x.roll(-first, axis), lambda x: Call("roll", (Lit(-first), Lit(axis)), target=x)
+    if places == list(range(end))[::-1]:
+        return lambda x: x.flip(axis), lambda x: Call("flip", (Lit(axis),), target=x)
+    if step.border == "wrap":
+        places, inside = [place % end for place in places], True
+    if not inside:
+        return None
+
+    def write(x: Expr) -> Expr:
+        made = Call("new_tensor", (Lit(tuple(places)),), (("dtype", Raw("torch.int64")),), x)
+        return Call("index_select", (Lit(axis), made), target=x)
+
+    return lambda x: x.index_select(axis, torch.tensor(places, device=x.device)), write
+
+
+def _reduce(op: generic.Reduce, x: X) -> Function | Module | None:
+    if op.fn not in _REDUCTIONS or op.dtype is not None or (op.call is not None and op.call.named):
+        return called(op)
     axes = op.axes[0] if len(op.axes) == 1 else op.axes
     named = (("keepdim", Lit(op.keep, "keepdim", False)),)
     return Function(_REDUCTIONS[op.fn], (op.axes, op.keep), write=lambda x: Call(op.fn, (Lit(axes),), named, x[0]))
 
 
-def _elementwise(op: generic.Elementwise, x: X) -> Function | None:
-    """A sum or product of two inputs, beside which there is no constant."""
-    if op.fn not in ("add", "mul") or op.dtype is not None or len(x) != 2:
-        return None
+def _elementwise(op: generic.Elementwise, x: X) -> Function | Module | None:
+    """The call; a sum or product of two inputs as the function of layers."""
+    plain = op.call is None or op.call.is_plain
+    if not plain or op.fn not in ("add", "mul") or op.dtype is not None or len(x) != 2:
+        return called(op)
     return Function(add if op.fn == "add" else mul, write=infix("+" if op.fn == "add" else "*"))
+
+
+def _join(op: generic.Join, x: X) -> Function:
+    return concatenated(op.axis, x)
+
+
+class Fixed(nn.Module):
+    """A constant as a value of the network."""
+
+    value: Tensor
+
+    def __init__(self, literal: Literal) -> None:
+        super().__init__()
+        self.register_buffer("value", tensor_of(literal), persistent=False)
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+def _parameter(op: generic.Parameter, x: X) -> Module:
+    args: dict[str, Any] = {"shape": op.shape}
+    return Module(Weight, args if op.dtype == "float32" else args | {"dtype": getattr(torch, op.dtype)})
+
+
+def _constant(op: generic.Constant, x: X) -> Module | None:
+    return None if op.literal is None else Module(Fixed, {"literal": op.literal})
 
 
 _OTHERS = (nn.CELU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold)
@@ -107,11 +182,8 @@ _MANY = Lacks("it stands for many functions, which the rules of sources list")
 _NAMED_ELSEWHERE = Lacks("the functions it is made of are those of other ops")
 _UNKNOWN = {
     generic.Overwrite: "where a trace writes to is known, not by which statement",
-    generic.Scan: "it stands for many functions, and a trace keeps only what they cost and read",
-    generic.Constant: "a trace keeps the shape of a constant, not its numbers",
     generic.Embedding: "its input is a tensor of indices, not an image",
     generic.EmbeddingBag: "its input is a tensor of indices, not an image",
-    generic.Gather: "what it reads depends on values that the trace does not have",
     generic.Select: "a module has one output",
     generic.Unsupported: "no rule covers the function",
 }
@@ -119,14 +191,17 @@ TORCH_OPS = (
     TorchOp(op=generic.Elementwise, make=_elementwise, roles=of_role("activation", *_OTHERS), aten=_MANY, onnx=_MANY),
     TorchOp(op=generic.Movement, make=_movement, roles={chain: "move"}, aten=_MANY, onnx=_MANY),
     TorchOp(op=generic.View, make=_movement, roles={chain: "move"}, aten=_MANY, onnx=_MANY),
-    TorchOp(op=generic.Join, make=lambda op, x: concatenated(op.axis), roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Join, make=_join, roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
     TorchOp(
         op=generic.Reduce, make=_reduce, roles={torch.sum: "average", torch.mean: "average", torch.amax: "max"},
         aten=_MANY, onnx=_MANY,
     ),
     TorchOp(
-        op=generic.Parameter, make=lambda op, x: Module(Weight, {"shape": op.shape}), roles={Weight: "other"},
+        op=generic.Parameter, make=_parameter, roles={Weight: "other"},
         aten=_MANY, onnx=_MANY,
     ),
+    TorchOp(op=generic.Scan, make=lambda op, x: called(op), roles={Calling: "other"}, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Gather, make=lambda op, x: called(op), roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Constant, make=_constant, roles={Fixed: "other"}, aten=_MANY, onnx=_MANY),
     *(TorchOp(op=op, make=Lacks(why), roles=Lacks(why), aten=_MANY, onnx=_MANY) for op, why in _UNKNOWN.items()),
 )  # fmt: skip

@@ -34,8 +34,18 @@ def infix(operator: str) -> Writer:
     return write
 
 
-def concatenated(axis: int) -> Function:
-    """``torch.cat([a, b], dim=1)``."""
+def concat_spread(*x: Tensor, dim: int) -> Tensor:
+    """Joins tensors of which some have no batch: each image gets them."""
+    sizes = [max(t.shape[axis] for t in x) for axis in range(x[0].dim())]
+    sizes[dim] = -1
+    return torch.cat([t.expand(sizes) for t in x], dim)
+
+
+def concatenated(axis: int, x: X) -> Function:
+    """``torch.cat([a, b], dim=1)``; tensors without a batch are repeated for every image."""
+    batched = {value.batch_axis for value in x}
+    if None in batched and len(batched) > 1:
+        return Function(concat_spread, named={"dim": axis}, defines=(concat_spread,))
 
     def write(inputs: Inputs) -> Expr:
         return Call("torch.cat", (Items(tuple(inputs)),), (("dim", Lit(axis)),))
@@ -44,7 +54,7 @@ def concatenated(axis: int) -> Function:
 
 
 def _concat(op: merge.Concat, x: X) -> Function:
-    return concatenated(along(x[0], op.axis))
+    return concatenated(along(x[0], op.axis), x)
 
 
 _ADD, _SUB, _MUL = (
@@ -56,6 +66,6 @@ TORCH_OPS = (
     TorchOp(op=merge.Add, make=lambda op, x: _ADD, roles={add: "add"}, aten=("add",), onnx=("Add", "Sum")),
     TorchOp(op=merge.Sub, make=lambda op, x: _SUB, roles={torch.sub: "other"}, aten=("sub",), onnx=("Sub",)),
     TorchOp(op=merge.Mul, make=lambda op, x: _MUL, roles={mul: "product"}, aten=("mul",), onnx=("Mul",)),
-    TorchOp(op=merge.Concat, make=_concat, roles={concat: "move"}, aten=("cat", "concat", "concatenate"),
-            onnx=("Concat",)),
+    TorchOp(op=merge.Concat, make=_concat, roles={concat: "move", concat_spread: "move"},
+            aten=("cat", "concat", "concatenate"), onnx=("Concat",)),
 )  # fmt: skip

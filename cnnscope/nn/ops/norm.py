@@ -29,7 +29,7 @@ class ChannelRMSNorm(ChannelsLast, nn.RMSNorm):
 
 
 def _batchnorm(op: norm.BatchNorm, x: X) -> Module:
-    family = nn.BatchNorm1d if x[0].kind == "flat" else of_rank("BatchNorm", x)
+    family = nn.BatchNorm1d if len(x[0].shape) < 4 else of_rank("BatchNorm", x)
     args = {"eps": op.eps, "momentum": op.momentum, "affine": op.affine, "track_running_stats": op.track}
     return Module(family, {"num_features": x[0].shape[1], **args})
 

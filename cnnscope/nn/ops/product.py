@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
+from cnnscope.nn.ops.called import called
 from cnnscope.nn.ops.merge import infix
 from cnnscope.ops import product
 
@@ -14,16 +15,21 @@ def _linear(op: product.Linear, x: X) -> Module:
     return Module(nn.Linear, {"in_features": x[0].shape[-1], "out_features": op.out, "bias": op.bias})
 
 
+def _bilinear(op: product.Bilinear, x: X) -> Module:
+    a, b = (value.shape[-1] for value in x)
+    return Module(nn.Bilinear, {"in1_features": a, "in2_features": b, "out_features": op.out, "bias": op.bias})
+
+
 _MATMUL = Function(torch.matmul, write=infix("@"))
-_COMPUTED = "other ops compute its weights"
-_UNKNOWN = {
-    product.ScaledDotProduct: "a trace does not keep its mask and scale",
-    product.Bilinear: "it has two inputs and weights of its own", product.Distances: "it is no layer of torch",
-    product.ComputedConv: _COMPUTED, product.ComputedTransposedConv: _COMPUTED, product.ComputedLinear: _COMPUTED,
-}  # fmt: skip
+_CALLS = (
+    product.ScaledDotProduct, product.Distances, product.ComputedConv, product.ComputedTransposedConv,
+    product.ComputedLinear,
+)  # fmt: skip
+_CALLED = Lacks("it runs as the call that it stands for")
 _MANY = Lacks("it stands for several functions, which the rules of sources list")
 TORCH_OPS = (
     TorchOp(op=product.Linear, make=_linear, roles={nn.Linear: "conv"}, aten=("linear",), onnx=("Gemm",)),
     TorchOp(op=product.MatMul, make=lambda op, x: _MATMUL, roles={torch.matmul: "bilinear"}, aten=_MANY, onnx=_MANY),
-    *(TorchOp(op=op, make=Lacks(why), roles=Lacks(why), aten=_MANY, onnx=_MANY) for op, why in _UNKNOWN.items()),
+    TorchOp(op=product.Bilinear, make=_bilinear, roles={nn.Bilinear: "other"}, aten=("bilinear",), onnx=_MANY),
+    *(TorchOp(op=op, make=lambda op, x: called(op), roles=_CALLED, aten=_MANY, onnx=_MANY) for op in _CALLS),
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cnnscope.ir import Value
-from cnnscope.ir.steps import Shape, Step
+from cnnscope.ir.steps import Reshape, Shape, Step
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Gather, Join, Select, Unsupported
 from cnnscope.ops.merge import Concat
@@ -83,6 +83,10 @@ class Batches:
         axis = value.batch_axis
         return self._folded.get(at) if axis is None else (axis, 1)
 
+    def has_images(self, at: int) -> bool:
+        """Whether a draft depends on a network input."""
+        return at in self._images
+
     def copy(self, at: int, source: int) -> None:
         """The draft ``at`` has its batch where the draft ``source`` has it."""
         for known in (self._images, self.uncertain):
@@ -121,6 +125,24 @@ class Batches:
                 self.mixing.add(at)
         found = found or _aligned(places, values, value)
         return value if found is None else self._at(at, value, found)
+
+    def along(
+        self, source: int, before: Value, at: int, after: Value, steps: Sequence[Step]
+    ) -> tuple[int | None, ...] | None:
+        """Returns the axis that has the batch behind each of the ``steps`` that make the draft ``at`` of the draft
+        ``source``; None for one that has none, and instead of all if it is unknown.
+        """
+        start, end = self.place(source, before), self.place(at, after)
+        if source not in self._images:
+            return tuple(None if end is None or i < len(steps) - 1 else end[0] for i in range(len(steps)))
+        if start is None or end is None or GONE in (start, end):
+            return None
+        last = max((i for i, step in enumerate(steps) if isinstance(step, Reshape)), default=-1)
+        places = [
+            follow(start, before.shape, steps[: i + 1], end[0] if i == last else None)[0] for i in range(len(steps))
+        ]
+        axes = tuple(place[0] for place in places if place is not None and place != GONE)
+        return axes if len(axes) == len(steps) and (not steps or axes[-1] == end[0]) else None
 
     def end(self, at: int, value: Value, index: int) -> Value:
         """Returns the value of the draft ``at`` as output number ``index`` of the model, with its batch axis."""

@@ -16,27 +16,36 @@ from torch import Tensor
 
 from cnnscope.ir import Value
 from cnnscope.ir.steps import Permute, Reshape, Step, Taps
+from cnnscope.ops.call import Held, Literal, Operand
 from cnnscope.ops.traced import moved
+from cnnscope.sources.torch.calls import UnknownOperandError, literal
+from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Lowering, tensors, written
 
+_RESHAPES = {"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "unflatten", "expand"}
 LARGEST = 2**24
 """The most elements of a constant that is computed for real. A larger one has no values."""
 META, CPU = torch.device("meta"), torch.device("cpu")
 
 
 class Constants:
-    """The constants of one run. ``own_key`` returns the name of a buffer, ``to_meta`` removes the values from
-    arguments. If the module is a ``copy`` for this run only, its tensors may be overwritten.
+    """The constants of one run.
+
+    ``own_key`` returns the name of a buffer, ``to_meta`` removes the values from arguments, ``is_stored`` says whether
+    a state dict has the buffer of a name. If the module is a ``copy`` for this run only, its tensors may be
+    overwritten.
     """
 
     def __init__(
-        self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any], *, copy: bool = False
-    ) -> None:
-        self._copy_of_module = copy
+        self, own_key: Callable[[Tensor], str | None], to_meta: Callable[[Any], Any],
+        is_stored: Callable[[str], bool], *, copy: bool = False,
+    ) -> None:  # fmt: skip
+        self._copy_of_module, self._is_stored = copy, is_stored
         self.views: dict[int, tuple[Tensor, Lowering, Sequence[Any], Mapping[str, Any]]] = {}
         self._own_key, self._to_meta = own_key, to_meta
         self._made: dict[int, Tensor] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
+        self._overwritten: set[int] = set()
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, so that its id is not used again
 
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
@@ -45,6 +54,7 @@ class Constants:
         targets = written(rule, args, kwargs)
         for target in targets:
             self._copy(target)
+            self._overwrite(target)
         out = self._compute(func, args, kwargs)
         if rule.in_place:
             return targets[0]
@@ -76,6 +86,35 @@ class Constants:
         """Returns the keys of the buffers that a constant is, or was computed from."""
         key = self._own_key(t)
         return (key,) if key else self._keys.get(id(t), ())
+
+    def literal(self, t: Tensor) -> Literal | None:
+        """Returns a constant with its elements as they are now; None if they are unknown, too many, or those of a
+        buffer of real numbers, which a weight file may have.
+        """
+        stored = t.is_floating_point() and any(map(self._is_stored, self.keys(t)))
+        return None if stored else literal(self._copied(t))
+
+    def operand(self, t: Tensor, roles: Mapping[str, str]) -> Operand:
+        """Returns what a constant is to a node that has buffers with these ``roles`` by their key.
+
+        Raises `UnknownOperandError` if its elements are unknown.
+        """
+        whole = self._whole(t)
+        key = self._own_key(whole) if id(whole) not in self._overwritten else None
+        if key is not None and key in roles:
+            return Held(roles[key], tuple(whole.shape), None if whole is t else tuple(t.shape), dtype_name(t))
+        known = self.literal(t)
+        if known is None:
+            raise UnknownOperandError
+        return known
+
+    def _whole(self, t: Tensor) -> Tensor:
+        """Returns the tensor of which ``t`` shows all elements in their order, in another shape."""
+        while (
+            id(t) in self.views and self.views[id(t)][1].name in _RESHAPES and t.numel() == self.views[id(t)][0].numel()
+        ):
+            t = self.views[id(t)][0]
+        return t
 
     def reshaped(
         self, t: Tensor, before: Tensor, rule: Lowering, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -111,6 +150,12 @@ class Constants:
             # torch treats a view of it as a view of `t`, which is no inference tensor
             with torch.inference_mode(False):
                 self._copies[id(t)] = t.detach().to(META if t.is_meta else CPU, copy=True), t
+
+    def _overwrite(self, t: Tensor) -> None:
+        """Notes whose numbers a write to the tensor changes: those of every tensor in its memory."""
+        for one, (copy, _) in self._copies.items():
+            if share_memory(copy, self._copied(t)):
+                self._overwritten.add(one)
 
     def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
         args = [self._copied(a) for a in args]

@@ -15,6 +15,7 @@ from cnnscope.ir import Graph, Intent, Node, Param, Value
 from cnnscope.ir.builder import Builder, Names
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.base import Op
+from cnnscope.ops.call import LARGEST
 from cnnscope.ops.generic import Constant, Select, View
 from cnnscope.ops.traced import Traced
 
@@ -73,6 +74,10 @@ class Recording:
         self._paths = {id(m): path for path, m in modules.items()}
         self._scopes = {path: type(m).__name__ for path, m in modules.items() if path and not is_leaf(m)}
         self._rows = Names(modules)
+
+    def is_stored(self, key: str) -> bool:
+        """Whether a state dict has the parameter or buffer."""
+        return self._params[key].persistent
 
     def enter(self, module: nn.Module, args: tuple[Any, ...] = ()) -> None:
         """A module's forward begins."""
@@ -196,10 +201,18 @@ def named_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 def _param(key: str, tensor: Tensor, modules: Mapping[str, nn.Module]) -> Param:
     path, _, name = key.rpartition(".")
+    persistent = name not in modules[path]._non_persistent_buffers_set
     return Param(
         tuple(tensor.shape), dtype_name(tensor), trainable=tensor.requires_grad,
-        buffer=not isinstance(tensor, nn.Parameter), persistent=name not in modules[path]._non_persistent_buffers_set,
+        buffer=not isinstance(tensor, nn.Parameter), persistent=persistent,
+        data=None if persistent or tensor.is_meta or tensor.numel() > LARGEST else data_of(tensor),
     )  # fmt: skip
+
+
+def data_of(t: Tensor) -> bytes:
+    """Returns the elements of a tensor as the machine stores them, in row-major order."""
+    plain = t.detach().cpu().contiguous().reshape(-1)
+    return bytes(plain.view(torch.uint8).numpy()) if plain.numel() else b""
 
 
 def dtype_name(tensor: Tensor) -> str:

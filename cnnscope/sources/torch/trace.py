@@ -28,13 +28,15 @@ from cnnscope.ir.builder import settled
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ir.steps import Taps
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Constant, Gather, Overwrite, Parameter, Unsupported, View
+from cnnscope.ops.call import Held, Input, Operand
+from cnnscope.ops.generic import Constant, Gather, Movement, Overwrite, Parameter, Unsupported, View
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.norm import LRN
-from cnnscope.ops.traced import kind_of
+from cnnscope.ops.traced import Called, kind_of
 from cnnscope.sources.torch import in_place
 from cnnscope.sources.torch.batch import Place
 from cnnscope.sources.torch.batches import Batches, Twice
+from cnnscope.sources.torch.calls import RANDOM, UnknownOperandError, call_of, is_for_every_batch
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu
 from cnnscope.sources.torch.operands import missing
 from cnnscope.sources.torch.recording import Draft, Recording, dtype_name
@@ -58,7 +60,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.busy = False
         self.sizes: Sequence[int] = ()
         self.recording = Recording(module)
-        self.constants = Constants(self.key, self._to_meta, copy=real)
+        self.constants = Constants(self.key, self._to_meta, self.recording.is_stored, copy=real)
         self.takes_values: str | None = None
         self.batches = Batches(twice, images)
         self._keys = {id(t): key for key, t in self.recording.weights.items()}
@@ -103,8 +105,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 raise self.depends_on_data(rule.name)
             return self.constants.call(func, rule, args, kwargs)
         if rule.instead is not None:
-            with self._complete(rule, args, kwargs):
-                return rule.instead(self, func, *args, **kwargs)
+            with self._complete(rule, args, kwargs) as results:
+                results.append(rule.instead(self, func, *args, **kwargs))
+            return results[0]
         if rule.dynamic and not self.real:
             raise self.depends_on_data(rule.name)
         if rule.record is None and rule.composite:
@@ -137,7 +140,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         assert rule.record is not None
         start = len(self.recording.drafts)
         try:
-            with self._complete(rule, args, kwargs):
+            with self._complete(rule, args, kwargs) as results:
+                results.append(out)
                 return rule.record(self, out, *args, **kwargs)
         except Exception as error:
             if not is_own(error):
@@ -164,15 +168,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 self.versions.enter_context(_unsafe_preserve_version_counter(t))
 
     @contextmanager
-    def _complete(self, rule: Lowering, args: Any, kwargs: Any) -> Iterator[None]:
-        """Notes, at the last node that a rule records inside, which operands of the call its nodes lack."""
-        if not rule.operands:
-            yield
-            return
-        given = tensors([o.given(args, kwargs) for o in rule.operands], {})
-        places = {id(t): self.node(t) for t in given if id(t) in self._nodes}
+    def _complete(self, rule: Lowering, args: Any, kwargs: Any) -> Iterator[list[Any]]:
+        """Notes which operands of a call the nodes lack that a rule records inside, at the last of them.
+
+        Ops that stand for many functions get the call itself, where the results that are put into the list are theirs.
+        """
+        places = {id(t): self.node(t) for t in tensors(args, kwargs) if id(t) in self._nodes}
         start = len(self.recording.drafts)
-        yield
+        results: list[Any] = []
+        yield results
         made = self.recording.drafts[start:]
         inputs = {place for draft in made for place in draft.inputs}
 
@@ -182,9 +186,45 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 return True
             return key is not None and (self._parameter_nodes.get(key) in inputs or self._is_weight(key, made))
 
-        if made:
+        if made and rule.operands:
             lacking = missing(rule.operands, args, kwargs, read)
             made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
+        if made and rule.name not in RANDOM and "::" not in rule.name:
+            for result in results:
+                several = not isinstance(result, Tensor)
+                for item, t in enumerate(tensors((result,), {})):
+                    self._keep_call(rule, args, kwargs, t, item if several else None, start, places)
+
+    def _keep_call(
+        self, rule: Lowering, args: Any, kwargs: Any, out: Tensor, item: int | None, start: int, before: dict[int, int]
+    ) -> None:  # fmt: skip
+        """Gives the op of a result the call with all its operands, if they are known."""
+        place = self._nodes.get(id(out), -1)
+        draft = self.recording.drafts[place]
+        if place < start or not isinstance(draft.op, Called):
+            return
+        values = [self.recording.drafts[i].output for i in draft.inputs]
+        name = rule.name
+        if name == "copy" and args[0].shape == args[1].shape:  # nothing of the target is left but its type
+            name, args = "to", (args[1], args[0].dtype)
+        call = call_of(name, args, kwargs, item, lambda t: self._operand(t, draft, before))
+        if call is not None and is_for_every_batch(
+            call, draft.op, values, [*map(self.batches.has_images, draft.inputs)]
+        ):
+            draft.op, draft.lost = replace(draft.op, call=call), ()
+
+    def _operand(self, t: Tensor, draft: Draft, before: dict[int, int]) -> Operand:
+        """Returns what a tensor is to a node; raises `UnknownOperandError` if the node does not have its numbers."""
+        key = self._keys.get(id(t))
+        place = before.get(id(t), self._parameter_nodes.get(key or "", -1))
+        if place in draft.inputs:
+            return Input(draft.inputs.index(place))
+        roles = {owned: role for role, owned in draft.params.items()}
+        if key in roles and id(t) in self._parameters:
+            return Held(roles[key], tuple(t.shape), dtype=dtype_name(t), buffer=False)
+        if self.tracked(t):
+            raise UnknownOperandError
+        return self.constants.operand(t, roles)
 
     def _is_weight(self, key: str, made: Sequence[Draft]) -> bool:
         """Whether an op of these drafts computes with the parameter or buffer ``key``."""
@@ -339,7 +379,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         shape, dtype, key = tuple(t.shape), dtype_name(t), self.key(t)
         if key is None:
             keys = {f"value{i}": k for i, k in enumerate(self.constants.keys(t))}
-            constant = Constant(shape, dtype)
+            constant = Constant(shape, dtype, literal=self.constants.literal(t))
             return self._remember(t, self._append(constant, (), constant.output(()), "constant", keys))
         if key not in self._parameter_nodes:
             parameter, name = Parameter(shape, dtype), key.rpartition(".")[2]
@@ -446,6 +486,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         drafts = self.recording.drafts
         given = [drafts[i].output for i in inputs]
         value = self.batches.locate(len(drafts), op, inputs, given, value, batch)
+        if isinstance(op, Movement) and len(inputs) == 1:
+            op = replace(op, batch=self.batches.along(inputs[0], given[0], len(drafts), value, op.steps))
         return self.recording.append(op, inputs, value, fn, params, **facts)
 
     def same(self, out: Tensor, source: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from cnnscope.ops import activation as act
 from cnnscope.ops import merge, regularization
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Elementwise, Scan
+from cnnscope.sources.torch.calls import literal
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
 
@@ -176,17 +178,33 @@ def pointwise(fn: str, trace: Tracer, out: Any, *operands: Any, **kwargs: Any) -
         elementwise(trace, result, fn, [*tensors(operands, kwargs)])
 
 
-@records("copy")
+@records("copy", carries=("self", "src"))
 def copy(trace: Tracer, out: Tensor, target: Tensor, source: Tensor, *rest: Any) -> None:
     if trace.tracked(source):
         elementwise(trace, out, "copy", [source, torch.empty(target.shape, device="meta")])
     else:
-        fill(trace, out, target)
+        known = literal(source) if source.shape == target.shape else None
+        op = Constant(tuple(out.shape), dtype_name(out), literal=known if source.dtype == out.dtype else None)
+        trace.emit(op, [], out, fn="fill", lost=() if op.literal else ("src",))
 
 
-@records("fill", "zero", "fill_diagonal", "normal", "uniform", "bernoulli", "random", "exponential")
+@records("fill_diagonal", "normal", "uniform", "bernoulli", "random", "exponential")
 def fill(trace: Tracer, out: Tensor, x: Tensor, *rest: Any, **kwargs: Any) -> None:
     trace.emit(Constant(tuple(out.shape), dtype_name(out)), [], out, fn="fill")
+
+
+@records("fill", carries=("self", "value"))
+def fill_with(trace: Tracer, out: Tensor, x: Tensor, value: Any) -> None:
+    """Records a constant of one number, which is known if it is a number of the call."""
+    known = None if isinstance(value, Tensor) else literal(torch.full((), value, dtype=out.dtype))
+    shape = tuple(out.shape)
+    op = Constant(shape, dtype_name(out), literal=known and replace(known, shape=shape))
+    trace.emit(op, [], out, fn="fill", lost=() if known else ("value",))
+
+
+@records("zero", carries=("self",))
+def zero(trace: Tracer, out: Tensor, x: Tensor) -> None:
+    fill_with(trace, out, x, 0)
 
 
 @instead(
