@@ -16,6 +16,7 @@ from cnnscope.errors import CnnscopeError, Diagnostic, ShapeError
 from cnnscope.ir import Graph, Node, Param, Shape, Value
 from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Running, Spread, Step, Taps, Whole
 from cnnscope.ops.base import Op, shape_text
+from cnnscope.ops.call import Literal
 from cnnscope.ops.conv import Conv
 from cnnscope.ops.generic import Elementwise, Gather, Join, Movement, Overwrite, Select
 from cnnscope.ops.generic import Unsupported as Unruled
@@ -128,7 +129,9 @@ def rebound(op: Op, old: Sequence[Value], new: Sequence[Value]) -> Op:
             return replace(op, steps=_carried(steps, old[0].shape, new[0].shape))
         case Elementwise():
             _check_broadcast(new)
-            return replace(op, shape=_stretched(op.shape, old, new)) if op.shape else op
+            if op.shape:
+                op = replace(op, shape=_stretched(op.shape, old, new))
+            return op if _constants_fit(op, op.output(new).shape) else replace(op, call=None)
         case Join(axis=axis):
             if len({_without(value.shape, axis) for value in new}) > 1:
                 raise different_sizes(new)
@@ -157,6 +160,12 @@ def _check_broadcast(x: Sequence[Value]) -> None:
         tail = whole[len(whole) - len(value.shape) :]
         if any(n not in (1, m) for n, m in zip(value.shape, tail, strict=True)):
             raise different_sizes(x)
+
+
+def _constants_fit(op: Elementwise, whole: Shape) -> bool:
+    """Whether constants among the operands are broadcast to the result: a mask of another size is not known."""
+    shapes = [leaf.shape for leaf in (op.call.leaves() if op.call else ()) if isinstance(leaf, Literal)]
+    return all(n in (1, m) for shape in shapes for n, m in zip(shape[::-1], whole[::-1], strict=False))
 
 
 def _stretched(shape: Shape, old: Sequence[Value], new: Sequence[Value]) -> Shape:
