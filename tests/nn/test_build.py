@@ -239,7 +239,7 @@ def test_an_op_without_a_module_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("op", "hint"), [
     (REGISTRY["se"].read({}), "`se` needs a record for torch: docs/add-an-op.md"),
-    (Scan("cumsum", (1,)), "it stands for many functions, and a trace keeps only what they cost and read"),
+    (Scan("cumsum", (1,)), "the trace does not have all its operands"),
     (Elementwise("exp"), "the trace does not have all its operands"),
 ])  # fmt: skip
 def test_why_an_op_cannot_be_run(op: Op, hint: str) -> None:

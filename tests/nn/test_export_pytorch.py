@@ -425,15 +425,25 @@ def refused(graph: Graph) -> tuple[str, list[str], str | None]:
 def test_ops_that_do_not_say_what_they_compute() -> None:
     class Scaled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x * 0.5 + 1
+            return torch.add(x * 0.5, x, alpha=2) + nn.functional.dropout(x, 0.5, training=True)
 
     message, notes, hint = refused(from_module(Scaled(), [InputSize((3, 4, 4))]))
     assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops lack operands"
     assert notes == [
-        "`mul` is `elementwise` (mul) without its operand `other`",
-        "`add` is `elementwise` (add) without its operand `other`",
+        "`add` is `add` without its operand `alpha`",
+        "`dropout` is `dropout` without its operand `train`",
     ]
     assert hint == "a traced model's own source is its PyTorch code; `--to json` writes every graph"
+
+
+def test_numbers_and_constants_are_written() -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (1 - x.clamp(0, 0.5) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]) ** 2
+
+    text = pytorch_source(from_module(Scaled(), [InputSize((3, 4, 4))]))
+    x = torch.rand(2, 3, 4, 4)
+    torch.testing.assert_close(run(text)()(x), Scaled()(x))
 
 
 def test_a_module_that_torch_lacks_and_no_record_defines(monkeypatch: pytest.MonkeyPatch) -> None:
