@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812  # as torch's own examples
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnscope.analysis.cost import known, node_costs
+from cnnscope.analysis.summary import summarize
 from cnnscope.ir import Graph
 from cnnscope.sources.inputs import parse_inputs
 from cnnscope.sources.torch.module import from_module
@@ -225,3 +226,41 @@ def test_the_shape_of_an_own_buffer_changes_in_a_copy_only() -> None:
     assert graph.value(graph.outputs[0]).shape == (1, 4, 6, 3)
     assert graph.params["table"].shape == (3, 8)
     assert module.table.shape == (3, 8)
+
+
+class Assigning(nn.Module):
+    """A 5x5 convolution, and an assignment to a part of what it makes."""
+
+    def __init__(self, assign: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.assign = nn.Conv2d(3, 4, 5, padding=2), assign
+
+    def forward(self, x: Tensor) -> Any:
+        return self.assign(self.conv(x))
+
+
+def pasted(y: Tensor) -> Tensor:
+    z = torch.zeros_like(y)
+    z[:, :, 2:6, 2:6] = y[:, :, 2:6, 2:6]
+    return z
+
+
+def masked(y: Tensor) -> Tensor:
+    y[y < 0] = 0
+    return y
+
+
+def test_the_field_of_a_convolution_is_kept_behind_a_slice_assignment() -> None:
+    row = summarize(from_module(Assigning(pasted), parse_inputs(["3x16x16"]))).rows[-1]
+    assert row.receptive_field is not None
+    assert row.receptive_field.size == (5, 5)
+
+
+def test_masked_assignment_has_an_unknown_field_and_the_work_of_the_comparison() -> None:
+    graph = from_module(Assigning(masked), parse_inputs(["3x16x16"]))
+    (output,) = graph.outputs
+    assert (graph.value(output).shape, graph.value(output).batch_axis) == ((1, 4, 16, 16), 0)
+    summary = summarize(graph)
+    assert summary.rows[-1].receptive_field is None
+    assert summary.totals.macs == 4 * 75 * 256
+    assert summary.totals.flops == 2 * 4 * 75 * 256 + 1024 + 1024  # products, bias, comparisons
