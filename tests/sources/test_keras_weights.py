@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras_oracle
@@ -85,6 +86,21 @@ def test_other_weights_are_refused(saved: Path) -> None:
         model.weighted(weights=saved / "frozen.weights.h5")
     with pytest.raises(CnnscopeError, match=r"E448: cannot read the weights in `nested\.h5`: "):
         model.weighted(weights=saved / "nested.h5")
+
+
+def test_weights_of_a_larger_model_are_refused(saved: Path, tmp_path: Path) -> None:
+    """Its first layers fit, so only what is left over in the file tells that it is of another model."""
+    document = json.loads((saved / "windows.json").read_text())
+    dense = document["config"]["layers"].pop()
+    assert dense["class_name"] == "Dense"
+    document["config"]["output_layers"] = [[document["config"]["layers"][-1]["config"]["name"], 0, 0]]
+    (tmp_path / "smaller.json").write_text(json.dumps(document))
+    with pytest.raises(CnnscopeError, match=r"E448: .* it has weights of a layer at `layers/dense`, which the network"):
+        cnnscope.load(tmp_path / "smaller.json").weighted(weights=saved / "windows.weights.h5")
+    with pytest.raises(
+        CnnscopeError, match=r"E448: .* the layer `dense.*` has 2 weights in the file, 0 in the network"
+    ):
+        cnnscope.load(tmp_path / "smaller.json").weighted(weights=saved / "windows.h5")
 
 
 def test_weights_without_a_model(saved: Path) -> None:

@@ -109,6 +109,8 @@ class _Reader:
             raise malformed(f"layer `{layer.name}`: {error.message}", error.hint) from None
         except CnnscopeError as error:
             raise at_layer(error, layer.name) from None
+        if layer.kind not in LAYERS and not layer.is_function and not _only_function(layer):
+            self.builder.uncounted.append(finished[0].name)
         for key, stored in row.stored.items():
             self.origins.setdefault(key, Origin(identity, stored))
         return [replace(x, masked=masked) for x in finished]

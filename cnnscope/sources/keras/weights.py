@@ -115,7 +115,9 @@ def _by_number(
     if hdf5.group(file, root, path) is None:
         raise unreadable(path, "it has no group `layers`: it is no file of Keras weights")
     found: dict[Variable, Dataset] = {}
-    for layer, place in class_paths(network, root):
+    places = dict(class_paths(network, root))
+    _refuse_others(file, {root, *(place.rpartition("/")[0] for place in places.values())}, {*places.values()}, path)
+    for layer, place in places.items():
         homes: dict[str, list[Variable]] = {}
         for variable in by_layer.get(layer, ()):
             homes.setdefault(variable[1], []).append(variable)
@@ -126,6 +128,18 @@ def _by_number(
                 raise unreadable(path, f"{what} has {len(there)} variables at `{place}`, not {len(variables)}")
             found.update(zip(variables, there, strict=True))
     return found
+
+
+def _refuse_others(file: File, holders: set[str], places: set[str], path: Path) -> None:
+    """Raises E448 if a group that holds layers has weights of a layer that the network does not have."""
+    others = [
+        f"{holder}/{name}" for holder in sorted(holders)
+        for name in (hdf5.group(file, holder, path) or ()) if f"{holder}/{name}" not in places
+    ]  # fmt: skip
+    for place in others:
+        inside = hdf5.group(file, place, path) or ()
+        if any(_variables(file, place, home, path) for home in ("", *inside)):
+            raise unreadable(path, f"it has weights of a layer at `{place}`, which the network does not have")
 
 
 def _variables(file: File, place: str, home: str, path: Path) -> list[Dataset]:
