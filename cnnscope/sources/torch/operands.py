@@ -77,19 +77,16 @@ def missing(
     """Yields the names of the operands of a call that the op does not have; ``read`` says whether it reads a tensor."""
     for operand in known:
         value = operand.given(args, kwargs)
-        tensors = list(_tensors(value))
-        if tensors:
-            if not all(map(read, tensors)):
-                yield operand.name
-        elif not operand.seen and value is not None and (operand.required or not _equal(value, operand.default)):
+        if isinstance(value, Tensor):
+            kept = read(value)
+        elif value is None:
+            continue
+        elif isinstance(value, (list, tuple)) and (tensors := [t for t in value if isinstance(t, Tensor)]):
+            kept = all(map(read, tensors))
+        else:
+            kept = operand.seen or (not operand.required and _equal(value, operand.default))
+        if not kept:
             yield operand.name
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        yield from (item for item in value if isinstance(item, Tensor))
 
 
 def _equal(value: Any, default: Any) -> bool:

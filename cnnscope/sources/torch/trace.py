@@ -178,18 +178,27 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         results: list[Any] = []
         yield results
         made = self.recording.drafts[start:]
+        if not made:
+            return
         inputs = {place for draft in made for place in draft.inputs}
+        weights: set[str] | None = None
 
         def read(t: Tensor) -> bool:
-            place, key = places.get(id(t), self._nodes.get(id(t))), self._keys.get(id(t))
-            if t.numel() == 0 or place in inputs:
+            nonlocal weights
+            place = places.get(id(t), self._nodes.get(id(t)))
+            if place in inputs or t.numel() == 0:
                 return True
-            return key is not None and (self._parameter_nodes.get(key) in inputs or self._is_weight(key, made))
+            key = self._keys.get(id(t))
+            if key is None:
+                return False
+            if weights is None:
+                weights = self._weight_keys(made)
+            return key in weights or self._parameter_nodes.get(key) in inputs
 
-        if made and rule.operands:
-            lacking = missing(rule.operands, args, kwargs, read)
+        lacking = tuple(missing(rule.operands, args, kwargs, read)) if rule.operands else ()
+        if lacking:
             made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
-        if made and rule.name not in RANDOM and "::" not in rule.name:
+        if rule.name not in RANDOM and "::" not in rule.name:
             for result in results:
                 several = not isinstance(result, Tensor)
                 for item, t in enumerate(tensors((result,), {})):
@@ -226,15 +235,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             raise UnknownOperandError
         return self.constants.operand(t, roles)
 
-    def _is_weight(self, key: str, made: Sequence[Draft]) -> bool:
-        """Whether an op of these drafts computes with the parameter or buffer ``key``."""
+    def _weight_keys(self, made: Sequence[Draft]) -> set[str]:
+        """Returns the keys of the parameters and buffers that the ops of these drafts compute with."""
+        found: set[str] = set()
         for draft in made:
-            roles = [role for role, owned in draft.params.items() if owned == key]
-            if roles and draft.op is not None:
+            if draft.params and draft.op is not None:
                 values = [self.recording.drafts[place].output for place in draft.inputs]
-                if not {*draft.op.weights(values), *draft.op.buffers(values)}.isdisjoint(roles):
-                    return True
-        return False
+                roles = draft.op.weights(values).keys() | draft.op.buffers(values).keys()
+                found.update(key for role, key in draft.params.items() if role in roles)
+        return found
 
     def depends_on_data(self, function: str) -> DataDependentError:
         """Returns the error to raise. It is also stored, because the model may catch it."""

@@ -48,7 +48,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 _DICT = HOLDERS[dict]
-_PLAIN = frozenset({dict, list, OrderedDict})
+_PLAIN = frozenset({dict, list, set, OrderedDict})
 _LIBRARIES = frozenset({"torch", "numpy", "cnnscope", *sys.stdlib_module_names})
 """Packages whose classes and files keep nothing of a model."""
 _CODE = (
@@ -68,6 +68,7 @@ class State:
 
     def __init__(self, root: object) -> None:
         self._held: list[tuple[Any, Holder, Content]] = []
+        self._empty: list[Any] = []  # plain containers: most of a module's, which has one for each sort of hook
         self._slots: list[tuple[Any, MemberDescriptorType, Any]] = []
         self._names: list[tuple[type | ModuleType, Mapping[str, Any]]] = []
         self._undo: list[Undo] = [undo_random()]
@@ -77,13 +78,14 @@ class State:
         while waiting:
             x = waiting.pop()
             kind = type(x)
-            if kind in LEAVES or id(x) in seen:
+            if id(x) in seen:
                 continue
             seen[id(x)] = x
             if kind in _PLAIN:  # most of all objects, so they take the short way
-                waiting += self._hold(x, HOLDERS[kind])
+                inside: Iterable[Any] = self._hold(x, HOLDERS[kind]) if x else self._empty.append(x) or ()
             else:
-                waiting += self._note_class(x) if isinstance(x, type) else self._note(x, kind)
+                inside = self._note_class(x) if isinstance(x, type) else self._note(x, kind)
+            waiting += [y for y in inside if type(y) not in LEAVES]
 
     def restore(self) -> None:
         """Puts back what changed. What did not is not written to."""
@@ -93,6 +95,8 @@ class State:
             now = holder.read(x)
             if len(now) != len(content) or not all(map(is_, now, content)):
                 holder.write(x, content)
+        for x in filter(None, self._empty):
+            x.clear()
         for x, slot, value in self._slots:
             if read_slot(slot, x) is not value:
                 write_slot(slot, x, value)
