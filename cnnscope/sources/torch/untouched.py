@@ -81,10 +81,13 @@ class State:
             if id(x) in seen:
                 continue
             seen[id(x)] = x
-            if kind in _PLAIN:  # most of all objects, so they take the short way
-                inside: Iterable[Any] = self._hold(x, HOLDERS[kind]) if x else self._empty.append(x) or ()
-            else:
+            if kind not in _PLAIN:
                 inside = self._note_class(x) if isinstance(x, type) else self._note(x, kind)
+            elif x:  # most of all objects, so they take the short way
+                inside = self._hold(x, HOLDERS[kind])
+            else:
+                self._empty.append(x)
+                continue
             waiting += [y for y in inside if type(y) not in LEAVES]
 
     def restore(self) -> None:
