@@ -90,7 +90,7 @@ def _words(path: str, module: nn.Module) -> str:
 def _lazy(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yields the modules with lazy weights or buffers, each with its path."""
     for path, m in _modules(module):
-        if any(map(is_lazy, (*m.parameters(recurse=False), *m.buffers(recurse=False)))):
+        if any(map(is_lazy, (*m._parameters.values(), *m._buffers.values()))):
             yield path, m
 
 

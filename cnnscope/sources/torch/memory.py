@@ -1,6 +1,7 @@
 """What objects keep outside Python's own containers: tensors, arrays, generators of random numbers, caches of results.
 
-Each function returns how to put an object back to what it is now.
+Each function returns how to put an object back to what it is now. Both are done where the functions that subclasses of
+tensors have of their own do not run (``torch._C.DisableTorchFunctionSubclass``).
 """
 
 from __future__ import annotations
@@ -40,21 +41,18 @@ def undo(x: Any) -> Undo | None:
 def _tensor(t: Tensor) -> Undo | None:
     if is_lazy(t) or type(t).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return None
-    with torch._C.DisableTorchFunctionSubclass():
-        strided = t.layout == torch.strided
-        as_now = t.detach()  # the same memory, whatever the tensor itself may be made to show
-        place, wanted, gradient = _place(t) if strided else (), t.requires_grad, t.grad if t.is_leaf else None
-    if not strided:
+    if t.layout != torch.strided:
         return None
+    as_now = t.detach()  # the same memory, whatever the tensor itself may be made to show
+    place, wanted, gradient = _place(t), t.requires_grad, t.grad if t.is_leaf else None
 
     def put_back() -> None:
-        with torch._C.DisableTorchFunctionSubclass():
-            if _place(t) != place:
-                t.data = as_now
-            if t.requires_grad != wanted:
-                t.requires_grad = wanted
-            if t.is_leaf and t.grad is not gradient:
-                t.grad = gradient
+        if _place(t) != place:
+            t.data = as_now
+        if t.requires_grad != wanted:
+            t.requires_grad = wanted
+        if t.is_leaf and t.grad is not gradient:
+            t.grad = gradient
 
     return put_back
 

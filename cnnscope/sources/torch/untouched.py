@@ -17,6 +17,7 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, Modu
 from typing import Any
 
 from torch import nn
+from torch._C import DisableTorchFunctionSubclass
 
 from cnnscope.sources.torch.memory import CACHE, Undo, is_outside, undo, undo_random
 from cnnscope.sources.torch.objects import (
@@ -74,13 +75,17 @@ class State:
         self._undo: list[Undo] = [undo_random()]
         self._seen: dict[int, object] = {}  # with the objects, so that their ids are not used again
         self._anatomies: dict[type, tuple[Anatomy, bool] | None] = {}
-        waiting, seen = [root], self._seen
+        with DisableTorchFunctionSubclass():
+            self._reach([root])
+
+    def _reach(self, waiting: list[Any]) -> None:
+        seen = self._seen
         while waiting:
             x = waiting.pop()
-            kind = type(x)
-            if id(x) in seen:
+            kind, key = type(x), id(x)
+            if key in seen:
                 continue
-            seen[id(x)] = x
+            seen[key] = x
             if kind not in _PLAIN:
                 inside = self._note_class(x) if isinstance(x, type) else self._note(x, kind)
             elif x:  # most of all objects, so they take the short way
@@ -92,8 +97,9 @@ class State:
 
     def restore(self) -> None:
         """Puts back what changed. What did not is not written to."""
-        for put_back in self._undo:
-            put_back()
+        with DisableTorchFunctionSubclass():
+            for put_back in self._undo:
+                put_back()
         for x, holder, content in self._held:
             now = holder.read(x)
             if len(now) != len(content) or not all(map(is_, now, content)):
