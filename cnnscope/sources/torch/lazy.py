@@ -90,7 +90,7 @@ def _words(path: str, module: nn.Module) -> str:
 def _lazy(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yields the modules with lazy weights or buffers, each with its path."""
     for path, m in _modules(module):
-        if any(map(is_lazy, (*m._parameters.values(), *m._buffers.values()))):
+        if any(t is not None and is_lazy(t) for t in (*m._parameters.values(), *m._buffers.values())):
             yield path, m
 
 
