@@ -184,6 +184,7 @@ _UNKNOWN = {
     generic.Overwrite: "where a trace writes to is known, not by which statement",
     generic.Embedding: "its input is a tensor of indices, not an image",
     generic.EmbeddingBag: "its input is a tensor of indices, not an image",
+    generic.Renorm: "it writes to a table of weights, which a built network never does",
     generic.Select: "a module has one output",
     generic.Unsupported: "no rule covers the function",
 }
