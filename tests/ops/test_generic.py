@@ -22,6 +22,7 @@ from cnnscope.ops.generic import (
     Overwrite,
     Parameter,
     Reduce,
+    Renorm,
     Scan,
     Select,
     Unsupported,
@@ -56,6 +57,7 @@ CASES: dict[str, Figures] = {
     "constant": (Constant((2, 3)), (), (2, 3), 0, 0),
     "parameter": (Parameter((2, 3)), (), (2, 3), 0, 0),
     "embedding": (Embedding(50, 6), (Value((1, 9), "int64"),), (1, 9, 6), 0, 0),
+    "renorm": (Renorm(9), (Value((50, 6), batch_axis=None),), (50, 6), 0, 3 * 9 * 6),
     "embedding bag": (EmbeddingBag(1, 50, 6), (Value((9,), "int64", None),), (1, 6), 0, 54),
     "fourier": (Fourier("rfft", (2,), (4,)), (Value((1, 4, 8, 5)),), (1, 4, 4, 5), 0, 160 * 5 // 2 * 3),
     "fourier, back": (

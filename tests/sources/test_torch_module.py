@@ -394,7 +394,10 @@ class Held(nn.Module):
 def test_lazy_layers_in_containers_of_python_are_found(hold: Any) -> None:
     module, settled = Held(hold), Held(hold)
     settled.eval()(torch.zeros(1, 3, 9, 9))
-    assert traced(module, "3x9x9") == traced(settled, "3x9x9")
+    found, expected = (
+        [(n.name, n.op.tag, n.inputs, n.output) for n in traced(m, "3x9x9").nodes] for m in (module, settled)
+    )  # without the numbers of weights that torch does not know
+    assert found == expected
     assert all(map(nn.parameter.is_lazy, module.parameters()))
     held = module.layers.values() if isinstance(module.layers, dict) else module.layers
     assert {type(layer[0] if isinstance(layer, list) else layer) for layer in held} == {

@@ -71,7 +71,7 @@ def test_torchvision_networks_run_as_their_graph_bit_by_bit(name: str) -> None:
 
 
 def test_a_graph_that_cannot_be_built_runs_as_its_own_module() -> None:
-    network = cnnscope.load("torchvision:swin_t", input=(3, 64, 64)).trained(device="cpu")
+    network = cnnscope.load("torchvision:swin_v2_t", input=(3, 64, 64)).trained(device="cpu")
     assert not isinstance(network.module, Network)
     with network.capture(["features.0.0"]) as found:
         assert network.logits(torch.rand(1, 3, 64, 64)).shape == (1, 1000)

@@ -56,7 +56,7 @@ def _meet(op: Op, values: Sequence[Value]) -> bool:
     layer.
     """
     axes = [v.batch_axis - len(v.shape) for v in values if v.batch_axis is not None]
-    return len(set(axes)) > 1 or (len(axes) > 1 and op.category in ("conv", "linear"))
+    return len(set(axes)) > 1 or (len(axes) > 1 and op.tag == "linear")
 
 
 class Batches:
@@ -113,7 +113,8 @@ class Batches:
         if layer and value.batch_axis is not None and hint is None and seen is None and not _meet(op, values):
             return value
         places = [self.place(i, v) for i, v in zip(inputs, values, strict=True)]
-        found, met = _result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
+        found, met, pairs = _result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
+        met = met or (pairs and seen is None)  # a second run shows whether every image met every other: `crossed`
         if seen is None and (met or hint == UNSAID or found in (None, GONE)):
             self.uncertain.add(at)
         elif seen is not None and len(seen.shape) == len(value.shape):
@@ -121,7 +122,8 @@ class Batches:
                 found, met = GONE, met or seen.shape != value.shape
             elif doubled is not None and (found is None or found[0] != doubled):
                 found, met = (doubled, 1), False
-            if met:
+            own_kernels = op.category == "conv" and sum(i in self._images for i in inputs) > 1
+            if met and not own_kernels:  # a kernel an image, as in dynamic convolutions, has a group an image
                 self.mixing.add(at)
         found = found or _aligned(places, values, value)
         return value if found is None else self._at(at, value, found)
@@ -172,16 +174,18 @@ def _with_axis(value: Value, axis: int | None) -> Value:
 
 def _result(
     op: Op, places: Sequence[Place | None], values: Sequence[Value], value: Value, hint: int | None
-) -> tuple[Place | None, bool]:
-    """Returns the place of the batch in the result of ``op``, and whether images met in it."""
+) -> tuple[Place | None, bool, bool]:
+    """Returns the place of the batch in the result of ``op``, whether images met in it, and whether the inputs have the
+    batch in several places, so that they may have.
+    """
     if isinstance(op, (Join, Concat)):
         joined = _joined(op, places, values)
         if joined is not None:
-            return joined, False
+            return joined, False, False
     if isinstance(op, Select) and value.shape == values[0].shape:
-        return places[0], False
+        return places[0], False, False
     if isinstance(op, (Gather, Select, Unsupported)):
-        return (None if hint is None else (hint, 1)), False
+        return (None if hint is None else (hint, 1)), False, False
     found: list[Place] = []
     met = False
     for place, x, steps in zip(places, values, op.reads(values) or (), strict=False):
@@ -195,8 +199,8 @@ def _result(
         met = met or mixed
         if end is not None:
             found.append(end)
-    met = met or len({end for end in found if end != GONE}) > 1  # every image with every other
-    return next((end for end in found if end != GONE), found[0] if found else None), met
+    pairs = len({end for end in found if end != GONE}) > 1
+    return next((end for end in found if end != GONE), found[0] if found else None), met, pairs
 
 
 def _stretched(place: Place | None, shape: Shape, steps: Sequence[Step], whole: Shape) -> Place | None:
