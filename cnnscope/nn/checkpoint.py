@@ -168,6 +168,10 @@ def _format(path: Path) -> Format:
         raise
 
 
+_NO_ARCHIVE = (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError)
+"""What the readers of archives raise for a file that is none, or is damaged."""
+
+
 def _refuse_code(path: Path) -> None:
     """E422 for a pickle that refers to more than tensors and plain containers."""
     if code := _foreign(path):
@@ -178,14 +182,14 @@ def _foreign(path: Path) -> list[str]:
     """What the pickles of a file refer to beyond tensors and plain containers; [] where there is no pickle."""
     try:
         return calls(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):
+    except _NO_ARCHIVE:
         return []
 
 
 def _quantised(path: Path) -> bool:
     try:
         return is_quantised(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):
+    except _NO_ARCHIVE:
         return False
 
 

@@ -46,26 +46,19 @@ class Holder:
     write: Callable[[Any, Content], None]
 
 
-def _read_dict(x: dict[Any, Any]) -> Content:
-    return (*dict.keys(x), *dict.values(x)) if dict.__len__(x) else ()
+def _mapping(kind: type[dict[Any, Any]]) -> Holder:
+    """Returns how a dict is read and written by the methods of ``kind``: an `OrderedDict` keeps an order of its own."""
 
+    def read(x: dict[Any, Any]) -> Content:
+        return (*kind.keys(x), *kind.values(x)) if dict.__len__(x) else ()
 
-def _write_dict(x: dict[Any, Any], content: Content) -> None:
-    dict.clear(x)
-    half = len(content) // 2
-    for key, value in zip(content[:half], content[half:], strict=True):
-        dict.__setitem__(x, key, value)
+    def write(x: dict[Any, Any], content: Content) -> None:
+        kind.clear(x)
+        half = len(content) // 2
+        for key, value in zip(content[:half], content[half:], strict=True):
+            kind.__setitem__(x, key, value)
 
-
-def _read_ordered(x: OrderedDict[Any, Any]) -> Content:  # which has an order of its own beside that of a dict
-    return (*OrderedDict.keys(x), *OrderedDict.values(x)) if dict.__len__(x) else ()
-
-
-def _write_ordered(x: OrderedDict[Any, Any], content: Content) -> None:
-    OrderedDict.clear(x)
-    half = len(content) // 2
-    for key, value in zip(content[:half], content[half:], strict=True):
-        OrderedDict.__setitem__(x, key, value)
+    return Holder(read, write)
 
 
 def _write_list(x: list[Any], content: Content) -> None:
@@ -101,8 +94,8 @@ def _write_cell(x: CellType, content: Content) -> None:
 
 
 HOLDERS: dict[type, Holder] = {
-    OrderedDict: Holder(_read_ordered, _write_ordered),
-    dict: Holder(_read_dict, _write_dict),
+    OrderedDict: _mapping(OrderedDict),
+    dict: _mapping(dict),
     list: Holder(lambda x: tuple(list.__iter__(x)), _write_list),
     set: Holder(lambda x: tuple(set.__iter__(x)), _write_set),
     deque: Holder(lambda x: tuple(deque.__iter__(x)), _write_deque),
