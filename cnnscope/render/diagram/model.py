@@ -12,8 +12,8 @@ from typing import Literal
 
 from cnnscope.analysis.cost import Cost, known, node_costs
 from cnnscope.analysis.fuse import Unit, chain_concats
+from cnnscope.analysis.hierarchy import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.analysis.receptive_field import Field, theoretical
-from cnnscope.analysis.structure import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.ir import Graph, Node, Shape
 
 DetailLevel = Literal["overview", "block", "layer", "op"]

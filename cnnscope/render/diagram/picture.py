@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Literal
 
 from cnnscope.analysis.fuse import fuse
-from cnnscope.analysis.structure import signature
+from cnnscope.analysis.hierarchy import signature
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.options.network import DiagramOptions

@@ -12,7 +12,7 @@ from keyword import iskeyword
 from torch import nn
 
 from cnnscope.analysis.fuse import consumers
-from cnnscope.analysis.structure import CONTAINERS
+from cnnscope.analysis.hierarchy import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.nn.code import free_name

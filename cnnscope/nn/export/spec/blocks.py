@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from cnnscope.analysis.structure import CONTAINERS, Group, hierarchy
+from cnnscope.analysis.hierarchy import CONTAINERS, Group, hierarchy
 from cnnscope.ir import Graph
 from cnnscope.nn.code import Lit, Raw, fill, free_name, literals
 from cnnscope.nn.export.parameters import parameters

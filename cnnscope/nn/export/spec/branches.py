@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cnnscope.analysis.fuse import Unit, consumers
-from cnnscope.analysis.structure import Group, Part, units_of
+from cnnscope.analysis.hierarchy import Group, Part, units_of
 from cnnscope.ir import Graph
 
 

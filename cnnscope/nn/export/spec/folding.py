@@ -9,7 +9,7 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
-from cnnscope.analysis.structure import Group
+from cnnscope.analysis.hierarchy import Group
 from cnnscope.nn.code import Lit, Raw, fill, literals, swap
 from cnnscope.nn.export.spec.branches import Fork
 from cnnscope.nn.export.spec.entries import Body, Data, Entry
