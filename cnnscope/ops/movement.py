@@ -82,19 +82,18 @@ class ReshapeOp(Op, tag="reshape", category="movement"):
     is_view = True
 
     def output(self, x: Sequence[Value]) -> Value:
-        shape = (1, *self._solved(x[0]))
-        return replace(x[0], shape=shape, batch_axis=0, kind=_kind_of(shape, x[0].kind))
+        images = x[0].shape[0]
+        shape = (images, *self._solved(x[0]))
+        return replace(x[0], shape=shape, batch_axis=0 if images == 1 else None, kind=_kind_of(shape, x[0].kind))
 
     def _solved(self, x: Value) -> Shape:
         unknown = [n for n in self.shape if n < 1]
         if unknown not in ([], [-1]):
             raise ShapeError(f"`shape` takes positive numbers and one -1, not {list(self.shape)}", code="E203")
-        rest = prod(n for n in self.shape if n > 0)
-        if x.numel % rest if unknown else x.numel != rest:
-            raise ShapeError(
-                f"{shape_text(x.features)} has {x.numel} elements, which do not make {shape_text(self.shape)}"
-            )
-        return tuple(x.numel // rest if n < 0 else n for n in self.shape)
+        rest, own = prod(n for n in self.shape if n > 0), x.numel // x.shape[0]
+        if own % rest if unknown else own != rest:
+            raise ShapeError(f"{shape_text(x.features)} has {own} elements, which do not make {shape_text(self.shape)}")
+        return tuple(own // rest if n < 0 else n for n in self.shape)
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         return ((Reshape(self.output(x).shape),),)

@@ -8,12 +8,15 @@ axes. ``NAME.npz`` has ``x0``, ``x1`` ..., ``y0`` ..., and Keras' own counts of 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import keras_layer_models
 
 IMAGE, SIGNAL = (9, 11, 4), (6, 5)
 
@@ -95,7 +98,7 @@ def models() -> dict[str, Callable[[], Any]]:
         x = L.RandomFlip()(L.RandomRotation(0.2)(L.RandomZoom(0.1)(L.RandomContrast(0.2)(x))))
         return keras.Model(inputs, L.Conv2D(3, 2)(L.Rescaling([0.5, 1.0, 2.0, 3.0])(x)))
 
-    return {
+    return keras_layer_models.models(keras) | {
         "recurrent": recurrent,
         "constants": constants,
         "windows": windows,
@@ -107,24 +110,47 @@ def models() -> dict[str, Callable[[], Any]]:
 
 
 def main(folder: Path, names: list[str]) -> None:
+    """Writes models. ``--layers`` stands for all models of single layers, of which one that Keras cannot make becomes
+    a line of ``refused.json``, and which have no files but their archives.
+    """
     import keras
     import numpy as np
 
-    random = np.random.default_rng(0)
-    for name in names:
+    random, known, refused = np.random.default_rng(0), models(), {}
+    sweep = names == ["--layers"]
+    for name in keras_layer_models.models(keras) if sweep else names:
         keras.utils.clear_session()
-        model = models()[name]()
-        model.set_weights([_values(weight, random) for weight in model.weights])
-        for suffix in (".keras", ".h5"):
-            model.save(folder / f"{name}{suffix}")
-        model.save_weights(folder / f"{name}.weights.h5")
-        (folder / f"{name}.json").write_text(model.to_json())
-        feeds = [random.normal(size=(2, *x.shape[1:])).astype("float32") for x in model.inputs]
-        results = model.predict(feeds if len(feeds) > 1 else feeds[0], verbose=0)
-        results = results if isinstance(results, list) else [results]
-        arrays = {f"x{i}": x for i, x in enumerate(feeds)} | {f"y{i}": y for i, y in enumerate(results)}
-        trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        np.savez(folder / f"{name}.npz", params=model.count_params(), trainable=trained, **arrays)
+        try:
+            _write(folder / name.replace("/", "-"), known[name](), random, whole=not sweep)
+        except Exception as error:  # noqa: BLE001  # each backend of Keras refuses in its own way
+            if not sweep:
+                raise
+            refused[name] = f"{type(error).__name__}: {error}"
+    (folder / "refused.json").write_text(json.dumps(refused))
+    (folder / "classes.json").write_text(json.dumps(keras_layer_models.classes(keras)))
+
+
+def _write(stem: Path, model: Any, random: Any, *, whole: bool) -> None:
+    import keras
+    import numpy as np
+
+    model.set_weights([_values(weight, random) for weight in model.weights])
+    feeds = [_feed(x, random) for x in model.inputs]
+    results = keras.tree.flatten(model(feeds if len(feeds) > 1 else feeds[0], training=False))
+    arrays = {f"x{i}": x for i, x in enumerate(feeds)}
+    arrays |= {f"y{i}": keras.ops.convert_to_numpy(y) for i, y in enumerate(results)}
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    np.savez(f"{stem}.npz", params=model.count_params(), trainable=trained, **arrays)
+    for suffix in (".keras", ".h5") if whole else (".keras",):
+        model.save(f"{stem}{suffix}")
+    if whole:
+        model.save_weights(f"{stem}.weights.h5")
+        Path(f"{stem}.json").write_text(model.to_json())
+
+
+def _feed(x: Any, random: Any) -> Any:
+    shape = (2, *x.shape[1:])
+    return random.integers(0, 9, shape).astype("int32") if "int" in x.dtype else random.normal(size=shape).astype("f4")
 
 
 def _values(weight: Any, random: Any) -> Any:

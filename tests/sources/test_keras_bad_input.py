@@ -172,8 +172,8 @@ LAMBDA = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "
          "a class of your own: build it of Keras' layers, or export the model to ONNX"),
         (sequential({"class_name": "Conv2d", "config": {"name": "c"}}), "E445", "layer `c`: the class `Conv2d` is "
          "unknown", "did you mean `Conv2D`?"),
-        (sequential({"class_name": "ConvLSTM2D", "module": "keras.layers", "config": {"name": "r"}}), "E445",
-         "layer `r`: cnnscope does not read `ConvLSTM2D` yet", "export the model to ONNX and name that file"),
+        (sequential({"class_name": "MelSpectrogram", "module": "keras.layers", "config": {"name": "r"}}), "E445",
+         "layer `r`: cnnscope does not read `MelSpectrogram` yet", "export the model to ONNX and name that file"),
         (sequential(conv(activation="my_function")), "E445", "layer `conv`: the activation `my_function` is not one of "
          "Keras'", "a function of your own: use one of Keras', or export the model to ONNX"),
         ({"class_name": "MyModel", "config": {}}, "E444", "`MyModel` is a model of a class of its own: its config does "

@@ -17,13 +17,17 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.sources.keras.config import read_network
 from cnnscope.sources.keras.weights import class_paths
 
-NAMES = ["windows", "normalised", "nested", "frozen", "recurrent", "constants"]
+LAYERS = [
+    "MultiHeadAttention", "AdditiveAttention", "TimeDistributed/model", "ConvLSTM2D", "Embedding", "LSTM/relu",
+    "GRU/backwards", "StackedRNNCells/LSTM", "SpectralNormalization", "GroupQueryAttention",
+]  # fmt: skip
+NAMES = ["windows", "normalised", "nested", "frozen", "recurrent", "constants", *(n.replace("/", "-") for n in LAYERS)]
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
-    keras_oracle.write(folder, [*NAMES, "shared"])
+    keras_oracle.write(folder, [*NAMES[: -len(LAYERS)], *LAYERS, "shared"])
     return folder
 
 

@@ -154,6 +154,40 @@ def _join(op: generic.Join, x: X) -> Function:
     return concatenated(op.axis, x)
 
 
+def unit_norm(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Scales what lies along ``axes`` to a norm of 1. Source: `keras.layers.UnitNormalization`."""
+    return x * torch.rsqrt(x.square().sum(axes, keepdim=True).clamp_min(1e-12))
+
+
+def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Softmax over all elements along several axes together."""
+    return torch.exp(x - torch.logsumexp(x, axes, keepdim=True))
+
+
+_SCANS: dict[str, Callable[..., Tensor]] = {"unit norm": unit_norm, "softmax": softmax_over}
+"""Functions of `Scan` that no single function of ATen computes."""
+
+
+def _scan(op: generic.Scan, x: X) -> Function | Module | None:
+    """The call, if it is known; otherwise the function of that name."""
+    found = _SCANS.get(op.fn)
+    if op.call is not None or found is None:
+        return called(op)
+    return Function(found, (op.axes,), defines=(found,))
+
+
+class Vectors(nn.Embedding):
+    """torch.nn.Embedding for indices of any type."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.long())
+
+
+def _embedding(op: generic.Embedding, x: X) -> Module:
+    args = {"num_embeddings": op.size, "embedding_dim": op.dim}
+    return Module(Vectors, args, defines=(Vectors,))
+
+
 class Fixed(nn.Module):
     """A constant as a value of the network."""
 
@@ -182,7 +216,6 @@ _MANY = Lacks("it stands for many functions, which the rules of sources list")
 _NAMED_ELSEWHERE = Lacks("the functions it is made of are those of other ops")
 _UNKNOWN = {
     generic.Overwrite: "where a trace writes to is known, not by which statement",
-    generic.Embedding: "its input is a tensor of indices, not an image",
     generic.EmbeddingBag: "its input is a tensor of indices, not an image",
     generic.Renorm: "it writes to a table of weights, which a built network never does",
     generic.Select: "a module has one output",
@@ -201,7 +234,14 @@ TORCH_OPS = (
         op=generic.Parameter, make=_parameter, roles={Weight: "other"},
         aten=_MANY, onnx=_MANY,
     ),
-    TorchOp(op=generic.Scan, make=lambda op, x: called(op), roles={Calling: "other"}, aten=_MANY, onnx=_MANY),
+    TorchOp(
+        op=generic.Scan, make=_scan, roles={Calling: "other", unit_norm: "other", softmax_over: "other"},
+        aten=_MANY, onnx=_MANY,
+    ),
+    TorchOp(
+        op=generic.Embedding, make=_embedding, roles={Vectors: "other", nn.Embedding: "other"},
+        aten=("embedding",), onnx=_MANY,
+    ),
     TorchOp(op=generic.Gather, make=lambda op, x: called(op), roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
     TorchOp(op=generic.Constant, make=_constant, roles={Fixed: "other"}, aten=_MANY, onnx=_MANY),
     *(TorchOp(op=op, make=Lacks(why), roles=Lacks(why), aten=_MANY, onnx=_MANY) for op, why in _UNKNOWN.items()),

@@ -17,7 +17,7 @@ from cnnscope.sources.files import at_layer, clean, sizes_by_input, topological
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.keras.config import Layer, LayerPath, Network, Ref, identities, is_shape, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
-from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, masks, refusal
+from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, functions, innermost, masks, refusal, wrappers
 from cnnscope.sources.keras.stored import Origin
 
 MAX_CALLS = 20_000
@@ -97,23 +97,37 @@ class _Reader:
         trainable = trainable and layer.config.get("trainable", True) is not False
         if layer.network is not None:
             self.builder.scopes[clean("/".join(path))] = layer.kind
+            if layer.kind == "TimeDistributed":
+                return self._each_step(layer, layer.network, arguments.tensor(), path, trainable)
             return self.run(layer.network, arguments.tensors(), path, trainable)
         name = self.builder.unique(clean("/".join(path)))
         identity = self.identities[path]
         row = LayerRow(self.builder, name, self.keys.setdefault(identity, {}), self._channels_last(layer), trainable)
         try:
-            results = _lower(layer, row, arguments)
+            row, results = _lower(layer, row, arguments)
             masked = _mask(layer, row, arguments)
             finished = row.finish([row.settle(x, self.channels_last) for x in results])
         except ArgumentError as error:
             raise malformed(f"layer `{layer.name}`: {error.message}", error.hint) from None
         except CnnscopeError as error:
             raise at_layer(error, layer.name) from None
-        if layer.kind not in LAYERS and not layer.is_function and not _only_function(layer):
+        if row.unknown and not layer.is_function and not _only_function(layer):
             self.builder.uncounted.append(finished[0].name)
         for key, stored in row.stored.items():
             self.origins.setdefault(key, Origin(identity, stored))
         return [replace(x, masked=masked) for x in finished]
+
+    def _each_step(
+        self, layer: Layer, network: Network, x: Tensor, path: tuple[str, ...], trainable: bool
+    ) -> list[Tensor]:
+        """Places a model that a layer applies to each step of a sequence."""
+        name = clean("/".join(path))
+        merge = LayerRow(self.builder, self.builder.unique(f"{name}.merge"), {}, self._channels_last(layer))
+        (merged,) = merge.finish([wrappers.merge_steps(merge, x)])
+        results = self.run(network, [merged], path, trainable)
+        split = LayerRow(self.builder, self.builder.unique(f"{name}.split"), {}, self._channels_last(layer))
+        steps = [split.settle(wrappers.split_steps(split, y, x), self.channels_last) for y in results]
+        return split.finish(steps)
 
     def _channels_last(self, layer: Layer) -> bool:
         written = layer.config.get("data_format")
@@ -129,15 +143,20 @@ def _only_function(layer: Layer) -> bool:
     return layer.kind not in LAYERS and functions.is_known(layer)
 
 
-def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> Sequence[Tensor]:
+def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> tuple[LayerRow, Sequence[Tensor]]:
+    """Returns the row with the ops of a layer. One without a rule has an op without figures, if its shape is stated."""
     nameless = not layer.module and ((layer.kind in _MERGES and len(arguments.args) > 1) or _only_function(layer))
     if layer.is_function or nameless:
-        return functions.lower(row, Settings(layer), arguments)
-    if layer.kind not in LAYERS and arguments.stated is not None and not layer.network:
-        return [functions.unsupported(row, layer.kind, arguments)]
-    if layer.kind not in LAYERS:
-        raise refusal(layer)
-    return LAYERS[layer.kind](row, Settings(layer), arguments)
+        return row, functions.lower(row, Settings(layer), arguments)
+    try:
+        if layer.kind not in LAYERS:
+            raise refusal(layer)
+        return row, LAYERS[layer.kind](row, Settings(layer), arguments)
+    except CnnscopeError as error:
+        if error.diagnostics[0].code not in ("E444", "E445") or arguments.stated is None:
+            raise
+    row = LayerRow(row.builder, row.name, row.keys, row.channels_last, row.trainable, unknown=True)
+    return row, [functions.unsupported(row, innermost(layer).kind, arguments)]
 
 
 def _mask(layer: Layer, row: LayerRow, arguments: Arguments) -> bool:

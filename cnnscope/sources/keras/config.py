@@ -244,21 +244,40 @@ def _layer(entry: Json, depth: int) -> Layer:
     if not isinstance(config, (dict, list)):
         raise malformed(f"the config of a `{kind}` layer is {kind_of_json(config)}, not an object")
     nested = isinstance(config, list) or isinstance(config.get("layers"), list)
-    network = read_network(entry, depth + 1) if nested else None
+    network = read_network(entry, depth + 1) if nested else _distributed(kind, config, depth)
     settings = {} if isinstance(config, list) else config
     name = text(entry.get("name", settings.get("name")), f"`name` of a `{kind}` layer")
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
         raise malformed(f"layer `{name}`: `inbound_nodes` is {kind_of_json(nodes)}, not a list")
-    module = entry.get("module") if isinstance(entry.get("module"), str) else ""
-    if ">" in str(entry.get("registered_name")):  # `package>Class`: registered by whoever wrote it
-        module = ""
     calls = tuple(read_call(node, name) for node in nodes)
     shared = entry.get("shared_object_id")
     number = shared if type(shared) is int else None
     return Layer(
-        name, kind, settings, calls, module=module or "", network=network, shared=number, input_shape=_built_for(entry)
+        name,
+        kind,
+        settings,
+        calls,
+        module=home_of(entry),
+        network=network,
+        shared=number,
+        input_shape=_built_for(entry),
     )
+
+
+def _distributed(kind: str, config: Any, depth: int) -> Network | None:
+    """Returns the model that a `TimeDistributed` applies to each step, if it is a model."""
+    inner = config.get("layer") if kind == "TimeDistributed" else None
+    settings = inner.get("config") if isinstance(inner, dict) else None
+    is_model = isinstance(settings, list) or (isinstance(settings, dict) and isinstance(settings.get("layers"), list))
+    return read_network(inner, depth + 1) if is_model else None
+
+
+def home_of(entry: Json) -> str:
+    """Returns the module of a class as Keras states it; nothing for one that is registered by whoever wrote it."""
+    module = entry.get("module")
+    foreign = ">" in str(entry.get("registered_name"))  # `package>Class`
+    return module if isinstance(module, str) and not foreign else ""
 
 
 def _built_for(entry: Json) -> tuple[int | None, ...] | None:

@@ -65,7 +65,7 @@ class LayerRow:
 
     ``keys`` has the weights of earlier calls of the same layer by part and role. ``parts`` has each op with its inputs.
     ``home`` is the path of attributes to the layer inside a wrapper whose ops are added. ``stored`` says by key which
-    variable of Keras each weight is.
+    variable of Keras each weight is. ``unknown`` marks a layer without a rule, which may have other weights.
     """
 
     builder: Builder
@@ -77,6 +77,7 @@ class LayerRow:
     home: str = ""
     stored: dict[str, Stored | Zeros] = field(default_factory=dict)
     lost: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown: bool = False
     _variables: dict[tuple[str, str], Stored | Zeros] = field(default_factory=dict)
 
     def add(
@@ -114,6 +115,10 @@ class LayerRow:
             same = bool(xs) and len(value.shape) == xs[0].rank
             axes = xs[0].axes if same else tuple(range(len(value.shape)))
         return Tensor(self._unnamed(part), value, axes)
+
+    def weights(self) -> list[Mapping[str, Shape]]:
+        """Returns the weights of all ops so far by role."""
+        return [bound.weights for bound, _ in self.parts.values()]
 
     def store(self, x: Tensor, axes: Axes, kind: Kind) -> Tensor:
         """Returns the tensor with its axes in this order, through a permuting view if they are in another."""

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnscope.ir import Shape
-
 Array = npt.NDArray[Any]
 Turn = Callable[[Array], Array]
 
@@ -23,14 +21,14 @@ class Stored:
     """The variable of a layer that a weight of the graph is made of.
 
     ``name`` is Keras' own name of it. ``home`` is the path of attributes to the sublayer that has it
-    (``forward_layer/cell``), empty for the layer itself. ``shape`` is the shape in the file where it is not
-    known from the weight's: then ``turn`` must give the weight's shape.
+    (``forward_layer/cell``), empty for the layer itself. ``place`` is the variable's number where a layer lists
+    variables of its sublayers among its own.
     """
 
     name: str
     turn: Turn
     home: str = ""
-    shape: Shape | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,14 @@ def read_weights(path: Path, network: Network, graph: Graph, origins: Mapping[st
     if lost is not None:
         raise unreadable(path, f"no rule says which variable of Keras `{lost}` is")
     sizes, wanted = _wanted(graph, origins)
+    numbers = {
+        _place(origin.layer, origin.stored): origin.stored.place
+        for origin in origins.values() if isinstance(origin.stored, Stored) and origin.stored.place is not None
+    }  # fmt: skip
     result: dict[str, Tensor] = {}
     arrays: dict[Variable, Array] = {}
     with hdf5.opened(path, sum(param.nbytes for param in graph.params.values())) as file:
-        found = _locate(file, path, network, wanted)
+        found = _locate(file, path, network, wanted, numbers)
         for key, param in graph.params.items():
             origin = origins[key]
             if not isinstance(origin.stored, Stored):
@@ -95,21 +99,27 @@ def _wanted(graph: Graph, origins: Mapping[str, Origin]) -> tuple[dict[Variable,
     return sizes, trained
 
 
-def _locate(file: File, path: Path, network: Network, wanted: Mapping[Variable, bool]) -> dict[Variable, Dataset]:
+def _locate(
+    file: File, path: Path, network: Network, wanted: Mapping[Variable, bool], numbers: Mapping[Variable, int]
+) -> dict[Variable, Dataset]:
     by_layer: dict[LayerPath, list[Variable]] = {}
     for place in wanted:
         by_layer.setdefault(place[0], []).append(place)
     root = hdf5.group(file, "model_weights", path) or file
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
         return _by_name(root, path, network, by_layer, wanted)
-    return _by_number(file, path, network, by_layer)
+    return _by_number(file, path, network, by_layer, numbers)
 
 
 # -- Keras 3 ---------------------------------------------------------------------------------------------------------
 
 
 def _by_number(
-    file: File, path: Path, network: Network, by_layer: Mapping[LayerPath, list[Variable]]
+    file: File,
+    path: Path,
+    network: Network,
+    by_layer: Mapping[LayerPath, list[Variable]],
+    numbers: Mapping[Variable, int],
 ) -> dict[Variable, Dataset]:
     root = "_layer_checkpoint_dependencies" if "_layer_checkpoint_dependencies" in file else "layers"  # Keras 2.12
     if hdf5.group(file, root, path) is None:
@@ -123,6 +133,9 @@ def _by_number(
             homes.setdefault(variable[1], []).append(variable)
         for home, variables in homes.items():
             there = _variables(file, place, home, path)
+            picked = [numbers[variable] for variable in variables if variable in numbers]
+            if picked and max(picked) < len(there):
+                there = [there[number] for number in picked]
             if len(there) != len(variables):
                 what = f"the layer `{'/'.join(layer)}`" + (f" (`{home}`)" if home else "")
                 raise unreadable(path, f"{what} has {len(there)} variables at `{place}`, not {len(variables)}")
@@ -158,14 +171,19 @@ def class_paths(network: Network, root: str = "layers", above: LayerPath = ()) -
     for layer in network.layers:
         if layer.is_operation:
             continue
-        name = snake_case(layer.kind)
+        name = snake_case(_CLASSES.get(layer.kind, layer.kind))
         number = times[name]
         times[name] += 1
         place = f"{root}/{name}" + (f"_{number}" if number else "")
         path = (*above, layer.name)
         yield path, place
         if layer.network is not None:
-            yield from class_paths(layer.network, f"{place}/{root.rpartition('/')[2]}", path)
+            inside = f"{place}/layer" if layer.kind == "TimeDistributed" else place
+            yield from class_paths(layer.network, f"{inside}/{root.rpartition('/')[2]}", path)
+
+
+_CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes that files name otherwise than their code does."""
 
 
 def snake_case(name: str) -> str:

@@ -19,7 +19,7 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ir import Shape
 from cnnscope.ops.arguments import Argument, ArgumentError, Flag, Integer, Number
 from cnnscope.registry import Registry, load_files
-from cnnscope.sources.keras.config import Layer
+from cnnscope.sources.keras.config import Layer, home_of, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 
 
@@ -134,6 +134,24 @@ def refusal(layer: Layer) -> CnnscopeError:
         "E445", f"the class `{layer.kind}` is unknown",
         hint=near or "a class of your own: build it of Keras' layers, or export the model to ONNX",
     )  # fmt: skip
+
+
+def wrapped(s: Settings, key: str = "layer") -> Settings:
+    """Returns the settings of the layer that a wrapper holds under ``key``."""
+    inner = s.layer.config.get(key)
+    if not isinstance(inner, dict) or not isinstance(inner.get("config"), dict):
+        raise malformed(f"a wrapper has no `{key}` with a config")
+    return Settings(Layer(s.layer.name, str(inner.get("class_name")), inner["config"], (), home_of(inner)))
+
+
+def innermost(layer: Layer) -> Layer:
+    """Returns the layer inside of all wrappers around it, or the layer itself."""
+    if layer.kind not in WRAPPERS or layer.network is not None:
+        return layer
+    return innermost(wrapped(Settings(layer)).layer)
+
+
+WRAPPERS = frozenset({"Bidirectional", "TimeDistributed", "SpectralNormalization"})
 
 
 def _tensors(value: Any) -> list[Tensor]:

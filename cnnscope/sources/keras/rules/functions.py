@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Shape
+from cnnscope.ops.call import Input
 from cnnscope.ops.generic import Elementwise, Reduce, Unsupported
 from cnnscope.ops.movement import Identity, Slice
 from cnnscope.ops.product import MatMul
+from cnnscope.sources.keras import aten
 from cnnscope.sources.keras.config import KERAS_2_FUNCTIONS, Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings
@@ -40,7 +45,7 @@ def lower(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
     if name in BINARY:
         return [_binary(row, BINARY[name], call)]
     if name in POINTWISE or name in ALONG_CHANNELS or name in UNARY:
-        return [_unary(row, name, call.tensor(), options)]
+        return [_unary(row, name, call, options)]
     if name in REDUCTIONS:
         return [_reduce(row, REDUCTIONS[name], call.tensor(), options)]
     if name in FUNCTIONS:
@@ -72,9 +77,10 @@ def unsupported(row: LayerRow, name: str, call: Arguments) -> Tensor:
     return row.add(Unsupported(shape=shape, batch_axis=0, fn=name), *call.tensors(), axes=tuple(range(len(shape))))
 
 
-def _unary(row: LayerRow, name: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+def _unary(row: LayerRow, name: str, call: Arguments, options: Mapping[str, Any]) -> Tensor:
+    x = call.tensor()
     if name in UNARY:
-        return row.add(Elementwise(name), x)
+        return row.add(Elementwise(name, call=aten.unary(name, options, call.args[1:])), x)
     return named(row, x, name, _integer(options.get("axis", -1), "axis"))
 
 
@@ -96,7 +102,21 @@ def _binary(row: LayerRow, fn: str, call: Arguments) -> Tensor:
         if fn in ("multiply", "divide"):
             return affine(row, x, numbers if fn == "multiply" else [1 / n if n else inf for n in numbers], 0.0)
         return affine(row, x, 1.0, numbers if fn == "add" else [-n for n in numbers])
-    return row.add(Elementwise(fn), x, lost=("constant",))
+    return _with_constant(row, fn, x, constant, first)
+
+
+def _with_constant(row: LayerRow, fn: str, x: Tensor, constant: Any, first: bool) -> Tensor:
+    """Adds a function of a tensor and a constant that is no sum or product along the channels."""
+    try:
+        array = np.asarray(constant, dtype=np.float64)
+    except (ValueError, TypeError):
+        return row.add(Elementwise(fn), x, lost=("constant",))
+    whole = array.reshape((1,) * (x.rank - array.ndim) + array.shape).transpose(x.axes)
+    given = aten.literal(whole)
+    if given is None:
+        return row.add(Elementwise(fn), x, lost=("constant",))
+    op = Elementwise.of(fn, x.value.shape, [x.value.shape], [whole.shape])
+    return row.add(replace(op, call=aten.binary(fn, (Input(0), given) if first else (given, Input(0)))), x)
 
 
 _AFFINE = frozenset({"add", "subtract", "multiply", "divide"})
@@ -130,11 +150,13 @@ def _axes(x: Tensor, value: Any) -> tuple[int, ...]:
 def _reduce(row: LayerRow, fn: str, x: Tensor, options: Mapping[str, Any]) -> Tensor:
     axes = _axes(x, options.get("axis"))
     stored = tuple(sorted(x.axes.index(axis) for axis in axes))
-    if options.get("keepdims") is True:
-        return row.add(Reduce(fn, stored, keep=True), x)
+    keep = options.get("keepdims") is True
+    op = Reduce(fn, stored, keep=keep, call=aten.reduction(fn, stored, keep))
+    if keep:
+        return row.add(op, x)
     left = [axis for axis in x.axes if axis not in axes]
     ranks = {axis: place for place, axis in enumerate(sorted(left))}
-    y = row.add(Reduce(fn, stored), x, axes=tuple(ranks[axis] for axis in left))
+    y = row.add(op, x, axes=tuple(ranks[axis] for axis in left))
     return y if y.rank > 3 else row.authored(y)
 
 

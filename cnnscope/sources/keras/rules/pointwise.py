@@ -10,11 +10,13 @@ from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.ops import activation as act
 from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
+from cnnscope.ops.call import Call, Input
 from cnnscope.ops.generic import Elementwise, Parameter, Scan
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from cnnscope.ops.regularization import AlphaDropout, Dropout, SpatialDropout
 from cnnscope.ops.tokens import LayerScale
+from cnnscope.sources.keras import aten
 from cnnscope.sources.keras.config import Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, layer
@@ -61,7 +63,7 @@ def named(row: LayerRow, x: Tensor, name: str, axis: int = -1) -> Tensor:
     if name in ALONG_CHANNELS:
         return row.add(ALONG_CHANNELS[name](x.axis(axis)), x, part="act")
     if name in POINTWISE or name in OTHER_POINTWISE:
-        return row.add(POINTWISE.get(name, Elementwise(name)), x, part="act")
+        return row.add(POINTWISE.get(name, Elementwise(name, call=aten.unary(name, {}))), x, part="act")
     hint = did_you_mean(name, [*POINTWISE, *OTHER_POINTWISE, *ALONG_CHANNELS])
     raise CnnscopeError.of(
         "E445", f"the activation `{name}` is not one of Keras'",
@@ -109,7 +111,8 @@ def _prelu(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     order = tuple(axis - 1 for axis in x.axes[1:])
     stored = {"value": Stored("alpha", lambda array: array.transpose(order))}
     alpha = row.add(Parameter(shape), part="alpha", stored=stored)
-    return row.add(Elementwise("prelu"), x, alpha)
+    op = Elementwise("prelu", call=Call("_prelu_kernel", (Input(0), Input(1))))
+    return row.add(op, x, alpha)
 
 
 @layer("Softmax")

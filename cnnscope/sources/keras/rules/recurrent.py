@@ -1,134 +1,200 @@
-"""Keras' recurrent layers.
+"""Keras' recurrent layers, each in one direction: dense and convolutional, and `RNN` around cells.
 
 Keras has one bias for the gates where torch has two (a GRU with ``reset_after`` has two as well). The second one is
-zeros in torch's module and does not count as a parameter.
+zeros in torch's module and does not count as a parameter. What torch's layers lack (other activations, states before
+the first step, the cell of an LSTM as an output) runs step by step (`cnnscope.ops.unrolled`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ops.affine import Affine
-from cnnscope.ops.generic import Unsupported
-from cnnscope.ops.merge import Concat
-from cnnscope.ops.movement import Slice
+from cnnscope.ops.arguments import Choice, PerAxis
+from cnnscope.ops.movement import Flip, ReshapeOp, Slice
 from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
 from cnnscope.ops.tokens import Token
+from cnnscope.ops.unrolled import FUNCTIONS, Cell, Unrolled
+from cnnscope.ops.window import resolve_pad
 from cnnscope.sources.keras.config import Layer, malformed
-from cnnscope.sources.keras.row import LayerRow, Tensor
-from cnnscope.sources.keras.rules import Arguments, Settings, calls
-from cnnscope.sources.keras.rules.tensors import combine
-from cnnscope.sources.keras.stored import Array, Stored, Turn, Zeros, same, transposed
+from cnnscope.sources.keras.row import LayerRow, Tensor, map_axes
+from cnnscope.sources.keras.rules import Arguments, Settings, calls, refusal
+from cnnscope.sources.keras.stored import Array, Stored, Turn, Zeros, kernel, same, transposed
 
-_OPS: Mapping[str, type[Recurrent]] = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": RNN}
+OPS: Mapping[str, type[Recurrent]] = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": RNN}
+_CELLS: Mapping[str, Cell] = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn", "ConvLSTM": "lstm"}
 _USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-_MERGES = {"sum": "add", "mul": "multiply", "ave": "add"}
 
 
-@calls("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a recurrence gives: the states of all steps in the order in which it read them, and the states after the
+    last one."""
+
+    steps: Tensor
+    ends: list[Tensor]
+
+
+@calls("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "RNN")
 def _recurrent(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    y = _states(row, s, call, {"": "cell"}, _lost(s, call))
-    everything, states = s.flag("return_sequences", False), s.flag("return_state", False)
-    if everything and not states:
-        return [y]
-    last = row.add(Token(-1), y, part="last")
-    return [y if everything else last, *(_final(row, s, [last]) if states else [])]
+    found = run(row, s, *given(call), wanted=s.flag("return_state", False))
+    y = found.steps if s.flag("return_sequences", False) else end(row, found.steps)
+    return [y, *(found.ends if s.flag("return_state", False) else [])]
 
 
-@calls("Bidirectional")
-def _bidirectional(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    """Has the layer twice; the second one reads the steps from the last to the first."""
-    inner = wrapped(s)
-    if inner.layer.kind not in _OPS:
-        raise CnnscopeError.of("E445", f"`Bidirectional` around `{inner.layer.kind}` is not read yet")
-    backward = s.layer.config.get("backward_layer")
-    lost = [*_lost(inner, call), *(["backward_layer"] if _differs(inner.layer.config, backward) else [])]
-    y = _states(row, inner, call, {"": "forward_layer/cell", "_reverse": "backward_layer/cell"}, lost)
-    everything, states = inner.flag("return_sequences", False), inner.flag("return_state", False)
-    if everything and not states and s.layer.config.get("merge_mode", "concat") == "concat":
-        return [y]
-    units = y.shape[-1] // 2
-    sides = [row.add(Slice(2, start, start + units), y, part=part) for start, part in ((0, "onward"), (units, "back"))]
-    if everything and not states:
-        return _merged(row, s, sides, y)
-    ends = [row.add(Token(-1), sides[0], part="last"), row.add(Token(0), sides[1], part="first")]
-    found = _merged(row, s, sides, y) if everything else _merged(row, s, ends, None)
-    return [*found, *_final(row, inner, ends)] if states else found
+def given(call: Arguments) -> tuple[Tensor, list[Tensor]]:
+    """Returns the sequence and the states before its first step, which follow it in a list or have a name."""
+    mask = call.kwargs.get("mask")
+    xs = [x for x in call.tensors() if x is not mask]
+    if not xs:
+        raise CnnscopeError.of("E443", "it is called without a tensor")
+    return xs[0], xs[1:]
 
 
-def _merged(row: LayerRow, s: Settings, sides: Sequence[Tensor], whole: Tensor | None) -> list[Tensor]:
-    mode = s.layer.config.get("merge_mode", "concat")
-    if mode is None:
-        return list(sides)
-    if mode == "concat":
-        return [whole if whole is not None else row.add(Concat(sides[0].rank - 1), *sides)]
-    if mode not in _MERGES:
-        raise malformed(f"`merge_mode` is `{mode}`")
-    merged = combine(row, _MERGES[mode], sides)
-    return [row.add(Affine((0.5,)), merged) if mode == "ave" else merged]
+def run(
+    row: LayerRow, s: Settings, x: Tensor, states: Sequence[Tensor], *, wanted: bool, part: str = "", home: str = ""
+) -> Run:
+    """Adds the ops of a layer, one for each cell. ``wanted`` says whether the states after the last step are read."""
+    lost = [key for key in ("stateful", "time_major") if s.flag(key, False)]
+    if s.flag("go_backwards", False):
+        x = row.add(Flip(x.axis(1)), x, part=f"{part}reversed")
+    found = [*cells(s)]
+    each = len(states) // len(found)
+    if each * len(found) != len(states):
+        raise CnnscopeError.of("E443", f"it has {len(found)} cells but gets {len(states)} states")
+    ends: list[Tensor] = []
+    for i, (cell, place) in enumerate(found):
+        own = states[i * each : (i + 1) * each]
+        x, last = _cell(row, cell, x, own, f"{home}/{place}".strip("/"), f"{part or 'states'}", lost, wanted)
+        ends += last
+    return Run(x, ends)
 
 
-def _final(row: LayerRow, s: Settings, ends: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the states after the last step: the output, and of an LSTM the cell, which its op does not give."""
-    found: list[Tensor] = []
-    for end in ends:
-        found.append(end)
-        if s.layer.kind.endswith("LSTM"):
-            shape = end.value.shape
-            found.append(row.add(Unsupported(shape=shape, batch_axis=0, fn="cell state"), end, part="state"))
+def cells(s: Settings) -> list[tuple[Settings, str]]:
+    """Returns the cells of a layer, each with the path of attributes to it."""
+    if s.layer.kind != "RNN":
+        return [(s, "cell")]
+    cell = s.layer.config.get("cell")
+    if isinstance(cell, dict) and cell.get("class_name") == "StackedRNNCells":
+        config = cell.get("config")
+        cell = config.get("cells") if isinstance(config, dict) else None
+    several = cell if isinstance(cell, list) else [cell]
+    found: list[tuple[Settings, str]] = []
+    numbers: dict[str, int] = {}
+    for entry in several:
+        if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+            raise malformed("`RNN` has no `cell` with a config")
+        kind = str(entry.get("class_name"))
+        inner = Layer(s.layer.name, kind.removesuffix("Cell"), entry["config"], (), str(entry.get("module") or ""))
+        if kind.removesuffix("Cell") not in OPS or not kind.endswith("Cell"):
+            raise refusal(Layer(s.layer.name, kind, entry["config"], (), inner.module))
+        number = numbers[kind] = numbers.get(kind, -1) + 1
+        name = {"LSTMCell": "lstm_cell", "GRUCell": "gru_cell"}.get(kind, "simple_rnn_cell")
+        place = f"cell/cells/{name}" + (f"_{number}" if number else "")
+        found.append((Settings(inner), place if isinstance(cell, list) else "cell"))
+    if not found:
+        raise malformed("`RNN` has no `cell` with a config")
     return found
 
 
-def wrapped(s: Settings) -> Settings:
-    """Returns the settings of the layer that a wrapper holds."""
-    inner = s.layer.config.get("layer")
-    if not isinstance(inner, dict) or not isinstance(inner.get("config"), dict):
-        raise malformed("a wrapper has no `layer` with a config")
-    return Settings(Layer(s.layer.name, str(inner.get("class_name")), inner["config"], ()))
+def _cell(
+    row: LayerRow, s: Settings, x: Tensor, states: Sequence[Tensor], home: str, part: str, lost: Sequence[str],
+    wanted: bool,
+) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """Adds one recurrence; returns the states of its steps and, where they are ``wanted``, those after the last."""
+    kind = s.layer.kind.removeprefix("CuDNN")
+    if kind in OPS and not states and is_usual(s) and not (wanted and kind == "LSTM"):
+        y = usual(row, s, x, {"": home}, part, lost)
+        return y, [end(row, y)] if wanted else []
+    op, x, states, odd = _unrolled(row, s, x, states, wanted)
+    stored = _unrolled_variables(op, home)
+    y = row.add(op, x, *states, part=part, stored=stored, axes=x.axes, lost=(*lost, *odd))
+    if not op.cell_too:
+        return y, [end(row, y)] if wanted else []
+    both = [row.add(Slice(2, at, at + op.hidden), y, part=name) for at, name in ((0, "outputs"), (op.hidden, "cells"))]
+    return both[0], [end(row, side) for side in both]
 
 
-def _differs(config: Mapping[str, Any], backward: object) -> bool:
-    other = backward.get("config") if isinstance(backward, dict) else None
-    names = ("units", *_USUAL, "use_bias", "reset_after", "return_sequences")
-    return isinstance(other, dict) and any(other.get(name) != config.get(name) for name in names)
+def end(row: LayerRow, y: Tensor, index: int = -1) -> Tensor:
+    """Returns one step of the states of all steps."""
+    if y.rank == 3:
+        return row.add(Token(index), y, part="last" if index else "first")
+    step = row.add(Slice(1, index, index + 1 or None), y, part="last" if index else "first")
+    axes = map_axes(y.rank - 1, row.channels_last)
+    return row.add(ReshapeOp(y.value.shape[2:]), step, axes=axes, kind="map")
 
 
-def _lost(s: Settings, call: Arguments) -> list[str]:
-    """Returns the settings that torch's layers do not have."""
+def is_usual(s: Settings) -> bool:
+    """Returns whether torch has the layer."""
     odd = [key for key, usual in _USUAL.items() if s.get(key, usual) != usual]
     if s.layer.kind == "SimpleRNN" and s.get("activation", "tanh") == "relu":
         odd = []
-    odd += [key for key in ("go_backwards", "stateful") if s.flag(key, False)]
-    odd += ["reset_after"] if s.layer.kind.endswith("GRU") and not s.flag("reset_after", True) else []
-    masks = call.kwargs.get("mask") is not None
-    return odd + (["initial_state"] if len(call.tensors()) > 1 + masks else [])
+    after = not s.layer.kind.endswith("GRU") or s.flag("reset_after", True)
+    return not odd and after
 
 
-def _states(
-    row: LayerRow, s: Settings, call: Arguments, homes: Mapping[str, str], lost: Sequence[str]
+def usual(
+    row: LayerRow, s: Settings, x: Tensor, homes: Mapping[str, str], part: str, lost: Sequence[str] = ()
 ) -> Tensor:  # fmt: skip
-    """Adds the op, whose output has the states of all steps. ``homes`` has the cell of each direction by the suffix of
-    torch's names."""
-    x = call.tensor()
+    """Adds torch's layer. ``homes`` has the cell of each direction by the suffix of torch's names."""
     if x.rank != 3:
         raise CnnscopeError.of("E301", f"it needs steps and features but gets {list(x.shape[1:])}")
     kind = s.layer.kind.removeprefix("CuDNN")
-    bias = s.flag("use_bias", True)
-    args = {"hidden": s.get("units"), "bias": bias, "bidirectional": len(homes) > 1}
+    args = {"hidden": s.get("units"), "bias": s.flag("use_bias", True), "bidirectional": len(homes) > 1}
     if kind == "SimpleRNN" and s.get("activation") == "relu":
         args["nonlinearity"] = "relu"
-    op = _OPS[kind].read(args)
     stored: dict[str, Stored | Zeros] = {}
     for suffix, home in homes.items():
-        stored |= _variables(kind, suffix, home, twice=kind == "GRU" and s.flag("reset_after", True))
-    return row.add(op, row.authored(x), part="states", stored=stored, lost=tuple(lost))
+        stored |= _variables(kind, suffix, home)
+    return row.add(OPS[kind].read(args), row.authored(x), part=part, stored=stored, lost=tuple(lost))
 
 
-def _variables(kind: str, suffix: str, home: str, *, twice: bool) -> dict[str, Stored | Zeros]:
+def _unrolled(
+    row: LayerRow, s: Settings, x: Tensor, states: Sequence[Tensor], wanted: bool
+) -> tuple[Unrolled, Tensor, list[Tensor], list[str]]:
+    """Returns the op, its inputs in the order that it needs, and the settings that it does not have."""
+    kind = s.layer.kind.removeprefix("CuDNN")
+    ndim = 0 if kind in OPS else s.ndim
+    if x.rank != 3 + ndim:
+        positions = f", {ndim} axes of positions" if ndim else ""
+        raise CnnscopeError.of("E301", f"it needs steps{positions} and features but gets {list(x.shape[1:])}")
+    names = {key: s.get(key, usual) for key, usual in _USUAL.items()}
+    odd = [key for key, name in names.items() if name not in FUNCTIONS]
+    functions = {key: usual if key in odd else names[key] for key, usual in _USUAL.items()}
+    args: dict[str, Any] = {}
+    if ndim:
+        one = PerAxis(1)
+        args = {key: s.read(name, one, usual, ndim) for key, name, usual in _WINDOW}
+        rest = tuple(a for a in range(2, x.rank) if a != (x.rank - 1 if row.channels_last else 2))
+        x = row.store(x, (0, 1, x.rank - 1 if row.channels_last else 2, *rest), "tensor")
+        word = s.read("padding", Choice(("valid", "same")), "valid")
+        args["pad"] = resolve_pad(word, x.value.shape[3:], args["kernel"], args["stride"], args["dilation"])
+        states = [row.map(state) for state in states]
+    op = Unrolled(
+        _CELLS[kind[: len("ConvLSTM")] if ndim else kind], s.integer("filters" if ndim else "units", minimum=1),
+        str(functions["activation"]), str(functions["recurrent_activation"]), s.flag("use_bias", True),
+        s.flag("reset_after", True), wanted and (ndim > 0 or kind == "LSTM"), **args,
+    )  # fmt: skip
+    return op, x if ndim else row.authored(x), [*states], odd
+
+
+_WINDOW = (("kernel", "kernel_size", None), ("stride", "strides", 1), ("dilation", "dilation_rate", 1))
+
+
+def _unrolled_variables(op: Unrolled, home: str) -> dict[str, Stored | Zeros]:
+    turn: Turn = kernel if op.kernel else transposed
+    stored: dict[str, Stored | Zeros] = {
+        "weight_ih": Stored("kernel", turn, home), "weight_hh": Stored("recurrent_kernel", turn, home),
+        "bias_ih": Stored("bias", (lambda array: array[0]) if op.two_biases else same, home),
+    }  # fmt: skip
+    return stored | ({"bias_hh": Stored("bias", lambda array: array[1], home)} if op.two_biases else {})
+
+
+def _variables(kind: str, suffix: str, home: str) -> dict[str, Stored | Zeros]:
     """Returns what torch's weights of a direction are in Keras. Gates are i, f, c, o in both (LSTM); z, r, h in Keras
     and r, z, n in torch (GRU)."""
     gates: Turn = _reset_first if kind == "GRU" else same
@@ -137,7 +203,7 @@ def _variables(kind: str, suffix: str, home: str, *, twice: bool) -> dict[str, S
         return lambda array: gates(then(array))
 
     ih, hh = f"bias_ih_l0{suffix}", f"bias_hh_l0{suffix}"
-    if twice:
+    if kind == "GRU":  # with `reset_after`
         first: Stored = Stored("bias", turned(lambda array: array[0]), home)
         second: Stored | Zeros = Stored("bias", turned(lambda array: array[1]), home)
     else:

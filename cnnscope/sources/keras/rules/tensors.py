@@ -10,14 +10,15 @@ from cnnscope.ir import Kind
 from cnnscope.ir.steps import Expand
 from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
+from cnnscope.ops.call import Input
 from cnnscope.ops.generic import Elementwise, Embedding, Movement
 from cnnscope.ops.merge import Add, Concat, Mul, Sub, different_sizes
-from cnnscope.ops.movement import Flatten, PermuteOp, ReshapeOp
-from cnnscope.ops.product import Linear, ScaledDotProduct
+from cnnscope.ops.movement import Flatten, ReshapeOp
+from cnnscope.ops.product import Linear
+from cnnscope.sources.keras import aten
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings, calls, layer
 from cnnscope.sources.keras.rules.pointwise import activate, affine
-from cnnscope.sources.keras.stored import Array, Stored, flat
 
 
 @layer("Dense")
@@ -131,7 +132,7 @@ def combine(row: LayerRow, fn: str, xs: Sequence[Tensor]) -> Tensor:
         return row.add(_JOINS[fn](), *xs)
     result = xs[0]
     for x in xs[1:]:
-        result = row.add(Elementwise(fn), result, x)
+        result = row.add(Elementwise(fn, call=aten.binary(fn, (Input(0), Input(1)))), result, x)
     return result
 
 
@@ -159,52 +160,6 @@ def concatenate(row: LayerRow, xs: Sequence[Tensor], axis: int) -> Tensor:
         raise different_sizes([x.value for x in xs])
     xs = aligned(row, xs)
     return row.add(Concat(xs[0].axis(axis)), *xs)
-
-
-# -- attention -------------------------------------------------------------------------------------------------------
-
-
-@calls("MultiHeadAttention")
-def _attention(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
-    """Has a dense layer each for queries, keys and values, attention in every head, and a dense layer over the joined
-    heads.
-    """
-    if call.get(9, "return_attention_scores") or s.flag("use_gate", False) or call.kwargs.get("attention_mask"):
-        raise CnnscopeError.of("E445", "attention with a gate, a mask, or scores as an output is not read yet")
-    query, value = call.get(0, "query"), call.get(1, "value")
-    key = call.get(2, "key") or value
-    if not all(isinstance(x, Tensor) and x.rank == 3 for x in (query, key, value)):
-        raise CnnscopeError.of("E445", "attention over other tensors than (tokens, features) is not read yet")
-    heads, size = s.integer("num_heads", minimum=1), s.integer("key_dim", minimum=1)
-    depth, bias = s.integer("value_dim", size, minimum=1), s.flag("use_bias", True)
-    split = [
-        _heads(row, _project(row, Linear(heads * d, bias), x, part), heads, d)
-        for part, x, d in (("query", query, size), ("key", key, size), ("value", value, depth))
-    ]
-    mixed = row.add(ScaledDotProduct(), *split)
-    merged = row.add(PermuteOp((2, 1, 3)), mixed)
-    joined = row.add(ReshapeOp((query.shape[1], heads * depth)), merged, kind="tokens")
-    out = s.integers("output_shape", query.shape[-1])
-    if len(out) != 1:
-        raise CnnscopeError.of("E445", "attention with an `output_shape` of several axes is not read yet")
-    return [_project(row, Linear.read({"out": out[0], "bias": bias}), joined, "output")]
-
-
-def _project(row: LayerRow, op: Linear, x: Tensor, part: str) -> Tensor:
-    """Adds a dense layer of attention, whose kernel in Keras is (in, heads, size), that of the output (heads, size,
-    out)."""
-
-    def turn(array: Array) -> Array:
-        return array.reshape(-1, array.shape[-1]).T if part == "output" else array.reshape(array.shape[0], -1).T
-
-    home = f"{part}_dense"
-    stored = {"weight": Stored("kernel", turn, home), "bias": Stored("bias", flat, home)}
-    return row.add(op, row.authored(x), part=part, stored=stored)
-
-
-def _heads(row: LayerRow, x: Tensor, heads: int, size: int) -> Tensor:
-    split = row.add(ReshapeOp((x.shape[1], heads, size)), x, axes=(0, 1, 2, 3), kind="tensor")
-    return row.add(PermuteOp((2, 1, 3)), split)
 
 
 @calls("CustomScaleLayer")

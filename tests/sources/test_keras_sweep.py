@@ -1,0 +1,111 @@
+"""Every public layer class of Keras: its shape, its parameters, and its numbers with its own weights; or its refusal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras_layer_models
+import keras_oracle
+import numpy as np
+import pytest
+from test_keras_weights import error_of
+
+import cnnscope
+from cnnscope.analysis.cost import known, node_costs
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph
+
+WITHOUT_TENSORFLOW = {"Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization"}
+"""Classes that Keras runs with TensorFlow only."""
+REFUSED_BY_KERAS = {
+    "Equalization", "Resizing/area", "Resizing/lanczos3", "EinsumDense/each", "EinsumDense/rest",
+    "LayerNormalization/axes", "RMSNormalization/axis", *WITHOUT_TENSORFLOW,
+}  # fmt: skip
+"""Models that Keras itself cannot make, or run, with the torch backend."""
+OTHER_BORDER = {"AveragePooling1D/same", "AveragePooling3D/same", "Normalization/inverse"}
+"""On torch Keras repeats the border where padding is uneven; TensorFlow and JAX, and cnnscope, do not count it."""
+NOT_READ = {
+    "CategoryEncoding": "E445",
+    "CategoryEncoding/count": "E445",
+    "CategoryEncoding/one_hot": "E445",
+    "Discretization": "E445",
+    "Discretization/one_hot": "E445",
+    "Dot": "E445",
+    "Dot/mixed": "E445",
+    "Dot/normal": "E445",
+    "EinsumDense": "E445",
+    "EinsumDense/heads": "E445",
+    "EinsumDense/positions": "E445",
+    "Normalization/all": "E445",
+    "Normalization/axes": "E445",
+    "RandomCrop": "E445",
+    "ReversibleEmbedding": "E445",
+    "Resizing/crop_to_aspect_ratio": "E445",
+    "Resizing/pad_to_aspect_ratio": "E445",
+    "AutoContrast": "E445",
+    "ContrastLimitedAdaptiveHistogramEqualization": "E445",
+    "MaxNumBoundingBoxes": "E445",
+    "MelSpectrogram": "E445",
+    "STFTSpectrogram": "E445",
+    "Solarization": "E445",
+    "Lambda": "E444",
+}
+"""What is refused, and why, of models that Keras runs."""
+NOT_RUN = {
+    "ReLU/odd": "E428",
+}
+"""What is read, but not run, and why."""
+
+
+def parameters(graph: Graph) -> tuple[int, int]:
+    cost = known(node_costs(graph).values())
+    return cost.params + cost.buffers, cost.trainable
+
+
+def shapes(graph: Graph) -> list[tuple[int, ...]]:
+    """The outputs at batch 1, with the axes in the author's order."""
+    found = []
+    for name in graph.outputs:
+        shape = graph.value(name).shape
+        last = graph.layout == "HWC" and graph.value(name).kind == "map"
+        found.append((*shape[2:], shape[1]) if last else shape[1:])
+    return found
+
+
+@pytest.mark.slow
+def test_every_layer_class(tmp_path: Path) -> None:
+    keras_oracle.write(tmp_path, ["--layers"])
+    classes = json.loads((tmp_path / "classes.json").read_text())
+    refused = json.loads((tmp_path / "refused.json").read_text())
+    saved = {path.stem for path in tmp_path.glob("*.keras")}
+    assert set(refused) == REFUSED_BY_KERAS
+    covered = {name.split("-")[0] for name in saved} | {name.split("/")[0] for name in refused}
+    aliases = {classes[name] for name in covered if name in classes}
+    assert set(classes.values()) - aliases == set(keras_layer_models.NOT_BUILT)
+    wrong = {}
+    for stem in sorted(saved):
+        name = stem.replace("-", "/")
+        found = outcome(tmp_path / f"{stem}.keras")
+        expected = NOT_READ.get(name) or NOT_RUN.get(name) or ("other numbers" if name in OTHER_BORDER else "equal")
+        if expected not in found:
+            wrong[name] = found
+    assert not wrong
+
+
+def outcome(path: Path) -> str:
+    data = np.load(path.with_suffix(".npz"))
+    try:
+        model = cnnscope.load(path)
+    except CnnscopeError as error:
+        return str(error)
+    expected = [data[f"y{i}"].shape[1:] for i in range(len(model.graph.outputs))]
+    if shapes(model.graph) != expected:
+        return f"shapes {shapes(model.graph)}, not {expected}"
+    if parameters(model.graph) != (int(data["params"]), int(data["trainable"])):
+        return f"{parameters(model.graph)} parameters"
+    try:
+        error = error_of(model, path.with_suffix(".npz"))
+    except CnnscopeError as error_:
+        return str(error_)
+    return "equal" if error < 1e-4 else "other numbers"
