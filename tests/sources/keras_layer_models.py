@@ -11,7 +11,7 @@ NOT_BUILT = {
     "TFSMLayer": "wraps a SavedModel of TensorFlow", "TorchModuleWrapper": "wraps a module of torch, as a pickle",
     "InputLayer": "is in every model", "Layer": "is abstract", "Wrapper": "is abstract",
     "GRUCell": "is no layer of a model but part of `RNN`", "LSTMCell": "is part of `RNN`",
-    "SimpleRNNCell": "is part of `RNN`", "StackedRNNCells": "is part of `RNN`",
+    "SimpleRNNCell": "is part of `RNN`",
 }  # fmt: skip
 """Classes of which no model can be made with the torch backend, or none by itself."""
 

@@ -110,24 +110,24 @@ def models() -> dict[str, Callable[[], Any]]:
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Writes models. ``--layers`` stands for all models of single layers, of which one that Keras cannot make becomes
-    a line of ``refused.json``, and which have no files but their archives.
+    """Writes models. ``--layers I N`` stands for part I of N of all models of single layers, of which one that Keras
+    cannot make becomes a line of ``refused.json``, and which have no files but their archives.
     """
     import keras
     import numpy as np
 
     random, known, refused = np.random.default_rng(0), models(), {}
-    sweep = names == ["--layers"]
-    for name in keras_layer_models.models(keras) if sweep else names:
+    single, sweep = list(keras_layer_models.models(keras)), names[0] == "--layers"
+    for name in single[int(names[1]) :: int(names[2])] if sweep else names:
         keras.utils.clear_session()
         try:
             _write(folder / name.replace("/", "-"), known[name](), random, whole=not sweep)
-        except Exception as error:  # noqa: BLE001  # each backend of Keras refuses in its own way
+        except Exception as error:  # each backend of Keras refuses in its own way
             if not sweep:
                 raise
             refused[name] = f"{type(error).__name__}: {error}"
     (folder / "refused.json").write_text(json.dumps(refused))
-    (folder / "classes.json").write_text(json.dumps(keras_layer_models.classes(keras)))
+    (folder / "names.json").write_text(json.dumps([single, keras_layer_models.classes(keras)]))
 
 
 def _write(stem: Path, model: Any, random: Any, *, whole: bool) -> None:
