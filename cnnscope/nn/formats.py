@@ -130,7 +130,7 @@ _ZIPS: Sequence[tuple[Callable[[_Members], bool], str, str]] = (
     (lambda names: "constants.pkl" in names, "a TorchScript archive",
      "save its weights: `torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')`"),
     (lambda names: bool(names & {"archive_format", "serialized_exported_program.json"}), "a `.pt2` exported program",
-     "save its weights: `torch.save(torch.export.load(FILE).state_dict, 'weights.pt')`"),
+     "`cnnscope summary` takes it as a SOURCE, with its own weights"),
     (lambda names: "model.weights.h5" in names, "a Keras model",
      "`cnnscope summary` takes it as a SOURCE; its weights cannot be loaded"),
     (lambda names: any(name.endswith(".npy") for name in names), "an archive of numpy arrays", _FROM_NUMPY),

@@ -17,7 +17,11 @@ _HEAD = 4096
 _TO_ONNX = "convert it to ONNX"
 _WEIGHTS = "name the network as SOURCE, and this file with `--weights`"
 _STATE = ("a file of weights, which has no graph of layers", _WEIGHTS)
-_PY = "in a file of your own, `def net(): return {}(FILE){}`; then SOURCE is `file.py:net`, which runs it"
+_SCRIPT = (
+    "a TorchScript archive; to read it would run the code in it",
+    "convert it where it was made: `program = torch.export.export(model, (x,))`, then "
+    "`torch.export.save(program, 'model.pt2')`",
+)
 _Test = Callable[[Path, bytes], bool]
 
 
@@ -94,10 +98,9 @@ def _archive(path: Path) -> tuple[str, str] | None:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
         return "a damaged or truncated zip archive", "download or save it again"
     if "constants.pkl" in names:
-        return "a TorchScript archive; to read it would run the code in it", _PY.format("torch.jit.load", "")
+        return _SCRIPT
     if names & {"archive_format", "serialized_exported_program.json"}:
-        what = "a program of `torch.export`, which torch reads with Python's pickle: that can run code"
-        return what, _PY.format("torch.export.load", ".module()")
+        return "a program of `torch.export`, named without its suffix", "rename it to `model.pt2`"
     if "data.pkl" in names:
         return _STATE
     if "model.weights.h5" in names:

@@ -221,7 +221,7 @@ def test_torchscript_and_exported_programs(tmp_path: Path) -> None:
     )  # fmt: skip
     assert refused(tmp_path / "program.pt2") == (
         "E420", "`program.pt2` is a `.pt2` exported program, not a file of torch weights",
-        "save its weights: `torch.save(torch.export.load(FILE).state_dict, 'weights.pt')`",
+        "`cnnscope summary` takes it as a SOURCE, with its own weights",
     )  # fmt: skip
 
 

@@ -56,11 +56,11 @@ def test_files_of_torch(tmp_path: Path) -> None:
         archive.writestr("s/data.pkl", b"")
     message, hint = said(tmp_path / "s.pt")
     assert "a TorchScript archive" in message
-    assert "torch.jit.load" in hint
-    torch.export.save(torch.export.export(nn.ReLU(), (torch.ones(2),)), tmp_path / "p.pt2")
-    message, hint = said(tmp_path / "p.pt2")
-    assert "a program of `torch.export`" in message
-    assert "torch.export.load(FILE).module()" in hint
+    assert "torch.export.save" in hint
+    torch.export.save(torch.export.export(nn.ReLU(), (torch.ones(2),)), tmp_path / "p.zip")
+    message, hint = said(tmp_path / "p.zip")
+    assert "a program of `torch.export`, named without its suffix" in message
+    assert "model.pt2" in hint
 
 
 @pytest.mark.parametrize(

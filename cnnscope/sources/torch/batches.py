@@ -106,8 +106,10 @@ class Batches:
             if not self._images.isdisjoint(inputs):
                 self._images.add(at)
             return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == self._size else None)
-        if self._images.isdisjoint(inputs):
-            return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == 1 else None)
+        if self._images.isdisjoint(inputs):  # a weight that is expanded to the batch is built with one row for all
+            made_for_all = not inputs or any(v.batch_axis is not None for v in values)
+            own = made_for_all and doubled is not None and value.shape[doubled] == 1
+            return _with_axis(value, doubled if own else None)
         self._images.add(at)
         layer = not isinstance(op, Traced) or isinstance(op, Elementwise)
         if layer and value.batch_axis is not None and hint is None and seen is None and not _meet(op, values):

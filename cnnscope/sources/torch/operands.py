@@ -19,8 +19,9 @@ from torch import Tensor
 ALL = frozenset({"*"})
 """For rules that carry every argument, or that say themselves what is lost (``emit(..., lost=...)``)."""
 WITHOUT_EFFECT = frozenset({
-    "allow_tf32", "benchmark", "copy", "cudnn_enabled", "deterministic", "device", "generator", "layout",
-    "memory_format", "momentum", "non_blocking", "out", "padding_idx", "pin_memory", "scale_grad_by_freq", "sparse",
+    "allow_tf32", "benchmark", "copy", "cudnn_enable", "cudnn_enabled", "deterministic", "device", "generator",
+    "layout", "memory_format", "momentum", "non_blocking", "out", "padding_idx", "pin_memory", "scale_grad_by_freq",
+    "sparse",
 })  # fmt: skip
 """Arguments that do not change the numbers of a result at inference, whichever function has them."""
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

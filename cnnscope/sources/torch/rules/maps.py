@@ -68,7 +68,9 @@ def _adaptive(count: int, to: type[Op], whole: type[Op]) -> Any:
 for _count in (1, 2, 3):
     records(f"max_pool{_count}d", f"max_pool{_count}d_with_indices")(_max_pool(_count))
     records(f"avg_pool{_count}d")(_avg_pool(_count))
-    records(f"adaptive_avg_pool{_count}d")(_adaptive(_count, pool.AdaptiveAvgPool, pool.GlobalAvgPool))
+    records(f"adaptive_avg_pool{_count}d", f"_adaptive_avg_pool{_count}d")(
+        _adaptive(_count, pool.AdaptiveAvgPool, pool.GlobalAvgPool)
+    )
     records(f"adaptive_max_pool{_count}d")(_adaptive(_count, pool.AdaptiveMaxPool, pool.GlobalMaxPool))
 
 

@@ -140,6 +140,14 @@ def batch_norm(
     _normalised(trace, make, x, _first(out), (1,), weight, bias, statistics)
 
 
+@records("_native_batch_norm_legit_no_training")
+def batch_norm_at_inference(
+    trace: Tracer, out: Sequence[Tensor], x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor,
+    running_var: Tensor, momentum: float, eps: float,
+) -> None:  # fmt: skip
+    batch_norm(trace, out[0], x, weight, bias, running_mean, running_var, False, momentum, eps)
+
+
 @records("instance_norm", carries=_STATISTICS)
 def instance_norm(
     trace: Tracer, out: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
