@@ -110,8 +110,12 @@ def expand(source: str | Path, *, input: Sizes | None = None, set: Settings = No
     return Text(text.rstrip("\n"), "spec", Path(source).stem)
 
 
-def zoo() -> ZooReport:
-    """The models that come with cnnscope, with parameters, MACs, receptive field and origin."""
+@explained
+def zoo(*names: str) -> ZooReport:
+    """The models that come with cnnscope, with parameters, MACs, receptive field and origin.
+
+    ``names`` select some: ``resnet*``, or ``resnet`` for all with these letters. E401 where one selects nothing.
+    """
     from cnnscope.render.comparison import ZooDocument, ZooModel, ZooReport
     from cnnscope.render.documents.network import Conventions, field_of
     from cnnscope.sources import zoo as models
@@ -130,7 +134,7 @@ def zoo() -> ZooReport:
             source=model.about.get("source"),
         )
 
-    return ZooReport(ZooDocument(conventions=Conventions(), models=tuple(map(entry, models.names()))))
+    return ZooReport(ZooDocument(conventions=Conventions(), models=tuple(map(entry, models.matching(names)))))
 
 
 def layer_types(name: str | None = None) -> OpList | OpReference | WordReference:

@@ -28,7 +28,7 @@ class DifferenceWriting(Writing):
 
 @flat(
     output="Write to a file: .svg .png .pdf .dot draw it, .json .csv .tsv .md .txt have the table.",
-    verbose="List equal layers one by one.",
+    verbose="List equal layers one by one, with all columns.",
 )
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", autocompletion=o.complete_source, help="The network to start from.")],
@@ -36,13 +36,12 @@ def diff(
     loading: o.Loading,
     theme: Theme,
     writing: DifferenceWriting,
-    verbose: o.Verbose,
 ) -> int:
     """Compare two architectures layer by layer; exit with 1 if they differ."""
     from dataclasses import replace
 
     first, second = (loading.load(source) for source in (a, b))
-    report = replace(first.diff(second, theme=theme.theme), verbose=verbose.verbose)
+    report = replace(first.diff(second, theme=theme.theme), verbose=writing.verbose)
     writing.deliver(report)
     return 0 if report.equal else 1
 

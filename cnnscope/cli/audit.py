@@ -123,14 +123,13 @@ def report(
     return _show(report(result, gates), tuple(map(Path, wanted)), showing)
 
 
-@flat(verbose="List each metric at each magnitude.")
+@flat(verbose="List each metric at each magnitude, with all columns.")
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="The audit to compare with: its folder, or its audit.json.")],
     others: Annotated[list[Path], typer.Argument(metavar="B...", help="Audits of which the differences are shown.")],
     writing: Writing,
-    verbose: o.Verbose,
 ) -> None:
     """Compare finished audits; on the same images, image by image."""
     from cnnscope.audits.audit import compare
 
-    writing.emit(replace(compare(a, *others), verbose=verbose.verbose))
+    writing.emit(replace(compare(a, *others), verbose=writing.verbose))

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from cnnscope.render.layers import LayerReport, Verb
 
 
-@group("Output")
-class Looking:
+@group("Rows and columns")
+class Looking(o.Sorting):
     """Which rows and columns of the table are shown."""
 
     columns: Annotated[str | None, Option("Columns to show, by the names that `-f csv` has.", metavar="A,B,...")] = None
     depth: Annotated[int | None, Option("Fold groups of layers that are nested deeper than this.", min=1)] = None
-    verbose: Annotated[bool, Option("Show all columns.", flags=("--verbose", "-v"))] = False
     strict: Annotated[bool, Option("Exit with 3 if an op is not supported.")] = False
 
     @property
@@ -59,7 +58,7 @@ def show(question: Question) -> None:
         if question.writing.output is None:
             _show_what_works(error, source, question)
         raise
-    question.writing.emit(_view(report, question.looking))
+    question.writing.emit(_view(report, question))
 
 
 def _report(model: Model, question: Question) -> LayerReport:
@@ -75,11 +74,14 @@ def _report(model: Model, question: Question) -> LayerReport:
     return report
 
 
-def _view(report: LayerReport, looking: Looking) -> LayerReport:
+def _view(report: LayerReport, question: Question) -> LayerReport:
     from cnnscope.render.columns import FIGURES
 
     every = tuple(key for key, _ in FIGURES.items() if key != "rf_exact" or report.exact)
-    return report.view(columns=looking.keys or (every if looking.verbose else ()), depth=looking.depth)
+    columns = question.looking.keys or (every if question.writing.verbose else ())
+    return report.view(
+        columns=columns, depth=question.looking.depth, sort=question.looking.sort, top=question.looking.top
+    )
 
 
 def _show_what_works(error: PartialError, source: str, question: Question) -> None:
@@ -88,7 +90,7 @@ def _show_what_works(error: PartialError, source: str, question: Question) -> No
 
     if error.graph is not None and error.graph.nodes:
         report = _report(Model(error.graph, source), question)
-        question.writing.emit(replace(_view(report, question.looking), complete=False))
+        question.writing.emit(replace(_view(report, question), complete=False))
 
 
 def _compare(question: Question) -> None:
@@ -104,7 +106,8 @@ def _compare(question: Question) -> None:
         merged = CnnscopeError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
         merged.exit_code = max(error.exit_code for error in wrong)
         raise merged
-    question.writing.emit(Comparison(tuple(reports), question.looking.keys))
+    looking = question.looking
+    question.writing.emit(Comparison(tuple(reports), looking.keys, looking.sort, looking.top))
 
 
 def _verb(verb: Verb, about: str) -> Callable[..., None]:
@@ -112,9 +115,10 @@ def _verb(verb: Verb, about: str) -> Callable[..., None]:
         show(Question(verb, sources, loading, layers, looking, writing))
 
     run.__doc__, run.__name__ = about, verb
-    return flat(run)
+    return flat(run, verbose=_EVERY)
 
 
+_EVERY = "Show all columns that there are."
 summary = _verb("summary", "Layers with output shape, parameters, MACs and receptive field.")
 shapes = _verb("shapes", "The shapes that every layer reads and makes.")
 params = _verb("params", "Parameters: trainable, frozen, buffers, and which layers have them.")
@@ -133,13 +137,13 @@ class UnitOptions:
 
 
 @flat(output="Write to a file: .svg .png .pdf draw growth against depth, or the field of --unit; "
-      ".json .csv .tsv .md .txt have the table.")  # fmt: skip
+      ".json .csv .tsv .md .txt have the table.", verbose=_EVERY)  # fmt: skip
 def rf(
     sources: o.Sources, loading: o.Loading, level: LevelOptions, drawn: UnitOptions, looking: Looking,
     writing: Pictured,
 ) -> None:  # fmt: skip
     """Receptive fields: theoretical, and clipped to this input's pixels."""
-    _refuse(sources, drawn, writing)
+    _refuse(sources, drawn, looking, writing)
     layers = LayerOptions(level=level.level)
     if drawn.unit is not None:
         layer, position = parse_unit(drawn.unit)
@@ -150,8 +154,10 @@ def rf(
         show(Question("rf", sources, loading, layers, looking, writing, exact=len(sources) == 1))
 
 
-def _refuse(sources: Sequence[str], drawn: UnitOptions, writing: Pictured) -> None:
+def _refuse(sources: Sequence[str], drawn: UnitOptions, looking: Looking, writing: Pictured) -> None:
     """E409 for options that do not go together."""
+    if (drawn.unit or writing.picture) and (looking.sort or looking.top):
+        raise CnnscopeError.of("E409", "`--sort` and `--top` are about the rows of a table")
     if drawn.unit is not None and len(sources) > 1:
         raise CnnscopeError.of("E409", "`--unit` looks at one SOURCE")
     if writing.picture is not None and len(sources) > 1:

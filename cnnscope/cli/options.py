@@ -40,11 +40,17 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete
 DefaultSource = Annotated[str, typer.Argument(metavar="SOURCE", autocompletion=complete_source, help=SOURCE_HELP)]
 
 
-@group("Output")
-class Verbose:
-    """How much is listed."""
+@group("Rows and columns")
+class Sorting:
+    """In which order rows are shown, and how many."""
 
-    verbose: Annotated[bool, Option("List everything.", flags=("--verbose", "-v"))] = False
+    sort: Annotated[
+        str | None, Option("Largest first by a column, named as in `-f csv`: macs, params.", metavar="COLUMN")
+    ] = None
+    top: Annotated[
+        int | None,
+        Option("Rows to show, without --sort those that are largest. JSON and CSV have all.", metavar="N", min=1),
+    ] = None
 
 
 @group("Network")

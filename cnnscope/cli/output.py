@@ -115,6 +115,9 @@ class Showing(Quiet):
 
     form: Annotated[Format | None, Option("How to write the result.", flags=("--format", "-f"))] = None
     color: Annotated[Color, Option("When to use colours; NO_COLOR is respected.")] = Color.auto
+    verbose: Annotated[bool, Option("Show all columns, however narrow the terminal is.", flags=("--verbose", "-v"))] = (
+        False
+    )
 
     def show(self, result: Result, form: str | None = None, path: Path | None = None) -> None:
         """Writes a result to a file or, without one, to stdout."""
@@ -136,10 +139,12 @@ class Showing(Quiet):
     def _draw(self, result: Result) -> None:
         from rich.console import Console
 
+        from cnnscope.render.terminal import RichTable
+
         colored = self.color.on(sys.stdout)
-        width = max(get_terminal_size().columns, result.table().narrowest) if sys.stdout.isatty() else UNBOUNDED
+        width = get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
         console = Console(force_terminal=colored, color_system="standard" if colored else None, width=width)
-        console.print(result, highlight=False)
+        console.print(RichTable(result.table(), whole=self.verbose), highlight=False)
 
 
 @group("Output")

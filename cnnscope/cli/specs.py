@@ -61,11 +61,21 @@ def expand(source: o.Source, loading: o.Loading, expanding: Expanding, texting: 
 
 
 @flat
-def zoo(writing: Writing) -> None:
+def zoo(
+    sorting: o.Sorting,
+    writing: Writing,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=o.complete_source,
+            help="Only models of these names, or with these letters in their names; `*` and `?` as in a shell.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
     """List the models of the zoo with parameters, MACs, receptive field and origin."""
     from cnnscope import questions
 
-    writing.emit(questions.zoo())
+    writing.emit(questions.zoo(*(names or ())).view(sort=sorting.sort, top=sorting.top))
 
 
 def _complete(incomplete: str) -> list[str]:

@@ -101,10 +101,10 @@ def attribute(
 @flat(
     train=f"Train on these images: {known()}.",
     output="Write the trained weights (.safetensors .pt .pth), or the report (.json .csv .tsv .md .txt).",
-    verbose="List the plan layer by layer.",
+    verbose="List the plan layer by layer, with all columns.",
 )
 def transfer(
-    options: TransferOptions, loading: o.Loading, writing: WeightsWriting, verbose: o.Verbose,
+    options: TransferOptions, loading: o.Loading, writing: WeightsWriting,
     source: o.DefaultSource = o.DEFAULT,
 ) -> None:  # fmt: skip
     """Give a network another head for other classes: what is kept, frozen and trained, and what training costs."""
@@ -115,7 +115,7 @@ def transfer(
         raise CnnscopeError.of("E498", f"there are no weights to write to `{target}`", hint="train with `--train PATH`")
     model = loading.load(source)
     with on_stderr(writing.quiet) as progress:
-        report = replace(transfer(model, options, progress), verbose=verbose.verbose)
+        report = replace(transfer(model, options, progress), verbose=writing.verbose)
     if target is None:
         writing.emit(report)
         return

@@ -19,13 +19,11 @@ WeightFile = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors
 
 
 @app.command()
-@flat(verbose="List every tensor.")
-def check(
-    source: o.Source, file: WeightFile, mapping: Mapping, loading: o.Loading, writing: Writing, verbose: o.Verbose
-) -> int:
+@flat(verbose="List every tensor, with all columns.")
+def check(source: o.Source, file: WeightFile, mapping: Mapping, loading: o.Loading, writing: Writing) -> int:
     """Compare names and shapes in FILE with the network's, reading its header only; exit with 1 if it does not fit."""
     report = loading.load(source).check_weights(file, map=mapping.map)
-    writing.emit(replace(report, verbose=verbose.verbose))
+    writing.emit(replace(report, verbose=writing.verbose))
     return 0 if report.comparison.fits else 1
 
 

@@ -104,7 +104,10 @@ class AblationReport(Result):
     def table(self) -> Table:
         graph = self.intact.graph
         title = f"{numbers.titled(graph.name, self.source)}, input {inputs_text(graph)}"
-        headings = (*left("removed"), *right("layers", "params", "change", "MACs", "change", "RF", "output"))
+        headings = (
+            *left("removed"), *right("layers", rank=3), *right("params", "change", "MACs", "change"),
+            *right("RF", rank=1), *right("output", rank=2, fold=True),
+        )  # fmt: skip
         lines = tuple(map(self._line, self.variants))
         if self.bare:
             return Table("", headings, lines)

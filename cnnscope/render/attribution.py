@@ -106,7 +106,7 @@ class AttributionReport(DocumentReport[AttributionDocument]):
         if any(tile.findings for tile in self.document.tiles):
             return trust_table(title, self.document.tiles, self.bare)
         names = ("method", "weights", "baseline") if several else ("method", "baseline")
-        columns = (*left(*names), *right("extreme", "sum's error"), *left("notes"))
+        columns = (*left(*names), *right("extreme", "sum's error"), *left("notes", rank=1))
         notes = () if self.bare else (
             "extreme: the value of largest magnitude; sum's error: how far the values are from adding up to what the "
             "method promises, relative to it", )  # fmt: skip
@@ -136,9 +136,9 @@ def trust_table(title: str, tiles: Sequence[Tile], bare: bool) -> Table:
     """A line for each finding, with its controls. ``bare`` leaves out the rules."""
     several = len({tile.weights_sha256 for tile in tiles}) > 1
     names = ("method", "weights", "check") if several else ("method", "check")
-    columns = (*left(*names), *right("value"), *left("passes", "verdict", "beside it"))
+    columns = (*left(*names), *right("value"), *left("passes", "verdict"), *left("beside it", rank=1))
     lines = tuple(line for tile in tiles for line in _lines(tile, several))
-    return Table(title, columns, lines, notes=() if bare else tuple(_rules(tiles)))
+    return Table(title, columns, lines, notes=() if bare else tuple(_rules(tiles)), keys=len(names))
 
 
 def trust_record(trust: Mapping[str, Finding]) -> dict[str, Cell]:

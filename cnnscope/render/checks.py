@@ -62,8 +62,11 @@ class CheckReport(Result):
         ]
 
     def table(self) -> Table:
-        headings = (*left("model", "quantity"), *right("found", "expected"), *left("verdict", "reference"))
-        return Table("", headings, tuple(map(self._line, self.comparands)), notes=() if self.bare else (self._note(),))
+        headings = (*left("model", "quantity"), *right("found", "expected"), *left("verdict"),
+                    *left("reference", rank=1, fold=False))  # fmt: skip
+        return Table(
+            "", headings, tuple(map(self._line, self.comparands)), notes=() if self.bare else (self._note(),), keys=2
+        )
 
     def _line(self, c: CheckedTotal) -> Line:
         expected = numbers.ABSENT if c.expected is None else numbers.count(c.expected)

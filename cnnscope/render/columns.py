@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 from cnnscope.analysis.receptive_field import Field
@@ -13,6 +14,8 @@ from cnnscope.ir import Graph, Shape, Value
 from cnnscope.registry import Registry
 from cnnscope.render import fields, numbers
 from cnnscope.render.result import Cell
+from cnnscope.render.sorting import Order, extent
+from cnnscope.render.table import Column
 
 Layout = Literal["CHW", "HWC"]
 
@@ -30,7 +33,8 @@ class Context:
 class Figure:
     """A column: ``text`` writes a cell for people, ``record`` for CSV and TSV (None: it has no place there).
 
-    ``total`` writes the cell of the last line, if the figure adds up.
+    ``total`` writes the cell of the last line, if the figure adds up. ``order`` is what rows are sorted by, if that is
+    not what `record` has. ``fold`` is as in `Column`.
     """
 
     heading: str
@@ -39,6 +43,17 @@ class Figure:
     record: Callable[[Row, Context], Cell] | None = None
     total: Callable[[Context], str] | None = None
     right: bool = True
+    order: Callable[[Row, Context], Order] | None = None
+    fold: bool | None = None
+
+    def column(self, rank: int = 0) -> Column:
+        """The column of a table."""
+        return Column(self.heading, self.right, rank, self.fold)
+
+    def by(self, context: Context) -> Callable[[Row], Order]:
+        """What rows are sorted by."""
+        order = self.order or self.record or self.text
+        return lambda row: order(row, context)
 
 
 def authored(value: Value, layout: Layout) -> Shape:
@@ -88,7 +103,8 @@ def _work(heading: str, about: str, of: Callable[[Row], int | None], total: Call
     def at_least(context: Context) -> str:
         return (">= " if context.summary.unsupported else "") + numbers.count(total(context.summary))
 
-    return replace(_count(heading, about, of, total), text=text, record=record, total=at_least)
+    counted = _count(heading, about, of, total)
+    return replace(counted, text=text, record=record, total=at_least, order=lambda row, _: of(row))
 
 
 def _params(heading: str, about: str, of: Callable[[Row], int], total: Callable[[Summary], int]) -> Figure:
@@ -108,14 +124,19 @@ def _bytes(heading: str, about: str, of: Callable[[Row], int | None], total: Cal
 
 
 def _share(about: str, of: Callable[[Row], int | None], total: Callable[[Summary], int | None]) -> Figure:
-    return Figure("%", about, lambda row, c: numbers.share(of(row), total(c.summary)))
+    return Figure("%", about, lambda row, c: numbers.share(of(row), total(c.summary)), order=lambda row, _: of(row))
 
 
-def _field(heading: str, about: str, part: Callable[[Field], str]) -> Figure:
+def _field(
+    heading: str, about: str, part: Callable[[Field], str], order: Callable[[Field], Order] | None = None
+) -> Figure:
     def of(row: Row, _: Context) -> str:
         return numbers.ABSENT if row.receptive_field is None else part(row.receptive_field)
 
-    return Figure(heading, about, of, of)
+    def by(row: Row, _: Context) -> Order:
+        return None if row.receptive_field is None or order is None else order(row.receptive_field)
+
+    return Figure(heading, about, of, of, order=by if order else None)
 
 
 def _type(row: Row, _: Context) -> str:
@@ -134,12 +155,20 @@ def _inputs(row: Row, context: Context) -> str:
     return shapes(row.input_values, context.graph.layout)
 
 
+def _elements(values: Iterable[Value]) -> int:
+    return sum(prod(value.features) for value in values)
+
+
 def _place(row: Row, _: Context) -> str:
     return f"{row.span.file}:{row.span.line}" if row.span else numbers.ABSENT
 
 
 def _exact(row: Row, context: Context) -> str:
     return fields.exact_text(context.exact[row.name]) if row.name in context.exact else numbers.ABSENT
+
+
+def _exact_pixels(row: Row, context: Context) -> int | None:
+    return prod(context.exact[row.name]["max"]) if row.name in context.exact else None
 
 
 _BUILT_IN = {
@@ -149,8 +178,14 @@ _BUILT_IN = {
         right=False,
     ),
     "inputs": _name("reads", "the layers it reads", lambda row, _: ", ".join(row.inputs)),
-    "input_shapes": Figure("input", "shapes of what it reads, without batch", _inputs, _inputs),
-    "output_shape": Figure("output", "shape of what it makes, without batch", _output, _output),
+    "input_shapes": Figure(
+        "input", "shapes of what it reads, without batch", _inputs, _inputs, fold=True,
+        order=lambda row, _: _elements(row.input_values),
+    ),
+    "output_shape": Figure(
+        "output", "shape of what it makes, without batch", _output, _output,
+        order=lambda row, _: None if row.output is None else _elements([row.output]),
+    ),
     "params": _params("params", "parameters", lambda r: r.cost.params, lambda s: s.totals.params),
     "params_share": _share("share of all parameters", lambda r: r.cost.params, lambda s: s.totals.params),
     "trainable_params": _params(
@@ -179,15 +214,19 @@ _BUILT_IN = {
     "rf": replace(
         _field("RF", "theoretical receptive field in input pixels, padding counted", fields.size_text),
         text=lambda row, _: fields.reach_text(row.receptive_field) if row.receptive_field else numbers.ABSENT,
+        order=lambda row, _: extent(row.receptive_field),
     ),
     "rf_stride": _field("stride", "input pixels between neighbouring units",
-                         lambda f: fields.per_axis(f.stride)),
+                         lambda f: fields.per_axis(f.stride), lambda f: prod(f.stride) if f.stride else None),
     "rf_padding": _field("padding", "input pixels before the image that the first unit reads",
-                          lambda f: fields.per_axis(f.padding)),
+                          lambda f: fields.per_axis(f.padding), lambda f: max(f.padding) if f.padding else None),
     "rf_centre": _field("centre", "centre of the first unit's field; pixel 0 has its centre at 0", fields.centre_text),
-    "rf_via": _field("global via", "what lets it see the whole image beside its local field",
-                      lambda f: ", ".join(f.via)),
-    "rf_exact": Figure("exact", "smallest and largest field at this input size, clipped to the image", _exact, _exact),
+    "rf_via": replace(_field("global via", "what lets it see the whole image beside its local field",
+                              lambda f: ", ".join(f.via)), fold=True),
+    "rf_exact": Figure(
+        "exact", "smallest and largest field at this input size, clipped to the image", _exact, _exact,
+        order=_exact_pixels,
+    ),
     "span": _name("where", "file and line", _place),
 }  # fmt: skip
 
@@ -205,6 +244,22 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "rf": ("name", "op", "output_shape", "rf", "rf_stride", "rf_padding", "rf_centre", "rf_exact", "rf_via"),
 }
 """Which columns each verb shows."""
+
+LEAVING: dict[str, tuple[str, ...]] = {
+    "summary": ("op", "output_shape", "rf"),
+    "shapes": ("op", "inputs"),
+    "params": ("op", "param_bytes", "params_share", "trainable_params", "buffers", "frozen_params"),
+    "flops": ("op", "macs_share", "output_shape"),
+    "memory": ("op", "output_shape"),
+    "rf": ("op", "output_shape", "rf_stride", "rf_via", "rf_exact", "rf_padding", "rf_centre"),
+}
+"""Which columns of a verb a narrow terminal leaves out, the last one first. It keeps the others."""
+
+MAIN: dict[str, str] = {
+    "summary": "macs", "shapes": "output_shape", "params": "params", "flops": "macs", "memory": "activation_bytes",
+    "rf": "rf",
+}  # fmt: skip
+"""The column that the largest rows of a verb are the largest by."""
 
 
 def choose(wanted: Sequence[str], known: Collection[str] = FIGURES) -> tuple[str, ...]:

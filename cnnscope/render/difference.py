@@ -57,7 +57,10 @@ class DifferenceReport(Result):
         return [_record(row) for row in self.difference.rows]
 
     def table(self) -> Table:
-        columns = (*left("", "layer", "type", "output"), *right("delta params", "delta MACs"), *left("RF", "changed"))
+        columns = (
+            *left("", "layer", "type"), *left("output", rank=2), *right("delta params", "delta MACs"),
+            *left("RF", rank=3), *left("changed", rank=1),
+        )  # fmt: skip
         a, b = self.difference.a, self.difference.b
         return Table(
             title=f"{numbers.titled(a.name, self.source_a)} -> {numbers.titled(b.name, self.source_b)}",
@@ -65,6 +68,7 @@ class DifferenceReport(Result):
             columns=columns,
             lines=tuple(self._lines()),
             notes=() if self.bare else (self.counts, numbers.conventions(("macs", "output_shape", "rf"))),
+            keys=2,
         )
 
     @property

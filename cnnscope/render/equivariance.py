@@ -121,8 +121,9 @@ class EquivarianceReport(Result):
         ]  # fmt: skip
 
     def table(self) -> Table:
-        headings = (*left("layer"), *right("output", "stride"), *left("shift"), *right("interior"),
-                    *left("flips", "turns", "first to break shifts"))  # fmt: skip
+        headings = (*left("layer"), *right("output", rank=2), *right("stride"), *left("shift"),
+                    *right("interior", rank=1), *left("flips", "turns"),
+                    *left("first to break shifts"))  # fmt: skip
         title = f"{numbers.titled(self.graph.name, self.source)}, image {numbers.shape(self.found.image)}"
         intro = "" if self.bare else "\n".join(self._sentences())
         notes = () if self.bare else (_LEGEND,)

@@ -183,7 +183,7 @@ class FeaturesReport(DocumentReport[FeaturesDocument]):
         return replace(found, notes=() if self.bare else (self.document.model.weights_remark, *found.notes))
 
     def _layers(self, title: str) -> Table:
-        columns = (*left("layer", "op"), *right("output", "min", "max", "unvarying"))
+        columns = (*left("layer"), *left("op", rank=1), *right("output", "min", "max", "unvarying"))
         lines = tuple(
             Line((row.name, row.op, numbers.shape(row.shape), f"{row.low:.4g}", f"{row.high:.4g}",
                   numbers.ABSENT if row.still is None else str(row.still))) for row in self.document.layers

@@ -124,8 +124,8 @@ class FiltersReport(DocumentReport[FiltersDocument]):
 
     def table(self) -> Table:
         several = len(self.document.layers) > 1
-        columns = (*left("filter"), *right("norm", "angle", "p", "octaves"), *left("nearest kernel"),
-                   *right("|cos|", "p", "twin", "|cos|", "p"))  # fmt: skip
+        columns = (*left("filter"), *right("norm", "angle", "p"), *right("octaves", rank=3), *left("nearest kernel"),
+                   *right("|cos|", "p"), *right("twin", "|cos|", "p", rank=2))  # fmt: skip
         if self.document.data is not None:
             columns = (*columns, *left("dead"))
         lines = []

@@ -123,7 +123,8 @@ class KernelsReport(DocumentReport[KernelsDocument]):
         height, width = len(kernels[0].weights), len(kernels[0].weights[0])
         spelled = height * width <= _SMALL
         names = left("kernel", "weights") if spelled else left("kernel")
-        columns = (*names, *right("sum", "angle", "octaves", "response"), *left("what it does"))
+        columns = (*names, *right("sum", rank=3), *right("angle", rank=2), *right("octaves", rank=4),
+                   *right("response"), *left("what it does", rank=1))  # fmt: skip
         lines = tuple(Line(tuple(self._cells(row, spelled))) for row in kernels)
         title = f"{height}x{width} kernels on {printable(image.name)}, {image.height}x{image.width}"
         return Table(title, columns, lines, notes=() if self.bare else (_CONVENTIONS,))

@@ -11,13 +11,14 @@ from cnnscope.analysis.cost import bounded, precision
 from cnnscope.analysis.summary import Level, Row, Summary
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
-from cnnscope.render.columns import FIGURES, PRESETS, Context, authored, choose
+from cnnscope.render.columns import FIGURES, LEAVING, MAIN, PRESETS, Context, authored, choose
 from cnnscope.render.documents.document import OMITTED, Document
 from cnnscope.render.documents.layers import Layer, Layers
 from cnnscope.render.documents.network import Conventions, Model, Totals
 from cnnscope.render.fields import Exact, extent_text
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.table import Column, Line, Table
+from cnnscope.render.sorting import hidden, ordered
+from cnnscope.render.table import Line, Table
 
 WORK = frozenset({"macs", "flops"})
 """Columns whose totals may have a part that does not depend on the image."""
@@ -31,7 +32,8 @@ class LayerReport(Result):
 
     ``exact`` has the clipped receptive fields by row (`rf` only). ``complete`` is False where a later layer is wrong.
     ``remarks`` qualify the figures.
-    ``columns`` and ``depth`` shape the table, never the records. ``dtype`` is the precision asked for, if any.
+    ``columns``, ``depth`` and ``top`` shape the table, never the document; ``sort``, the key of a column, orders both.
+    ``dtype`` is the precision asked for, if any.
     """
 
     verb: Verb
@@ -46,11 +48,22 @@ class LayerReport(Result):
     remarks: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     depth: int | None = None
+    sort: str | None = None
+    top: int | None = None
     bare: bool = False
 
-    def view(self, *, columns: tuple[str, ...] = (), depth: int | None = None, bare: bool = False) -> LayerReport:
-        """The same report with other columns, groups collapsed below ``depth``, or nothing but the table."""
-        return replace(self, columns=choose(columns), depth=depth, bare=bare)
+    def view(
+        self, *, columns: tuple[str, ...] = (), depth: int | None = None, sort: str | None = None,
+        top: int | None = None, bare: bool = False,
+    ) -> LayerReport:  # fmt: skip
+        """The same report with other columns, groups collapsed below ``depth``, or nothing but the table.
+
+        ``sort`` is the key of a column, whose largest figures come first; ``top`` is the number of rows to show, by
+        default the largest of the verb's main figure. E402 for a column that there is not.
+        """
+        by = sort or (MAIN[self.verb] if top else None)
+        choose((by,) if by else ())
+        return replace(self, columns=choose(columns), depth=depth, sort=by, top=top, bare=bare)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -62,6 +75,15 @@ class LayerReport(Result):
         """The precision of floating-point bytes: the one that was asked for, or the network's own."""
         return self.dtype or precision(self.graph)
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows in the order asked for."""
+        return self._sorted(self.summary.rows, self.exact)
+
+    def _sorted(self, rows: Sequence[Row], exact: Mapping[str, Exact]) -> tuple[Row, ...]:
+        context = Context(self.graph, self.summary, exact)
+        return ordered(rows, FIGURES[self.sort].by(context) if self.sort else None)
+
     # -- records ------------------------------------------------------------------------------------------------------
 
     def as_document(self) -> Document:
@@ -70,7 +92,7 @@ class LayerReport(Result):
             conventions=Conventions(dtype=self.precision, batch=self.batch),
             model=Model.of(self.graph, self.source),
             level=self.level,
-            layers=[Layer.of(row, self.verb, self.exact.get(row.name)) for row in self.summary.rows],
+            layers=[Layer.of(row, self.verb, self.exact.get(row.name)) for row in self.rows],
             totals=Totals.of(self.summary),
             unsupported=self.summary.unsupported,
             complete=self.complete,
@@ -80,10 +102,7 @@ class LayerReport(Result):
     def records(self) -> list[dict[str, Cell]]:
         context = Context(self.graph, self.summary, self.exact)
         writers = {key: FIGURES[key].record for key in self.keys}
-        return [
-            {key: write(row, context) for key, write in writers.items() if write is not None}
-            for row in self.summary.rows
-        ]
+        return [{key: write(row, context) for key, write in writers.items() if write is not None} for row in self.rows]
 
     # -- table --------------------------------------------------------------------------------------------------------
 
@@ -97,15 +116,31 @@ class LayerReport(Result):
         context = Context(self.graph, self.summary, {**self.exact, **blocks})
         figures = [FIGURES[key] for key in self.keys]
         totals = ["" if figure.total is None else figure.total(context) for figure in figures]
+        lines, left_out = self._lines(context)
         sums = any(totals)
-        totals[0] = totals[0] or "total"
+        said = sums and not totals[0]
+        totals[0] = totals[0] or ", ".join(filter(None, ("total", left_out)))
+        leaving = () if self.columns else LEAVING[self.verb]
         return Table(
             title="" if self.bare else self._title(),
-            columns=tuple(Column(figure.heading, figure.right) for figure in figures),
-            lines=tuple(table_lines(self.summary.rows, self.keys, context, self.depth)),
+            columns=tuple(
+                figure.column(leaving.index(key) + 1 if key in leaving else 0)
+                for key, figure in zip(self.keys, figures, strict=True)
+            ),
+            lines=lines,
             total=Line(tuple(totals)) if sums else None,
-            notes=() if self.bare else tuple(self._notes()),
+            notes=(*((left_out,) if left_out and not said else ()), *(() if self.bare else self._notes())),
         )
+
+    def _lines(self, context: Context) -> tuple[tuple[Line, ...], str]:
+        """The lines that are shown, and how many are not. Sorted rows have their full names and stand in no group."""
+        if self.sort is None:
+            return tuple(table_lines(self.summary.rows, self.keys, context, self.depth)), ""
+        folded = (
+            self.summary.rows if self.depth is None else collapsed(self.summary.rows, self.graph.scopes, self.depth)
+        )
+        rows = self._sorted(tuple(folded), context.exact)
+        return tuple(_line(row, self.keys, context) for row in rows[: self.top]), hidden(len(rows), self.top)
 
     def _title(self) -> str:
         inputs = ", ".join(

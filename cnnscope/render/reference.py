@@ -81,7 +81,7 @@ class OpList(Result):
         ]
 
     def table(self) -> Table:
-        headings = left("layer type", "category", "arguments", "what it does")
+        headings = (*left("layer type"), *left("category", rank=1), *left("arguments", "what it does"))
         lines = (Line((op.tag, op.category, signature(op), headline(op)), name_style="bold") for op in self.ops)
         words = ", ".join(f"`{word}`" for word in STRUCTURES_EXPLAINED)
         notes = () if self.bare else (f"`cnnscope ops NAME` shows all of one type, and explains {words}.",)

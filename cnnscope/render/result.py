@@ -102,7 +102,9 @@ class Result(ABC):
         return tables.plain(self.table())
 
     def __rich__(self) -> RenderableType:
-        return tables.RichTable(self.table())
+        from cnnscope.render.terminal import RichTable
+
+        return RichTable(self.table())
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return tables.mimebundle(self.table())

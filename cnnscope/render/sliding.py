@@ -87,7 +87,7 @@ class SlideReport(Result):
         matrix = self._matrix()
         columns = [Column("at", True), Column("window"), Column("products"), Column("sum", True)]
         if matrix:
-            columns.append(Column("row of the matrix"))
+            columns.append(Column("row of the matrix", rank=1, fold=False))
         lines = []
         for i, record in enumerate(self.records()):
             cells = [str(record[key]) for key in ("position", "window", "products", "sum")]

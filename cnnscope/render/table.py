@@ -1,7 +1,7 @@
-"""A table before it is drawn, and the ways to draw one: plain text, a terminal's colours, HTML, Markdown.
+"""A table before it is drawn, and the ways to draw one: plain text, HTML, Markdown.
 
 Plain text is aligned at full width and has no lines, so that it can be read, diffed and cut in columns; nothing is ever
-truncated. A terminal gets the same columns with colours; where it is too narrow, cells fold.
+truncated. What a terminal gets is in `cnnscope.render.terminal`.
 """
 
 from __future__ import annotations
@@ -9,34 +9,38 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from cnnscope.render import style
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-
-
-FOLDED = 16
-"""Characters that text keeps in a line when it has to fold."""
+from cnnscope.render.folding import cells as wide
+from cnnscope.render.folding import padded
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading, and whether the cells under it are figures, which line up on the right."""
+    """A heading, and whether the cells under it are figures, which line up on the right.
+
+    ``rank`` says which columns a narrow terminal leaves out: those of the highest rank first, those of rank 0 never.
+    ``fold`` says whether cells may take several lines there; by default those of figures may not.
+    """
 
     heading: str
     right: bool = False
+    rank: int = 0
+    fold: bool | None = None
+
+    @property
+    def folds(self) -> bool:
+        return not self.right if self.fold is None else self.fold
 
 
-def left(*headings: str) -> tuple[Column, ...]:
+def left(*headings: str, rank: int = 0, fold: bool | None = None) -> tuple[Column, ...]:
     """Columns of text."""
-    return tuple(map(Column, headings))
+    return tuple(Column(heading, rank=rank, fold=fold) for heading in headings)
 
 
-def right(*headings: str) -> tuple[Column, ...]:
+def right(*headings: str, rank: int = 0, fold: bool | None = None) -> tuple[Column, ...]:
     """Columns of figures."""
-    return tuple(Column(heading, right=True) for heading in headings)
+    return tuple(Column(heading, right=True, rank=rank, fold=fold) for heading in headings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is to be drawn: a title, text under it, columns, lines, a last line of totals, and remarks at the end."""
+    """What is to be drawn: a title, text under it, columns, lines, a last line of totals, and remarks at the end.
+
+    The first ``keys`` columns say what a line is about: where a table is shown in parts, each part has them.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -59,25 +66,18 @@ class Table:
     total: Line | None = None
     notes: tuple[str, ...] = ()
     intro: str = ""
+    keys: int = 1
 
     @property
     def all_lines(self) -> tuple[Line, ...]:
         return self.lines if self.total is None else (*self.lines, self.total)
 
-    @property
-    def narrowest(self) -> int:
-        """Characters a terminal needs: names and figures stay whole, other text folds."""
-        widths = _widths(self)
-        whole = (column.right or i == 0 for i, column in enumerate(self.columns))
-        kept = (width if firm else min(width, FOLDED) for width, firm in zip(widths, whole, strict=True))
-        return sum(kept) + 3 * len(widths)
-
 
 def plain(table: Table) -> str:
     """Aligned text without a newline at the end."""
     headings = tuple(column.heading for column in table.columns)
-    body = [_indented(line) for line in table.lines]
-    total = [_indented(table.total)] if table.total else []
+    body = [indented(line) for line in table.lines]
+    total = [indented(table.total)] if table.total else []
     widths = _widths(table)
     parts = [
         table.title,
@@ -91,57 +91,20 @@ def plain(table: Table) -> str:
 
 def _widths(table: Table) -> list[int]:
     headings = tuple(column.heading for column in table.columns)
-    return [max(map(len, cells)) for cells in zip(headings, *map(_indented, table.all_lines), strict=True)]
+    return [max(map(wide, cells)) for cells in zip(headings, *map(indented, table.all_lines), strict=True)]
 
 
-def _indented(line: Line) -> tuple[str, ...]:
+def indented(line: Line) -> tuple[str, ...]:
+    """The cells of a line, the first behind its indentation."""
     first, *rest = line.cells
     return ("  " * line.indent + first, *rest)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    padded = (
-        cell.rjust(width) if column.right else cell.ljust(width)
-        for cell, width, column in zip(cells, widths, columns, strict=True)
+    texts = (
+        padded(cell, width, right=column.right) for cell, width, column in zip(cells, widths, columns, strict=True)
     )
-    return "  ".join(padded).rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class RichTable:
-    """The table for a terminal. Text folds where it is narrow, names and figures too where it is very narrow."""
-
-    table: Table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        from rich.text import Text
-
-        if self.table.title:
-            yield Text(self.table.title, style=style.TITLE)
-        if self.table.intro:
-            yield Text(f"\n{self.table.intro}")
-        yield self._grid(whole=options.max_width >= self.table.narrowest)
-        for note in self.table.notes:
-            yield Text(note, style=style.DIM)
-
-    def _grid(self, *, whole: bool) -> RenderableType:
-        from rich import box
-        from rich.table import Table as Grid
-        from rich.text import Text
-
-        grid = Grid(
-            box=box.SIMPLE_HEAD, show_footer=self.table.total is not None, header_style=style.HEADER,
-            footer_style=style.TOTAL, pad_edge=False, padding=(0, 1),
-        )  # fmt: skip
-        footer = _indented(self.table.total) if self.table.total else ("",) * len(self.table.columns)
-        for i, (column, foot) in enumerate(zip(self.table.columns, footer, strict=True)):
-            firm = whole and (column.right or i == 0)
-            side: Literal["left", "right"] = "right" if column.right else "left"
-            grid.add_column(Text(column.heading), Text(foot), justify=side, overflow="fold", no_wrap=firm)
-        for line in self.table.lines:
-            first, *rest = _indented(line)
-            grid.add_row(Text(first, style=line.name_style), *(Text(cell, style=line.style) for cell in rest))
-        return grid
+    return "  ".join(texts).rstrip()
 
 
 def markdown(table: Table) -> str:

@@ -42,15 +42,17 @@ class AuditReport(DocumentReport[Json]):
     def table(self) -> Table:
         d = self.document
         others = [name for found in list(d["probes"].values())[:1] for name in found.get("others", {})]
-        figures = (*_FIGURES, "divergence", *map(printable, others))
-        columns = (*left("probe", "at"), *right(*figures))
+        figures = (*right("agreement", "kappa"), *right("accuracy", rank=1), *right("divergence", rank=2),
+                   *right(*map(printable, others), rank=3))  # fmt: skip
+        columns = (*left("probe", "at"), *figures)
         model = d["model"]
         title = f"{titled(model['name'], model['source'])}, invariance{'' if model['trained'] else ', random weights'}"
         verdict = f"{words.VERDICTS[d['verdict']['word']]}: {printable(d['verdict']['text'])}"
         trained = printable(model["weights"]) if model["trained"] else f"random weights ({printable(model['weights'])})"
         about = f"{trained}; {words.images(d)}; {words.settings(d)}; accuracy {words.interval(d['accuracy'])}"
         intro = verdict if self.bare else f"{verdict}\n{about}"
-        return Table(title, columns, tuple(self._lines()), notes=() if self.bare else tuple(self._notes()), intro=intro)
+        return Table(title, columns, tuple(self._lines()), notes=() if self.bare else tuple(self._notes()), intro=intro,
+                     keys=2)  # fmt: skip
 
     def _lines(self) -> Iterator[Line]:
         for probe, found in self.document["probes"].items():
@@ -155,7 +157,7 @@ class CompareReport(Result):
             lines += difference_lines(comparison, every=self.verbose)
         others = ", ".join(printable(c["b"]["source"]) for c in self.comparisons)
         title = f"{others} (b) against {printable(first['source'])} (a)"
-        return Table(title, columns, tuple(lines), notes=() if self.bare else tuple(self._notes()))
+        return Table(title, columns, tuple(lines), notes=() if self.bare else tuple(self._notes()), keys=2)
 
     def _notes(self) -> Iterator[str]:
         for comparison in self.comparisons:

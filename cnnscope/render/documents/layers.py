@@ -95,7 +95,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Layers(Document):
-    """All layers in execution order with the `FIGURES` of the verb in ``format``, and the totals."""
+    """All layers with the `FIGURES` of the verb in ``format``, in execution order or that of ``--sort``; the totals."""
 
     conventions: Conventions
     model: Model
