@@ -28,7 +28,8 @@ MODELS = ("resnet50", "unet", "googlenet")
 LAYERS = ("summary", "shapes", "params", "flops", "memory", "rf")
 COMMANDS_SHOWN = [
     *((verb, model) for model in MODELS for verb in LAYERS),
-    ("summary", "lenet5"), ("summary", "siamese"), ("summary", *MODELS), ("memory", *MODELS), ("summary", "resnet50", "-v"), ("rf", "unet", "-v"),
+    ("summary", "lenet5"), ("summary", "siamese"), ("summary", *MODELS), ("memory", *MODELS),
+    ("summary", "resnet50", "-v"), ("rf", "unet", "-v"),
     ("flops", "resnet50", "--sort", "macs", "--top", "10"), ("summary", "resnet50", "--level", "op"),
     ("rf", "alexnet", "--unit", "conv5:3,3"), ("diff", "resnet50", "resnet18"), ("diff", "lenet5", "alexnet", "-v"),
     ("equivariance", "googlenet"), ("ablate", "resnet50", "--remove", "layer3", "--remove", "layer2,layer4"),
