@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cnnscope.ir import Value
 from cnnscope.ir.steps import Reshape, Shape, Step
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Elementwise, Gather, Join, Select, Unsupported
+from cnnscope.ops.generic import Elementwise, Gather, Join, Movement, Select, Unsupported
 from cnnscope.ops.merge import Concat
 from cnnscope.ops.traced import Traced, kind_of, moved
 from cnnscope.sources.torch.batch import GONE, UNSAID, Place, follow
@@ -55,6 +55,8 @@ def _meet(op: Op, values: Sequence[Value]) -> bool:
     """Whether images may meet: the batch is in several axes of values that are broadcast, or in the weight of a
     layer.
     """
+    if len(values) == 1:
+        return False
     axes = [v.batch_axis - len(v.shape) for v in values if v.batch_axis is not None]
     return len(set(axes)) > 1 or (len(axes) > 1 and op.tag == "linear")
 
@@ -180,6 +182,11 @@ def _result(
     """Returns the place of the batch in the result of ``op``, whether images met in it, and whether the inputs have the
     batch in several places, so that they may have.
     """
+    if isinstance(op, Movement) and len(places) == 1:
+        start = places[0]
+        if start is None or start == GONE:
+            return start, False, False
+        return *follow(start, values[0].shape, op.steps, hint), False
     if isinstance(op, (Join, Concat)):
         joined = _joined(op, places, values)
         if joined is not None:

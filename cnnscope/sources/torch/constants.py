@@ -20,7 +20,7 @@ from cnnscope.ops.call import Held, Literal, Operand
 from cnnscope.ops.traced import moved
 from cnnscope.sources.torch.calls import UnknownOperandError, literal
 from cnnscope.sources.torch.recording import dtype_name
-from cnnscope.sources.torch.rules import Lowering, tensors, written
+from cnnscope.sources.torch.rules import PLAIN, Lowering, tensors, written
 
 _RESHAPES = {"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "unflatten", "expand"}
 LARGEST = 2**24
@@ -50,7 +50,7 @@ class Constants:
 
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
         """Returns the result of a call on constants."""
-        given = list(tensors(args, kwargs))
+        given = tensors(args, kwargs)
         targets = written(rule, args, kwargs)
         for target in targets:
             self._copy(target)
@@ -160,7 +160,7 @@ class Constants:
     def _compute(self, func: Any, args: Any, kwargs: Any) -> Any:
         args = [self._copied(a) for a in args]
         kwargs = {name: self._copied(a) for name, a in kwargs.items()}
-        given = list(tensors(args, kwargs))
+        given = tensors(args, kwargs)
         if any(t.is_meta for t in given):
             return func(*map(self._to_meta, args), **{name: self._to_meta(a) for name, a in kwargs.items()})
         if not given and "device" in kwargs:
@@ -168,6 +168,8 @@ class Constants:
         return func(*map(to_cpu, args), **{name: to_cpu(a) for name, a in kwargs.items()})
 
     def _copied(self, a: Any) -> Any:
+        if type(a) in PLAIN:
+            return a
         if isinstance(a, Tensor):
             return self._copies[id(a)][0] if id(a) in self._copies else a
         return [self._copied(item) for item in a] if isinstance(a, (list, tuple)) else a

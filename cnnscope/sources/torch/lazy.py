@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
+from types import NoneType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, UninitializedTensorMixin, is_lazy
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.arguments import make_arguments
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.flags import plain_flags
-from cnnscope.sources.torch.objects import HOLDERS, anatomy
+from cnnscope.sources.torch.objects import HOLDERS, LEAVES, anatomy
 from cnnscope.sources.torch.untouched import untouched
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -90,8 +91,12 @@ def _words(path: str, module: nn.Module) -> str:
 def _lazy(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yields the modules with lazy weights or buffers, each with its path."""
     for path, m in _modules(module):
-        if any(t is not None and is_lazy(t) for t in (*m._parameters.values(), *m._buffers.values())):
+        kinds = {*map(type, m._parameters.values()), *map(type, m._buffers.values())}
+        if not kinds <= _SHAPED and any(issubclass(kind, UninitializedTensorMixin) for kind in kinds):
             yield path, m
+
+
+_SHAPED = {Parameter, Tensor, NoneType}
 
 
 def _modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -106,10 +111,10 @@ def _modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         inside: list[tuple[str, Any]]
         if isinstance(x, nn.Module):
             yield path, x
-            named = [*x._modules.items(), *((n, v) for n, v in vars(x).items() if n not in _TABLES)]
-            inside = [(f"{path}.{name}" if path else name, value) for name, value in named]
+            own = [(n, v) for n, v in vars(x).items() if type(v) not in LEAVES and n not in _TABLES]
+            inside = [(f"{path}.{name}" if path else name, value) for name, value in [*x._modules.items(), *own]]
         else:
-            inside = [(f"{path}[{key}]", value) for key, value in _items(x)]
+            inside = [(f"{path}[{key}]", value) for key, value in _items(x) if type(value) not in LEAVES]
         waiting += reversed(inside)
 
 
@@ -120,6 +125,8 @@ _TABLES = frozenset(vars(nn.Module()))
 def _items(x: Any) -> Iterator[tuple[str, Any]]:
     """Yields what is in a container, without its own methods; nothing for any other object."""
     if isinstance(x, tuple):
+        if LEAVES.issuperset(map(type, tuple.__iter__(x))):  # such as the kernel of a convolution
+            return
         yield from ((str(i), item) for i, item in enumerate(tuple.__iter__(x)))
     elif isinstance(x, (dict, list)):
         holder = anatomy(type(x)).holder or HOLDERS[list]

@@ -14,23 +14,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedTensorMixin
 
 Undo = Callable[[], object]
 
 
 def is_outside(kind: type) -> bool:
-    """Returns whether objects of a class keep something outside Python's containers."""
+    """Returns whether objects of a class, which are no tensors, keep something outside Python's containers."""
     numpy = sys.modules.get("numpy")
     arrays = () if numpy is None else (numpy.ndarray,)
-    return issubclass(kind, Tensor) or kind in (torch.Generator, CACHE, *arrays)
+    return kind in (torch.Generator, CACHE, *arrays)
 
 
 def undo(x: Any) -> Undo | None:
     """Returns how to put such an object back; None if it cannot change, or cannot be put back."""
     kind = type(x)
     if issubclass(kind, Tensor):
-        return _tensor(x)
+        return partial(show_again, *shown(x)) if x.layout is torch.strided else None
     if kind is torch.Generator:
         return partial(x.set_state, x.get_state())
     if kind is CACHE:
@@ -38,27 +38,40 @@ def undo(x: Any) -> Undo | None:
     return _array(x)
 
 
-def _tensor(t: Tensor) -> Undo | None:
-    if is_lazy(t) or type(t).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        return None
-    if t.layout != torch.strided:
-        return None
-    as_now = t.detach()  # the same memory, whatever the tensor itself may be made to show
-    place, wanted, gradient = _place(t), t.requires_grad, t.grad if t.is_leaf else None
+# -- tensors -----------------------------------------------------------------------------------------------------------
 
-    def put_back() -> None:
-        if _place(t) != place:
-            t.data = as_now
-        if t.requires_grad != wanted:
-            t.requires_grad = wanted
-        if t.is_leaf and t.grad is not gradient:
-            t.grad = gradient
 
-    return put_back
+Shown = tuple[Tensor, Tensor, tuple[object, ...], bool, Tensor | None]
+"""A tensor, one that shows the same memory, what `_place` returns, whether it has a gradient, and the gradient."""
+
+
+def is_strided(kind: type) -> bool:
+    """Returns whether tensors of a class show memory, unless their layout is another."""
+    if not issubclass(kind, Tensor) or issubclass(kind, UninitializedTensorMixin):
+        return False
+    return kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+
+
+def shown(t: Tensor) -> Shown:
+    """Returns what a tensor shows now."""
+    return t, t.detach(), _place(t), t.requires_grad, t.grad if t.is_leaf else None
+
+
+def show_again(t: Tensor, as_it_was: Tensor, place: tuple[object, ...], wanted: bool, gradient: Tensor | None) -> None:
+    """Makes a tensor show what it showed."""
+    if _place(t) != place:
+        t.data = as_it_was
+    if t.requires_grad != wanted:
+        t.requires_grad = wanted
+    if t.is_leaf and t.grad is not gradient:
+        t.grad = gradient
 
 
 def _place(t: Tensor) -> tuple[object, ...]:
     return t.data_ptr(), t.shape, t.stride(), t.dtype
+
+
+# -- all else ----------------------------------------------------------------------------------------------------------
 
 
 def _array(x: Any) -> Undo | None:

@@ -78,10 +78,10 @@ def missing(
     """Yields the names of the operands of a call that the op does not have; ``read`` says whether it reads a tensor."""
     for operand in known:
         value = operand.given(args, kwargs)
+        if value is None:
+            continue
         if isinstance(value, Tensor):
             kept = read(value)
-        elif value is None:
-            continue
         elif isinstance(value, (list, tuple)) and (tensors := [t for t in value if isinstance(t, Tensor)]):
             kept = all(map(read, tensors))
         else:

@@ -12,9 +12,10 @@ and not the kernels that they consist of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ from cnnscope.sources.torch.constants import META, Constants, inverse, share_mem
 from cnnscope.sources.torch.operands import missing
 from cnnscope.sources.torch.recording import Draft, Recording, dtype_name
 from cnnscope.sources.torch.refusals import is_own, lacks_values
-from cnnscope.sources.torch.rules import Lowering, lowering, tensors, unsupported, written
+from cnnscope.sources.torch.rules import PLAIN, Lowering, lowering, tensors, unsupported, written
 
 
 class DataDependentError(Exception):
@@ -71,6 +72,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self.versions = ExitStack()
         self._parameter_nodes: dict[str, int] = {}
         self._nodes: dict[int, int] = {}
+        self._rules: dict[int, Lowering] = {}
         self._views: dict[int, tuple[Tensor, Op | None, int]] = {}
         self.failing: tuple[Exception, str, Sequence[Any], Mapping[str, Any]] | None = None
         self._twins: dict[int, Tensor] = {}
@@ -79,9 +81,16 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
 
     # -- every call -------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tells torch that it need not switch its compiler off for each call: nothing is compiled during a run."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before, self.busy = self.busy, True  # shapes are plain numbers in here
-        rule = lowering(func)
+        rule = self._rules.get(id(func))
+        if rule is None:
+            rule = self._rules[id(func)] = lowering(func)
         try:
             if rule.targets:
                 self._keep_versions(written(rule, args, kwargs or {}))
@@ -94,28 +103,30 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self.busy = before
 
     def _call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
-        for t in tensors(args, kwargs) if self._read else ():
+        given = tensors(args, kwargs)
+        for t in given if self._read else ():
             self._returned(t)
         if rule.results:
             return in_place.stored(self, func, rule, args, kwargs)
         if rule.reshaping:
             return in_place.reshaped(self, func, rule, args, kwargs)
-        if not any(map(self.tracked, tensors(args, kwargs))):
-            if rule.dynamic and any(t.is_meta for t in tensors(args, kwargs)):
+        if not any(map(self.tracked, given)):
+            if rule.dynamic and any(t.is_meta for t in given):
                 raise self.depends_on_data(rule.name)
             return self.constants.call(func, rule, args, kwargs)
         if rule.instead is not None:
-            with self._complete(rule, args, kwargs) as results:
-                results.append(rule.instead(self, func, *args, **kwargs))
-            return results[0]
+            start, before = len(self.recording.drafts), self._places(given)
+            result = rule.instead(self, func, *args, **kwargs)
+            self._complete(rule, args, kwargs, result, start, before)
+            return result
         if rule.dynamic and not self.real:
             raise self.depends_on_data(rule.name)
         if rule.record is None and rule.composite:
             with self:
                 return func.decompose(*args, **kwargs)
-        return self._tracked_call(func, rule, args, kwargs)
+        return self._tracked_call(func, rule, args, kwargs, given)
 
-    def _tracked_call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
+    def _tracked_call(self, func: Any, rule: Lowering, args: Any, kwargs: Any, given: Sequence[Tensor]) -> Any:
         out = None if rule.shortcut is None or self.real else rule.shortcut(*args, **kwargs)
         if out is None:
             out = self.run(func, args, kwargs)
@@ -124,9 +135,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             out = targets[0]
         result = None
         if rule.record is not None:
-            result = self._recorded(rule, out, args, kwargs)
-        elif found := [*targets] or [*tensors((out,), {})]:
-            unsupported(self, found, rule.name, tensors(args, kwargs))
+            result = self._recorded(rule, out, args, kwargs, given)
+        elif found := [*targets] or tensors((out,), {}):
+            unsupported(self, found, rule.name, given)
         for target in targets:
             if self.tracked(target):
                 self._write_back(target)
@@ -135,20 +146,20 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self._views.setdefault(id(out), (args[0], self.recording.drafts[place].op, self.node(args[0])))
         return out if result is None else result
 
-    def _recorded(self, rule: Lowering, out: Any, args: Any, kwargs: Any) -> Any:
+    def _recorded(self, rule: Lowering, out: Any, args: Any, kwargs: Any, given: Sequence[Tensor]) -> Any:
         """Calls a rule. A rule that fails is a fault of cnnscope, not of the model: its call counts as unsupported."""
         assert rule.record is not None
-        start = len(self.recording.drafts)
+        start, before = len(self.recording.drafts), self._places(given)
         try:
-            with self._complete(rule, args, kwargs) as results:
-                results.append(out)
-                return rule.record(self, out, *args, **kwargs)
+            result = rule.record(self, out, *args, **kwargs)
+            self._complete(rule, args, kwargs, out, start, before)
         except Exception as error:
             if not is_own(error):
                 raise
             self._take_back(start)
-            unsupported(self, out, rule.name, tensors(args, kwargs))
+            unsupported(self, out, rule.name, given)
             return None
+        return result
 
     def _take_back(self, start: int) -> None:
         """Removes the drafts from place ``start`` on."""
@@ -167,45 +178,57 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
                 self._alive.append(t)
                 self.versions.enter_context(_unsafe_preserve_version_counter(t))
 
-    @contextmanager
-    def _complete(self, rule: Lowering, args: Any, kwargs: Any) -> Iterator[list[Any]]:
-        """Notes which operands of a call the nodes lack that a rule records inside, at the last of them.
+    def _places(self, given: Sequence[Tensor]) -> dict[int, int]:
+        """Returns the place of the draft that each of the operands is before a call, by the id of the tensor."""
+        return {id(t): self.node(t) for t in given if id(t) in self._nodes}
 
-        Ops that stand for many functions get the call itself, where the results that are put into the list are theirs.
+    def _complete(
+        self, rule: Lowering, args: Any, kwargs: Any, result: Any, start: int, before: Mapping[int, int]
+    ) -> None:  # fmt: skip
+        """Notes which operands of a call the nodes from place ``start`` on lack, at the last of them. ``before`` has
+        the places of its operands before it.
+
+        Ops that stand for many functions get the call itself, where its ``result`` is theirs.
         """
-        places = {id(t): self.node(t) for t in tensors(args, kwargs) if id(t) in self._nodes}
-        start = len(self.recording.drafts)
-        results: list[Any] = []
-        yield results
         made = self.recording.drafts[start:]
         if not made:
             return
-        inputs = {place for draft in made for place in draft.inputs}
-        weights: set[str] | None = None
+        if rule.operands:
+            lacking = tuple(missing(rule.operands, args, kwargs, partial(self._reads, made, before)))
+            if lacking:
+                made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
+        if rule.name in RANDOM or "::" in rule.name or not any(isinstance(draft.op, Called) for draft in made):
+            return
+        several = not isinstance(result, Tensor)
+        for item, t in enumerate(tensors((result,), {})):
+            self._keep_call(rule, args, kwargs, t, item if several else None, start, before)
 
-        def read(t: Tensor) -> bool:
-            nonlocal weights
-            place = places.get(id(t), self._nodes.get(id(t)))
-            if place in inputs or t.numel() == 0:
+    def _reads(self, made: Sequence[Draft], before: Mapping[int, int], t: Tensor) -> bool:
+        """Returns whether the ops of these drafts compute with a tensor. One without elements has nothing to read."""
+        place = before.get(id(t), self._nodes.get(id(t)))
+        if any(place in draft.inputs for draft in made):
+            return True
+        key = self._keys.get(id(t))
+        if key is None:
+            return t.numel() == 0
+        return self._is_weight(made, key) or t.numel() == 0
+
+    def _is_weight(self, made: Sequence[Draft], key: str) -> bool:
+        """Returns whether an op of these drafts computes with the parameter or buffer, or has it as an input."""
+        as_input = self._parameter_nodes.get(key)
+        for draft in made:
+            if as_input in draft.inputs:
                 return True
-            key = self._keys.get(id(t))
-            if key is None:
-                return False
-            if weights is None:
-                weights = self._weight_keys(made)
-            return key in weights or self._parameter_nodes.get(key) in inputs
-
-        lacking = tuple(missing(rule.operands, args, kwargs, read)) if rule.operands else ()
-        if lacking:
-            made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
-        if rule.name not in RANDOM and "::" not in rule.name:
-            for result in results:
-                several = not isinstance(result, Tensor)
-                for item, t in enumerate(tensors((result,), {})):
-                    self._keep_call(rule, args, kwargs, t, item if several else None, start, places)
+            for role, owned in draft.params.items():
+                if owned == key and draft.op is not None:
+                    values = [self.recording.drafts[place].output for place in draft.inputs]
+                    if role in draft.op.weights(values) or role in draft.op.buffers(values):
+                        return True
+        return False
 
     def _keep_call(
-        self, rule: Lowering, args: Any, kwargs: Any, out: Tensor, item: int | None, start: int, before: dict[int, int]
+        self, rule: Lowering, args: Any, kwargs: Any, out: Tensor, item: int | None, start: int,
+        before: Mapping[int, int],
     ) -> None:  # fmt: skip
         """Gives the op of a result the call with all its operands, if they are known."""
         place = self._nodes.get(id(out), -1)
@@ -222,7 +245,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         ):
             draft.op, draft.lost = replace(draft.op, call=call), ()
 
-    def _operand(self, t: Tensor, draft: Draft, before: dict[int, int]) -> Operand:
+    def _operand(self, t: Tensor, draft: Draft, before: Mapping[int, int]) -> Operand:
         """Returns what a tensor is to a node; raises `UnknownOperandError` if the node does not have its numbers."""
         key = self._keys.get(id(t))
         place = before.get(id(t), self._parameter_nodes.get(key or "", -1))
@@ -234,16 +257,6 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if self.tracked(t):
             raise UnknownOperandError
         return self.constants.operand(t, roles)
-
-    def _weight_keys(self, made: Sequence[Draft]) -> set[str]:
-        """Returns the keys of the parameters and buffers that the ops of these drafts compute with."""
-        found: set[str] = set()
-        for draft in made:
-            if draft.params and draft.op is not None:
-                values = [self.recording.drafts[place].output for place in draft.inputs]
-                roles = draft.op.weights(values).keys() | draft.op.buffers(values).keys()
-                found.update(key for role, key in draft.params.items() if role in roles)
-        return found
 
     def depends_on_data(self, function: str) -> DataDependentError:
         """Returns the error to raise. It is also stored, because the model may catch it."""
@@ -270,10 +283,12 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             raise
 
     def _to_meta(self, a: Any) -> Any:
+        if type(a) in PLAIN:
+            return a
         if isinstance(a, Tensor):
             return a if a.is_meta else self._twin(a)
         if isinstance(a, (list, tuple)):
-            return [self._to_meta(item) for item in a]
+            return [item if type(item) in PLAIN else self._to_meta(item) for item in a]
         return META if isinstance(a, torch.device) else a
 
     def _twin(self, t: Tensor) -> Tensor:
@@ -389,7 +404,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if key is None:
             keys = {f"value{i}": k for i, k in enumerate(self.constants.keys(t))}
             constant = Constant(shape, dtype, literal=self.constants.literal(t))
-            return self._remember(t, self._append(constant, (), constant.output(()), "constant", keys))
+            return self._remember(t, self._append(constant, (), (), constant.output(()), "constant", keys))
         if key not in self._parameter_nodes:
             parameter, name = Parameter(shape, dtype), key.rpartition(".")[2]
             place = self.recording.append(parameter, (), parameter.output(()), name, {"value": key}, layer=key)
@@ -401,8 +416,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         if rule.record is None:
             unsupported(self, t, rule.name, [parent])
         else:
-            with self._complete(rule, (parent, *args), kwargs):
-                rule.record(self, t, parent, *args, **kwargs)
+            start, before = len(self.recording.drafts), self._places([parent, *tensors(args, kwargs)])
+            rule.record(self, t, parent, *args, **kwargs)
+            self._complete(rule, (parent, *args), kwargs, t, start, before)
 
     def keep(self, t: Tensor, function: str) -> None:
         """Raises the error of `takes_a_copy` if a tensor is the model's own and the run is not of a copy."""
@@ -476,12 +492,19 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             op = Unsupported(shape, dtype, fn=fn or op.tag)
             value = op.output(values)
         value = settled(op, value if value.dtype == dtype else replace(value, dtype=dtype))
-        lost += tuple(role for role, t in (params or {}).items()
-                      if t is not None and self.key(t) is None and all(t is not x for x in inputs))  # fmt: skip
-        keys = {role: key for role, t in (params or {}).items() if (key := self.key(t)) is not None} | dict(keys or {})
+        owned: dict[str, str] = {}
+        for role, t in params.items() if params else ():
+            if t is not None:
+                key = self.key(t)
+                if key is not None:
+                    owned[role] = key
+                elif all(t is not x for x in inputs):
+                    lost += (role,)
+        if keys:
+            owned.update(keys)
         in_place = bool(inputs) and inputs[0] is out
         place = self._append(
-            op, places, value, fn or op.tag, keys, in_place=in_place, intent=intent, like=like, batch=batch
+            op, places, values, value, fn or op.tag, owned, in_place=in_place, intent=intent, like=like, batch=batch
         )
         self.recording.drafts[place].lost = lost
         self._remember(out, place)
@@ -489,14 +512,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             self._views[id(out)] = (inputs[0], op, places[0])
 
     def _append(
-        self, op: Op, inputs: tuple[int, ...], value: Value, fn: str, params: Mapping[str, str] | None = None, *,
-        batch: int | None = None, **facts: Any,
+        self, op: Op, inputs: tuple[int, ...], given: Sequence[Value], value: Value, fn: str,
+        params: Mapping[str, str] | None = None, *, batch: int | None = None, **facts: Any,
     ) -> int:  # fmt: skip
-        drafts = self.recording.drafts
-        given = [drafts[i].output for i in inputs]
-        value = self.batches.locate(len(drafts), op, inputs, given, value, batch)
+        """Adds a draft of ``op``, which makes ``value`` of the drafts ``inputs``, whose values are ``given``."""
+        at = len(self.recording.drafts)
+        value = self.batches.locate(at, op, inputs, given, value, batch)
         if isinstance(op, Movement) and len(inputs) == 1:
-            op = replace(op, batch=self.batches.along(inputs[0], given[0], len(drafts), value, op.steps))
+            op = replace(op, batch=self.batches.along(inputs[0], given[0], at, value, op.steps))
         return self.recording.append(op, inputs, value, fn, params, **facts)
 
     def same(self, out: Tensor, source: Tensor) -> None:
@@ -567,17 +590,17 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
         self._write_back(parent)
 
     def _overwritten(self, before: int, view: Op, written: int) -> int:
-        whole = self.recording.drafts[before].output
+        whole, new = self.recording.drafts[before].output, self.recording.drafts[written].output
         read = view.reads([whole])
         back = None if read is None else inverse(read[0], whole)
         if back is None:
             op: Op = Gather(whole.shape, whole.dtype, whole.batch_axis, fn="overwrite")
-            return self._append(op, (before, written), whole, "overwrite")
+            return self._append(op, (before, written), (whole, new), whole, "overwrite")
         if not any(isinstance(step, Taps) for step in back):  # all of the old elements are overwritten
-            return self._append(View("overwrite", back), (written,), whole, "overwrite")
+            return self._append(View("overwrite", back), (written,), (new,), whole, "overwrite")
         self.recording.drafts[written].in_place = True  # in the memory of the whole
-        op, values = Overwrite(back), [whole, self.recording.drafts[written].output]
-        return self._append(op, (before, written), op.output(values), "overwrite")
+        op = Overwrite(back)
+        return self._append(op, (before, written), (whole, new), op.output((whole, new)), "overwrite")
 
 
 def _has_values(t: Tensor, values: Tensor) -> bool:

@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from operator import is_
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch._C import DisableTorchFunctionSubclass
 
-from cnnscope.sources.torch.memory import CACHE, Undo, is_outside, undo, undo_random
+from cnnscope.sources.torch.memory import (
+    CACHE,
+    Shown,
+    Undo,
+    is_outside,
+    is_strided,
+    show_again,
+    shown,
+    undo,
+    undo_random,
+)  # fmt: skip
 from cnnscope.sources.torch.objects import (
     HOLDERS,
     LEAVES,
@@ -62,6 +74,10 @@ _CODE = (
     MemberDescriptorType,
     GetSetDescriptorType,
 )
+Look = Callable[[Any], Iterable[Any]]
+"""Notes an object and returns what is in it."""
+Attributes = Callable[[Any], dict[str, Any]]
+"""Returns the dict of the attributes of an object."""
 
 
 class State:
@@ -73,33 +89,39 @@ class State:
         self._slots: list[tuple[Any, MemberDescriptorType, Any]] = []
         self._names: list[tuple[type | ModuleType, Mapping[str, Any]]] = []
         self._undo: list[Undo] = [undo_random()]
+        self._tensors: list[Shown] = []
         self._seen: dict[int, object] = {}  # with the objects, so that their ids are not used again
-        self._anatomies: dict[type, tuple[Anatomy, bool] | None] = {}
         with DisableTorchFunctionSubclass():
             self._reach([root])
 
     def _reach(self, waiting: list[Any]) -> None:
-        seen = self._seen
+        seen, empty = self._seen, self._empty.append
+        looks: dict[type, Look] = {kind: partial(self._hold, HOLDERS[kind]) for kind in _PLAIN}
         while waiting:
             x = waiting.pop()
-            kind, key = type(x), id(x)
-            if key in seen:
+            if id(x) in seen:
                 continue
-            seen[key] = x
-            if kind not in _PLAIN:
-                inside = self._note_class(x) if isinstance(x, type) else self._note(x, kind)
-            elif x:  # most of all objects, so they take the short way
-                inside = self._hold(x, HOLDERS[kind])
-            else:
-                self._empty.append(x)
-                continue
-            waiting += [y for y in inside if type(y) not in LEAVES]
+            seen[id(x)] = x
+            look = looks.get(type(x))
+            if look is None:
+                look = looks[type(x)] = self._look(type(x))
+                waiting.append(type(x))
+            for y in look(x):
+                kind = type(y)
+                if kind in LEAVES:
+                    continue
+                if kind in _PLAIN and not y:  # most of all objects, so they take the short way
+                    empty(y)
+                else:
+                    waiting.append(y)
 
     def restore(self) -> None:
         """Puts back what changed. What did not is not written to."""
         with DisableTorchFunctionSubclass():
             for put_back in self._undo:
                 put_back()
+            for shown in self._tensors:
+                show_again(*shown)
         for x, holder, content in self._held:
             now = holder.read(x)
             if len(now) != len(content) or not all(map(is_, now, content)):
@@ -112,34 +134,49 @@ class State:
         for place, names in self._names:
             _restore_names(place, names)
 
-    def _note(self, x: Any, kind: type) -> Iterable[Any]:
-        """Notes an object and returns what is in it."""
+    def _look(self, kind: type) -> Look:
+        """Returns how to note objects of a class."""
+        if issubclass(kind, type):
+            return self._note_class
+        if package(kind) in PROCESS:
+            return lambda x: ()
+        how, outside = anatomy(kind), is_outside(kind)
+        if how.attributes is None or how.holder or how.fixed or how.slots or outside:
+            return partial(self._note, how, outside or is_strided(kind))
+        return partial(self._note_tensor if is_strided(kind) else self._hold_attributes, how.attributes)
+
+    def _note(self, how: Anatomy, outside: bool, x: Any) -> Iterable[Any]:
         inside: list[Any] = []
-        if kind not in self._anatomies:
-            self._anatomies[kind] = None if package(kind) in PROCESS else (anatomy(kind), is_outside(kind))
-            inside.append(kind)
-        known = self._anatomies[kind]
-        if known is None:
-            return ()
-        how, outside = known
         if outside and (put_back := undo(x)) is not None:
             self._undo.append(put_back)
         if how.holder is not None:
-            inside += self._hold(x, how.holder)
+            inside += self._hold(how.holder, x)
         elif how.fixed is not None:
             inside += how.fixed(x)
         if how.attributes is not None:
-            inside += self._hold(how.attributes(x), _DICT)
+            inside += self._hold_attributes(how.attributes, x)
         for slot in how.slots:
             value = read_slot(slot, x)
             self._slots.append((x, slot, value))
             inside.append(value)
         return inside
 
-    def _hold(self, x: Any, holder: Holder) -> Content:
+    def _note_tensor(self, attributes: Attributes, t: Tensor) -> Iterable[Any]:
+        if t.layout is torch.strided:
+            self._tensors.append(shown(t))
+        return self._hold_attributes(attributes, t)
+
+    def _hold(self, holder: Holder, x: Any) -> Content:
         content = holder.read(x)
         self._held.append((x, holder, content))
         return content
+
+    def _hold_attributes(self, attributes: Attributes, x: Any) -> Iterable[Any]:
+        table = attributes(x)
+        if type(table) is dict and not table:
+            self._empty.append(table)
+            return ()
+        return self._hold(_DICT, table)[dict.__len__(table) :]
 
     def _note_class(self, kind: type) -> Iterable[Any]:
         """Notes the attributes of a class of the user's, and returns them and the classes it derives from."""

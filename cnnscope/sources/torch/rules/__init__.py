@@ -18,9 +18,10 @@ as ``carries``; one that finds out itself that its op lacks an operand says so w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import NoneType
 from typing import Any, Protocol
 
 import torch
@@ -173,21 +174,28 @@ def _returns_target(func: Any) -> bool:
     return len(returned) == 1 and returned[0].alias_info is not None and returned[0].alias_info.is_write
 
 
-def tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
-    """Yields all tensors among the arguments of a call, including those in lists."""
-    for a in (*args, *kwargs.values()):
+PLAIN = frozenset({int, float, bool, NoneType, str, torch.dtype, torch.layout, torch.memory_format})
+"""Types of arguments that are no tensors and have none inside."""
+
+
+def tensors(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Returns all tensors among the arguments of a call, including those in lists."""
+    found: list[Tensor] = []
+    for a in (*args, *kwargs.values()) if kwargs else args:
+        if type(a) in PLAIN:
+            continue
         if isinstance(a, Tensor):
-            yield a
+            found.append(a)
         elif isinstance(a, (list, tuple)):
-            yield from (item for item in a if isinstance(item, Tensor))
+            found += [item for item in a if type(item) not in PLAIN and isinstance(item, Tensor)]
+    return found
 
 
 def written(rule: Lowering, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
     """Returns the tensors that a call writes to."""
     if not rule.targets:
         return []
-    given = (args[i] if i < len(args) else kwargs.get(name) for i, name in rule.targets)
-    return list(tensors(list(given), {}))
+    return tensors([args[i] if i < len(args) else kwargs.get(name) for i, name in rule.targets], {})
 
 
 def unsupported(trace: Tracer, out: Any, name: str, inputs: Iterable[Tensor]) -> None:

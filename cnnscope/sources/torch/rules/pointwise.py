@@ -175,7 +175,7 @@ for _name in _ELEMENTWISE:
 def pointwise(fn: str, trace: Tracer, out: Any, *operands: Any, **kwargs: Any) -> None:
     """The rule of every function ``fn`` without a rule of its own that torch tags as one of single elements."""
     for result in tensors((out,), {}):
-        elementwise(trace, result, fn, [*tensors(operands, kwargs)])
+        elementwise(trace, result, fn, tensors(operands, kwargs))
 
 
 @records("copy", carries=("self", "src"))

@@ -169,7 +169,7 @@ def outer(trace: Tracer, out: Tensor, a: Tensor, b: Tensor) -> None:
 )  # fmt: skip
 def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kwargs: Any) -> None:
     first, *others = tensors((out,), {})
-    mask = next((t for t in tensors(rest, kwargs)), None)
+    mask = next(iter(tensors(rest, kwargs)), None)
     causal = any(a is True for a in rest) or kwargs.get("is_causal", False)
     inputs = [q, k, v, mask] if mask is not None and trace.tracked(mask) else [q, k, v]
     trace.emit(ScaledDotProduct(masked=mask is not None or causal), inputs, first, fn="attention")
