@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import Parameter, UninitializedTensorMixin, is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.torch.arguments import make_arguments
 from cnnscope.sources.torch.copies import duplicate
 from cnnscope.sources.torch.flags import plain_flags
+from cnnscope.sources.torch.memory import LAZY
 from cnnscope.sources.torch.objects import HOLDERS, LEAVES, anatomy
 from cnnscope.sources.torch.untouched import untouched
 
@@ -92,7 +93,7 @@ def _lazy(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yields the modules with lazy weights or buffers, each with its path."""
     for path, m in _modules(module):
         kinds = {*map(type, m._parameters.values()), *map(type, m._buffers.values())}
-        if not kinds <= _SHAPED and any(issubclass(kind, UninitializedTensorMixin) for kind in kinds):
+        if not kinds <= _SHAPED and any(issubclass(kind, LAZY) for kind in kinds):
             yield path, m
 
 

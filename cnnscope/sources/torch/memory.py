@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 Undo = Callable[[], object]
+LAZY = (UninitializedParameter, UninitializedBuffer)
+"""Classes of tensors without a shape yet."""
 
 
 def is_outside(kind: type) -> bool:
@@ -47,7 +49,7 @@ Shown = tuple[Tensor, Tensor, tuple[object, ...], bool, Tensor | None]
 
 def is_strided(kind: type) -> bool:
     """Returns whether tensors of a class show memory, unless their layout is another."""
-    if not issubclass(kind, Tensor) or issubclass(kind, UninitializedTensorMixin):
+    if not issubclass(kind, Tensor) or issubclass(kind, LAZY):
         return False
     return kind.__torch_dispatch__ is Tensor.__torch_dispatch__
 
