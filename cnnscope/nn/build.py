@@ -138,6 +138,9 @@ class _Modules:
         for role in built.keys() - stated.keys():
             path, _, name = role.rpartition(".")
             setattr(module.get_submodule(path), name, None)
+        narrow = {self.graph.params[key].dtype for key in node.params.values()} & {"float16", "bfloat16", "float64"}
+        if len(narrow) == 1:
+            module.to(getattr(torch, narrow.pop()))
 
     def _fill(self, module: nn.Module, node: Node) -> None:
         """Gives buffers that no state dict has their numbers."""

@@ -110,8 +110,8 @@ class Op:
     def parameters(cls) -> dict[str, tuple[Argument, Any]]:
         """The kind and default of each argument by name (`dataclasses.MISSING` for a required one)."""
         hints = get_type_hints(cls, include_extras=True)
-        kinds = {f.name: get_args(hints[f.name])[-1] for f in fields(cls)}  # type: ignore[arg-type]
-        return {f.name: (kinds[f.name], f.default) for f in fields(cls)}  # type: ignore[arg-type]
+        own = [f for f in fields(cls) if not f.kw_only]  # type: ignore[arg-type]  # a call is no argument
+        return {f.name: (get_args(hints[f.name])[-1], f.default) for f in own}
 
     @classmethod
     def read(cls, args: Mapping[str, object], ndim: int | None = None) -> Self:

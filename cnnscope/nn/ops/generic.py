@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.ir.steps import Expand, Permute, Reshape, Shape, Step, Taps
+from cnnscope.ir.steps import Border, Expand, Permute, Reshape, Shape, Step, Taps
 from cnnscope.nn.code import Call, Expr, Lit, Raw
 from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role, write_pad
 from cnnscope.nn.ops.called import Calling, called, tensor_of
@@ -122,8 +122,8 @@ def _window(step: Taps, shape: Shape) -> _Move | None:
         return lambda x: x.roll(-first, axis), lambda x: Call("roll", (Lit(-first), Lit(axis)), target=x)
     if places == list(range(end))[::-1]:
         return lambda x: x.flip(axis), lambda x: Call("flip", (Lit(axis),), target=x)
-    if step.border == "wrap":
-        places, inside = [place % end for place in places], True
+    if step.border != "drop":
+        places, inside = [_inside(place, end, step.border) for place in places], True
     if not inside:
         return None
 
@@ -132,6 +132,16 @@ def _window(step: Taps, shape: Shape) -> _Move | None:
         return Call("index_select", (Lit(axis), made), target=x)
 
     return lambda x: x.index_select(axis, torch.tensor(places, device=x.device)), write
+
+
+def _inside(place: int, end: int, border: Border) -> int:
+    """The place of the pixel that stands for one beyond the border."""
+    if border == "clamp":
+        return min(max(place, 0), end - 1)
+    if border == "reflect":
+        turn = place % max(2 * end - 2, 1)
+        return min(turn, 2 * end - 2 - turn)
+    return place % end
 
 
 def _reduce(op: generic.Reduce, x: X) -> Function | Module | None:

@@ -20,6 +20,7 @@ from cnnscope.ops.generic import Elementwise
 from cnnscope.ops.movement import Identity
 from cnnscope.sources.files import at_layer, clean, topological
 from cnnscope.sources.inputs import InputSize
+from cnnscope.sources.onnx.batches import Batches
 from cnnscope.sources.onnx.fold import fold
 from cnnscope.sources.onnx.inputs import read_inputs
 from cnnscope.sources.onnx.opsets import versions
@@ -56,7 +57,7 @@ def build_with_weights(model: ModelProto, sizes: Sequence[InputSize] = (), path:
     reader = read(model, sizes, path)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    notes = (ROUNDED,) if reader.rounds.names else ()
+    notes = (ROUNDED,) if reader.rounds.names or reader.rounds.measured else ()
     return Built(reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views, notes)
 
 
@@ -73,11 +74,13 @@ def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None =
     for sparse in proto.sparse_initializer:
         _define(env, sparse.values.name, _sparse(sparse, path))
     inputs, channels_last = read_inputs(proto, sizes)
+    batches = Batches()
     for name, value in inputs.items():
         _define(env, name, builder.input(builder.unique(clean(name)), value))
+        batches.feed(str(env[name]), value)
     read = {name for node in proto.node for name in read_by(node)} | {output.name for output in proto.output}
     reader = Reader(builder, env, versions(model), Shapes(model, inputs), path, Weights(builder), frozenset(read),
-                    literal=model.producer_name == "pytorch" and bool(proto.initializer))  # fmt: skip
+                    literal=model.producer_name == "pytorch" and bool(proto.initializer), batches=batches)  # fmt: skip
     with builder.unfinished():
         reader.run(proto.node, channels_last)
     return reader
@@ -145,6 +148,7 @@ class Reader:
     literal: bool = False
     """Whether `Constant` nodes are numbers in the code, as in torch's exports, where all weights are initializers."""
     placed: dict[bytes, str] = field(default_factory=dict)
+    batches: Batches = field(default_factory=Batches)
 
     def run(self, nodes: Sequence[NodeProto], channels_last: Collection[str] = ()) -> None:
         """Lowers every node. ``channels_last`` are inputs whose transposes only move their channels to the front."""
@@ -169,7 +173,7 @@ class Reader:
             builder=self.builder, type=node.op_type if domain == "ai.onnx" else f"{domain}::{node.op_type}",
             base=base, layer=row, inputs=inputs, outputs=outputs, attributes=_attributes(node),
             opset=self.opsets.get(domain, 1), stated=self.shapes.of(node, self._known), weights=self.weights,
-            rounds=self.rounds, reads=list(node.input), placed=self.placed,
+            rounds=self.rounds, reads=list(node.input), placed=self.placed, batches=self.batches,
         )  # fmt: skip
         try:
             self._define(outputs, self._lowered(call))
@@ -244,11 +248,13 @@ class Reader:
         call = OperatorCall(
             builder=self.builder, type="Identity", base=clean(name), layer=clean(name), inputs=[operand],
             outputs=[name], attributes={}, opset=1, stated=lambda name: None, weights=self.weights,
-            rounds=self.rounds, placed=self.placed,
+            rounds=self.rounds, placed=self.placed, batches=self.batches,
         )  # fmt: skip
         held = call.tensor(0)
         if held in self.rounds.types and name not in self.rounds.names:
-            return call.emit(Elementwise("dequantizelinear", dtype=self.rounds.types[held]), held)
+            return call.emit_call(Elementwise("dequantizelinear", dtype=self.rounds.types[held]), "clone", held)
+        if held in self.rounds.types and held in self.builder.nodes:  # integers, which a module does not make
+            self.builder.nodes[held] = replace(self.builder.nodes[held], lost=("rounding",))
         return call.emit(Identity(), held) if held in self.builder.inputs else held
 
     def keep_unused(self, proto: GraphProto) -> None:

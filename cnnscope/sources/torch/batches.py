@@ -7,15 +7,15 @@ model runs once more, with two images: the axis that has doubled then is the bat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cnnscope.ir import Value
-from cnnscope.ir.steps import Reshape, Shape, Step
+from cnnscope.ir.steps import Shape, Step
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Elementwise, Gather, Join, Movement, Select, Unsupported
-from cnnscope.ops.merge import Concat
-from cnnscope.ops.traced import Traced, kind_of, moved
-from cnnscope.sources.torch.batch import GONE, UNSAID, Place, follow
+from cnnscope.ops.generic import Elementwise
+from cnnscope.ops.traced import Traced
+from cnnscope.sources.batch import GONE, UNSAID, Place
+from cnnscope.sources.batch_ops import aligned, along, grown, result, with_axis
 from cnnscope.sources.torch.recording import Draft
 
 
@@ -107,17 +107,17 @@ class Batches:
         if self._size > 1:
             if not self._images.isdisjoint(inputs):
                 self._images.add(at)
-            return _with_axis(value, doubled if doubled is not None and value.shape[doubled] == self._size else None)
+            return with_axis(value, doubled if doubled is not None and value.shape[doubled] == self._size else None)
         if self._images.isdisjoint(inputs):  # a weight that is expanded to the batch is built with one row for all
             made_for_all = not inputs or any(v.batch_axis is not None for v in values)
             own = made_for_all and doubled is not None and value.shape[doubled] == 1
-            return _with_axis(value, doubled if own else None)
+            return with_axis(value, doubled if own else None)
         self._images.add(at)
         layer = not isinstance(op, Traced) or isinstance(op, Elementwise)
         if layer and value.batch_axis is not None and hint is None and seen is None and not _meet(op, values):
             return value
         places = [self.place(i, v) for i, v in zip(inputs, values, strict=True)]
-        found, met, pairs = _result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
+        found, met, pairs = result(op, places, values, value, doubled if hint in (None, UNSAID) else hint)
         met = met or (pairs and seen is None)  # a second run shows whether every image met every other: `crossed`
         if seen is None and (met or hint == UNSAID or found in (None, GONE)):
             self.uncertain.add(at)
@@ -129,7 +129,7 @@ class Batches:
             own_kernels = op.category == "conv" and sum(i in self._images for i in inputs) > 1
             if met and not own_kernels:  # a kernel an image, as in dynamic convolutions, has a group an image
                 self.mixing.add(at)
-        found = found or _aligned(places, values, value)
+        found = found or aligned(places, values, value)
         return value if found is None else self._at(at, value, found)
 
     def along(
@@ -139,16 +139,7 @@ class Batches:
         ``source``; None for one that has none, and instead of all if it is unknown.
         """
         start, end = self.place(source, before), self.place(at, after)
-        if source not in self._images:
-            return tuple(None if end is None or i < len(steps) - 1 else end[0] for i in range(len(steps)))
-        if start is None or end is None or GONE in (start, end):
-            return None
-        last = max((i for i, step in enumerate(steps) if isinstance(step, Reshape)), default=-1)
-        places = [
-            follow(start, before.shape, steps[: i + 1], end[0] if i == last else None)[0] for i in range(len(steps))
-        ]
-        axes = tuple(place[0] for place in places if place is not None and place != GONE)
-        return axes if len(axes) == len(steps) and (not steps or axes[-1] == end[0]) else None
+        return along(start, before, end, steps) if source in self._images else grown(end, steps)
 
     def end(self, at: int, value: Value, index: int) -> Value:
         """Returns the value of the draft ``at`` as output number ``index`` of the model, with its batch axis."""
@@ -157,83 +148,13 @@ class Batches:
         seen = self._twice.outputs[index]
         if len(seen) == len(value.shape) and crossed(value.shape, seen):
             self.mixing.add(at)
-            return _with_axis(value, None)
+            return with_axis(value, None)
         axis = compare(value.shape, seen)
-        return value if axis is None or value.shape[axis] != self._size else _with_axis(value, axis)
+        return value if axis is None or value.shape[axis] != self._size else with_axis(value, axis)
 
     def _at(self, at: int, value: Value, found: Place) -> Value:
         axis = found[0]
         if found != GONE and value.shape[axis] == 1:
-            return _with_axis(value, axis)
+            return with_axis(value, axis)
         self._folded[at] = found
-        return _with_axis(value, None)
-
-
-def _with_axis(value: Value, axis: int | None) -> Value:
-    if value.batch_axis == axis:
-        return value
-    keeps = value.kind in ("map", "tokens") and axis in (0, None)
-    return replace(value, batch_axis=axis, kind=value.kind if keeps else kind_of(value.shape, axis))
-
-
-def _result(
-    op: Op, places: Sequence[Place | None], values: Sequence[Value], value: Value, hint: int | None
-) -> tuple[Place | None, bool, bool]:
-    """Returns the place of the batch in the result of ``op``, whether images met in it, and whether the inputs have the
-    batch in several places, so that they may have.
-    """
-    if isinstance(op, Movement) and len(places) == 1:
-        start = places[0]
-        if start is None or start == GONE:
-            return start, False, False
-        return *follow(start, values[0].shape, op.steps, hint), False
-    if isinstance(op, (Join, Concat)):
-        joined = _joined(op, places, values)
-        if joined is not None:
-            return joined, False, False
-    if isinstance(op, Select) and value.shape == values[0].shape:
-        return places[0], False, False
-    if isinstance(op, (Gather, Select, Unsupported)):
-        return (None if hint is None else (hint, 1)), False, False
-    found: list[Place] = []
-    met = False
-    for place, x, steps in zip(places, values, op.reads(values) or (), strict=False):
-        if place is None:
-            continue
-        if place == GONE:
-            found.append(GONE)
-            continue
-        end, mixed = follow(place, x.shape, steps, hint)
-        end = _stretched(end, x.shape, steps, value.shape)
-        met = met or mixed
-        if end is not None:
-            found.append(end)
-    pairs = len({end for end in found if end != GONE}) > 1
-    return next((end for end in found if end != GONE), found[0] if found else None), met, pairs
-
-
-def _stretched(place: Place | None, shape: Shape, steps: Sequence[Step], whole: Shape) -> Place | None:
-    """The place once the tensor at the end of ``steps`` is broadcast to ``whole``."""
-    if place is None or place == GONE:
-        return place
-    for step in steps:
-        shape = moved(Value(shape, batch_axis=None), (step,)).shape
-    axis = place[0] + len(whole) - len(shape)
-    return (axis, place[1]) if axis >= 0 and whole[axis] == shape[place[0]] else None
-
-
-def _joined(op: Join | Concat, places: Sequence[Place | None], values: Sequence[Value]) -> Place | None:
-    """The place if tensors are joined along the axis of the batch; None if they are joined along another."""
-    axis = op.axis if op.axis is not None else 1
-    if any(place is None or place[0] != axis for place in places):
-        return None
-    sizes = {v.shape[axis] // place[1] for place, v in zip(places, values, strict=True) if place}
-    return (axis, sum(place[1] for place in places if place)) if len(sizes) == 1 else None
-
-
-def _aligned(places: Sequence[Place | None], values: Sequence[Value], value: Value) -> Place | None:
-    """The likely place after a function without a rule: an axis of one element stays where it was."""
-    for place, x in zip(places, values, strict=True):
-        if place and place != GONE and len(x.shape) == len(value.shape) and value.shape[place[0]] == 1:
-            return place
-    return None
+        return with_axis(value, None)

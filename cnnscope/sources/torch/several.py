@@ -17,7 +17,7 @@ from cnnscope.ir import Graph, Node, Value
 from cnnscope.ir.steps import Expand, Shape
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Gather, Movement, Select, Unsupported
-from cnnscope.sources.torch.batch import follow
+from cnnscope.sources.batch import follow
 from cnnscope.sources.torch.batches import Twice, compare
 from cnnscope.sources.torch.recording import Recording
 

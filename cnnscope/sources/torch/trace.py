@@ -34,8 +34,8 @@ from cnnscope.ops.generic import Constant, Gather, Movement, Overwrite, Paramete
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.norm import LRN
 from cnnscope.ops.traced import Called, kind_of
+from cnnscope.sources.batch import Place
 from cnnscope.sources.torch import in_place
-from cnnscope.sources.torch.batch import Place
 from cnnscope.sources.torch.batches import Batches, Twice
 from cnnscope.sources.torch.calls import RANDOM, UnknownOperandError, call_of, is_for_every_batch
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu

@@ -21,8 +21,11 @@ from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.arguments import Argument, ArgumentError, Integer, Integers, Number
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Constant, Parameter, Select, Unsupported
+from cnnscope.ops.traced import Called
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.files import clean
+from cnnscope.sources.onnx.batches import Batches
+from cnnscope.sources.onnx.calls import call_of, leaves, literal
 from cnnscope.sources.onnx.lazy import ConstantNode
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
@@ -55,6 +58,7 @@ class OperatorCall:
     """The names of the inputs in the file."""
     placed: dict[bytes, str] = field(default_factory=dict)
     """The nodes of constants by the digest of the constant, shared by all nodes."""
+    batches: Batches = field(default_factory=Batches)
 
     # -- arguments --------------------------------------------------------------------------------------------------
 
@@ -162,8 +166,10 @@ class OperatorCall:
     def held(self, constant: Const) -> str:
         """Returns the node of a constant. It is a row of its own, and all readers share it."""
         if constant.digest not in self.placed:
-            kind = Parameter if constant.is_weight else Constant
-            op, name = kind(constant.shape, constant.dtype), self.builder.unique(clean(constant.name))
+            shape, dtype = constant.shape, constant.dtype
+            op: Op = Parameter(shape, dtype) if constant.is_weight else Constant(
+                shape, dtype, literal=None if constant.measured else literal(constant))  # fmt: skip
+            name = self.builder.unique(clean(constant.name))
             params = {"value": self._enter(constant, constant.shape)} if constant.is_weight else {}
             self.builder.add(Node(name, op, (), op.output(()), params))
             self.placed[constant.digest] = name
@@ -174,12 +180,13 @@ class OperatorCall:
     def emit(
         self, op: Op, *inputs: str, part: str = "", as_kind: Kind | None = None,
         params: Mapping[str, Const | None] | None = None, constants: Sequence[Const] = (), apart: bool = False,
-        intent: Intent = NO_INTENT,
+        intent: Intent = NO_INTENT, batch: int | None = None, lost: Sequence[str] = (),
     ) -> str:  # fmt: skip
         """Appends an op and returns its name. The last op of a node has no ``part``.
 
         ``params`` are its weights by role. ``constants`` are further operands; stored ones count as parameters. With
-        ``apart`` the op is a further output of the node, in a row of its own.
+        ``apart`` the op is a further output of the node, in a row of its own. ``batch`` is the axis of the output that
+        has the batch, where the file says so. ``lost`` are operands that the op lacks, so that it is not run.
         """
         x = [self._seen(op, self.rounds.seen(name, self.value(name), self.reads), as_kind) for name in inputs]
         bound = bind(op, x)
@@ -188,12 +195,28 @@ class OperatorCall:
         keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
         name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
-        output = settled(op, bound.output)
+        found, output = self.batches.locate(name, bound.op, inputs, x, settled(op, bound.output), batch)
         of_integers = [i for i in inputs if i in self.rounds.types and self.value(i).dtype == output.dtype]
         if of_integers and not self.rounds.names.isdisjoint(self.reads):  # it only moves them
             self.rounds.types[name] = self.rounds.types[of_integers[0]]
             self.rounds.names.update(self.outputs[:1])
-        return self.builder.add(Node(name, bound.op, inputs, output, keys, layer=layer, intent=intent))
+        return self.builder.add(Node(name, found, inputs, output, keys, layer=layer, intent=intent, lost=tuple(lost)))
+
+    def emit_call(
+        self, op: Called, function: str, *operands: Any, named: Mapping[str, Any] | None = None,
+        item: int | None = None, part: str = "", lost: Sequence[str] = (), apart: bool = False,
+        as_kind: Kind | None = None, intent: Intent = NO_INTENT,
+    ) -> str:  # fmt: skip
+        """Appends an op that torch computes as the call of ATen's ``function`` and returns its name.
+
+        Of the ``operands`` tensors are inputs, constants are further operands, numbers are arguments. With no
+        ``function`` torch has none for it.
+        """
+        inputs = [x for x in leaves(operands) if isinstance(x, str)]
+        constants = [x for x in leaves(operands) if isinstance(x, Const)]
+        call = call_of(function, operands, tuple((named or {}).items()), item) if function else None
+        return self.emit(replace(op, call=call), *inputs, constants=constants, part=part, lost=lost, apart=apart,
+                         as_kind=as_kind, intent=intent)  # fmt: skip
 
     @staticmethod
     def _seen(op: Op, value: Value, as_kind: Kind | None) -> Value:
@@ -260,6 +283,8 @@ class Rounds:
 
     types: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    measured: bool = False
+    """Whether a scale is measured on each image."""
 
     def seen(self, name: str, value: Value, reads: Sequence[str]) -> Value:
         """Returns a value as a node sees it that reads these names: as real numbers if it was dequantised."""

@@ -7,14 +7,14 @@ from math import prod
 from typing import Any
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Kind
+from cnnscope.ir import Kind, Shape
 from cnnscope.ir.steps import Permute, Reshape
-from cnnscope.ops import norm
-from cnnscope.ops.activation import PReLU
+from cnnscope.ops import merge, norm
+from cnnscope.ops.activation import PReLU, ReLU
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Elementwise, Scan, Select, View
+from cnnscope.ops.generic import Elementwise, View
 from cnnscope.ops.product import Linear, MatMul, ScaledDotProduct
-from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from cnnscope.ops.traced import broadcast
 from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 
@@ -31,11 +31,21 @@ def _matmul(call: OperatorCall) -> list[Operand]:
         ]
     a, b = call.tensor(0), call.tensor(1)
     left, right = call.value(a).shape, call.value(b).shape
-    if min(len(left), len(right)) < 2:
-        raise UnreadableError("`MatMul` with a vector")
-    if left[-1] != right[-2]:
+    if not left or not right:
+        raise invalid("`MatMul` of a single number")
+    if left[-1] != right[max(len(right) - 2, 0)]:
         raise invalid(f"`MatMul` of {list(left)} and {list(right)} does not fit")
-    return [call.emit(MatMul(), a, b, as_kind="tensor")]
+    vectors = [len(shape) == 1 for shape in (left, right)]
+    if vectors[0]:
+        a = call.emit(View("unsqueeze", (Reshape((1, *left)),)), a, part="row")
+    if vectors[1]:
+        b = call.emit(View("unsqueeze", (Reshape((*right, 1)),)), b, part="column")
+    y = call.emit(MatMul(), a, b, part="product" if any(vectors) else "", as_kind="tensor")
+    if not any(vectors):
+        return [y]
+    whole = call.value(y).shape
+    kept = (*whole[:-2], *(n for n, gone in zip(whole[-2:], vectors, strict=True) if not gone))
+    return [call.emit(View("squeeze", (Reshape(kept),)), y)]
 
 
 def _other_features(call: OperatorCall, x: str, wanted: int) -> CnnscopeError:
@@ -59,25 +69,33 @@ def _gemm(call: OperatorCall) -> list[Operand]:
         a = call.emit(View("transpose", (Permute((1, 0)),)), a, part="transpose")
     if call.value(a).shape[1] != into:
         raise _other_features(call, a, into)
-    scaled = call.number("alpha", 1.0) != 1 or (call.has(2) and call.number("beta", 1.0) != 1)
-    own = bias is not None and prod(bias.shape) == out
-    last = not call.has(2) or (own and not scaled)
+    alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
+    scaled = alpha != 1 or (call.has(2) and beta != 1)
+    own = bias is not None and prod(bias.shape) == out and bias.shape[-1:] == (out,) and not scaled
+    last = own or not (call.has(2) or scaled)
     if weight is not None:
-        op = Linear(out, bias=own)
         weight = weight if call.integer("transB", 0) else weight.permuted((1, 0))
-        y = call.emit(op, a, part="" if last else "linear", params={"weight": weight, "bias": bias if own else None})
+        params = {"weight": weight, "bias": bias if own else None}
+        y = call.emit(Linear(out, bias=own), a, part="" if last else "linear", params=params)
     else:
         b = call.tensor(1)
         if call.integer("transB", 0):
             b = call.emit(View("transpose", (Permute((1, 0)),)), b, part="transposed")
         y, own, last = call.emit(MatMul(), a, b, part="product", as_kind="tensor"), False, False
-    if scaled:
-        y = call.emit(Elementwise("mul"), y, part="scale" if call.has(2) and not own else "")
+    if alpha != 1:
+        y = call.emit_call(Elementwise("mul"), "mul", y, alpha, part="scale" if call.has(2) else "")
     if call.has(2) and not own:
-        given = call.operand(2)
-        inputs, constants = ([y], [given]) if isinstance(given, Const) else ([y, given], [])
-        return [call.emit(Elementwise("add"), *inputs, constants=constants)]
+        return [_added(call, y, call.operand(2), beta)]
     return [y]
+
+
+def _added(call: OperatorCall, y: str, c: Operand, beta: float) -> str:
+    """Returns y + beta c, broadcast to y."""
+    named = {} if beta == 1 else {"alpha": beta}
+    if isinstance(c, Const):
+        return call.emit_call(Elementwise("add"), "add", y, c, named=named)
+    shapes = [call.value(y).shape, call.value(c).shape]
+    return call.emit_call(Elementwise.of("add", shapes[0], shapes, []), "add", y, c, named=named)
 
 
 @rule("Einsum")
@@ -201,56 +219,33 @@ def _lrn(call: OperatorCall) -> list[Operand]:
     call.positions()
     args = {"size": call.integer("size"), "alpha": call.number("alpha", 1e-4), "beta": call.number("beta", 0.75),
             "k": call.number("bias", 1.0)}  # fmt: skip
-    return [call.emit(norm.LRN.read(args), call.tensor(0), as_kind="map")]
-
-
-@rule("LpNormalization", "MeanVarianceNormalization")
-def _scan(call: OperatorCall) -> list[Operand]:
-    rank = len(call.shape(0))
-    several = [0, 2, 3] if call.type == "MeanVarianceNormalization" else [call.integer("axis", -1)]
-    axes = tuple(sorted(axis % rank for axis in call.integers("axes", several) or several if -rank <= axis < rank))
-    return [call.emit(Scan(call.type, axes), call.tensor(0))]
+    lost = ("size",) if args["size"] % 2 == 0 else ()  # the middle of an even window is on the other side in torch
+    return [call.emit(norm.LRN.read(args), call.tensor(0), as_kind="map", lost=lost)]
 
 
 @rule("PRelu")
 def _prelu(call: OperatorCall) -> list[Operand]:
     slope, shape = call.constant(1), call.shape(0)
     channels = (shape[1], *(1,) * (len(shape) - 2)) if len(shape) > 1 else ()
-    if slope is None:
-        return [call.emit(Elementwise("prelu"), call.tensor(0), call.tensor(1))]
-    shared = prod(slope.shape) == 1
-    if not shared and slope.shape != channels and slope.shape != (1, *channels):
-        return [call.emit(Elementwise("prelu"), call.tensor(0), constants=[slope])]
-    return [call.emit(PReLU(shared=shared), call.tensor(0), params={"weight": slope})]
+    shared = slope is not None and prod(slope.shape) == 1
+    if slope is not None and (shared or slope.shape in (channels, (1, *channels))):
+        return [call.emit(PReLU(shared=shared), call.tensor(0), params={"weight": slope})]
+    x, factor = call.tensor(0), call.operand(1)
+    if not shared and broadcast([shape, call.shape(1)]) != shape:
+        raise invalid(f"`PRelu` of {list(shape)} with slopes {list(call.shape(1))}")
+    below = call.emit_call(Elementwise("clip"), "clamp", x, None, 0, part="below")
+    below = call.emit_call(
+        Elementwise.of("mul", shape, *_shapes(call, shape, factor)), "mul", below, factor, part="slope"
+    )
+    return [call.emit(merge.Add(), call.emit(ReLU(), x, part="above"), below)]
 
 
-# -- recurrence and attention ----------------------------------------------------------------------------------------
+def _shapes(call: OperatorCall, shape: Shape, factor: Operand) -> tuple[list[Shape], list[Shape]]:
+    """Returns the shapes of the inputs and of the constants of a product."""
+    return ([shape], [factor.shape]) if isinstance(factor, Const) else ([shape, call.value(factor).shape], [])
 
 
-_RECURRENT: dict[str, type[Recurrent]] = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
-
-
-@rule("LSTM", "GRU", "RNN")
-def _recurrent(call: OperatorCall) -> list[Operand]:
-    """The output is (T, directions, N, hidden). The last states are parts of it."""
-    weights = [call.constant(i) for i in (1, 2, 3)]
-    x, hidden = call.value(call.tensor(0)), call.integer("hidden_size")
-    if None in weights[:2] or (call.has(3) and weights[2] is None) or call.integer("layout", 0) or len(x.shape) != 3:
-        raise UnreadableError(f"`{call.type}` of this kind")
-    both = call.text("direction", "forward") == "bidirectional"
-    op = _RECURRENT[call.type](hidden, bidirectional=both, bias=weights[2] is not None, batch_first=False)
-    time, batch, _ = x.shape
-    directions = 2 if both else 1
-    stored = [c for c in weights if c is not None]
-    y = call.emit(op, call.tensor(0), part="steps", constants=stored)
-    split = (Reshape((time, batch, directions, hidden)), Permute((0, 2, 1, 3)))
-    results: list[Operand] = [call.emit(View("split", split), y)]
-    state = (directions, batch, hidden)
-    axis = 1 if batch == 1 else None
-    for index, name in enumerate(call.outputs[1:], start=1):
-        select = Select(state, x.dtype, axis, index, "recurrence")
-        results.append(call.emit(select, y, part="last" if index == 1 else "cell", apart=True) if name else "")
-    return results
+# -- attention ---------------------------------------------------------------------------------------------------------
 
 
 @rule("Attention")
@@ -258,6 +253,24 @@ def _attention(call: OperatorCall) -> list[Operand]:
     """The operator of opset 23, with separate heads: (N, heads, tokens, features)."""
     if any(len(call.shape(i)) != 4 for i in range(3)) or any(map(call.has, (4, 5))) or any(call.outputs[1:]):
         raise UnreadableError("`Attention` with joined heads or a cache")
-    masked = call.has(3) or bool(call.integer("is_causal", 0))
-    inputs = [call.tensor(i) for i in range(4) if call.has(i) and (i < 3 or isinstance(call.operand(3), str))]
-    return [call.emit(ScaledDotProduct(masked), *inputs, as_kind="tensor")]
+    causal = bool(call.integer("is_causal", 0))
+    q, k = call.shape(0), call.shape(1)
+    mask = call.operand(3) if call.has(3) else None
+    known = {
+        "is_causal",
+        "softcap",
+        "scale",
+        "q_num_heads",
+        "kv_num_heads",
+        "softmax_precision",
+        "qk_matmul_output_mode",
+    }
+    lost = [name for name, value in call.attributes.items() if name not in known or (name == "softcap" and value)]
+    lost += ["nonpad_kv_seqlen"] if call.has(6) else []
+    if mask is not None and (causal or call.shape(3)[-1:] != k[2:3]):
+        lost.append("attn_mask")
+    operands = [*(call.tensor(i) for i in range(3)), mask, 0.0, causal]
+    scale = {"scale": call.number("scale")} if "scale" in call.attributes else {}
+    named = {**scale, **({"enable_gqa": True} if q[1] != k[1] else {})}
+    function = "scaled_dot_product_attention"
+    return [call.emit_call(ScaledDotProduct(mask is not None or causal), function, *operands, named=named, lost=lost)]

@@ -43,7 +43,10 @@ def _resize(call: OperatorCall) -> list[Operand]:
         return [call.emit(_nearest(call, value.shape, size, changed, coordinates), x, intent=_intent(call, axes))]
     aligned = coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric")
     plain = min(changed) > 1 and rank in (3, 4, 5) and not call.integer("antialias", 0)
-    if mode in MODES and even and aligned and plain:
+    if coordinates == "pytorch_half_pixel":
+        aligned = all(size[axis] > 1 for axis in changed)  # a single pixel is the first there, not the middle
+    own = call.number("cubic_coeff_a", -0.75) != -0.75 or call.integer("exclude_outside", 0)
+    if mode in MODES and even and aligned and plain and not (own and MODES[mode] == "bicubic"):
         if MODES[mode] == "bicubic" and rank != 4:
             raise UnreadableError("cubic `Resize` of another tensor than an image")
         op = Upsample(size=size[2:], mode=MODES[mode], align_corners=coordinates == "align_corners")
@@ -148,15 +151,32 @@ def _pad(call: OperatorCall) -> list[Operand]:
     moved = {axis: pair for axis, pair in sides.items() if any(pair)}
     if not moved:
         return [x]
-    if value.kind == "map" and min(moved) > 1 and min(min(pair) for pair in moved.values()) >= 0:
+    fill = _fill(call) if mode == "constant" else 0.0
+    if value.kind == "map" and min(moved) > 1 and min(min(pair) for pair in moved.values()) >= 0 and fill is not None:
         pads = [sides.get(axis, (0, 0)) for axis in range(2, len(value.shape))]
-        return [call.emit(Pad.read({"pad": pads, "pad_mode": BORDERS[mode][1]}, len(pads)), x)]
+        return [call.emit(Pad.read({"pad": pads, "pad_mode": BORDERS[mode][1], "value": fill}, len(pads)), x)]
     taps = []
     for axis, (low, high) in moved.items():
         if value.shape[axis] + low + high < 1:
             raise invalid(f"`Pad` leaves nothing of axis {axis} of {list(value.shape)}")
         taps.append(Taps(axis, value.shape[axis] + low + high, 1, ((-low,),), BORDERS[mode][0]))
-    return [move(call, "pad", x, *taps, view=False)]
+    cut = all(low <= 0 and high <= 0 for low, high in moved.values())
+    return [call.emit(Movement("pad", tuple(taps)), x, lost=() if fill == 0 or cut else ("constant_value",))]
+
+
+def _fill(call: OperatorCall) -> float | None:
+    """Returns the number that `Pad` adds; None if it is unknown. An infinite one stands for the largest number."""
+    if not call.has(2):
+        return call.number("value", 0.0)
+    constant = call.constant(2)
+    if constant is None or constant.value is None or constant.value.size != 1:
+        return None
+    number = float(constant.value.reshape(-1)[0])
+    return max(min(number, LARGEST), -LARGEST)
+
+
+LARGEST = 3.4028234663852886e38
+"""The largest number of 32 bits."""
 
 
 # -- blocks ----------------------------------------------------------------------------------------------------------
@@ -182,7 +202,8 @@ def _space_to_depth(call: OperatorCall) -> list[Operand]:
     if b < 1 or h % b or w % b:
         raise invalid(f"`SpaceToDepth` of {h}x{w} into blocks of {b}x{b}")
     whole = (n, c * b * b, h // b, w // b)
-    steps = (Reshape((n, c, h // b, b, w // b, b)), Permute((0, 3, 5, 1, 2, 4)), Reshape(whole))
+    order = (0, 1, 3, 5, 2, 4) if call.text("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
+    steps = (Reshape((n, c, h // b, b, w // b, b)), Permute(order), Reshape(whole))
     return [move(call, "space to depth", x, *steps, view=False)]
 
 

@@ -13,6 +13,8 @@ from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Embedding, Gather, Join, Movement, View
 from cnnscope.ops.movement import Flatten
+from cnnscope.sources.batch import GONE
+from cnnscope.sources.batch import reshaped as after_reshape
 from cnnscope.sources.onnx.rules import OperatorCall, rule
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 
@@ -25,11 +27,13 @@ def move(
     view: bool = True,
     part: str = "",
     computed: tuple[int, ...] = (),
+    batch: int | None = None,
 ) -> str:
     """Appends a rearrangement and returns its name. It is a view if the elements can stay in place. ``computed`` as in
     `Intent`.
     """
-    return call.emit((View if view else Movement)(kind, steps), x, part=part, intent=Intent(computed=computed))
+    op = (View if view else Movement)(kind, steps)
+    return call.emit(op, x, part=part, intent=Intent(computed=computed), batch=batch)
 
 
 # -- shape -----------------------------------------------------------------------------------------------------------
@@ -38,8 +42,18 @@ def move(
 @rule("Reshape")
 def _reshape(call: OperatorCall) -> list[Operand]:
     x, target = call.tensor(0), call.given_integers(1, "shape")
-    step = Reshape(reshaped(call, call.value(x).shape, target or []))
-    return [move(call, "reshape", x, step, computed=call.computed(1))]
+    shape, free = call.value(x).shape, call.computed(1)
+    new = reshaped(call, shape, target or [])
+    return [move(call, "reshape", x, Reshape(new), computed=free, batch=_batch(call, x, new, free))]
+
+
+def _batch(call: OperatorCall, x: str, new: Shape, free: Sequence[int]) -> int | None:
+    """Returns the axis that has the batch after a reshape, where not its sizes but those that are open tell."""
+    place, shape = call.batches.places.get(x), call.value(x).shape
+    if place is None or place == GONE or after_reshape(place, shape, new) is not None:
+        return None
+    found = [axis for axis in free if after_reshape(place, shape, new, axis) is not None]
+    return found[0] if len(found) == 1 else None
 
 
 def reshaped(call: OperatorCall, shape: Shape, target: Sequence[int]) -> Shape:
@@ -201,9 +215,9 @@ def _gather(call: OperatorCall) -> list[Operand]:
     whole = (*shape[:axis], *chosen, *shape[axis + 1 :])
     indices = places.integers() if places is not None else None
     if indices is None:
-        inputs = [call.tensor(0)] if places is not None else [call.tensor(0), call.tensor(1)]
-        batch = 0 if whole[:1] == (1,) else None
-        return [call.emit(Gather(whole, call.value(inputs[0]).dtype, batch), *inputs)]
+        x, batch = call.tensor(0), 0 if whole[:1] == (1,) else None
+        picked = Gather(whole, call.value(x).dtype, batch)
+        return [call.emit_call(picked, "index", x, (*(None,) * axis, call.operand(1)))]
     if any(not -shape[axis] <= i < shape[axis] for i in indices):
         raise invalid(f"`Gather` picks places outside the {shape[axis]} there are")
     if len(indices) == 1:
@@ -212,26 +226,6 @@ def _gather(call: OperatorCall) -> list[Operand]:
         taps = Taps(axis, len(indices), shape[axis], tuple((i % shape[axis],) for i in indices))
     steps = (taps,) if len(chosen) == 1 else (taps, Reshape(whole))
     return [move(call, "select" if not chosen else "index", call.tensor(0), *steps, view=len(indices) == 1)]
-
-
-@rule("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "GridSample", "RoiAlign")
-def _picked(call: OperatorCall) -> list[Operand]:
-    """The elements read depend on values, so only the shape is known."""
-    inputs = [x for x in call.inputs if isinstance(x, str)]
-    results: list[Operand] = []
-    for index, output in enumerate(call.outputs):
-        known = call.stated(output) if output else None
-        if known is None and output:
-            return list(call.unsupported())
-        if known is None:
-            results.append("")
-        else:
-            shape, dtype = known
-            op = Gather(shape, dtype, 0 if shape[:1] == (1,) else None, fn=call.type.lower())
-            results.append(
-                call.emit(op, *(inputs or [call.tensor(0)]), part=f"output{index}" if index else "", apart=index > 0)
-            )
-    return results
 
 
 # -- joins -----------------------------------------------------------------------------------------------

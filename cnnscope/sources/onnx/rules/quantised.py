@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from cnnscope.ir import Stored
-from cnnscope.ops.generic import Elementwise
+from cnnscope.ir import Shape, Stored
+from cnnscope.ops.generic import Elementwise, Movement
 from cnnscope.ops.product import Linear
 from cnnscope.sources.onnx.lazy import ConstantNode, lazily, stored_in
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, UnreadableError, rule
@@ -28,7 +29,7 @@ def _quantize(call: OperatorCall) -> list[Operand]:
     """The value has the type of the zero point from here on. An input of the network is converted."""
     x, dtype = call.tensor(0), _type(call, 2)
     if x in call.builder.inputs:
-        x = call.emit(Elementwise("quantizelinear", dtype=dtype), x)
+        x = call.emit_call(Elementwise("quantizelinear", dtype=dtype), "clone", x)  # nothing is rounded
         call.rounds.types[x] = call.value(call.tensor(0)).dtype
     return [call.rounded(x, dtype)]
 
@@ -38,23 +39,54 @@ def _dequantize(call: OperatorCall) -> list[Operand]:
     """A constant whose scale is not constant stays what the file stores."""
     operand = call.operand(0)
     if isinstance(operand, str) and operand not in call.rounds.types:  # integers from outside
-        return [call.emit(Elementwise("dequantizelinear", dtype=_type(call, 1)), operand)]
+        point = call.operand(2) if call.has(2) else None
+        return [_dequantised(call, operand, call.operand(1), point, call.integer("axis", 1))]
     return [weight(operand, None, None) if isinstance(operand, Const) else operand]
 
 
 @rule("DynamicQuantizeLinear")
 def _dynamic(call: OperatorCall) -> list[Operand]:
-    """The scale and the zero point are measured on each image: constants whose elements nobody knows."""
+    """The scale and the zero point are measured on each image: constants whose elements nobody knows. A module that
+    does not round computes with a scale of 1.
+    """
 
-    def unknown(name: str, dtype: str) -> Const:
-        def run(_: Sequence[Array]) -> Array:
-            raise invalid(f"`{name}` is measured on each image")
-
-        made = Const.computed(name, (), dtype, f"measured {name}".encode(), run, (), ())
+    def unknown(name: str, dtype: str, number: int) -> Const:
+        made = Const.computed(name, (), dtype, f"measured {name}".encode(), lambda _: np.array(number, dtype), (), ())
         return replace(made, measured=True)
 
     names = [*call.outputs, "", ""]
-    return [call.tensor(0), unknown(names[1], "float32"), unknown(names[2], "uint8")]
+    call.rounds.measured = True
+    return [call.tensor(0), unknown(names[1], "float32", 1), unknown(names[2], "uint8", 0)]
+
+
+def _dequantised(
+    call: OperatorCall, x: str, scale: Operand | None, point: Operand | None, axis: int, part: str = ""
+) -> str:
+    """Returns the real numbers that integers from outside stand for: (x - zero point) * scale."""
+    dtype = "float32" if scale is None else scale.dtype if isinstance(scale, Const) else call.value(scale).dtype
+    if isinstance(scale, str) or isinstance(point, str):
+        op = Elementwise("dequantizelinear", dtype=dtype)
+        return call.emit_call(op, "", x, part=part, lost=("x_scale",))
+    shape = call.value(x).shape
+    y = call.emit(Movement("cast", dtype=dtype), x, part=f"{part}real")
+    if point is not None and (point.value is None or point.value.any()):
+        offset = lazily(ConstantNode("Cast", [_along(call, point, axis, shape)], ["point"], {"to": 1}, opset=21))
+        assert offset is not None
+        y = call.emit_call(Elementwise("sub"), "sub", y, offset[0], part=f"{part}offset")
+    if scale is None:
+        return y
+    factor = replace(_along(call, scale, axis, shape), origin=())
+    return call.emit_call(Elementwise("dequantizelinear"), "mul", y, factor, part=part)
+
+
+def _along(call: OperatorCall, constant: Const, axis: int, shape: Shape) -> Const:
+    """Returns a scale or zero point in the shape that broadcasts along an axis."""
+    if prod(constant.shape) == 1:
+        return constant.reshaped(())
+    place = call.axis(axis, len(shape))
+    if constant.shape != shape[place : place + 1]:
+        raise UnreadableError(f"`{call.type}` of integers by blocks")
+    return constant.reshaped((*constant.shape, *(1,) * (len(shape) - 1 - place)))
 
 
 def _type(call: OperatorCall, index: int) -> str:
@@ -137,11 +169,16 @@ def _real(call: OperatorCall) -> list[Operand]:
     if call.integer("channels_last", 0):
         raise UnreadableError(f"`{call.type}` with its channels last")
     axis = 0 if known.real == "Gemm" and call.integer("transB", 0) else known.axis
+    whole = [_is_from_outside(call, places) for places in known.operands]
     inputs: list[Operand | None] = [_operand(call, places, axis) for places in known.operands]
     if known.bias is not None and call.has(known.bias):
         bias = call.operand(known.bias)
         scales = [call.operand(scale) for _, scale, _ in known.operands if scale is not None]
         inputs.append(_bias(bias, scales) if isinstance(bias, Const) else bias)
+    if all(whole) and known.result is None:  # then so is the result
+        inner = replace(call, base=f"{call.base}.real")
+        (y,) = _lowered(inner, known.real, inputs, None)
+        return [call.emit(Movement("cast", dtype="int32"), y)] if isinstance(y, str) else [y]
     return _lowered(call, known.real, inputs, known.result)
 
 
@@ -153,10 +190,20 @@ def _concat(call: OperatorCall) -> list[Operand]:
 
 def _operand(call: OperatorCall, places: tuple[int, int | None, int | None], axis: int) -> Operand:
     operand = call.operand(places[0])
-    if not isinstance(operand, Const) or places[1:] == (None, None):
+    if places[1:] == (None, None):
         return operand
     scale, point = (call.operand(i) if i is not None and call.has(i) else None for i in places[1:])
+    if isinstance(operand, str):
+        part = f"operand{places[0]}."
+        return _dequantised(call, operand, scale, point, 1, part) if _is_from_outside(call, places) else operand
     return weight(operand, scale, point, axis)
+
+
+def _is_from_outside(call: OperatorCall, places: tuple[int, int | None, int | None]) -> bool:
+    """Returns whether an operand has integers that the file did not make of real numbers."""
+    operand = call.operand(places[0])
+    integers = not isinstance(operand, str) or call.value(operand).dtype in ("int8", "uint8", "int16", "uint16")
+    return integers and places[1:] != (None, None) and operand not in call.rounds.types
 
 
 def _lowered(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from cnnscope.ir import Intent
 from cnnscope.ir.graph import PadWord
 from cnnscope.ops import pool
+from cnnscope.ops.activation import Abs
 from cnnscope.ops.arguments import Pair
 from cnnscope.ops.base import Op
 from cnnscope.ops.conv import Conv, TransposedConv
@@ -62,15 +65,22 @@ def _conv(call: OperatorCall) -> list[Operand]:
         raise invalid(f"the weight of `Conv` has {len(weight)} axes for {count} axes of positions")
     kernel = _per_axis(call, "kernel_shape", count) if "kernel_shape" in call.attributes else list(weight[2:])
     stride, dilation = _per_axis(call, "strides", count), _per_axis(call, "dilations", count)
-    args = {"out": weight[0], "kernel": kernel, "stride": stride, "dilation": dilation,
+    args: dict[str, Any] = {"out": weight[0], "kernel": kernel, "stride": stride, "dilation": dilation,
             "pad": _pads(call, kernel, stride, dilation), "groups": call.integer("group", 1),
             "bias": call.has(2)}  # fmt: skip
     w, bias = call.constant(1), call.constant(2)
     if w is not None and (bias is not None or not call.has(2)):
         op = Conv.read(args, count)
         return [call.emit(op, call.tensor(0), as_kind="map", params={"weight": w, "bias": bias}, intent=_intent(call))]
-    inputs = [call.tensor(i) for i in range(3) if call.has(i)]
-    return [call.emit(ComputedConv.read(args, count), *inputs, as_kind="map", intent=_intent(call))]
+    x, pads = call.tensor(0), args["pad"]
+    if any(low != high for low, high in pads):
+        x = call.emit(Pad.read({"pad": pads}, count), x, part="pad", as_kind="map")
+        args["pad"] = pads = [(0, 0)] * count
+    inputs = [x, call.tensor(1), call.tensor(2) if call.has(2) else None]
+    operands = [*inputs, tuple(stride), tuple(low for low, _ in pads), tuple(dilation), False, (0,) * count,
+                args["groups"]]  # fmt: skip
+    return [call.emit_call(ComputedConv.read(args, count), "convolution", *operands, as_kind="map",
+                           intent=_intent(call))]  # fmt: skip
 
 
 @rule("ConvTranspose")
@@ -132,9 +142,12 @@ def _pool(call: OperatorCall) -> list[Operand]:
     dilation = _per_axis(call, "dilations", count)
     pads, x = _pads(call, kernel, stride, dilation), call.tensor(0)
     wide = call.type == "LpPool" or any(2 * max(sides) > k for sides, k in zip(pads, kernel, strict=True))
+    lost: tuple[str, ...] = ()
     if wide and any(map(any, pads)):  # the ops accept no more padding than half a window
-        x = call.emit(Pad.read({"pad": pads}, count), x, part="pad", as_kind="map")
+        lowest = _lowest(call.value(x).dtype) if call.type == "MaxPool" else 0.0
+        x = call.emit(Pad.read({"pad": pads, "value": lowest}, count), x, part="pad", as_kind="map")
         pads = [(0, 0)] * count
+        lost = ("count_include_pad",) if call.type == "AveragePool" and not call.integer("count_include_pad", 0) else ()
     args: dict[str, Any] = {"kernel": kernel, "stride": stride, "pad": pads}
     args["ceil"] = bool(call.integer("ceil_mode", 0))
     if call.type == "MaxPool":
@@ -145,11 +158,18 @@ def _pool(call: OperatorCall) -> list[Operand]:
         op = pool.AvgPool.read(args | {"count_pad": bool(call.integer("count_include_pad", 0))}, count)
     else:
         op = pool.LpPool.read(args | {"p": call.integer("p", 2)}, count)
-    y = call.emit(op, x, as_kind="map", intent=_intent(call))
+        if op.p % 2:
+            x = call.emit(Abs(), x, part="abs")
+    y = call.emit(op, x, as_kind="map", intent=_intent(call), lost=lost)
     if len(call.outputs) < 2 or not call.outputs[1]:
         return [y]
     where = call.value(y)
     return [y, call.emit(Select(where.shape, "int64", where.batch_axis), y, part="indices", apart=True)]
+
+
+def _lowest(dtype: str) -> float:
+    """Returns the smallest number of a type, which no maximum is."""
+    return float(np.iinfo(dtype).min if "int" in dtype else -65504 if dtype == "float16" else np.finfo(np.float32).min)
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")
@@ -162,4 +182,9 @@ def _global(call: OperatorCall) -> list[Operand]:
 @rule("GlobalLpPool")
 def _global_lp(call: OperatorCall) -> list[Operand]:
     axes = range(2, 2 + len(call.positions()))
-    return [call.emit(Reduce("norm", tuple(axes), keep=True), call.tensor(0))]
+    order = call.integer("p", 2)
+    return [
+        call.emit_call(
+            Reduce("norm", tuple(axes), True), "linalg_vector_norm", call.tensor(0), order, tuple(axes), True
+        )
+    ]

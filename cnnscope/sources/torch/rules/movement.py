@@ -14,7 +14,7 @@ from cnnscope.ir.steps import Expand, Permute, Reshape, Step, Taps, repeated
 from cnnscope.ops import merge
 from cnnscope.ops.generic import Join, Movement, View
 from cnnscope.ops.movement import Flatten
-from cnnscope.sources.torch.batch import UNSAID
+from cnnscope.sources.batch import UNSAID
 from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records

@@ -1,11 +1,11 @@
-"""Where the images of a batch are in a tensor of a traced run, which has one image.
+"""Where the images of a batch are in a tensor of a network that is read at one image.
 
 A `Place` is an axis and the number of elements of it that lie outside of the batch: ``(axis, outer)``. The batch is an
 axis of its own if that axis has one element; otherwise it was folded into it, as in ``x.flatten(0, 1)``. Element
 ``(o * N + image) * inner + i`` of the axis belongs to ``image``, with ``o < outer``.
 
 At batch 1 the shape alone does not always say where the batch went. `follow` returns None then, and a second run of
-the model at batch 2 shows it (`cnnscope.sources.torch.batches`).
+a torch model at batch 2 shows it (`cnnscope.sources.torch.batches`); an ONNX file may say it in its shapes.
 """
 
 from __future__ import annotations
