@@ -35,6 +35,13 @@ def models(keras: Any) -> dict[str, Callable[[], Any]]:
 
         return make
 
+    def reversible(tied: bool) -> Callable[[], Any]:
+        def make() -> Any:
+            inputs, layer = keras.Input((4,), dtype="int32"), L.ReversibleEmbedding(9, 5, tie_weights=tied)
+            return keras.Model(inputs, layer(L.Dense(5)(layer(inputs)), reverse=True))
+
+        return make
+
     found: dict[str, Callable[[], Any]] = {}
     inputs_of_windows = {1: (12, 4), 2: IMAGE, 3: (5, 6, 7, 2)}
     for n, shape in inputs_of_windows.items():
@@ -96,6 +103,7 @@ def models(keras: Any) -> dict[str, Callable[[], Any]]:
         found[name] = chain(rgb, lambda name=name, args=args | ranged: getattr(L, name)(**args))
     for interpolation in ("nearest", "bicubic", "area", "lanczos3"):
         found[f"Resizing/{interpolation}"] = chain(rgb, lambda i=interpolation: L.Resizing(5, 7, interpolation=i))
+    found["Resizing/antialias"] = chain(rgb, lambda: L.Resizing(5, 7, antialias=True))
     for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
         found[f"Resizing/{key}"] = chain(rgb, lambda key=key: L.Resizing(5, 7, **{key: True}))
     for name in ("LSTM", "GRU", "SimpleRNN"):
@@ -137,8 +145,8 @@ def models(keras: Any) -> dict[str, Callable[[], Any]]:
         "EinsumDense": chain((4, 6), lambda: L.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", activation="relu")),
         "EinsumDense/heads": chain((4, 6), lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de")),
         "EinsumDense/positions": chain((4, 6), lambda: L.EinsumDense("abc,bd->adc", (5, None))),
-        "EinsumDense/each": chain((4, 6), lambda: L.EinsumDense("abc,bcd->abd", (None, 5), bias_axes="bd")),
-        "EinsumDense/rest": chain((4, 3, 6), lambda: L.EinsumDense("...x,xy->...y", (None, None, 5), bias_axes="y")),
+        "EinsumDense/each": chain((4, 6), lambda: L.EinsumDense("abc,bcd->abd", (4, 5), bias_axes="bd")),
+        "EinsumDense/rest": chain((4, 3, 6), lambda: L.EinsumDense("...x,xy->...y", 5, bias_axes="y")),
         "Embedding": chain((4,), lambda: L.Embedding(9, 5), dtype="int32"),
         "Embedding/masked": chain(
             (4,), lambda: L.Embedding(9, 5, mask_zero=True), lambda: L.Dense(3), lambda: L.Flatten(), dtype="int32"
@@ -169,6 +177,7 @@ def models(keras: Any) -> dict[str, Callable[[], Any]]:
         "Normalization/known": chain(IMAGE, lambda: L.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 2, 3, 4])),
         "Normalization/all": chain(IMAGE, lambda: L.Normalization(axis=None)),
         "Normalization/axes": chain(IMAGE, lambda: L.Normalization(axis=(1, 3))),
+        "Normalization/inverted": chain(IMAGE, lambda: L.Normalization(invert=True)),
         "Normalization/inverse": chain(
             IMAGE, lambda: L.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 2, 3, 4], invert=True)
         ),
@@ -180,6 +189,7 @@ def models(keras: Any) -> dict[str, Callable[[], Any]]:
         "RepeatVector": chain((7,), lambda: L.RepeatVector(3)),
         "Rescaling": chain(IMAGE, lambda: L.Rescaling(0.5, offset=-1.0)),
         "Reshape": chain(IMAGE, lambda: L.Reshape((11, -1))),
+        "ReversibleEmbedding/both": reversible(True), "ReversibleEmbedding/untied": reversible(False),
         "ReversibleEmbedding": chain((4,), lambda: L.ReversibleEmbedding(9, 5), dtype="int32"),
         "STFTSpectrogram": chain((200, 1), lambda: L.STFTSpectrogram(frame_length=32, frame_step=16, fft_length=32)),
         "Softmax/axes": chain(IMAGE, lambda: L.Softmax(axis=(1, 2))),

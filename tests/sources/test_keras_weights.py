@@ -49,6 +49,8 @@ def error_of(model: Model, answers: Path, weights: Path | None = None) -> float:
         authored = found.movedim(1, -1) if last and graph.value(name).kind == "map" else found
         expected = data[f"y{i}"]
         assert tuple(authored.shape) == expected.shape
+        assert np.isfinite(expected).all()
+        assert authored.isfinite().all()
         worst = max(worst, float(np.abs(authored.numpy() - expected).max() / np.abs(expected).max()))
     return worst
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cnnscope.errors import explained
 from cnnscope.ir import Graph
 from cnnscope.sources.keras import hdf5
@@ -59,7 +61,7 @@ def read_weights(path: Path, network: Network, graph: Graph, origins: Mapping[st
             if place not in arrays:
                 arrays[place] = hdf5.read(found[place], sizes[place], _words(place), path)
             array = _turned(arrays[place], origin.stored, param.shape, _words(place), path)
-            result[key] = torch.from_numpy(array.copy()).to(getattr(torch, param.dtype))
+            result[key] = torch.from_numpy(np.array(array)).to(getattr(torch, param.dtype))
     return result
 
 
@@ -76,7 +78,7 @@ def _turned(array: Array, stored: Stored, shape: tuple[int, ...], what: str, pat
     if array.dtype.kind != "f" and shape:
         raise unreadable(path, f"{what} has elements of type {array.dtype}: quantised models are not read")
     try:
-        turned = stored.turn(array)
+        turned = np.asarray(stored.turn(array))
     except (ValueError, IndexError):
         turned = None
     if turned is None or turned.shape != shape:
@@ -107,7 +109,7 @@ def _locate(
         by_layer.setdefault(place[0], []).append(place)
     root = hdf5.group(file, "model_weights", path) or file
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        return _by_name(root, path, network, by_layer, wanted)
+        return _by_name(root, path, network, by_layer, wanted, numbers)
     return _by_number(file, path, network, by_layer, numbers)
 
 
@@ -198,11 +200,11 @@ def snake_case(name: str) -> str:
 
 def _by_name(
     root: Any, path: Path, network: Network, by_layer: Mapping[LayerPath, list[Variable]],
-    trained: Mapping[Variable, bool],
+    trained: Mapping[Variable, bool], numbers: Mapping[Variable, int],
 ) -> dict[Variable, Dataset]:  # fmt: skip
     stored = {name: _names(root, name, path) for name in _texts(root, "layer_names", path)}
     stored = {name: weights for name, weights in stored.items() if weights}
-    own = {layer.name: _in_order(layer, by_layer, trained) for layer in network.layers}
+    own = {layer.name: _in_order(layer, by_layer, trained, numbers) for layer in network.layers}
     own = {name: variables for name, variables in own.items() if variables}
     if set(stored) != set(own) and len(stored) == len(own):  # other names, as in a model that was built again
         stored = dict(zip(own, stored.values(), strict=True))
@@ -217,13 +219,15 @@ def _by_name(
 
 
 def _in_order(
-    layer: Layer, by_layer: Mapping[LayerPath, list[Variable]], trained: Mapping[Variable, bool]
-) -> list[Variable]:
+    layer: Layer, by_layer: Mapping[LayerPath, list[Variable]], trained: Mapping[Variable, bool],
+    numbers: Mapping[Variable, int],
+) -> list[Variable]:  # fmt: skip
     """Returns the variables of a layer, or of all layers in a model: those that are trained, then the others."""
     paths: list[LayerPath] = [(layer.name,)]
     if layer.network is not None:
         paths = [path for path, _ in class_paths(layer.network, "", (layer.name,))]
-    variables = [variable for path in paths for variable in by_layer.get(path, ())]
+    each = (sorted(by_layer.get(path, ()), key=lambda variable: numbers.get(variable, 0)) for path in paths)
+    variables = [variable for own in each for variable in own]
     return sorted(variables, key=lambda variable: not trained[variable])
 
 

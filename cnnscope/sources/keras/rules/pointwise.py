@@ -12,6 +12,7 @@ from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
 from cnnscope.ops.call import Call, Input
 from cnnscope.ops.generic import Elementwise, Parameter, Scan
+from cnnscope.ops.merge import Sub
 from cnnscope.ops.movement import Identity
 from cnnscope.ops.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from cnnscope.ops.regularization import AlphaDropout, Dropout, SpatialDropout
@@ -20,7 +21,7 @@ from cnnscope.sources.keras import aten
 from cnnscope.sources.keras.config import Layer, malformed
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import LAYERS, Arguments, Settings, layer
-from cnnscope.sources.keras.stored import Stored, flat, same
+from cnnscope.sources.keras.stored import Stored
 
 POINTWISE: Mapping[str, Op] = {
     "relu": act.ReLU(), "relu6": act.ReLU6(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(), "elu": act.ELU(),
@@ -80,10 +81,15 @@ def _activation(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 def _relu(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     slope, threshold = s.number("negative_slope", 0.0), s.number("threshold", 0.0)
     top = None if s.get("max_value") is None else s.number("max_value", 0.0)
-    op: Op = Elementwise("relu")
     if not threshold and (top is None or not slope):
-        op = act.LeakyReLU(slope) if slope else act.ReLU() if top is None else act.Hardtanh(0.0, top)
-    return row.add(act.ReLU6() if op == act.Hardtanh(0.0, 6.0) else op, x)
+        op: Op = act.LeakyReLU(slope) if slope else act.ReLU() if top is None else act.Hardtanh(0.0, top)
+        return row.add(act.ReLU6() if op == act.Hardtanh(0.0, 6.0) else op, x)
+    y = row.add(Elementwise("threshold", call=Call("threshold", (Input(0), threshold, 0.0))), x)
+    y = y if top is None else row.add(act.Hardtanh(0.0, top), y)
+    if not slope:
+        return y
+    below = row.add(act.ReLU(), row.add(Affine((-1.0,), (threshold,)), x))
+    return row.add(Sub(), y, row.add(Affine((slope,)), below))
 
 
 @layer("LeakyReLU")
@@ -123,13 +129,13 @@ def _softmax(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 def affine(row: LayerRow, x: Tensor, scale: object, shift: object) -> Tensor:
     """Adds scale * x + shift. Each is one number, or one for each index of the author's last axis."""
-    factors, terms = _numbers(scale, "scale"), _numbers(shift, "offset")
+    factors, terms = numbers(scale, "scale"), numbers(shift, "offset")
     if {len(factors), len(terms)} - {1, x.shape[-1]}:
         raise CnnscopeError.of("E303", f"the constants do not fit the last axis of {list(x.shape[1:])}")
     return row.add(Affine(factors, terms, x.axis(-1)), x)
 
 
-def _numbers(value: object, what: str) -> tuple[float, ...]:
+def numbers(value: object, what: str) -> tuple[float, ...]:
     """Returns one number, or those along the last axis; raises E443 for anything else."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -143,7 +149,7 @@ TORCH_COUNTER = "num_batches_tracked"
 """A buffer of batch normalisation that Keras does not have."""
 
 
-def _channels_first(row: LayerRow, x: Tensor, axis: int) -> Tensor:
+def channels_first(row: LayerRow, x: Tensor, axis: int) -> Tensor:
     """Returns ``x`` with the author's ``axis`` in the place of the channels of a map."""
     wanted = x.axes[x.axis(axis)]
     if wanted == 0:
@@ -161,7 +167,7 @@ def _absent(s: Settings) -> list[str]:
 def _batchnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     (axis,) = s.integers("axis", -1)[:1] or [-1]
     op = BatchNorm.read({"eps": s.get("epsilon", 1e-3), "momentum": round(1 - s.number("momentum", 0.99), 9)})
-    return row.add(op, _channels_first(row, x, axis), without=[TORCH_COUNTER, *_absent(s)])
+    return row.add(op, channels_first(row, x, axis), without=[TORCH_COUNTER, *_absent(s)])
 
 
 @layer("LayerNormalization")
@@ -177,7 +183,7 @@ def _layernorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("GroupNormalization")
 def _groupnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    x = _channels_first(row, x, s.integer("axis", -1))
+    x = channels_first(row, x, s.integer("axis", -1))
     groups = s.integer("groups", 32, minimum=-1)
     op = GroupNorm.read({"groups": x.value.shape[1] if groups == -1 else groups, "eps": s.get("epsilon", 1e-3)})
     return row.add(op, x, without=_absent(s))
@@ -194,27 +200,6 @@ def _rmsnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 @layer("UnitNormalization")
 def _unitnorm(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     return row.add(Scan("unit norm", tuple(x.axis(axis) for axis in s.integers("axis", -1))), x)
-
-
-_SMALLEST = 1e-14
-"""`Normalization` divides by at least 1e-7, the square root of this."""
-
-
-@layer("Normalization")
-def _normalization(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    """Computes (x - mean) / sqrt(variance). Both are buffers, with a counter, unless the config has their values."""
-    if s.get("mean") is not None:
-        centred = affine(row, x, 1.0, [-n for n in _numbers(s.get("mean"), "mean")])
-        return affine(row, centred, [max(n**0.5, 1e-7) ** -1 for n in _numbers(s.get("variance"), "variance")], 0.0)
-    axes = [] if s.layer.config.get("axis", -1) is None else s.integers("axis", -1)
-    if len(axes) != 1:
-        raise CnnscopeError.of("E445", "`Normalization` over several axes or none is not read yet")
-    x = _channels_first(row, x, axes[0])
-    stored = {
-        "running_mean": Stored("mean", flat), "running_var": Stored("variance", flat),
-        TORCH_COUNTER: Stored("count", same),
-    }  # fmt: skip
-    return row.add(BatchNorm(eps=_SMALLEST, affine=False), x, stored=stored)
 
 
 @layer("LayerScale")

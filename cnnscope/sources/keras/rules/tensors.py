@@ -8,6 +8,7 @@ from dataclasses import replace
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Kind
 from cnnscope.ir.steps import Expand
+from cnnscope.ops.activation import Tanh
 from cnnscope.ops.affine import Affine
 from cnnscope.ops.base import Op
 from cnnscope.ops.call import Input
@@ -19,6 +20,7 @@ from cnnscope.sources.keras import aten
 from cnnscope.sources.keras.row import LayerRow, Tensor
 from cnnscope.sources.keras.rules import Arguments, Settings, calls, layer
 from cnnscope.sources.keras.rules.pointwise import activate, affine
+from cnnscope.sources.keras.stored import Stored, same, transposed
 
 
 @layer("Dense")
@@ -32,8 +34,28 @@ def _dense(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
 
 @layer("Embedding")
 def _embedding(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
+    return _embedding_of(row, s, x)
+
+
+def _embedding_of(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     size, dim = s.integer("input_dim", minimum=1), s.integer("output_dim", minimum=1)
     return row.add(Embedding(size, dim), x, kind="tokens" if x.rank == 2 else None)
+
+
+@calls("ReversibleEmbedding")
+def _reversible(row: LayerRow, s: Settings, call: Arguments) -> list[Tensor]:
+    """An embedding that is also called in reverse, from vectors to scores of all indices, with its own weights or with
+    others.
+    """
+    x = call.tensor()
+    if call.get(1, "reverse") is not True:
+        return [_embedding_of(row, s, x)]
+    tied = s.flag("tie_weights", True)
+    stored = {"weight": Stored("embeddings", same) if tied else Stored("reverse_embeddings", transposed)}
+    op = Linear(s.integer("input_dim", minimum=1), bias=False)
+    y = row.add(op, row.authored(x), part="embedding" if tied else "reverse", stored=stored)
+    cap = s.number("logit_soft_cap", 0.0)
+    return [row.add(Affine((cap,)), row.add(Tanh(), row.add(Affine((1 / cap,)), y)))] if cap else [y]
 
 
 # -- arrangement -----------------------------------------------------------------------------------------------------

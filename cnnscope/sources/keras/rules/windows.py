@@ -21,7 +21,7 @@ from cnnscope.sources.keras.rules.pointwise import activate
 from cnnscope.sources.keras.stored import Stored, kernel
 
 
-def _map(row: LayerRow, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
+def spatial_map(row: LayerRow, s: Settings, x: Tensor, ndim: int | None = None) -> Tensor:
     axes = ndim or s.ndim
     if x.rank != axes + 2:
         raise CnnscopeError.of("E301", f"it needs {axes} axes of positions and the channels, not {list(x.shape[1:])}")
@@ -44,7 +44,7 @@ def _window(s: Settings) -> dict[str, Any]:
 
 
 def _slide(row: LayerRow, s: Settings, op: Op, x: Tensor, part: str = "") -> Tensor:
-    return row.add(op, _map(row, s, x), part=part, pad=_pad_word(s, "causal"))
+    return row.add(op, spatial_map(row, s, x), part=part, pad=_pad_word(s, "causal"))
 
 
 @layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
@@ -75,7 +75,7 @@ def _transposed(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Keras states the size of the output and cuts unevenly what is beyond it. The op cuts evenly; a crop does
     the rest.
     """
-    x, one = _map(row, s, x), PerAxis(1)
+    x, one = spatial_map(row, s, x), PerAxis(1)
     kernel, stride = s.read("kernel_size", one, ndim=s.ndim), s.read("strides", one, 1, s.ndim)
     dilation, extra = s.read("dilation_rate", one, 1, s.ndim), s.read("output_padding", Maybe(PerAxis(0)), ndim=s.ndim)
     extras, same = extra or (None,) * s.ndim, _pad_word(s) == "same"
@@ -120,13 +120,13 @@ def _crop(row: LayerRow, x: Tensor, sides: list[Pair]) -> Tensor:
 
 @layer("MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "MaxPool1D", "MaxPool2D", "MaxPool3D")
 def _maxpool(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    return row.add(MaxPool.read(_pool(s), s.ndim), _map(row, s, x))
+    return row.add(MaxPool.read(_pool(s), s.ndim), spatial_map(row, s, x))
 
 
 @layer("AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D")
 def _avgpool(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     """Pixels of `same` padding do not count in the mean, as in TensorFlow."""
-    return row.add(AvgPool.read(_pool(s) | {"count_pad": False}, s.ndim), _map(row, s, x))
+    return row.add(AvgPool.read(_pool(s) | {"count_pad": False}, s.ndim), spatial_map(row, s, x))
 
 
 def _pool(s: Settings) -> dict[str, Any]:
@@ -137,14 +137,14 @@ def _pool(s: Settings) -> dict[str, Any]:
 @layer(*(f"Global{what}Pool{end}{n}D" for what in ("Average", "Avg", "Max") for end in ("ing", "") for n in (1, 2, 3)))
 def _global(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     op = GlobalMaxPool() if "Max" in s.layer.kind else GlobalAvgPool()
-    y = row.add(op, _map(row, s, x), part="pool")
+    y = row.add(op, spatial_map(row, s, x), part="pool")
     return y if s.flag("keepdims", False) else row.add(Flatten(), y)
 
 
 @layer(*(f"Adaptive{what}Pooling{n}D" for what in ("Average", "Max") for n in (1, 2, 3)))
 def _adaptive(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     op = AdaptiveMaxPool if "Max" in s.layer.kind else AdaptiveAvgPool
-    return row.add(op.read({"out": s.get("output_size")}, s.ndim), _map(row, s, x))
+    return row.add(op.read({"out": s.get("output_size")}, s.ndim), spatial_map(row, s, x))
 
 
 def _sides(s: Settings, key: str) -> list[Pair]:
@@ -157,42 +157,38 @@ def _sides(s: Settings, key: str) -> list[Pair]:
 
 @layer("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
 def _pad(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    return row.add(Pad.read({"pad": _sides(s, "padding")}, s.ndim), _map(row, s, x))
+    return row.add(Pad.read({"pad": _sides(s, "padding")}, s.ndim), spatial_map(row, s, x))
 
 
 @layer("Cropping1D", "Cropping2D", "Cropping3D")
 def _cropping(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    return _crop(row, _map(row, s, x), _sides(s, "cropping"))
+    return _crop(row, spatial_map(row, s, x), _sides(s, "cropping"))
 
 
 @layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
 def _upsample(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
     scale = s.read("size", PerAxis(1), 2, s.ndim)
-    x = _map(row, s, x)
-    return _resize(row, s, x, [n * m for n, m in zip(x.value.shape[2:], scale, strict=True)], scale)
+    x = spatial_map(row, s, x)
+    return resized(row, s, x, [n * m for n, m in zip(x.value.shape[2:], scale, strict=True)], scale)
 
 
-@layer("Resizing")
-def _resizing(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    if s.flag("crop_to_aspect_ratio", False) or s.flag("pad_to_aspect_ratio", False):
-        raise CnnscopeError.of("E445", "`Resizing` that keeps the aspect ratio is not read yet")
-    return _resize(row, s, _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)])
-
-
-def _resize(row: LayerRow, s: Settings, x: Tensor, size: list[int], scale: Any = None) -> Tensor:
+def resized(row: LayerRow, s: Settings, x: Tensor, size: list[int], scale: Any = None) -> Tensor:
+    """Interpolates a map to a size, or by a factor."""
     mode = s.get("interpolation", "bilinear" if s.layer.kind == "Resizing" else "nearest")
     if mode not in ("nearest", "bilinear", "bicubic"):
         shape = (*x.value.shape[:2], *size)
         return row.add(Unsupported(shape=shape, batch_axis=0, fn=f"resize {mode}"), x, axes=x.axes, kind="map")
-    args = {"size": size} if scale is None else {"scale": scale}
+    args: dict[str, Any] = {"size": size} if scale is None else {"scale": scale}
     if mode == "nearest" and scale is None:
         mode = "nearest-exact"  # the pixel below the centre of the output, as `tf.image.resize` picks it
+    if s.flag("antialias", False) and mode in ("bilinear", "bicubic"):
+        args["antialias"] = True
     return row.add(Upsample.read(args | {"mode": mode}, len(size)), x)
 
 
 @layer("CenterCrop")
 def _center_crop(row: LayerRow, s: Settings, x: Tensor) -> Tensor:
-    x, size = _map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)]
+    x, size = spatial_map(row, s, x, 2), [s.integer("height", minimum=1), s.integer("width", minimum=1)]
     if any(n > m for n, m in zip(size, x.value.shape[2:], strict=True)):
         raise CnnscopeError.of("E445", f"`CenterCrop` to {size} would enlarge {list(x.shape[1:])}; not read yet")
     return row.add(Crop.read({"size": size}, 2), x)
