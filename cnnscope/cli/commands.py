@@ -10,10 +10,10 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command_from_info, get_group_from_info
 from typer.models import CommandInfo, TyperInfo
 
+from cnnscope.cli.help import ExplainedCommand, ExplainedGroup
 from cnnscope.plugins import OPTION
 from cnnscope.registry import Registry
 
@@ -68,7 +68,7 @@ Plugins = Annotated[
 ]
 
 
-class Commands(TyperGroup):
+class Commands(ExplainedGroup):
     """The commands as a group of typer."""
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -88,15 +88,16 @@ class Commands(TyperGroup):
 def _command(name: str, found: Callable[..., object]) -> Command:
     heading = next((heading for heading, names in _HEADINGS.items() if name in names), _FROM_OTHERS)
     if not isinstance(found, typer.Typer):
-        info = CommandInfo(name=name, callback=_with_plugins(found), rich_help_panel=heading)
+        info = CommandInfo(name=name, cls=ExplainedCommand, callback=_with_plugins(found), rich_help_panel=heading)
         return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode="markdown")
     group = copy.copy(found)
     group.registered_commands = [copy.copy(info) for info in found.registered_commands]
     for info in group.registered_commands:
+        info.cls = ExplainedCommand
         if info.callback is not None:
             info.name = info.name or info.callback.__name__
             info.callback = _with_plugins(info.callback)
-    about = TyperInfo(group, name=name, rich_help_panel=heading)
+    about = TyperInfo(group, name=name, cls=ExplainedGroup, rich_help_panel=heading)
     return get_group_from_info(about, pretty_exceptions_short=True, suggest_commands=True, rich_markup_mode="markdown")
 
 
