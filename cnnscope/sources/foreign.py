@@ -75,8 +75,6 @@ _FILES: Sequence[tuple[_Test, str, str]] = (
      f"{_TO_ONNX}, together with its `.prototxt`"),
     (lambda path, head: path.suffix == ".prototxt" or re.search(rb"(?m)^\s*layers?\s*\{", head) is not None,
      "a network of Caffe (prototxt)", f"{_TO_ONNX}, or write it as a spec"),
-    (lambda path, head: path.suffix == ".cfg" and re.search(rb"(?m)^\[(net|network)\]", head) is not None,
-     "a network of Darknet, which cnnscope does not read", f"{_TO_ONNX}, or write it as a spec"),
     (_starts(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
      "a pickle of weights, or of Python objects", _WEIGHTS),
     (_suffix(".pt", ".pth", ".bin", ".ckpt", ".safetensors"), *_STATE),

@@ -81,6 +81,7 @@ _BUILT_IN = (
     SourceKind("keras", "model.keras, model.json or model.h5", r".*\.(keras|json|h5|hdf5)", f"{_SOURCES}.keras:load"),
     SourceKind("onnx", "model.onnx", r".*\.onnx", f"{_SOURCES}.onnx:load"),
     SourceKind("exported", "model.pt2", r".*\.pt2", f"{_SOURCES}.exported:load", runs=True),
+    SourceKind("darknet", "yolov3.cfg", r".*\.cfg", f"{_SOURCES}.darknet:load"),
     SourceKind("file", "file.py:factory (runs it)", r".*\.py(:[^?]*)?(\?.*)?", _TORCH, general=True, runs=True),
     SourceKind("module", "pkg.mod:factory (runs it)", r"[^\W\d][\w.]*:[\w.]+(\?.*)?", _TORCH, general=True, runs=True),
 )

@@ -22,7 +22,6 @@ FILES = [
     ("saved_model.pb", b"\x08\x01\x12\x07", "a TensorFlow SavedModel", "--saved-model"),
     ("frozen.pb", b"\x0a\x2f\x0a\x05input", "a frozen graph of TensorFlow", "--graphdef"),
     ("m.mlmodel", b"\x08\x04\x12\x01", "a Core ML model", "ONNX"),
-    ("yolo.cfg", b"# v3\n[net]\nbatch=1\n", "a network of Darknet", "spec"),
     ("m.prototxt", b'name: "m"\nlayer {\n}\n', "a network of Caffe", "spec"),
     ("w.pth", b"\x80\x02\x8a\nl\xfc\x9cF", "a pickle of weights", "--weights"),
     ("w.pt", b"PK\x03\x04truncated", "a damaged or truncated zip", "again"),
