@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Node, Param
+from cnnscope.ir import Kind, Node, Param
 from cnnscope.ir.builder import Builder, bind
 from cnnscope.ops.arguments import ArgumentError
 from cnnscope.ops.base import Op
@@ -20,15 +21,23 @@ def place(
 ) -> str:  # fmt: skip
     """Adds an op of the row ``layer`` and returns its name, ``layer.part``, below which its weights are.
 
-    ``settings`` are arguments as in specs. Raises `ShapeError` if the inputs do not fit.
+    ``settings`` are arguments as in specs. Raises `CnnscopeError` E2xx for other arguments, `ShapeError` if the inputs
+    do not fit.
     """
-    values = [builder.values[name] for name in inputs]
-    rank = max(len(values[0].spatial), 1)
+    rank = max(len(builder.values[inputs[0]].spatial), 1)
     try:
         op = kind.read(settings, rank)
     except ArgumentError as error:
         raise CnnscopeError.of(error.code, f"`{layer}`: {error.message}", hint=error.hint) from None
-    bound = bind(op, values)
+    return put(builder, op, *inputs, layer=layer, part=part, lost=lost)
+
+
+def put(
+    builder: Builder, op: Op, *inputs: str, layer: str, part: str = "", lost: tuple[str, ...] = (),
+    kind: Kind | None = None,
+) -> str:  # fmt: skip
+    """As `place`, of an op that exists. ``kind`` is that of its output where the op alone does not say it."""
+    bound = bind(op, [builder.values[name] for name in inputs])
     name = builder.unique(f"{layer}.{part}" if part else layer)
     keys = {}
     for buffer, shapes in ((False, bound.weights), (True, bound.buffers)):
@@ -36,5 +45,6 @@ def place(
             keys[role] = f"{name}.{role}"
             dtype = "int64" if role == "num_batches_tracked" else "float32"
             builder.param(keys[role], Param(shape, dtype, trainable=not buffer, buffer=buffer))
-    builder.add(Node(name, bound.op, inputs, bound.output, keys, layer=layer, intent=bound.intent, lost=lost))
+    output = bound.output if kind is None else replace(bound.output, kind=kind)
+    builder.add(Node(name, bound.op, inputs, output, keys, layer=layer, intent=bound.intent, lost=lost))
     return name

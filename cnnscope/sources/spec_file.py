@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -14,7 +15,7 @@ from cnnscope.sources import zoo
 from cnnscope.sources.inputs import InputSize, only_sizes
 from cnnscope.sources.misfits import misfits
 from cnnscope.sources.resolve import Extras, Loaded
-from cnnscope.spec.text import MAX_BYTES
+from cnnscope.spec.text import MAX_BYTES, read_file
 
 if TYPE_CHECKING:
     from cnnscope.spec import Spec
@@ -41,11 +42,31 @@ def _unreadable(message: str) -> CnnscopeError:
 
 
 def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]) -> Loaded:
-    """Returns the network that a spec describes."""
+    """Returns the network that a spec describes, or a YAML file of Ultralytics."""
+    other = _ultralytics(source)
+    if other is not None:
+        from cnnscope.sources import ultralytics
+
+        return ultralytics.load(source, other, inputs, settings)
     spec = read(source, inputs, settings)
     extras = Extras(weights=spec.weights, data=spec.data, labels=spec.labels, preprocess=spec.preprocess)
     remarks = misfits(spec.graph, lambda: read(source, settings=settings).graph) if inputs else ()
     return Loaded(spec.graph, source, spec.reference, spec.about, extras=extras, remarks=remarks)
+
+
+def _ultralytics(source: str) -> Mapping[str, Any] | None:
+    """Returns the content of a YAML file that describes a network in the way of Ultralytics; None for a spec."""
+    path = Path(source)
+    if source in zoo.names() or source == "-" or not path.is_file():
+        return None
+    text = read_file(path)
+    if not all(re.search(rb"(?m)^" + key + rb"\s*:", text) for key in (b"backbone", b"head")):
+        return None
+    from cnnscope.sources.ultralytics import is_network
+    from cnnscope.spec.marks import parse
+
+    top = parse(text, source).plain()
+    return top if is_network(top) else None
 
 
 def read(source: str, inputs: tuple[InputSize, ...] = (), settings: Mapping[str, Any] | None = None) -> Spec:
