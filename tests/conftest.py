@@ -64,6 +64,9 @@ def global_state(torch: Any) -> dict[str, object]:
         "number of threads": torch.get_num_threads(),
         "gradients": torch.is_grad_enabled(),
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "frozen flags": torch.backends.flags_frozen(),
+        "reduced precision": (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()),
+        "calls of scripted functions": torch._C.ScriptFunction.__call__,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -109,7 +109,7 @@ class _Modules:
             what = f"`{node.name}` computes with `{lost}`, a buffer that is not persistent: nobody stores its numbers"
             raise CnnscopeError.of("E428", what)
         alike = (node.op, [(value.kind, len(value.shape)) for value in x])
-        owner = _owner(node)
+        owner = _owner(node, self.graph.params)
         if owner in self.placed and self.placed[owner][0] == alike:
             return self.placed[owner][1]
         module = module_of(node.op, x)
@@ -168,12 +168,18 @@ class _Modules:
             raise AssertionError(f"the module does not have the graph's weights: {', '.join(wrong)}")
 
 
-def _owner(node: Node) -> str | None:
-    """The path of a node's module: the prefix of all its keys, or its name without weights; None if prefixes differ."""
+def _owner(node: Node, keys: Collection[str]) -> str | None:
+    """The path of a node's module: the prefix of all its keys, or its name without weights; None if prefixes differ.
+
+    A call of a trace may have a name that torch keeps for itself (``to``, ``half``), or the name of a weight.
+    """
     if not node.params:
-        *scopes, name = node.name.split(".")
-        reserved = isinstance(node.op, Traced) and hasattr(nn.Module(), name)  # `to`, `half`: calls of a trace
-        return ".".join([*scopes, f"{name}_"]) if reserved else node.name
+        path, name = node.name, node.name.rpartition(".")[2]
+        if isinstance(node.op, Traced) and hasattr(nn.Module(), name):
+            path += "_"
+        while path in keys:
+            path += "_"
+        return path
     prefixes = {key.removesuffix(f".{role}") if key.endswith(f".{role}") else "" for role, key in node.params.items()}
     return next(iter(prefixes)) or None if len(prefixes) == 1 else None
 

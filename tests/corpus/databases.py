@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch_databases import module_db, op_db
 
 OPERATORS = (
     "nn.functional.conv", "nn.functional.avg_pool", "nn.functional.max_pool", "nn.functional.max_unpool",
@@ -53,21 +54,19 @@ class Applied(nn.Module):
 @cache
 def modules() -> dict[str, Any]:
     """The entries of the database of modules by name."""
-    from torch.testing._internal.common_modules import module_db
-
-    return {info.name: info for info in module_db}
+    return {info.name: info for info in module_db()}
 
 
 @cache
 def operators() -> dict[str, Any]:
     """The entries of the database of operators that `OPERATORS` names."""
-    from torch.testing._internal.common_methods_invocations import op_db
-
     families = tuple(name for name in OPERATORS if "." in name)
-    names = (f"{info.name} {info.variant_test_name}".strip() for info in op_db)
+    names = (f"{info.name} {info.variant_test_name}".strip() for info in op_db())
     chosen = (name.startswith(families) or name.split()[0] in OPERATORS for name in names)
     return {
-        f"{info.name} {info.variant_test_name}".strip(): info for info, keep in zip(op_db, chosen, strict=True) if keep
+        f"{info.name} {info.variant_test_name}".strip(): info
+        for info, keep in zip(op_db(), chosen, strict=True)
+        if keep
     }
 
 

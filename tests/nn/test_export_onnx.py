@@ -16,6 +16,7 @@ from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Param
 from cnnscope.nn.build import build
+from cnnscope.nn.export import onnx_file
 from cnnscope.nn.export.onnx_file import write_onnx
 from cnnscope.sources import zoo
 from cnnscope.sources.resolve import load
@@ -121,6 +122,21 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "onnx_ir", None)
     graph = spec.load("small.yaml", text=SMALL).graph
     assert refused(graph, tmp_path / "x.onnx") == ("E414", "needs onnx-ir: pip install 'cnnscope[onnx]'", None)
+
+
+def test_the_layer_that_torch_cannot_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = onnx_file._program
+
+    def without_norms(graph: Graph, *rest: Any) -> Any:
+        if any(node.op.tag == "batchnorm" for node in graph.nodes):
+            raise RuntimeError("step 3 of 3 failed\nmore") from ValueError("no function for norms\nmore")
+        return program(graph, *rest)
+
+    monkeypatch.setattr(onnx_file, "_program", without_norms)
+    graph = spec.load("small.yaml", text=SMALL).graph
+    first = next(node.name for node in graph.nodes if node.op.tag == "batchnorm")
+    what = f"torch cannot export `{first}` (`batchnorm`) of `small` to ONNX: no function for norms"
+    assert refused(graph, tmp_path / "x.onnx") == ("E427", what, None)
 
 
 def test_more_weights_than_a_file_holds(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_a_sample_of_onnx_own_tests(tmp_path: Path) -> None:
     check(sorted(node_tests())[::25], tmp_path, 0.8)
 
 
+def test_weights_and_integers_that_are_inputs(tmp_path: Path) -> None:
+    """Convolutions and products whose weights are inputs, and those of integers."""
+    names = [name for name in sorted(node_tests()) if "_conv" in name or "integer" in name]
+    assert len(names) > 20
+    check(names, tmp_path, 1)
+
+
 @pytest.mark.slow
 def test_all_of_onnx_own_tests(tmp_path: Path) -> None:
     assert len(node_tests()) > 1500

@@ -7,7 +7,6 @@ shift by its stride, both inside, where receptive fields miss the border, and at
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +29,7 @@ from cnnscope.audits.record import EquivarianceError, LocalError, Prediction
 from cnnscope.audits.run.equivariance import local_errors, map_error, maps_of, positions, relative_norm
 from cnnscope.audits.run.finish import canvases, total_stride
 from cnnscope.audits.run.job import Job
+from cnnscope.audits.run.precision import full_precision
 from cnnscope.audits.run.prepare import Prepared
 from cnnscope.errors import CnnscopeError
 
@@ -59,7 +59,7 @@ def check(job: Job, prepared: Prepared) -> Checked:
         return Checked()
     motions = [m for m in found.layers if m.name in job.layers and m.axes == (2, 3) and _positions(m)]
     whole = canvases(job, prepared, max((_LOCAL, *(max(_unit(m)) for m in motions))))
-    with _full_precision():
+    with full_precision():
         outputs = tuple(_outputs(job, found, whole))
         maps, inside = _maps(job, motions, whole)
         local = local_errors(job.network, whole, [layer for layer in job.layers if layer in job.network.layer_names()])
@@ -134,14 +134,3 @@ def _positions(motion: Motion) -> bool:
 
 def _middle(whole: Tensor, size: tuple[int, int]) -> Tensor:
     return window(whole, shift(0, 0), size)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Turns TF32 off inside: the shortened mantissas of GPUs would make exact results look inexact."""
-    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
