@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 backends: Any = torch.backends
 
-_BACKENDS = (
+_BACKENDS: tuple[tuple[Callable[[], Any], Callable[[Any], None], Any], ...] = (
     (torch._C._get_cudnn_allow_tf32, torch._C._set_cudnn_allow_tf32, False),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
 )
@@ -32,10 +32,9 @@ def full_precision() -> Iterator[None]:
             stack.callback(setattr, operator, "fp32_precision", before)
         for read, write, full in _BACKENDS:
             try:
-                before = read()
+                stack.callback(write, read())
             except RuntimeError:
                 continue
-            stack.callback(write, before)
             write(full)
         for operator, _ in operators:
             operator.fp32_precision = "ieee"
