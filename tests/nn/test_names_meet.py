@@ -1,4 +1,4 @@
-"""Names that meet: layers, weights, inputs and what torch calls its own. Each network is built and exported as it is."""
+"""Names that meet: layers, weights, inputs and what torch calls its own: each network is built and exported right."""
 
 from __future__ import annotations
 
