@@ -173,32 +173,36 @@ def test_durations_are_rounded_for_people(seconds: float, text: str) -> None:
 WORK = (*SMALL, "--shard-size", "12", "-q")  # 30 pieces of the 360 digits
 
 
-# The audit, which gets a signal when it has measured so many pieces and begun another, however fast the machine is. The
-# signal goes to the main thread, as one from outside does, and is handled before anything else has been measured.
+# The audit, which gets a signal when it has kept so many pieces and begun another, however fast the machine is and
+# however its threads take turns. The signal goes to the main thread, as one from outside does, and is handled before
+# anything else has been measured.
 STOPPED = """
 import signal, sys, threading, time
 from cnnscope.audits.run import work
+from cnnscope.audits.run.shards import Measured
 from cnnscope.cli.app import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run of the tests in the background ignores
-left, measure = int(sys.argv[1]), work.measure
+kept, once, measure, save = [], threading.Lock(), work.measure, Measured.save
+
+def saved(*given):
+    save(*given)
+    kept.append(given)
 
 def measured(*given):
-    global left
-    left -= 1
-    if left == -1:  # once, whichever thread it is
-        signal.pthread_kill(threading.main_thread().ident, int(sys.argv[2]))
-    if left < 0:
+    if len(kept) >= int(sys.argv[1]):
+        if once.acquire(blocking=False):  # the first of the threads that get here
+            signal.pthread_kill(threading.main_thread().ident, int(sys.argv[2]))
         time.sleep(1)
     return measure(*given)
 
-work.measure = measured
+work.measure, Measured.save = measured, saved
 sys.exit(main(["audit", *sys.argv[3:]]))
 """
 
 
 def stopped(pieces: int, number: signal.Signals) -> list[str]:
-    """The program that gets the signal when it has measured so many pieces and begun another."""
+    """The program that gets the signal when it has kept so many pieces and begun another."""
     return [sys.executable, "-c", STOPPED, str(pieces), str(int(number))]
 
 
