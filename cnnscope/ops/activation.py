@@ -125,7 +125,18 @@ class Tanh(_Pointwise, tag="tanh", category="activation"):
 
 
 class Softplus(_Pointwise, tag="softplus", category="activation"):
-    """log(1 + exp(x)). Source: Glorot et al. 2011, section 3.2."""
+    """log(1 + exp(beta * x)) / beta, or x itself where beta * x > ``threshold``. Source: Glorot et al. 2011, section
+    3.2, with beta 1; torch.nn.Softplus."""
+
+    beta: Real = 1.0
+    threshold: Real = 20.0
+
+    def output(self, x: Sequence[Value]) -> Value:
+        if self.beta == 0:
+            raise ShapeError("`beta` must not be 0, by which `softplus` divides", code="E203")
+        return x[0]
+
+    cases = (*_SAME, Case(x=(3, 4, 5), args={"beta": 2.0, "threshold": 1.0}, shape=(3, 4, 5)))
 
 
 class Softsign(_Pointwise, tag="softsign", category="activation"):

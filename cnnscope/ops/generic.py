@@ -76,13 +76,15 @@ class Movement(Traced, tag="movement", category="movement"):
     """Elements of one tensor in another arrangement (``kind``: roll, repeat, pad ...), as ``steps`` say. No arithmetic.
 
     ``dtype`` is that of the output where it is not the input's (a cast). ``batch`` has the axis that grows with the
-    batch behind each step, None where there is none; it is None as a whole where a trace does not know that.
+    batch behind each step, None where there is none; it is None as a whole where a trace does not know that. ``value``
+    is what positions have that read no element.
     """
 
     kind: str
     steps: tuple[Step, ...] = ()
     dtype: str | None = None
     batch: tuple[int | None, ...] | None = None
+    value: float = 0.0
     symmetric = True
 
     def output(self, x: Sequence[Value]) -> Value:
@@ -94,7 +96,8 @@ class Movement(Traced, tag="movement", category="movement"):
 
     def arguments(self) -> dict[str, Any]:
         shapes = [step.shape for step in self.steps if isinstance(step, (Reshape, Expand))]
-        return {"kind": self.kind} | ({"shape": list(shapes[-1])} if shapes else {})
+        given = {"kind": self.kind} | ({"shape": list(shapes[-1])} if shapes else {})
+        return given | ({"value": self.value} if self.value else {})
 
     def label(self) -> str:
         return self.kind

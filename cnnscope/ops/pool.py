@@ -10,7 +10,7 @@ from typing import Annotated
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Shape, Step, Taps, Whole
-from cnnscope.ops.arguments import Bool, Choice, MaybeSize, Number, Pads, Pair, Size
+from cnnscope.ops.arguments import Bool, Choice, Integer, Maybe, MaybeSize, Number, Pads, Pair, Size
 from cnnscope.ops.base import Case, Op
 from cnnscope.ops.saved import FLOAT, INDEX, INPUT, NOTHING, SAVES_INPUT, Kept, TrainStep
 from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, size_text, window_taps
@@ -18,6 +18,7 @@ from cnnscope.ops.window import BORDERS, check_border, extents, resolve_pad, siz
 _TORCH_NAMES = {
     "kernel_size": "kernel", "pool_size": "kernel", "size": "kernel", "strides": "stride", "padding": "pad",
     "ceil_mode": "ceil", "count_include_pad": "count_pad", "norm_type": "p", "output_size": "out",
+    "divisor_override": "divisor",
 }  # fmt: skip
 
 
@@ -108,10 +109,12 @@ def _smaller(op: AvgPool | LpPool, x: Sequence[Value]) -> str | None:
 class AvgPool(_Window, tag="avgpool", category="pool"):
     """Mean over a window; ``count_pad: false`` divides by the pixels inside the image only (torch's default is true).
 
+    With a ``divisor`` the sum over a window is divided by that number, whatever the window.
     FLOPs: prod(kernel) an output element. Source: LeCun et al. 1998, section II.B (there with learned scale and bias).
     """
 
     count_pad: Bool = True
+    divisor: Annotated[int | None, Maybe(Integer(1))] = None
 
     foreign = ("averagepool", "averagepooling")
     keeps = INPUT
@@ -125,6 +128,8 @@ class AvgPool(_Window, tag="avgpool", category="pool"):
         Case(x=(2, 7, 7), args={"kernel": 3, "stride": 2, "ceil": True, "pad": 1}, shape=(2, 4, 4)),
         Case(x=(3, 9), args={"kernel": 3, "stride": 2}, shape=(3, 4)),
         Case(x=(2, 4, 4, 4), args={"kernel": 2}, shape=(2, 2, 2, 2)),
+        Case(x=(2, 8, 8), args={"kernel": 2, "divisor": 1}, shape=(2, 4, 4)),
+        Case(x=(3, 9), args={"kernel": 3, "stride": 2, "divisor": 2}, shape=(3, 4)),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from cnnscope.errors import ShapeError
 from cnnscope.ir.graph import Value
 from cnnscope.ir.steps import Expand, Mix, Running, Shape, Step, Whole
 from cnnscope.ops.arguments import Bool, Choice, NonNegative, Pos
-from cnnscope.ops.base import Case, Op
+from cnnscope.ops.base import Case, Category, Op
 from cnnscope.ops.saved import FLOAT, Kept, TrainStep
 
 
@@ -162,3 +162,34 @@ class RNN(Recurrent, tag="rnn", category="other"):
         Case(x=(3, 2), args={"hidden": 3, "layers": 2, "nonlinearity": "relu"}, shape=(3, 3), params=45, macs=99,
              kind="tokens"),
     )  # fmt: skip
+
+
+class _Started(Recurrent):
+    """A recurrent layer of a trace with given first states: its inputs are x and those, (layers * directions, N, out).
+
+    Every output element reads all of them. Costs are those of the layer.
+    """
+
+    accepts = ("map", "tokens", "flat")
+    arity = (2, 3)
+
+    def __init_subclass__(cls, tag: str = "", category: Category = "", **kwargs: Any) -> None:
+        super().__init_subclass__(category=category, **kwargs)
+        cls.tag = tag  # the tag of the layer, which stays in the registry
+
+    def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
+        shape = self.output(x).shape
+        states = ((Whole(tuple(range(len(s.shape))), "recurrence", keep=False), Expand(shape)) for s in x[1:])
+        return (*super().reads(x), *states)
+
+
+class StartedLSTM(_Started, LSTM, tag="lstm", category="other"):
+    """`LSTM` with a first state and a first cell."""
+
+
+class StartedGRU(_Started, GRU, tag="gru", category="other"):
+    """`GRU` with a first state."""
+
+
+class StartedRNN(_Started, RNN, tag="rnn", category="other"):
+    """`RNN` with a first state."""

@@ -425,13 +425,13 @@ def refused(graph: Graph) -> tuple[str, list[str], str | None]:
 def test_ops_that_do_not_say_what_they_compute() -> None:
     class Scaled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.add(x * 0.5, x, alpha=2) + nn.functional.dropout(x, 0.5, training=True)
+            return x + torch.rand(3, 1, 1) + nn.functional.batch_norm(x, torch.ones(3), torch.ones(3))
 
     message, notes, hint = refused(from_module(Scaled(), [InputSize((3, 4, 4))]))
     assert message == "`Scaled` cannot be written as PyTorch: 2 of its ops lack operands"
     assert notes == [
-        "`add` is `add` without its operand `alpha`",
-        "`dropout` is `dropout` without its operand `train`",
+        "`add` is `elementwise` (add) without its operand `other`",
+        "`batchnorm` is `batchnorm` without its operands `running_mean` and `running_var`",
     ]
     assert hint == "a traced model's own source is its PyTorch code; `--to json` writes every graph"
 

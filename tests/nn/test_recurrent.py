@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from exported import export
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import cnnscope
 from cnnscope.analysis.receptive_field.exact.boxes import exact
 from cnnscope.analysis.receptive_field.exact.support import touched
 from cnnscope.analysis.summary import summarize
@@ -120,3 +121,41 @@ def test_what_is_refused(layers: str, message: str) -> None:
     with pytest.raises(CnnscopeError) as caught:
         load("net.yaml", text=f"cnnscope: 1\ninput: {{shape: [3, 8, 8]}}\nlayers: [{layers}]")
     assert caught.value.diagnostics[0].message == message
+
+
+class Started(nn.Module):
+    """A recurrent layer whose first states are a parameter, constants or computed, the same for all images or not."""
+
+    def __init__(self, kind: type[nn.RNNBase], how: str, **options: Any) -> None:
+        super().__init__()
+        self.layer, self.how = kind(4, 5, **options), how
+        self.first = nn.Parameter(torch.rand(self.layer.num_layers * (2 if self.layer.bidirectional else 1), 1, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.shape[0]
+        ones = torch.ones(len(self.first), n, 5)
+        states = {
+            "parameter": lambda: self.first.expand(-1, n, -1).contiguous(),
+            "constants": lambda: ones * torch.arange(5),
+            "computed": lambda: x.mean((1, 2))[None, :, None] * ones,
+        }
+        state = states[self.how]()
+        steps = x if self.layer.batch_first else x.transpose(0, 1)
+        result: Tensor = self.layer(steps, (state, state * 2) if isinstance(self.layer, nn.LSTM) else state)[0]
+        return result
+
+
+@pytest.mark.parametrize("how", ["parameter", "constants", "computed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_states_are_operands(kind: str, how: str) -> None:
+    several = how == "parameter"
+    module = Started(KINDS[kind], how, batch_first=how != "computed", num_layers=1 + several, bidirectional=several)
+    read = cnnscope.load(module.eval(), input=(6, 4)).graph
+    row = next(node for node in read.nodes if node.op.tag == kind)
+    own = sum(t.numel() for t in module.layer.parameters() if t.dim() == 2)
+    assert row.op.macs(read.values(row)) == 6 * own
+    network = build(read).eval()
+    network.load_state_dict(module.state_dict(), strict=False)
+    for images in (1, 2):
+        x = torch.rand(images, 6, 4)
+        torch.testing.assert_close(network(x), module(x))

@@ -136,6 +136,10 @@ def maxpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
 @run("avgpool")
 def avgpool(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     pads = even(pads_of(a, x))
+    if a.divisor is not None and len(a.kernel) == 1:
+        return x.unfold(2, a.kernel[0], a.stride[0]).sum(-1) / a.divisor  # torch's 1-D pool has no divisor
+    if a.divisor is not None:
+        return by_rank("avg_pool", x)(x, a.kernel, a.stride, pads, a.ceil, a.count_pad, a.divisor)
     if pads is None:
         return window_by_window(a, x, pads_of(a, x))
     return by_rank("avg_pool", x)(x, a.kernel, a.stride, pads, ceil_mode=a.ceil, count_include_pad=a.count_pad)
@@ -239,7 +243,12 @@ def lrn(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.local_response_norm(x, a.size, a.alpha, a.beta, a.k)
 
 
-@run("relu", "relu6", "selu", "silu", "hardswish", "hardsigmoid", "logsigmoid", "softplus", "softsign", "mish")
+RUN["softplus"] = lambda a, w, x: torch.where(
+    a.beta * x > a.threshold, x, torch.log1p(torch.exp(a.beta * x)) / a.beta
+)  # fmt: skip
+
+
+@run("relu", "relu6", "selu", "silu", "hardswish", "hardsigmoid", "logsigmoid", "softsign", "mish")
 def of_functional(a: Args, w: dict[str, Tensor], x: Tensor) -> Tensor:
     return getattr(F, a.tag)(x)
 

@@ -15,8 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 import cnnscope
 from cnnscope import registry
 from cnnscope.errors import CnnscopeError
+from cnnscope.nn.export.pytorch import pytorch_source
 from cnnscope.ops.activation import ReLU
 from cnnscope.sources.torch import rules
+from tests.nn.exported import run
 
 
 class Of(nn.Module):
@@ -36,18 +38,15 @@ def lost(function: Callable[[Tensor], Tensor]) -> list[str]:
 
 
 LOST: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
-    "a factor of a sum": (lambda x: torch.add(x, x.relu(), alpha=2), ["alpha"]),
-    "factors of a product and a sum": (
-        lambda x: torch.baddbmm(x.relu()[0], x[0], x[0], beta=0.5, alpha=2)[None], ["beta", "alpha"],
-    ),
-    "a dtype": (lambda x: F.softmax(x, 1, dtype=torch.float64), ["dtype"]),
-    "a dropout that is on": (lambda x: F.dropout(x, 0.5, training=True), ["train"]),
-    "a dropout of channels that is on": (lambda x: F.dropout2d(x, 0.5, training=True), ["train"]),
     "constant statistics": (
         lambda x: F.batch_norm(x, torch.ones(3), torch.full((3,), 2.0)), ["running_mean", "running_var"],
     ),
-    "a value of a border that cuts": (lambda x: F.pad(x, (-1, 2), value=3.0), ["value"]),
     "places in the batch": (lambda x: x[torch.tensor([0, 0]), torch.tensor([1, 0])], ["indices"]),
+    "random numbers": (lambda x: x + torch.randn(3, 8, 8), ["other"]),
+    "random numbers of an image's shape": (lambda x: x + 2 * torch.randn_like(x), ["other"]),
+    "random numbers in a part": (lambda x: x + torch.zeros(3, 8, 8).view(192).uniform_().view(3, 8, 8), ["other"]),
+    "a random mask": (lambda x: torch.where(torch.rand(8, 8) > 0.5, x, -x), ["condition"]),
+    "a random order": (lambda x: x[:, torch.randperm(3)], ["index"]),
 }  # fmt: skip
 
 
@@ -59,6 +58,23 @@ def test_what_an_op_lacks_is_named(case: str) -> None:
 
 KEPT: dict[str, Callable[[Tensor], Tensor]] = {
     "factors of one": lambda x: torch.add(x, x.relu(), alpha=1),
+    "a factor of a sum": lambda x: torch.add(x, x.relu(), alpha=2),
+    "a factor of a difference": lambda x: x.sub(x.relu(), alpha=0.5),
+    "a factor in place": lambda x: x.clone().add_(x.relu(), alpha=3),
+    "factors of a product and a sum": lambda x: torch.baddbmm(x[:, 0], x[:, 1], x[:, 2], beta=0.5, alpha=2),
+    "factors in place": lambda x: x[:, 0].clone().baddbmm_(x[:, 1], x[:, 2], beta=0.5, alpha=2) * 2,
+    "a bias that is not read": lambda x: torch.baddbmm(x.new_empty(()), x[:, 1], x[:, 2], beta=0, alpha=2),
+    "a dtype": lambda x: F.softmax(x, 1, dtype=torch.float64),
+    "a dtype of logarithms": lambda x: F.log_softmax(x, -1, dtype=torch.float64),
+    "a dtype of a sum": lambda x: x.sum(1, dtype=torch.float64),
+    "a value of a border that cuts": lambda x: F.pad(x, (-1, 2), value=3.0),
+    "a value of a border of channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 2), value=-1.0),
+    "a slope": lambda x: F.softplus(x, 0.5, 1),
+    "a divisor": lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=2),
+    "a divisor below one": lambda x: F.avg_pool2d(x, 3, 2, divisor_override=-2),
+    "scales": lambda x: torch.ops.aten.elu(x, 0.5, 2.0, 3.0),
+    "an alpha": lambda x: F.celu(x, 0.3) + F.selu(x),
+    "random slopes that are off": lambda x: F.rrelu(x, 0.1, 0.4),
     "the dtype that is there": lambda x: F.softmax(x, 1, dtype=torch.float32),
     "a dropout that is off": lambda x: F.dropout(x, 0.5, training=False),
     "a dropout of nothing": lambda x: F.dropout(x, 0.0, training=True),
@@ -88,7 +104,30 @@ def test_what_is_there_is_built_and_computes_the_same(case: str) -> None:
     model = cnnscope.load(Of(function), input=(3, 8, 8))
     assert [node.lost for node in model.graph.nodes if node.lost] == []
     x = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(model.module().eval()(x), function(x))
+    for network in (model.module().eval(), run(pytorch_source(model.graph))().eval()):
+        torch.testing.assert_close(network(x), function(x))
+
+
+ON: dict[str, Callable[[Tensor], Tensor]] = {
+    "dropout": lambda x: F.dropout(x, 0.5, training=True) + 1,
+    "of channels": lambda x: F.dropout2d(x, 0.5, training=True) + 1,
+    "for selu": lambda x: F.alpha_dropout(x, 0.5, training=True),
+    "in place": lambda x: [F.dropout(y := x + 1, 0.5, training=True, inplace=True), y * 2][1],
+    "random slopes": lambda x: F.rrelu(x, 0.1, 0.4, training=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ON)
+def test_a_dropout_that_is_on_stays_on(case: str) -> None:
+    """It draws the numbers that the function draws in the same state of torch's generator."""
+    model = cnnscope.load(Of(ON[case]), input=(3, 8, 8))
+    x = torch.randn(2, 3, 8, 8)
+    torch.manual_seed(1)
+    wanted, other = ON[case](x), ON[case](x)
+    assert not torch.equal(wanted, other)
+    for network in (model.module().eval(), run(pytorch_source(model.graph))().eval()):
+        torch.manual_seed(1)
+        torch.testing.assert_close(network(x), wanted)
 
 
 class WithBuffers(nn.Module):
@@ -123,9 +162,14 @@ def test_json_has_the_operands_of_a_call() -> None:
     assert second == {"function": "rsub", "operands": [{"input": 0}, 1]}
 
 
+class Fixed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, torch.ones(4), torch.ones(4))
+
+
 def test_a_network_without_an_operand_is_refused_by_its_name() -> None:
-    model = cnnscope.load(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(2, 9), nn.Dropout()), input=(3, 8, 8))
-    what = "`1` is `softplus` without its operands `beta` and `threshold`"
+    model = cnnscope.load(nn.Sequential(nn.Conv2d(3, 4, 3), Fixed(), nn.Dropout()), input=(3, 8, 8))
+    what = "`1` is `batchnorm` without its operands `running_mean` and `running_var`"
     with pytest.raises(CnnscopeError) as caught:
         model.module()
     (refused,) = caught.value.diagnostics
@@ -138,7 +182,7 @@ def test_a_network_without_an_operand_is_refused_by_its_name() -> None:
         assert refused.message == f"`Sequential` cannot be written as {written}: 1 of its ops lack operands"
         assert [note.message for note in refused.notes] == [what]
     nodes = {node["name"]: node.get("lost") for node in json.loads(str(model.export("json")))["nodes"]}
-    assert nodes == {"0": None, "1": ["beta", "threshold"], "2": None}
+    assert nodes == {"0": None, "1": ["running_mean", "running_var"], "2": None}
 
 
 @pytest.fixture

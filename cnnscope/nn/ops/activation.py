@@ -61,7 +61,8 @@ TORCH_OPS = (
     _method(act.Sigmoid, nn.Sigmoid, "sigmoid", "Sigmoid", gate=True),
     _activation(act.LogSigmoid, nn.LogSigmoid, "F.logsigmoid", ("log_sigmoid",), _SEVERAL),
     _method(act.Tanh, nn.Tanh, "tanh", "Tanh"),
-    _activation(act.Softplus, nn.Softplus, "F.softplus", ("softplus",), ("Softplus",)),
+    _activation(act.Softplus, nn.Softplus, "F.softplus", ("softplus",), ("Softplus",),
+                lambda op, x: {"beta": op.beta, "threshold": op.threshold}),
     _activation(act.Softsign, nn.Softsign, "F.softsign", Lacks("ATen has abs, add and div"), ("Softsign",)),
     _activation(act.Mish, nn.Mish, "F.mish", ("mish",), ("Mish",)),
     TorchOp(

@@ -58,7 +58,7 @@ def _movement(op: generic.Movement, x: X) -> Module | Function | None:
             return None
         batch = (0,) * len(op.steps)
     shapes = [moved(x[0], op.steps[:i]).shape for i in range(len(op.steps))]
-    found = [_move(step, shape, axis) for step, shape, axis in zip(op.steps, shapes, batch, strict=True)]
+    found = [_move(step, shape, axis, op.value) for step, shape, axis in zip(op.steps, shapes, batch, strict=True)]
     moves = [pair for pair in found if pair is not None]
     if op.dtype is not None:
         moves.append(_cast(op.dtype))
@@ -81,10 +81,10 @@ def _cast(name: str) -> _Move:
     return lambda x: x.to(dtype), lambda x: Call("to", (Raw(f"torch.{name}"),), target=x)
 
 
-def _move(step: Step, shape: Shape, batch: int | None) -> _Move | None:
+def _move(step: Step, shape: Shape, batch: int | None, value: float = 0.0) -> _Move | None:
     """One step of a tensor of ``shape`` as a function and as an expression; None if it may change the batch.
 
-    ``batch`` is the axis that grows with the batch behind the step.
+    ``batch`` is the axis that grows with the batch behind the step, ``value`` what new positions have.
     """
     match step:
         case Permute(order):
@@ -94,7 +94,7 @@ def _move(step: Step, shape: Shape, batch: int | None) -> _Move | None:
         case Expand(whole):
             return _method("expand", [-1 if axis == batch else n for axis, n in enumerate(whole)])
         case Taps(axis=axis) if axis != batch:
-            return _window(step, shape)
+            return _window(step, shape, value)
     return None
 
 
@@ -103,7 +103,7 @@ def _method(name: str, sizes: Sequence[int]) -> _Move:
     return lambda x: getattr(x, name)(sizes), lambda x: Call(name, arguments, target=x)
 
 
-def _window(step: Taps, shape: Shape) -> _Move | None:
+def _window(step: Taps, shape: Shape, value: float) -> _Move | None:
     """Elements along an axis, each at most once in a place of the result."""
     axis, size, end = step.axis, step.size, shape[step.axis]
     if any(len(taps) != 1 for taps in step.taps):
@@ -117,7 +117,7 @@ def _window(step: Taps, shape: Shape) -> _Move | None:
         return lambda x: x[tuple(picked)], lambda x: window(x, picked)
     if regular and step.n == 1 and step.border == "drop":
         pads = [0, 0] * (len(shape) - 1 - axis) + [-first, first + size - end]
-        return lambda x: F.pad(x, pads), lambda x: write_pad(x, pads, "constant")
+        return lambda x: F.pad(x, pads, value=value), lambda x: write_pad(x, pads, "constant", value)
     if regular and step.n == 1 and step.border == "wrap" and size == end:
         return lambda x: x.roll(-first, axis), lambda x: Call("roll", (Lit(-first), Lit(axis)), target=x)
     if places == list(range(end))[::-1]:

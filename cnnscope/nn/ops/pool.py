@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import comb
+from math import comb, prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.ir.steps import Shape
 from cnnscope.nn.code import Call, Expr, Lit
 from cnnscope.nn.ops import base
 from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X
@@ -42,13 +41,15 @@ def max_pool(x: Tensor, op: pool.MaxPool) -> Tensor:
 
 
 def avg_pool(x: Tensor, op: pool.AvgPool) -> Tensor:
-    """Average pooling with uneven padding, counted in the divisor or not."""
-    return padded_avg_pool(x, *_uneven(op, x.shape[2:]))
+    """Average pooling with uneven padding, counted in the divisor or not, or with a divisor of its own."""
+    return (padded_avg_pool if op.divisor is None else divided_pool)(x, *_uneven(op, x.shape[2:]))
 
 
-def _uneven(op: pool.AvgPool, size: Sequence[int]) -> tuple[Shape, Shape, Shape, Shape]:
-    """The arguments of `padded_avg_pool` for an input of ``size``."""
+def _uneven(op: pool.AvgPool, size: Sequence[int]) -> tuple[Any, ...]:
+    """The arguments of `padded_avg_pool`, or of `divided_pool`, for an input of ``size``."""
     pads = tuple(covered(op, size))
+    if op.divisor is not None:
+        return op.kernel, op.step, pads, op.divisor
     return op.kernel, op.step, pads, tuple(base.torch_pads(op.pad)) if op.count_pad else (0,) * len(pads)
 
 
@@ -64,6 +65,18 @@ def padded_avg_pool(
     pixels = F.pad(x.new_ones(1, 1, *x.shape[2:]), list(counted), value=1.0)
     pixels = F.pad(pixels, [p - c for p, c in zip(padding, counted, strict=True)])
     return pool(F.pad(x, list(padding)), kernel_size, stride) / pool(pixels, kernel_size, stride)
+
+
+def divided_pool(
+    x: Tensor,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: Sequence[int],
+    divisor: int,
+) -> Tensor:
+    """The sum over each window, divided by a number."""
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel_size) - 1]
+    return pool(F.pad(x, list(padding)), kernel_size, stride) * (prod(kernel_size) / divisor)
 
 
 class BlurPool(nn.Module):
@@ -112,12 +125,15 @@ def _maxpool(op: pool.MaxPool, x: X) -> Module | Function:
 
 def _avgpool(op: pool.AvgPool, x: X) -> Module | Function:
     def write(inputs: Inputs) -> Expr:
-        return Call("padded_avg_pool", (*inputs, *map(Lit, _uneven(op, x[0].spatial))))
+        return Call(pooled.__name__, (*inputs, *map(Lit, _uneven(op, x[0].spatial))))
 
-    # only AvgPool3d refuses an input that is smaller than the kernel before padding
+    # only AvgPool3d refuses an input that is smaller than the kernel before padding; only AvgPool1d has no divisor
     refused = len(op.kernel) == 3 and any(n < k for n, k in zip(x[0].spatial, op.kernel, strict=True))
-    even = None if refused else _windows(op, "AvgPool", x, count_include_pad=op.count_pad)
-    return even or Function(avg_pool, (op,), write=write, defines=(padded_avg_pool,))
+    refused = refused or (len(op.kernel) == 1 and op.divisor is not None)
+    own = {} if op.divisor is None else {"divisor_override": op.divisor}
+    even = None if refused else _windows(op, "AvgPool", x, count_include_pad=op.count_pad, **own)
+    pooled = padded_avg_pool if op.divisor is None else divided_pool
+    return even or Function(avg_pool, (op,), write=write, defines=(pooled,))
 
 
 def _lppool(op: pool.LpPool, x: X) -> Module:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 from torch import Tensor, nn
 
 from cnnscope.nn.code import Call, Expr, Index, Lit
@@ -9,28 +13,40 @@ from cnnscope.nn.ops.base import Code, Inputs, Lacks, Module, TorchOp, X, apply
 from cnnscope.ops import recurrent
 
 
-class StatesLSTM(nn.LSTM):
+def for_every_image(state: Tensor, x: Tensor, axis: int) -> Tensor:
+    """A first state that all images have; the batch of ``x`` is its ``axis``."""
+    return state.expand(-1, x.shape[axis], -1).contiguous()
+
+
+class _States(nn.Module):
+    """Returns the states of all steps of the layer it is mixed into, without the last ones.
+
+    First states that are ``shared`` have no batch.
+    """
+
+    def __init__(self, *args: Any, shared: Sequence[bool] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shared, self.axis = tuple(shared), 0 if self.batch_first else 1
+
+    def forward(self, x: Tensor, *first: Tensor) -> Tensor:
+        given = tuple(
+            for_every_image(state, x, self.axis) if shared else state
+            for state, shared in zip(first, self.shared, strict=True)
+        )
+        states: Tensor = super().forward(x, given if len(given) > 1 else given[0] if given else None)[0]
+        return states
+
+
+class StatesLSTM(_States, nn.LSTM):
     """torch.nn.LSTM without the last states."""
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # one output is the point of this class
-        states: Tensor = super().forward(x)[0]
-        return states
 
-
-class StatesGRU(nn.GRU):
+class StatesGRU(_States, nn.GRU):
     """torch.nn.GRU without the last state."""
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # one output is the point of this class
-        states: Tensor = super().forward(x)[0]
-        return states
 
-
-class StatesRNN(nn.RNN):
+class StatesRNN(_States, nn.RNN):
     """torch.nn.RNN without the last state."""
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # one output is the point of this class
-        states: Tensor = super().forward(x)[0]
-        return states
 
 
 _DEFAULTS = {
@@ -38,12 +54,20 @@ _DEFAULTS = {
 }  # fmt: skip
 
 
-def _states(module: Expr, inputs: Inputs) -> Expr:
-    return Index(apply(module, inputs), "0")
+def _states(module: Expr, inputs: Inputs, shared: Sequence[bool], axis: int) -> Expr:
+    x, *first = inputs
+    given = [
+        Call("for_every_image", (state, x, Lit(axis))) if alike else state
+        for state, alike in zip(first, shared, strict=True)
+    ]
+    states = (Call("", tuple(given)),) if len(given) > 1 else tuple(given)
+    return Index(apply(module, (x, *states)), "0")
 
 
 def _record(op: type[recurrent.Recurrent], kind: type[nn.Module], plain: type[nn.Module]) -> TorchOp:
     def make(op: recurrent.Recurrent, x: X) -> Module:
+        shared = tuple(state.batch_axis is None and len(state.shape) == 3 for state in x[1:])
+        axis = 0 if op.batch_first else 1
         sizes = {"input_size": x[0].shape[-1], "hidden_size": op.hidden}
         options = {
             "num_layers": op.layers, "bias": op.bias, "batch_first": op.batch_first, "bidirectional": op.bidirectional,
@@ -52,7 +76,10 @@ def _record(op: type[recurrent.Recurrent], kind: type[nn.Module], plain: type[nn
         named = options | ({"nonlinearity": op.nonlinearity} if isinstance(op, recurrent.RNN) else {})
         written = tuple((name, Lit(value, name, _DEFAULTS[name])) for name, value in named.items())
         built = Call(f"nn.{plain.__name__}", tuple(Lit(value, name) for name, value in sizes.items()), written)
-        return Module(kind, {**sizes, **named}, code=Code(built, _states, plain=False))
+        given = {"shared": shared} if shared else {}
+        defines = (for_every_image,) if any(shared) else ()
+        call = partial(_states, shared=shared, axis=axis)
+        return Module(kind, {**sizes, **named, **given}, code=Code(built, call, plain=False, defines=defines))
 
     several = Lacks("its rule makes an op of each of its outputs")
     return TorchOp(op=op, make=make, roles={kind: "other", plain: "other"}, aten=several, onnx=several)
@@ -62,4 +89,7 @@ TORCH_OPS = (
     _record(recurrent.LSTM, StatesLSTM, nn.LSTM),
     _record(recurrent.GRU, StatesGRU, nn.GRU),
     _record(recurrent.RNN, StatesRNN, nn.RNN),
+    _record(recurrent.StartedLSTM, StatesLSTM, nn.LSTM),
+    _record(recurrent.StartedGRU, StatesGRU, nn.GRU),
+    _record(recurrent.StartedRNN, StatesRNN, nn.RNN),
 )

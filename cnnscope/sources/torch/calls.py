@@ -19,9 +19,6 @@ from cnnscope.ops.generic import Gather
 from cnnscope.sources.torch.operands import WITHOUT_EFFECT
 from cnnscope.sources.torch.recording import data_of, dtype_name
 
-RANDOM = frozenset({"rrelu", "rrelu_with_noise", "bernoulli", "multinomial"})
-"""Functions whose result is drawn at random."""
-
 
 class UnknownOperandError(Exception):
     """An operand whose numbers the trace does not know. The message is its name."""

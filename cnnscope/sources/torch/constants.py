@@ -46,6 +46,7 @@ class Constants:
         self._made: dict[int, Tensor] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
         self._overwritten: set[int] = set()
+        self._drawn: set[int] = set()
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, so that its id is not used again
 
     def call(self, func: Any, rule: Lowering, args: Any, kwargs: Any) -> Any:
@@ -57,6 +58,8 @@ class Constants:
             self._overwrite(target)
         out = self._compute(func, args, kwargs)
         if rule.in_place:
+            if _draws(func) or any(map(self.is_drawn, given)):
+                self._drawn.update(id(t) for t in self._made.values() if share_memory(t, self._copied(targets[0])))
             return targets[0]
         borrowed = [t for t in given if self.is_borrowed(t) and any(share_memory(t, o) for o in tensors((out,), {}))]
         if borrowed:
@@ -64,8 +67,11 @@ class Constants:
                 self._copy(t)
             out = self._compute(func, args, kwargs)
         keys = tuple(dict.fromkeys(key for t in given for key in self.keys(t)))
+        drawn = _draws(func) or any(map(self.is_drawn, given))
         for t in tensors((out,), {}):
             self.add(t)
+            if drawn:
+                self._drawn.add(id(t))
             if keys:
                 self._keys[id(t)] = keys
             if rule.view and isinstance(out, Tensor) and t is not args[0]:
@@ -75,12 +81,19 @@ class Constants:
     def make(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Returns a new tensor (``torch.zeros``, ``x.new_ones``) with values, unless it is too large."""
         size = func(*args, **{**kwargs, "device": META})
-        return size if size.numel() > LARGEST else func(*args, **{**kwargs, "device": CPU})
+        made = size if size.numel() > LARGEST else func(*args, **{**kwargs, "device": CPU})
+        if _draws(func):
+            self._drawn.add(id(made))
+        return made
 
     def add(self, t: Tensor) -> Tensor:
         """Adds a tensor that this run made to its constants, and returns it."""
         self._made[id(t)] = t
         return t
+
+    def is_drawn(self, t: Tensor) -> bool:
+        """Returns whether the numbers of a constant are random ones, which are others in the next run."""
+        return id(t) in self._drawn
 
     def keys(self, t: Tensor) -> tuple[str, ...]:
         """Returns the keys of the buffers that a constant is, or was computed from."""
@@ -88,9 +101,11 @@ class Constants:
         return (key,) if key else self._keys.get(id(t), ())
 
     def literal(self, t: Tensor) -> Literal | None:
-        """Returns a constant with its elements as they are now; None if they are unknown, too many, or those of a
-        buffer of real numbers, which a weight file may have.
+        """Returns a constant with its elements as they are now; None if they are unknown, too many, drawn at random, or
+        those of a buffer of real numbers, which a weight file may have.
         """
+        if self.is_drawn(t):
+            return None
         stored = t.is_floating_point() and any(map(self._is_stored, self.keys(t)))
         return None if stored else literal(self._copied(t))
 
@@ -173,6 +188,11 @@ class Constants:
         if isinstance(a, Tensor):
             return self._copies[id(a)][0] if id(a) in self._copies else a
         return [self._copied(item) for item in a] if isinstance(a, (list, tuple)) else a
+
+
+def _draws(func: Any) -> bool:
+    """Returns whether a function draws its result at random."""
+    return torch.Tag.nondeterministic_seeded in func.tags
 
 
 def to_cpu(a: Any) -> Any:

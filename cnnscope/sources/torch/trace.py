@@ -37,7 +37,7 @@ from cnnscope.ops.traced import Called, kind_of
 from cnnscope.sources.batch import Place
 from cnnscope.sources.torch import in_place
 from cnnscope.sources.torch.batches import Batches, Twice
-from cnnscope.sources.torch.calls import RANDOM, UnknownOperandError, call_of, is_for_every_batch
+from cnnscope.sources.torch.calls import UnknownOperandError, call_of, is_for_every_batch
 from cnnscope.sources.torch.constants import META, Constants, inverse, share_memory, to_cpu
 from cnnscope.sources.torch.operands import missing
 from cnnscope.sources.torch.recording import Draft, Recording, dtype_name
@@ -118,6 +118,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             start, before = len(self.recording.drafts), self._places(given)
             result = rule.instead(self, func, *args, **kwargs)
             self._complete(rule, args, kwargs, result, start, before)
+            if rule.in_place and not self.shares_memory(result, args[0]):
+                self.store(args[0], result)
             return result
         if rule.dynamic and not self.real:
             raise self.depends_on_data(rule.name)
@@ -197,7 +199,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
             lacking = tuple(missing(rule.operands, args, kwargs, partial(self._reads, made, before)))
             if lacking:
                 made[-1].lost = tuple(dict.fromkeys((*made[-1].lost, *lacking)))
-        if rule.name in RANDOM or "::" in rule.name or not any(isinstance(draft.op, Called) for draft in made):
+        if "::" in rule.name or not any(isinstance(draft.op, Called) for draft in made):
             return
         several = not isinstance(result, Tensor)
         for item, t in enumerate(tensors((result,), {})):
@@ -351,6 +353,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own,
     def constant_keys(self, t: Tensor) -> tuple[str, ...]:
         """Returns the keys of the buffers that a constant is, or was computed from."""
         return self.constants.keys(t)
+
+    def is_zero(self, t: Tensor) -> bool:
+        """Returns whether a tensor is a constant that is zero everywhere."""
+        return not self.tracked(t) and not t.is_meta and not self.is_drawn(t) and not t.count_nonzero()
+
+    def is_drawn(self, t: Tensor) -> bool:
+        """Returns whether the numbers of a constant are random ones."""
+        return self.constants.is_drawn(t)
 
     def sibling(self, t: Tensor, name: str) -> Tensor | None:
         """Returns the parameter or buffer called ``name`` in the module that has ``t``."""

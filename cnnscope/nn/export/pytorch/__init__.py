@@ -23,7 +23,7 @@ from cnnscope.ops.traced import Traced
 
 _STANDARD = (  # what a file may import, and the character after a name that is such an import
     ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
-    ("math", "comb", "("),
+    ("math", "comb", "("), ("math", "prod", "("),
 )  # fmt: skip
 _OWN_NAMES = {"Tensor", "OrderedDict"}
 

@@ -74,7 +74,8 @@ def _taken(trace: Tracer, out: Tensor, x: Tensor, axis: int, index: Tensor, sour
         step: Step = Mix(axis, count)
     else:
         step = Taps(axis, count, size, tuple((i % size,) for i in index.tolist()))
-    trace.emit(Movement("index", (step,)), [x], out, fn="index", keys=_numbered(trace.constant_keys(source)))
+    lost = ("index",) if trace.is_drawn(source) else ()
+    trace.emit(Movement("index", (step,)), [x], out, fn="index", keys=_numbered(trace.constant_keys(source)), lost=lost)
 
 
 def _numbered(keys: Sequence[str]) -> dict[str, str]:

@@ -45,9 +45,12 @@ def _max_pool(count: int) -> Any:
 def _avg_pool(count: int) -> Any:
     def rule(
         trace: Tracer, out: Tensor, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, ceil: bool = False,
-        count_pad: bool = True, *divisor: Any,
+        count_pad: bool = True, divisor: int | None = None,
     ) -> None:  # fmt: skip
-        op = pool.AvgPool(**_window(kernel, stride, padding, count), ceil=ceil, count_pad=count_pad)
+        if divisor is not None and divisor < 1:  # torch allows it, the layer does not
+            trace.emit(Gather(tuple(out.shape), fn="avg_pool"), [x], out, fn="avg_pool")
+            return
+        op = pool.AvgPool(**_window(kernel, stride, padding, count), ceil=ceil, count_pad=count_pad, divisor=divisor)
         with_batch(trace, op, x, out, count + 2)
 
     return rule
@@ -145,8 +148,8 @@ def pad(
             low = max(low, 0)
         if low or high:
             steps.append(Taps(axis, out.shape[axis], 1, ((-low,),), edges))
-    lost = ("value",) if border == "zeros" and value else ()
-    trace.emit(Movement("pad", tuple(steps)), [x], out, fn="pad", lost=lost)
+    filled = float(value or 0) if border == "zeros" else 0.0
+    trace.emit(Movement("pad", tuple(steps), value=filled), [x], out, fn="pad")
 
 
 @records("constant_pad_nd")

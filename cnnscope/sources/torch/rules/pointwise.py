@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnscope.ops import activation as act
 from cnnscope.ops import merge, regularization
 from cnnscope.ops.base import Op
-from cnnscope.ops.generic import Constant, Elementwise, Scan
+from cnnscope.ops.generic import Constant, Elementwise, Movement, Scan
 from cnnscope.sources.torch.calls import literal
 from cnnscope.sources.torch.recording import dtype_name
 from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
@@ -22,7 +22,7 @@ from cnnscope.sources.torch.rules import Tracer, instead, records, tensors
 _PLAIN: dict[str, Op] = {
     "relu": act.ReLU(), "relu6": act.ReLU6(), "selu": act.SELU(), "silu": act.SiLU(), "mish": act.Mish(),
     "hardswish": act.Hardswish(), "hardsigmoid": act.Hardsigmoid(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(),
-    "log_sigmoid": act.LogSigmoid(), "softplus": act.Softplus(), "abs": act.Abs(),
+    "log_sigmoid": act.LogSigmoid(), "abs": act.Abs(),
 }  # fmt: skip
 
 
@@ -50,6 +50,23 @@ def elu(
     trace.emit(Elementwise("elu") if lost else act.ELU(alpha), [x], out, lost=lost)
 
 
+@records("softplus")
+def softplus(trace: Tracer, out: Tensor, x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> None:
+    trace.emit(act.Softplus(beta, threshold) if beta else Elementwise("softplus"), [x], out, fn="softplus")
+
+
+@records("rrelu")
+def rrelu(
+    trace: Tracer, out: Tensor, x: Tensor, lower: float = 0.125, upper: float = 1 / 3, training: bool = False,
+    generator: Any = None,
+) -> None:  # fmt: skip
+    """Is random in training only; its slope is the middle of the two bounds otherwise."""
+    if training:
+        trace.emit(Elementwise("rrelu"), [x], out, fn="rrelu")
+    else:
+        trace.emit(act.LeakyReLU((lower + upper) / 2), [x], out, fn="rrelu")
+
+
 @records("gelu")
 def gelu(trace: Tracer, out: Tensor, x: Tensor, *, approximate: str = "none") -> None:
     trace.emit(act.GELU(tanh=approximate == "tanh"), [x], out)
@@ -74,13 +91,15 @@ def prelu(trace: Tracer, out: Tensor, x: Tensor, weight: Tensor) -> None:
 @records("softmax", "_softmax")
 def softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, dtype: Any = None) -> None:
     op = act.Softmax(axis % x.dim()) if x.dim() else Elementwise("softmax")
-    trace.emit(_softmax(trace, op, x), [x], out, fn="softmax", lost=_cast(out, x))
+    x = _cast(trace, out, x)
+    trace.emit(_softmax(trace, op, x), [x], out, fn="softmax")
 
 
 @records("log_softmax", "_log_softmax")
 def log_softmax(trace: Tracer, out: Tensor, x: Tensor, axis: int, dtype: Any = None) -> None:
     op = act.LogSoftmax(axis % x.dim()) if x.dim() else Elementwise("log_softmax")
-    trace.emit(_softmax(trace, op, x), [x], out, fn="logsoftmax", lost=_cast(out, x))
+    x = _cast(trace, out, x)
+    trace.emit(_softmax(trace, op, x), [x], out, fn="logsoftmax")
 
 
 def _softmax(trace: Tracer, op: Op, x: Tensor) -> Op:
@@ -89,8 +108,13 @@ def _softmax(trace: Tracer, op: Op, x: Tensor) -> Op:
     return op if axis is None or axis != trace.value(x).batch_axis else Scan(op.tag, (axis,), 5)
 
 
-def _cast(out: Tensor, x: Tensor) -> tuple[str, ...]:
-    return ("dtype",) if out.dtype != x.dtype else ()
+def _cast(trace: Tracer, out: Tensor, x: Tensor) -> Tensor:
+    """Returns the input in the dtype of the output, to which torch casts it first."""
+    if out.dtype == x.dtype:
+        return x
+    cast = torch.empty_like(x, dtype=out.dtype, device="meta")
+    trace.emit(Movement("to", (), dtype_name(out)), [x], cast, fn="to")
+    return cast
 
 
 @records("glu")
@@ -103,9 +127,12 @@ def glu(trace: Tracer, out: Tensor, x: Tensor, axis: int = -1) -> None:
 
 def _dropout(kind: type[Op]) -> Any:
     def rule(trace: Tracer, func: Any, x: Tensor, p: float, train: bool) -> Tensor:
+        if train and p:  # it is on, and the layer would be off
+            noisy: Tensor = trace.run(func, (x, p, train), {})
+            trace.emit(Elementwise(name := func._schema.name.removeprefix("aten::")), [x], noisy, fn=name)
+            return noisy
         out = x.view_as(x)  # in eval mode torch returns x itself, which would be no row of its own
-        lost = ("train",) if train and p else ()  # it is on, and the op would be off
-        trace.emit(kind(p=p), [x], out, lost=lost)  # type: ignore[call-arg]  # an op's fields
+        trace.emit(kind(p=p), [x], out)  # type: ignore[call-arg]  # an op's fields
         return out
 
     return rule
@@ -123,7 +150,7 @@ _ELEMENTWISE = (
     "square", "sqrt", "rsqrt", "reciprocal", "neg", "negative", "positive", "exp", "exp2", "expm1", "log", "log2",
     "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh",
     "atanh", "erf", "erfc", "erfinv", "sign", "sgn", "floor", "ceil", "round", "trunc", "frac", "clamp",
-    "clamp_min", "clamp_max", "clip", "celu", "hardshrink", "softshrink", "threshold", "rrelu", "rrelu_with_noise",
+    "clamp_min", "clamp_max", "clip", "celu", "hardshrink", "softshrink", "threshold", "rrelu_with_noise",
     "lerp", "addcmul", "addcdiv", "maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "eq", "ne", "lt",
     "le", "gt", "ge", "isnan", "isinf", "isfinite", "isclose", "logical_and", "logical_or", "logical_xor",
     "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "__and__", "__or__", "__xor__",
@@ -157,7 +184,8 @@ _JOINS: dict[str, Op] = {"add": merge.Add(), "sub": merge.Sub(), "mul": merge.Mu
 def _join(fn: str) -> Any:
     def rule(trace: Tracer, out: Tensor, *operands: Any, **kwargs: Any) -> None:
         x, y = operands = operands[:2]
-        if all(isinstance(t, Tensor) and trace.tracked(t) for t in operands):
+        plain = kwargs.get("alpha", 1) == 1
+        if plain and all(isinstance(t, Tensor) and trace.tracked(t) for t in operands):
             kinds = {trace.value(t).kind for t in operands}
             if len(kinds) == 1 and (x.shape == y.shape or (fn == "mul" and x.dim() == y.dim())):
                 trace.emit(_JOINS[fn], operands, out)
@@ -183,7 +211,7 @@ def copy(trace: Tracer, out: Tensor, target: Tensor, source: Tensor, *rest: Any)
     if trace.tracked(source):
         elementwise(trace, out, "copy", [source, torch.empty(target.shape, device="meta")])
     else:
-        known = literal(source) if source.shape == target.shape else None
+        known = literal(source) if source.shape == target.shape and not trace.is_drawn(source) else None
         op = Constant(tuple(out.shape), dtype_name(out), literal=known if source.dtype == out.dtype else None)
         trace.emit(op, [], out, fn="fill", lost=() if op.literal else ("src",))
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cnnscope.ir.steps import Reshape
 from cnnscope.ops import pool
-from cnnscope.ops.generic import Embedding, EmbeddingBag, Gather, Reduce, Renorm, Select, View
+from cnnscope.ops.call import Call, Input
+from cnnscope.ops.generic import Elementwise, Embedding, EmbeddingBag, Gather, Reduce, Renorm, Select, View
 from cnnscope.ops.product import Bilinear, Distances, MatMul, ScaledDotProduct
-from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from cnnscope.ops.recurrent import GRU, LSTM, RNN, Recurrent, StartedGRU, StartedLSTM, StartedRNN
 from cnnscope.ops.traced import broadcast
 from cnnscope.sources.torch.operands import ALL
 from cnnscope.sources.torch.recording import dtype_name
@@ -98,27 +99,49 @@ def _shaped(trace: Tracer, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return result
 
 
-@records("addmm", "baddbmm", "addmv")
-def add_matmul(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+def _sum(trace: Tracer, out: Tensor, bias: Tensor, product: Tensor, beta: float, alpha: float) -> None:
+    """Records beta * bias + alpha * product. A bias whose factor is 0 is not read."""
+    if beta == 0:
+        _scaled(trace, product, alpha, out)
+        return
+    product = product if alpha == 1 else _scaled(trace, product, alpha, torch.empty_like(product))
+    bias = bias if beta == 1 else _scaled(trace, bias, beta, torch.empty_like(bias, device="meta"))
+    shapes = (tuple(product.shape), tuple(bias.shape))
+    trace.emit(Elementwise.of("add", tuple(out.shape), shapes, ()), [product, bias], out, fn="add")
+
+
+def _scaled(trace: Tracer, x: Tensor, factor: float, out: Tensor) -> Tensor:
+    trace.emit(Elementwise("mul", call=Call("mul", (Input(0), factor))), [x], out, fn="mul")
+    return out
+
+
+@records("addmm", "baddbmm", "addmv", carries=ALL)
+def add_matmul(
+    trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1
+) -> None:  # fmt: skip
     product = torch.empty(out.shape, dtype=out.dtype, device="meta")
     matmul(trace, product, a, b)
-    elementwise(trace, out, "add", [product, bias])
+    _sum(trace, out, bias, product, beta, alpha)
 
 
-@records("addbmm")
-def add_sum_of_matmuls(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+@records("addbmm", carries=ALL)
+def add_sum_of_matmuls(
+    trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1
+) -> None:  # fmt: skip
     products = torch.empty((a.shape[0], a.shape[1], b.shape[2]), dtype=out.dtype, device="meta")
     total = torch.empty(products.shape[1:], dtype=out.dtype, device="meta")
     matmul(trace, products, a, b)
     reduce(trace, total, "sum", products, 0, False)
-    elementwise(trace, out, "add", [total, bias])
+    _sum(trace, out, bias, total, beta, alpha)
 
 
-@records("addr")
-def add_outer(trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, **kwargs: Any) -> None:
+@records("addr", carries=ALL)
+def add_outer(
+    trace: Tracer, out: Tensor, bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1
+) -> None:  # fmt: skip
     product = torch.empty((a.shape[0], b.shape[0]), dtype=out.dtype, device="meta")
     outer(trace, product, a, b)
-    elementwise(trace, out, "add", [product, bias])
+    _sum(trace, out, bias, product, beta, alpha)
 
 
 @instead("bilinear")
@@ -181,6 +204,8 @@ def attention(trace: Tracer, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: A
 
 
 _RECURRENT: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+_STARTED: dict[str, type[Recurrent]] = {"lstm": StartedLSTM, "gru": StartedGRU, "rnn": StartedRNN}
+"""The same with first states that are not zero."""
 
 
 @instead("lstm", "gru", "rnn_tanh", "rnn_relu", carries=ALL)
@@ -188,21 +213,21 @@ def recurrent(trace: Tracer, func: Any, x: Tensor, state: Any, *rest: Any) -> An
     states = [state] if isinstance(state, Tensor) else list(state)
     packed = not isinstance(rest[1], bool)
     kind, _, nonlinearity = func._schema.name.removeprefix("aten::").partition("_")
-    if packed or any(map(trace.tracked, states)) or not all(trace.key(w) for w in rest[0]):
-        with trace:  # step by step, because the states are computed
+    if packed or not all(trace.key(w) for w in rest[0]):
+        with trace:  # step by step, because the weights are computed, or sequences end at different steps
             return func.decompose(x, state, *rest)
     params, has_biases, layers, _, _, bidirectional, batch_first = rest
     hidden, out_features = params[0].shape[0] // _RECURRENT[kind].gates, params[1].shape[1]
     own: dict[str, Any] = {"nonlinearity": nonlinearity} if nonlinearity else {}
     if out_features != hidden:
         own = {"projection": out_features}
-    op = _RECURRENT[kind](hidden, layers, bidirectional, has_biases, batch_first, **own)
+    first = [] if all(map(trace.is_zero, states)) else states
+    op = (_STARTED if first else _RECURRENT)[kind](hidden, layers, bidirectional, has_biases, batch_first, **own)
     if trace.real:
         out, *last = func(x, state, *rest)
     else:  # without values torch, too, would go through it step by step
         out, *last = x.new_empty(op.output([trace.value(x)]).shape), *map(torch.empty_like, states)
-    lost = ("hx",) if any(t.is_meta or t.count_nonzero() for t in states) else ()
-    trace.emit(op, [x], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind, lost=lost)
+    trace.emit(op, [x, *first], out, dict(zip(op.weights([trace.value(x)]), params, strict=True)), fn=kind)
     for index, final in enumerate(last, start=1):
         trace.emit(Select(tuple(final.shape), index=index, via="recurrence"), [out], final, fn="state")
     return (out, *last)
