@@ -8,7 +8,7 @@ from math import prod
 from typing import Annotated, Any, ClassVar
 
 from cnnscope.errors import ShapeError
-from cnnscope.ir.graph import Value
+from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Expand, Mix, Running, Shape, Step, Whole
 from cnnscope.ops.arguments import Bool, Choice, NonNegative, Pos
 from cnnscope.ops.base import Case, Category, Op
@@ -33,7 +33,7 @@ class Recurrent(Op):
     bidirectional: Bool = False
     bias: Bool = True
     batch_first: Bool = True
-    accepts = ("tokens",)
+    accepts: ClassVar[tuple[Kind, ...]] = ("tokens",)
     remedies = {"map": "put `- tokens` before it"}
     short = "hidden"
     aliases = {

@@ -37,15 +37,15 @@ class _States(nn.Module):
         return states
 
 
-class StatesLSTM(_States, nn.LSTM):
+class StatesLSTM(_States, nn.LSTM):  # type: ignore[misc]  # one output is its point
     """torch.nn.LSTM without the last states."""
 
 
-class StatesGRU(_States, nn.GRU):
+class StatesGRU(_States, nn.GRU):  # type: ignore[misc]  # one output is its point
     """torch.nn.GRU without the last state."""
 
 
-class StatesRNN(_States, nn.RNN):
+class StatesRNN(_States, nn.RNN):  # type: ignore[misc]  # one output is its point
     """torch.nn.RNN without the last state."""
 
 
