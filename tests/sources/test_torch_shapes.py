@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cnnscope.sources.torch.shapes import SHORTCUTS
+from cnnscope.sources.torch.shortcuts import SHORTCUTS
 
 
 def on_meta(a: Any) -> Any:

@@ -37,7 +37,7 @@ def is_own(error: BaseException) -> bool:
 def _stands_in(code: CodeType) -> bool:
     """Returns whether a function calls the one of torch whose place it takes: what it raises is its caller's."""
     file = Path(code.co_filename)
-    return file.parent == _HERE and (file.name == "patches.py" or code.co_qualname.startswith("watched."))
+    return file.parent == _HERE and (file.name in ("patches.py", "watching.py"))
 
 
 _HERE = Path(__file__).parent

@@ -34,7 +34,7 @@ from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Select, Unsupported
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.torch.operands import Operand, operands
-from cnnscope.sources.torch.shapes import SHORTCUTS
+from cnnscope.sources.torch.shortcuts import SHORTCUTS
 
 Rule = Callable[..., Any]
 RECORDS: Registry[Rule] = Registry("cnnscope.torch_records", "rule after the function of torch")
