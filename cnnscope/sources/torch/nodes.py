@@ -74,7 +74,7 @@ class Nodes:
         return None if t is None or id(t) in self.places else self.keys.get(id(t))
 
     def batch(self, t: Tensor) -> Place | None:
-        """Returns where the batch is in a tensor, as in `cnnscope.sources.torch.batch`."""
+        """Returns where the batch is in a tensor, as in `cnnscope.sources.batch`."""
         return self.batch_at(self.node(t))
 
     def batch_at(self, place: int) -> Place | None:
