@@ -1,8 +1,9 @@
 """Weight files: reading their names and shapes, reading the tensors, and writing them.
 
-The formats are ``.safetensors`` and what `torch.save` writes. Nothing in a file is ever executed: pickles are read with
-``weights_only=True``. Where a pickle also has objects of a training script, `cnnscope.nn.inert` reads it and puts
-placeholders for them; one that names functions to call is refused with their names.
+The formats are ``.safetensors`` and what `torch.save` writes. Nothing in a file is ever executed
+(`cnnscope.nn.unpickling`); a pickle that names functions to call is refused with their names.
+
+Weights in several files are named by their index (``model.safetensors.index.json``), or by the folder that has it.
 
 ``FILE#key`` names one entry of a file that has several state dicts: ``run.pt#teacher``, ``run.pt#ema.state_dict``.
 """
@@ -10,34 +11,22 @@ placeholders for them; one that names functions to call is refused with their na
 from __future__ import annotations
 
 import os
-import re
-import tarfile
-import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from cnnscope.errors import CnnscopeError, did_you_mean
 from cnnscope.files import replacing
 from cnnscope.ir import Param
-from cnnscope.nn.formats import Format, damaged, refusal, safetensors_header, sniff
-from cnnscope.nn.pickles import calls, commands, is_quantised
+from cnnscope.nn.formats import Format, safetensors_header, sniff
+from cnnscope.nn.shards import parts
+from cnnscope.nn.state_dicts import below
+from cnnscope.nn.unpickling import check_records, refuse_code, torch_state
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-WRAPPERS = (
-    "state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights",
-    "ema_state_dict", "state_dict_ema", "model_ema", "params_ema", "ema", "teacher", "student",
-)  # fmt: skip
-"""Keys under which training scripts keep the state dict; the first one that is there counts."""
-_INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""Name parts that `torch.compile`, FSDP and activation checkpointing put in front of a module's own."""
-
-_SHOWN = 8
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +52,18 @@ def read_header(path: Path | str) -> Checkpoint:
     has no state dict.
     """
     path, entry = _entry(path)
+    shards = parts(path)
+    if shards is not None:
+        headers = {part.path: read_header(part.path).tensors for part in shards}
+        found = {name: headers[part.path][name] for part in shards for name in part.checked(headers[part.path])}
+        return Checkpoint(path, below(path, found, entry), wrapper=(entry,) if entry else (), ordered=False)
     kind = _format(path)
     if kind == "safetensors":
-        tensors = _below(path, safetensors_header(path), entry)
+        tensors = below(path, safetensors_header(path), entry)
         return Checkpoint(path, tensors, wrapper=(entry,) if entry else (), ordered=False)
-    state, wrapper, ignored = _torch_state(path, kind, "meta", entry)
+    state, wrapper, ignored = torch_state(path, kind, "meta", entry)
     if kind == "torch":
-        _check_records(path, state)
+        check_records(path, state)
     tensors = {key: Param(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for key, t in state.items()}
     return Checkpoint(path, tensors, wrapper, ignored)
 
@@ -77,13 +71,20 @@ def read_header(path: Path | str) -> Checkpoint:
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Returns the tensors of a weight file on the CPU. Keys and errors are those of `read_header`."""
     path, entry = _entry(path)
+    shards = parts(path)
+    if shards is not None:
+        found: dict[str, Tensor] = {}
+        for part in shards:
+            tensors = read_weights(part.path)
+            found |= {name: tensors[name] for name in part.checked(tensors)}
+        return below(path, found, entry)
     kind = _format(path)
     if kind == "safetensors":
         from safetensors.torch import load_file
 
         safetensors_header(path)
-        return _below(path, load_file(path), entry)
-    return _torch_state(path, kind, "cpu", entry)[0]
+        return below(path, load_file(path), entry)
+    return torch_state(path, kind, "cpu", entry)[0]
 
 
 def _entry(path: Path | str) -> tuple[Path, str]:
@@ -91,23 +92,6 @@ def _entry(path: Path | str) -> tuple[Path, str]:
     path = Path(path)
     folder, mark, entry = str(path).rpartition("#")
     return (Path(folder), entry) if mark and folder and entry and not os.path.lexists(path) else (path, "")
-
-
-def _below(path: Path, tensors: dict[str, _T], entry: str) -> dict[str, _T]:
-    """The tensors whose names begin with the entry, without it."""
-    if not entry:
-        return tensors
-    below = {name.removeprefix(f"{entry}."): value for name, value in tensors.items() if name.startswith(f"{entry}.")}
-    if not below:
-        firsts = dict.fromkeys(name.partition(".")[0] for name in tensors)
-        raise _no_entry(path, entry, firsts)
-    return below
-
-
-def _no_entry(path: Path, entry: str, known: Iterable[object]) -> CnnscopeError:
-    names = [str(name) for name in known]
-    hint = did_you_mean(entry, names) or "its entries: " + ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return CnnscopeError.of("E423", f"`{path.name}` has no entry `{entry}` with weights", hint=hint)
 
 
 def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -> None:
@@ -135,26 +119,6 @@ def write_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -
         raise CnnscopeError.of("E404", f"`{path.name}` has no known suffix", hint=hint)
 
 
-def _torch_load(path: Path, kind: Format, device: str) -> Any:
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location=device, weights_only=True, mmap=False)
-    except Exception as error:  # a hostile pickle can raise any error, and each means that the file cannot be read
-        foreign = _foreign(path)
-        if commands(foreign):
-            raise _code(path, commands(foreign)) from None
-        if _quantised(path):
-            hint = "save the weights of the network that it was quantised from"
-            raise refusal(path, "a state dict with quantised tensors", hint) from None
-        if foreign:
-            return _inert_load(path, device)
-        first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
-        raise damaged(path, f"torch cannot read it ({first[:160]})") from error
-
-
 def _format(path: Path) -> Format:
     """`sniff`, but E422 comes before what else is wrong with a pickle."""
     try:
@@ -164,156 +128,5 @@ def _format(path: Path) -> Format:
             path.is_file() and zipfile.is_zipfile(path) and error.diagnostics[0].code == "E420"
         )  # TorchScript, Keras
         if path.is_file() and not known:
-            _refuse_code(path)
+            refuse_code(path)
         raise
-
-
-_NO_ARCHIVE = (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError)
-"""What the readers of archives raise for a file that is none, or is damaged."""
-
-
-def _refuse_code(path: Path) -> None:
-    """E422 for a pickle that refers to more than tensors and plain containers."""
-    if code := _foreign(path):
-        raise _code(path, code)
-
-
-def _foreign(path: Path) -> list[str]:
-    """What the pickles of a file refer to beyond tensors and plain containers; [] where there is no pickle."""
-    try:
-        return calls(path)
-    except _NO_ARCHIVE:
-        return []
-
-
-def _quantised(path: Path) -> bool:
-    try:
-        return is_quantised(path)
-    except _NO_ARCHIVE:
-        return False
-
-
-def _code(path: Path, names: Iterable[str]) -> CnnscopeError:
-    listed = ", ".join(f"`{name.replace('__builtin__.', 'builtins.')}`" for name in sorted(names))
-    return CnnscopeError.of(
-        "E422",
-        f"`{path.name}` is a pickle that would run code ({listed}); it is not loaded",
-        hint="where it was made, save the weights alone: `torch.save(model.state_dict(), 'weights.pt')`",
-    )
-
-
-def _inert_load(path: Path, device: str) -> Any:
-    """What a file holds, with a placeholder for every object of a foreign class. Nothing of theirs is called."""
-    import torch
-
-    from cnnscope.nn import inert
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if zipfile.is_zipfile(path) and "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
-                raise ValueError("it is a TorchScript archive for torch, and another archive for `zipfile`")
-            return torch.load(path, map_location=device, pickle_module=inert, weights_only=False, mmap=False)
-    except Exception as error:  # as in `_torch_load`
-        first = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
-        raise damaged(path, f"its pickle cannot be followed ({first[:160]})") from error
-
-
-def _check_records(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Checks that every storage has the size of a zip member; on ``meta`` torch believes what the pickle says."""
-    import torch
-
-    with zipfile.ZipFile(path) as archive:
-        sizes = {member.file_size for member in archive.infolist()}
-    for key, tensor in state.items():
-        if tensor.layout is torch.strided and tensor.untyped_storage().nbytes() not in sizes:
-            raise damaged(path, f"`{key}` claims {tensor.untyped_storage().nbytes():,} bytes that are not in the file")
-
-
-def _torch_state(
-    path: Path, kind: Format, device: str, entry: str
-) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
-    """What `_unwrap` finds in the entry of a file. A file of foreign objects alone, such as a whole module, is E422."""
-    found = _torch_load(path, kind, device)
-    try:
-        if not entry:
-            return _unwrap(path, found)
-        state, wrapper, ignored = _unwrap(path, _chosen(path, found, entry))
-        return state, (entry, *wrapper), ignored
-    except CnnscopeError:
-        if not entry and _holds_module(found):
-            raise _code(path, _foreign(path)) from None
-        raise
-
-
-def _holds_module(found: Any) -> bool:
-    """Whether a foreign object is where weights are expected: the module itself was saved."""
-    places = [found.get(key) for key in WRAPPERS] if isinstance(found, Mapping) else [found]
-    if all(place is None or type(place).__module__ in ("builtins", "collections", "torch") for place in places):
-        return False
-    from cnnscope.nn.inert import Placeholder
-
-    return any(isinstance(place, Placeholder) for place in places)
-
-
-def _chosen(path: Path, found: Any, entry: str) -> Any:
-    """The entry of what was saved: one key, keys joined by dots, or the beginning of its tensors' names."""
-    if not isinstance(found, Mapping):
-        raise _no_state_dict(path, f"a {type(found).__name__}")
-    if isinstance(found.get(entry), Mapping):
-        return found[entry]
-    first, dot, rest = entry.partition(".")
-    if dot and isinstance(found.get(first), Mapping):
-        return _chosen(path, found[first], rest)
-    named = {key: value for key, value in found.items() if isinstance(key, str) and _is_tensor(value)}
-    if any(key.startswith(f"{entry}.") for key in named):
-        return _below(path, named, entry)
-    raise _no_entry(path, entry, (key for key, value in found.items() if isinstance(value, Mapping)))
-
-
-def _is_tensor(value: object) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor)
-
-
-def _unwrap(path: Path, found: Any) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
-    """Returns the state dict in what was saved, the keys under which it was found, and the other entries."""
-    import torch
-
-    wrapper: list[str] = []
-    ignored: list[str] = []
-    while isinstance(found, Mapping) and len(wrapper) < 4:
-        key = next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if key is None:
-            break
-        ignored += _described((name, value) for name, value in found.items() if name != key)
-        wrapper.append(key)
-        found = found[key]
-    if not isinstance(found, Mapping):
-        raise _no_state_dict(path, f"a {type(found).__name__}")
-    tensors = {key: v for key, v in found.items() if isinstance(v, torch.Tensor) and isinstance(key, str)}
-    if not tensors:
-        entries = _described(found.items())
-        choices = [
-            ".".join((*wrapper, key)) for key, value in found.items() if isinstance(key, str) and _has_tensor(value)
-        ]
-        what = ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") or "an empty dict"
-        raise _no_state_dict(path, what, choices)
-    ignored += _described((key, value) for key, value in found.items() if key not in tensors)
-    return {_INSERTED.sub("", key): tensor for key, tensor in tensors.items()}, tuple(wrapper), tuple(ignored)
-
-
-def _described(entries: Iterable[tuple[object, object]]) -> list[str]:
-    return [f"`{key}` ({type(value).__name__})" for key, value in entries]
-
-
-def _has_tensor(entry: object) -> bool:
-    return isinstance(entry, Mapping) and any(_is_tensor(value) for value in entry.values())
-
-
-def _no_state_dict(path: Path, what: str, choices: Sequence[str] = ()) -> CnnscopeError:
-    hint = "save the weights by themselves: `torch.save(model.state_dict(), 'weights.pt')`"
-    if choices:
-        hint = "say which entry has the weights: " + ", ".join(f"`{path.name}#{name}`" for name in choices[:_SHOWN])
-    return CnnscopeError.of("E423", f"`{path.name}` holds no state dict but {what}", hint=hint)

@@ -115,9 +115,6 @@ def _refuse_text(path: Path, head: bytes) -> None:
     if text.startswith((b"<?xml", b"<error")):
         raise refusal(path, "an XML page", _DOWNLOAD)
     if text.startswith(b"{"):
-        if path.name.endswith(".index.json"):
-            hint = "merge its parts into one file; weights in several files cannot be loaded"
-            raise refusal(path, "the index of weights in several files", hint)
         raise refusal(path, "a JSON file", "name the file of weights that belongs to it")
 
 

@@ -4,6 +4,8 @@
 there: a tensor's rebuild function, a storage, a dtype. Every other name becomes a class of `Placeholder`, which is
 imported from nowhere; calling it, or anything with it, makes one more placeholder. Only exact lists, dicts and sets are
 filled. So nothing outside torch's list is ever called, and no placeholder becomes part of a tensor.
+
+Where a module itself was saved, its weights are in plain dicts of its state, and are read from there.
 """
 
 from __future__ import annotations
@@ -13,16 +15,23 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from torch import Tensor
 from torch._weights_only_unpickler import _get_allowed_globals
+from torch.nn import Parameter
 
 _Base: Any = pickle._Unpickler  # type: ignore[attr-defined,unused-ignore]  # written in Python: its opcodes can be replaced
 _DEEP = 4
 
 
 class Placeholder:
-    """An object of a foreign class. It has no content; only the name of its class is kept."""
+    """An object of a foreign class. Only the name of its class is kept, and the ``tables`` of what looks like a module:
+    its weights, buffers and modules by name.
+    """
 
-    __slots__ = ()
+    __slots__ = ("tables",)
+
+    def __init__(self) -> None:
+        self.tables: Mapping[str, Any] = {}
 
 
 class Unpickler(_Base):  # type: ignore[misc,unused-ignore]
@@ -71,9 +80,16 @@ class Unpickler(_Base):  # type: ignore[misc,unused-ignore]
         self.append(self._made(function, tuple(arguments)))
 
     def _build(self) -> None:
-        self.stack.pop()
-        if not isinstance(self.stack[-1], (Placeholder, OrderedDict)):
-            raise pickle.UnpicklingError(f"a state for {type(self.stack[-1]).__name__}")
+        state, target = self.stack.pop(), self.stack[-1]
+        if not isinstance(target, (Placeholder, OrderedDict)):
+            raise pickle.UnpicklingError(f"a state for {type(target).__name__}")
+        if isinstance(target, Placeholder) and type(state) is dict and state.keys() >= set(_TABLES):
+            hidden = state.get("_non_persistent_buffers_set")
+            target.tables = {
+                table: {key: value for key, value in state[table].items() if table != "_buffers" or key not in hidden}
+                if type(hidden) is set else state[table]
+                for table in _TABLES if type(state[table]) in _DICTS
+            }  # fmt: skip
 
     def _append(self) -> None:
         value = self.stack.pop()
@@ -105,6 +121,33 @@ class Unpickler(_Base):  # type: ignore[misc,unused-ignore]
         pickle.BUILD[0]: _build, pickle.APPEND[0]: _append, pickle.APPENDS[0]: _appends,
         pickle.ADDITEMS[0]: _add_items, pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items,
     }  # fmt: skip
+
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+"""Where `torch.nn.Module` keeps what a state dict has."""
+_NESTED = 100
+
+
+def state_of(module: object) -> dict[str, Tensor]:
+    """Returns the weights and buffers in the placeholder of a module by their names in its state dict; {} for any other
+    object. A module that is reached twice counts under its first name.
+    """
+    found: dict[str, Tensor] = {}
+    _gather(module, "", found, set(), 0)
+    return found
+
+
+def _gather(module: object, prefix: str, found: dict[str, Tensor], seen: set[int], depth: int) -> None:
+    if not isinstance(module, Placeholder) or id(module) in seen or depth > _NESTED:
+        return
+    seen.add(id(module))
+    for table in _TABLES[:2]:
+        for name, value in module.tables.get(table, {}).items():
+            if isinstance(name, str) and type(value) in (Tensor, Parameter):
+                found[f"{prefix}{name}"] = value.detach()
+    for name, inner in module.tables.get("_modules", {}).items():
+        if isinstance(name, str):
+            _gather(inner, f"{prefix}{name}.", found, seen, depth + 1)
 
 
 _DICTS = (dict, OrderedDict, Counter)
