@@ -88,17 +88,16 @@ def diagram(
     source: o.Source, destination: Destination, options: DiagramOptions, loading: o.Loading, showing: Showing
 ) -> None:
     """Draw the architecture: folded blocks, stages, shapes, costs and receptive fields."""
-    from cnnscope.render.diagram.picture import SimplerPicture
-    from cnnscope.render.diagram.views import diagram
+    from cnnscope.render.diagram.views import Compromise, diagram
     from cnnscope.render.illustrated import kind_of
 
     if destination.output is not None:
-        check_format(kind_of(destination.output), views.formats(options.view))
+        check_format(kind_of(destination.output), views.formats(views.chosen(options)))
     drawing = diagram(loading.load(source).graph, options)
     with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", SimplerPicture)
+        warnings.simplefilter("always", Compromise)
         files = drawing.write(destination.output or Path(f"{drawing.name}.svg"))
-    showing.say(*(f"note: {one.message}" for one in found if issubclass(one.category, SimplerPicture)))
+    showing.say(*(f"note: {one.message}" for one in found if issubclass(one.category, Compromise)))
     showing.files(files)
 
 

@@ -41,23 +41,18 @@ class DiagramOptions(Theme):
     """How the architecture is drawn."""
 
     view: Annotated[
-        str,
-        Option(
-            "graph, volumes or paper: boxes and arrows, feature maps to scale, or the overview with the anatomy of "
-            "every distinct block.",
-            metavar="NAME",
-        ),
-    ] = "graph"
+        str | None,
+        Option("What is drawn. By default the ladder, or the graph where a level is named.", metavar="NAME"),
+    ] = None
     level: Annotated[
-        Literal["overview", "block", "layer", "op"],
-        Option("How much detail: folded blocks, all blocks, layers, or ops."),
-    ] = "overview"
+        Literal["overview", "block", "layer", "op"] | None,
+        Option("How much detail of the graph: folded blocks, all blocks, layers, or ops."),
+    ] = None
     heat: Annotated[Literal["macs", "params", "none"], Option("What the fill of a box shows.")] = "macs"
-    rf: Annotated[bool, Option("Whether boxes state receptive fields.")] = True
-    direction: Annotated[Literal["TB", "LR"], Option("From top to bottom, or from left to right.")] = "TB"
-    fit: Annotated[Literal["a4", "slide", "none"], Option("Wrap into columns and shrink to a page or a slide.")] = (
-        "none"
-    )
+    rf: Annotated[bool, Option("Whether receptive fields are stated.")] = True
+    direction: Annotated[Literal["TB", "LR"], Option("The graph from top to bottom, or from left to right.")] = "TB"
+    fit: Annotated[Literal["a4", "slide", "none"], Option("Lay out for a page or a slide, and shrink to it.")] = "none"
+    dpi: Annotated[int, Option("Dots per inch of a PNG.", min=20, max=1200)] = 160
     engine: Annotated[
         Literal["wheel", "dot"] | None, Option("Graphviz from pygraphviz's wheel, or the `dot` on the PATH.")
     ] = None

@@ -182,6 +182,24 @@ _NO_METADATA: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The points of a page inside its margins; ``turned`` says whether it may lie on its side."""
+
+    width: float
+    height: float
+    turned: bool = False
+
+    def scale(self, width: float, height: float) -> float:
+        """By how much a figure is shrunk to fit; 1 if it is small enough."""
+        upright = min(1.0, self.width / width, self.height / height)
+        return max(upright, min(1.0, self.height / width, self.width / height)) if self.turned else upright
+
+
+A4, SLIDE = Page(595.0 - 68.0, 842.0 - 68.0, turned=True), Page(960.0, 540.0)
+"""A4 inside margins of 12 mm, upright or on its side, and a slide."""
+PAGES = {"a4": A4, "slide": SLIDE}
+
 PICTURES = ("svg", "png", "pdf")
 """The formats that every picture can be written in."""
 
@@ -206,10 +224,10 @@ def look() -> Iterator[None]:
         yield
 
 
-def encoded(figure: Figure, form: str, dpi: int = DPI) -> bytes:
+def encoded(figure: Figure, form: str, dpi: int = DPI, background: str = "white") -> bytes:
     """The file's bytes: no date and no version in them, so that they are the same on a second run."""
     content = io.BytesIO()
-    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=_NO_METADATA[form], facecolor="white")
+    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=_NO_METADATA[form], facecolor=background)
     return content.getvalue()
 
 

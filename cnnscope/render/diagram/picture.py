@@ -19,14 +19,12 @@ from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
 from cnnscope.render.diagram.model import Box, Cluster, DetailLevel, Diagram, Edge, diagram
 from cnnscope.render.diagram.text import to_tikz
-from cnnscope.render.diagram.views import TEXT, graph_formats
-from cnnscope.render.style import check_format
+from cnnscope.render.diagram.views import TEXT, Compromise, graph_formats
+from cnnscope.render.style import PAGES, check_format
 
 LEVELS: tuple[DetailLevel, ...] = ("op", "layer", "block", "overview")
 """From the most to the least detail."""
 
-PAGES = {"a4": (595.0 - 68.0, 842.0 - 68.0), "slide": (960.0, 540.0)}
-"""Points of a page inside margins of 12 mm, and of a slide."""
 Fit = Literal["a4", "slide", "none"]
 MOST_COLUMNS = 4
 
@@ -51,7 +49,11 @@ def picture(
         if effort(figure) > BUDGET and simpler != LEVELS[-1]:
             continue
         try:
-            fitted = options if fit == "none" else _fitted(figure, options, PAGES[fit], engine, limit)
+            fitted = (
+                options
+                if fit == "none"
+                else _fitted(figure, options, (PAGES[fit].width, PAGES[fit].height), engine, limit)
+            )
             return _laid_out(figure, form, fitted, engine, limit), simpler
         except LayoutTimeout:
             continue
@@ -67,15 +69,16 @@ def _laid_out(figure: Diagram, form: str, options: Options, engine: Engine | Non
     return draw(dot, form, engine=engine, limit=limit)
 
 
-class SimplerPicture(UserWarning):
+class SimplerPicture(Compromise):
     """A figure was too much to lay out, and drawn with less detail than asked for."""
 
 
 def graph_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
     """The graph view in any format. Warns with `SimplerPicture` where it is drawn with less detail than asked for."""
-    content, drawn = picture(graph, form, options.level, _look(options), engine=options.engine, fit=options.fit)
-    if drawn != options.level:
-        message = f"drawn at level {drawn}: {options.level} is too much to lay out"
+    level = options.level or "overview"
+    content, drawn = picture(graph, form, level, _look(options), engine=options.engine, fit=options.fit)
+    if drawn != level:
+        message = f"drawn at level {drawn}: {level} is too much to lay out"
         warnings.warn(message, SimplerPicture, stacklevel=2)
     return content
 
@@ -90,7 +93,9 @@ def paper_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
     figure = paper(graph)
     if form in TEXT:
         return TEXT.find(form)(figure, plain).encode()
-    plain = plain if options.fit == "none" else replace(plain, page=PAGES[options.fit])
+    plain = (
+        plain if options.fit == "none" else replace(plain, page=(PAGES[options.fit].width, PAGES[options.fit].height))
+    )
     return _laid_out(figure, form, plain, options.engine, None)
 
 
@@ -116,13 +121,14 @@ def size(svg: bytes) -> tuple[float, float]:
 
 def volumes_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
     """The volumes view as ``svg``, ``png`` or ``pdf``."""
-    from cnnscope.render.diagram.canvas import to_raster, to_svg
+    from cnnscope.render.diagram.canvas import to_svg
+    from cnnscope.render.diagram.raster import to_raster
     from cnnscope.render.diagram.volumes import volumes
 
     drawn = volumes(graph, options.theme)
     match form:
         case "png" | "pdf":
-            return to_raster(drawn, form)
+            return to_raster(drawn, form, options.dpi)
     return to_svg(drawn)
 
 

@@ -104,8 +104,8 @@ def _lines(figure: Diagram, options: Options, placed: list[str]) -> Iterator[str
             points = [f"({words[4 + 2 * i]},{words[5 + 2 * i]})" for i in range(count)]
             turns = zip(points[1::3], points[2::3], points[3::3], strict=True)
             curve = points[0] + "".join(f" .. controls {a} and {b} .. {c}" for a, b, c in turns)
-            yield rf"\draw[->, color={_colour(theme.line)}] {curve};"
-            yield from _edge_label(words[4 + 2 * count :], _colour(theme.muted))
+            yield rf"\draw[->, color={colour(theme.line)}] {curve};"
+            yield from _edge_label(words[4 + 2 * count :], colour(theme.muted))
     yield r"\end{tikzpicture}"
     yield r"\end{document}"
 
@@ -115,8 +115,8 @@ def _node(box: Box, figure: Diagram, options: Options, place: tuple[float, float
     theme = THEMES[options.theme]
     fill = heat_colour(share_of(box.cost, figure.totals, options.heat), theme)
     left, low, stripe = x - width / 2, y - height / 2, 0.09
-    ink, kind = _colour(text_on(fill, theme)), _colour(kind_colour(box.category))
-    yield rf"\fill[color={_colour(fill)}] ({left:.3f},{low:.3f}) rectangle ++({width:.3f},{height:.3f});"
+    ink, kind = colour(text_on(fill, theme)), colour(kind_colour(box.category))
+    yield rf"\fill[color={colour(fill)}] ({left:.3f},{low:.3f}) rectangle ++({width:.3f},{height:.3f});"
     yield rf"\fill[color={kind}] ({left:.3f},{low:.3f}) rectangle ++({stripe},{height:.3f});"
     times = f" ×{box.count}" if box.count > 1 else ""
     for text, up, size, weight in (
@@ -135,7 +135,7 @@ def _edge_label(words: list[str], colour: str) -> Iterator[str]:
         yield rf"\node[text={colour}, font={font}] at ({words[1]},{words[2]}) {{{escape(words[0].strip())}}};"
 
 
-def _colour(colour: str) -> str:
+def colour(colour: str) -> str:
     """A hexadecimal colour in xcolor's own terms, without a definition."""
     r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"{{rgb,255:red,{r};green,{g};blue,{b}}}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from cnnscope.entries import resolved
@@ -32,6 +32,10 @@ def graph_formats() -> tuple[str, ...]:
     return (*PICTURES, *TEXT.names(), "tex")
 
 
+class Compromise(UserWarning):
+    """A figure is drawn otherwise than asked for; the message says how."""
+
+
 Draw = Callable[["Graph", str, "DiagramOptions"], bytes]
 """From a graph, a format and the options of ``cnnscope diagram`` to the content of a file."""
 
@@ -40,27 +44,56 @@ Draw = Callable[["Graph", str, "DiagramOptions"], bytes]
 class View:
     """One view. ``about`` is for help texts, ``draw`` a function or ``module:function``.
 
-    ``formats`` are those it can be drawn in; None stands for all that diagrams have.
+    ``formats`` are those it can be drawn in; None stands for all that diagrams have. ``options`` are those of
+    ``cnnscope diagram`` that it reads; None stands for all.
     """
 
     about: str
     draw: Draw | str
     formats: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
 
     def content(self, graph: Graph, form: str, options: DiagramOptions) -> bytes:
-        """The content of a file. E604 where the view does not have the format."""
-        check_format(form, formats(options.view))
+        """The content of a file. E604 where the view does not have the format, E609 where it ignores an option."""
+        name = chosen(options)
+        check_format(form, formats(name))
         if self.formats is not None and form not in self.formats:
             hint = f"use {', '.join(self.formats)}"
-            raise CnnscopeError.of("E604", f"the {options.view} view is not drawn as `{form}`", hint=hint)
+            raise CnnscopeError.of("E604", f"the {name} view is not drawn as `{form}`", hint=hint)
+        self.check(options)
         return resolved(self.draw)(graph, form, options)
+
+    def check(self, options: DiagramOptions) -> None:
+        """E609 where an option is set that the view does not read."""
+        if self.options is None:
+            return
+        for field in fields(options):
+            known = field.name == "view" or field.name in self.options
+            if not known and getattr(options, field.name) != field.default:
+                flag, hint = f"--{field.name}", " ".join(f"--{name}" for name in self.options)
+                message = f"the {chosen(options)} view does not read `{flag}`"
+                raise CnnscopeError.of("E609", message, hint=f"it reads {hint}")
+
+
+def chosen(options: DiagramOptions) -> str:
+    """The name of the view that is asked for: by default the ladder, and the graph where a level is named."""
+    return options.view or ("graph" if options.level else "ladder")
 
 
 VIEWS: Registry[View] = Registry(
     "cnnscope.views",
     "view",
     {
-        "graph": View("boxes and arrows", f"{_HERE}.picture:graph_view"),
+        "ladder": View(
+            "a row for each resolution, execution from left to right",
+            f"{_HERE}.ladder.view:ladder_view",
+            options=("theme", "heat", "rf", "fit", "dpi"),
+        ),
+        "graph": View(
+            "boxes and arrows at any level of detail",
+            f"{_HERE}.picture:graph_view",
+            options=("theme", "level", "heat", "rf", "direction", "fit", "engine"),
+        ),
         "volumes": View("feature maps to scale", f"{_HERE}.picture:volumes_view", PICTURES),
         "paper": View("the overview with the anatomy of every distinct block", f"{_HERE}.picture:paper_view"),
     },
@@ -86,12 +119,13 @@ def about() -> str:
 def diagram(graph: Graph, options: DiagramOptions | None = None) -> Drawing:
     """The picture of a network: svg, png, pdf, tex, dot, json or mmd, and what else the view has.
 
-    E608 for an unknown view. Drawing it may raise E604 for a format that the view does not have and E605 where Graphviz
-    does not finish, and warns with `picture.SimplerPicture`.
+    E608 for an unknown view, E609 for an option that the view does not read. Drawing it may raise E604 for a format
+    that the view does not have and E605 where Graphviz does not finish, and warns with `Compromise`.
     """
     from cnnscope.options.network import DiagramOptions
     from cnnscope.render.illustrated import Drawing, file_name
 
-    chosen = options or DiagramOptions()
-    view = VIEWS.find(chosen.view)
-    return Drawing(lambda form: view.content(graph, form, chosen), file_name(graph.name), formats(chosen.view))
+    asked = options or DiagramOptions()
+    view = VIEWS.find(chosen(asked))
+    view.check(asked)
+    return Drawing(lambda form: view.content(graph, form, asked), file_name(graph.name), formats(chosen(asked)))

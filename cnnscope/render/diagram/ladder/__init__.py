@@ -1,0 +1,1 @@
+"""The ladder: a row for each level of resolution, execution from left to right."""
