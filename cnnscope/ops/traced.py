@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from math import prod
 from typing import Any
 
@@ -91,7 +91,7 @@ def moved(value: Value, steps: Sequence[Step]) -> Value:
                 shape = new
         if batch is not None and shape[batch] != 1:
             batch = None
-    return replace(value, shape=shape, batch_axis=batch, kind=value.kind if in_place else kind_of(shape, batch))
+    return Value(shape, value.dtype, batch, value.kind if in_place else kind_of(shape, batch))
 
 
 def _reshaped_batch(old: Shape, batch: int | None, new: Shape) -> int | None:

@@ -6,7 +6,6 @@ See `cnnscope.sources.batch` for what a place is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cnnscope.ir import Value
 from cnnscope.ir.steps import Reshape, Shape, Step
@@ -40,7 +39,7 @@ def with_axis(value: Value, axis: int | None) -> Value:
     if value.batch_axis == axis:
         return value
     keeps = value.kind in ("map", "tokens") and axis in (0, None)
-    return replace(value, batch_axis=axis, kind=value.kind if keeps else kind_of(value.shape, axis))
+    return Value(value.shape, value.dtype, axis, value.kind if keeps else kind_of(value.shape, axis))
 
 
 def result(
