@@ -48,7 +48,7 @@ def _recurrent(call: OperatorCall) -> list[Operand]:
     directions = 2 if both else 1
     order = (1, 0, 2, 3) if first else (0, 2, 1, 3)
     split = (Reshape((time, batch, directions, hidden)), Permute((1, 0, 2, 3) if first else order))
-    results: list[Operand] = [call.emit(View("split", split), steps, batch=0 if first else 2)]
+    results: list[Operand] = [call.emit(View("split", split), steps)]
     names = [*call.outputs[1:], "", ""]
     results.append(_last(call, y, time, hidden, both, first) if names[0] else "")
     if names[1]:
