@@ -116,8 +116,9 @@ class AblationReport(Result):
     def _line(self, variant: Variant) -> Line:
         now, before = variant.summary.totals, self.intact.summary.totals
         lower = ">= " if variant.summary.unsupported else ""
+        more = ">= " if variant.summary.uncounted else ""
         return Line((
-            ", ".join(variant.removed) or "nothing", str(len(variant.summary.rows)), numbers.count(now.params),
+            ", ".join(variant.removed) or "nothing", str(len(variant.summary.rows)), more + numbers.count(now.params),
             _change(now.params, before.params), lower + numbers.count(now.macs), _change(now.macs, before.macs),
             known_size(variant.summary.receptive_field) or numbers.ABSENT, outputs_text(variant.graph),
         ))  # fmt: skip

@@ -47,7 +47,7 @@ TOTALS: dict[str, Total] = {
     "layers": Total("layers", lambda r: len(r.summary.rows), rank=4),
     "params": Total("params", lambda r: r.summary.totals.params, bound="weights"),
     "trainable_params": Total("trainable", lambda r: r.summary.totals.trainable, bound="weights"),
-    "frozen_params": Total("frozen", lambda r: r.summary.totals.frozen, rank=2),
+    "frozen_params": Total("frozen", lambda r: r.summary.totals.frozen, bound="weights", rank=2),
     "buffers": Total("buffers", lambda r: r.summary.totals.buffers, rank=1),
     "param_bytes": Total("size", lambda r: r.summary.totals.param_bytes, numbers.binary, bound="weights", rank=1),
     "macs": Total("MACs", lambda r: r.summary.totals.macs, bound="work"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from cnnscope.analysis.diff import Change, Difference, Part
 from cnnscope.render import numbers, style
@@ -78,7 +78,7 @@ class DifferenceReport(Result):
         bound = ["lower bound: some ops are unsupported"] if any(s.unsupported for s in summaries) else []
         fields = [s.receptive_field for s in summaries]
         return (
-            f"parameters  {_counted(a.params, b.params)}",
+            f"parameters  {_counted(a.params, b.params, *(bool(s.uncounted) for s in summaries))}",
             f"MACs        {_counted(a.macs, b.macs)}",
             f"RF          {_from_to(*(numbers.ABSENT if field is None else size_text(field) for field in fields))}",
             *bound,
@@ -192,9 +192,11 @@ def _from_to(*texts: str) -> str:
     return texts[0] if len(set(texts)) == 1 else " -> ".join(texts)
 
 
-def _counted(before: int | None, after: int | None) -> str:
+def _counted(before: int | None, after: int | None, *more: bool) -> str:
+    """The change of a figure; ``more`` says of each end whether it is a lower bound."""
     change = delta(before, after)
-    return _from_to(numbers.count(before), numbers.count(after)) + (f" ({signed(change)})" if change else "")
+    ends = [(">= " if bound else "") + numbers.count(n) for n, bound in zip_longest((before, after), more)]
+    return _from_to(*ends) + (f" ({signed(change)})" if change else "")
 
 
 def _row(row: Change) -> DiffLayer:

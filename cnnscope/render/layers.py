@@ -177,7 +177,8 @@ class LayerReport(Result):
         types = f"as stored ({numbers.stored(kinds)})" if whole and not self.dtype else f"at {self.precision}"
         return [
             f"parameters   {more}{count(costs.params)} = {more}{binary(costs.param_bytes)} {types}; "
-            f"{count(costs.trainable)} trainable, {count(costs.frozen)} frozen; {count(costs.buffers)} in buffers"
+            f"{more}{count(costs.trainable)} trainable, {more}{count(costs.frozen)} frozen; "
+            f"{count(costs.buffers)} in buffers"
             + (f" ({count(costs.transient)} not persistent)" if costs.transient else ""),
             f"compute      {lower}{count(costs.macs)} MACs, {lower}{count(costs.flops)} FLOPs an image",
             f"activations  {binary(costs.activation_bytes)}, of which {binary(self.summary.peak_activation_bytes)} "

@@ -76,7 +76,7 @@ def _members(figure: Diagram, cluster: str, options: Options, theme: style.Theme
 
 def _heading(figure: Diagram, theme: style.Theme) -> str:
     totals = figure.totals
-    facts = [f"{numbers.short(totals.params)} parameters", f"{numbers.short(totals.macs)} MACs"]
+    facts = [_text(figure.parameters), f"{numbers.short(totals.macs)} MACs"]
     title = f'<FONT POINT-SIZE="{style.SIZES["title"]}"><B>{_text(figure.name)}</B></FONT>'
     line = f'<FONT POINT-SIZE="{style.SIZES["cluster"]}" COLOR="{theme.muted}">{"  ·  ".join(facts)}</FONT>'
     rows = "".join(f"<TR><TD>{text}</TD></TR>" for text in (title, line, " "))

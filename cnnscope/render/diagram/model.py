@@ -15,6 +15,7 @@ from cnnscope.analysis.fuse import Unit, chain_concats
 from cnnscope.analysis.hierarchy import Group, Part, Run, block_kinds, fold, hierarchy, is_chain, units_of
 from cnnscope.analysis.receptive_field import Field, theoretical
 from cnnscope.ir import Graph, Node, Shape
+from cnnscope.render import numbers
 
 DetailLevel = Literal["overview", "block", "layer", "op"]
 
@@ -77,6 +78,13 @@ class Diagram:
     totals: Cost
     notes: tuple[str, ...] = ()
     order: tuple[tuple[str, str], ...] = ()
+    more: bool = False
+    """Whether there are weights that nobody knows of, so that the parameters are a lower bound."""
+
+    @property
+    def parameters(self) -> str:
+        """The parameters in words."""
+        return f"{'>= ' if self.more else ''}{numbers.short(self.totals.params)} parameters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ def diagram(graph: Graph, level: DetailLevel = "overview") -> Diagram:
     return Diagram(
         name=graph.name, level=level, boxes=tuple(boxes), clusters=tuple(_needed(clusters, used)),
         edges=tuple(_edges(graph, tiles)), totals=known(costs.values()), notes=tuple(_notes(tiles, chained)),
+        more=bool(graph.uncounted),
     )  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def _canvas(
     arcs = 26.0 * len(skips) + (14.0 if skips else 0.0)
     left, top = min(v.x for v in volumes) - 40, min(v.top for v in volumes) - arcs - 62
     right, bottom = max(v.right for v in volumes) + 40, max(v.y for v in volumes) + 96
-    facts = f"{numbers.short(figure.totals.params)} parameters · {numbers.short(figure.totals.macs)} MACs"
+    facts = f"{figure.parameters} · {numbers.short(figure.totals.macs)} MACs"
     floor = max(v.y for v in volumes) + 18
     roof = min(v.top for v in volumes) - 14
     marks: list[Mark] = [

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cnnscope.ir import Operation, Value
+from cnnscope.ir.steps import Reshape, Step
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise, Movement
 from cnnscope.ops.traced import Traced
-from cnnscope.sources.batch import GONE, Place
+from cnnscope.sources.batch import GONE, Place, follow
 from cnnscope.sources.batch_ops import aligned, along, grown, result, with_axis
 
 
@@ -19,6 +20,26 @@ class Batches:
 
     images: set[str] = field(default_factory=set)
     places: dict[str, Place] = field(default_factory=dict)
+
+    fixed: list[str] = field(default_factory=list)
+    """Nodes that reshape to sizes in which the batch has no place: they run for one image, and fail for several."""
+
+    @staticmethod
+    def _fixed(place: Place | None, x: Value, steps: Sequence[Step]) -> tuple[int | None, ...] | None:
+        """Returns the axis of the batch behind each step up to a reshape that leaves none, and None from there on; None
+        as a whole where another step loses the batch.
+        """
+        axes: list[int | None] = []
+        for count, step in enumerate(steps, start=1):
+            if place is None or place == GONE:
+                return None
+            now = follow(place, x.shape, steps[:count])[0]
+            if now is None and isinstance(step, Reshape):
+                return (*axes, *(None,) * (len(steps) - len(axes)))
+            if now is None or now == GONE:
+                return None
+            axes.append(now[0])
+        return None
 
     def feed(self, name: str, value: Value) -> None:
         """``name`` is a network input. One without a batch axis is the same for all images."""
@@ -46,6 +67,10 @@ class Batches:
             found = result(op, places, x, output, hint)[0] or aligned(places, x, output)
         if isinstance(op, Movement):
             op = replace(op, batch=along(places[0], x[0], found, op.steps))
+            if op.batch is None and (fixed := self._fixed(places[0], x[0], op.steps)) is not None:
+                self.images.remove(name)  # beyond here there is one image
+                self.fixed.append(name)
+                return replace(op, batch=fixed), with_axis(output, None)
         if found is None or found == GONE:
             return op, output
         self.places[name] = found

@@ -24,7 +24,7 @@ from cnnscope.sources.onnx.batches import Batches
 from cnnscope.sources.onnx.fold import fold
 from cnnscope.sources.onnx.inputs import read_inputs
 from cnnscope.sources.onnx.opsets import versions
-from cnnscope.sources.onnx.rows import rows, scope_classes
+from cnnscope.sources.onnx.rows import places_of, rows, scope_classes
 from cnnscope.sources.onnx.rules import RULES, OperatorCall, Rounds, UnreadableError
 from cnnscope.sources.onnx.shapes import Shapes, read_by
 from cnnscope.sources.onnx.values import Array, Const, Operand, invalid
@@ -57,8 +57,11 @@ def build_with_weights(model: ModelProto, sizes: Sequence[InputSize] = (), path:
     reader = read(model, sizes, path)
     outputs = [reader.output(output.name) for output in model.graph.output]
     reader.keep_unused(model.graph)
-    notes = (ROUNDED,) if reader.rounds.names or reader.rounds.measured else ()
-    return Built(reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views, notes)
+    notes = [ROUNDED] if reader.rounds.names or reader.rounds.measured else []
+    if reader.batches.fixed:
+        layer = reader.builder.nodes[reader.batches.fixed[0]].layer
+        notes.append(f"`{layer}` has a shape for one image: a module built from the file takes one at a time")
+    return Built(reader.builder.graph(dict.fromkeys(outputs)), reader.weights.views, tuple(notes))
 
 
 def read(model: ModelProto, sizes: Sequence[InputSize] = (), path: Path | None = None) -> Reader:
@@ -154,8 +157,9 @@ class Reader:
         """Lowers every node. ``channels_last`` are inputs whose transposes only move their channels to the front."""
         ordered = in_order(nodes)
         computing = list(_computing(ordered, {name for name, x in self.env.items() if isinstance(x, str)}))
-        names = dict(zip(map(id, computing), rows(computing), strict=True))
-        self.builder.scopes.update(scope_classes(computing))
+        places = places_of(computing)
+        names = dict(zip(map(id, computing), rows(computing, places), strict=True))
+        self.builder.scopes.update(scope_classes(computing, places))
         for node in ordered:
             first = next(iter(node.input), "")
             if node.op_type == "Transpose" and first in channels_last:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from cnnscope.ir.graph import DTYPE_BYTES
 from cnnscope.ops.call import Call, Held, Input, Literal, Operand
-from cnnscope.sources.onnx.values import Const, evaluate
+from cnnscope.sources.onnx.values import MAX_ELEMENTS, Const, evaluate
 
 INTEGERS = frozenset({"uint16", "uint32", "uint64"})
 """Types for which torch has no arithmetic."""
@@ -29,7 +33,7 @@ def call_of(
             return Input(next(places))
         if isinstance(x, Const):
             index = next(constants)
-            found = _held(x, index) if x.is_weight else literal(x)
+            found = _held(x, index) if x.is_weight or is_buffer(x) else literal(x)
             if found is None:
                 raise UnknownElementsError
             return found
@@ -56,7 +60,31 @@ def leaves(operands: Sequence[Any]) -> Iterator[Any]:
 
 def _held(constant: Const, index: int) -> Held | None:
     real = constant.dtype in ("float32", "float64", "float16", "bfloat16")
-    return Held(f"constant{index}", constant.shape, dtype=constant.dtype, buffer=False) if real else None
+    if not real and constant.is_weight:
+        return None
+    return Held(f"constant{index}", constant.shape, dtype=constant.dtype, buffer=is_buffer(constant))
+
+
+def is_buffer(constant: Const) -> bool:
+    """Returns whether a constant that is no weight is too large for a graph, which has it as a buffer."""
+    return not (constant.is_weight or constant.measured) and prod(constant.shape) > MAX_ELEMENTS
+
+
+MASKED, TABLE = -50, 4
+"""The largest number that stands for minus infinity in a mask, and the fewest elements of a table."""
+
+
+def known_constant(constant: Const) -> Const:
+    """Returns an operand of arithmetic as no weight if its elements show that nothing trained it: a mask of zeros and
+    one large negative number, or a table of different multiples of 1/2 (coordinates, strides, means of bytes).
+    """
+    array = constant.value if constant.is_weight and constant.leaf is not None else None
+    if array is None or array.size < TABLE:
+        return constant
+    low, high = float(array.min()), float(array.max())
+    mask = high == 0 and low <= MASKED and bool(((array == 0) | (array == low)).all())
+    table = low < high and max(-low, high) >= 2 and bool((2 * array == np.round(2 * array)).all())
+    return replace(constant, origin=()) if mask or table else constant
 
 
 def literal(constant: Const) -> Literal | None:

@@ -29,9 +29,9 @@ class Place:
     name: str
 
 
-def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
-    """Returns the row and the name of each node. Neither is unique yet."""
-    places = _places(nodes)
+def rows(nodes: Sequence[NodeProto], places: Sequence[Place] | None = None) -> list[tuple[str, str]]:
+    """Returns the row and the name of each node, whose ``places`` may be known. Neither is unique yet."""
+    places = places_of(nodes) if places is None else places
     inner = {above for scope in {place.scope for place in places} for above in _above(scope)}
     leaves = [place.scope if place.scope and place.scope not in inner else "" for place in places]
     result: list[tuple[str, str]] = []
@@ -51,7 +51,7 @@ def rows(nodes: Sequence[NodeProto]) -> list[tuple[str, str]]:
     return [(row or name, name if not row else row if lengths[row] == 1 else f"{row}.{name}") for row, name in result]
 
 
-def _places(nodes: Sequence[NodeProto]) -> list[Place]:
+def places_of(nodes: Sequence[NodeProto]) -> list[Place]:
     """Returns the place of each node. One without a place, as optimisers of graphs make them, is in the innermost
     module that has all its neighbours, if they have places.
     """
@@ -130,7 +130,7 @@ def _metadata(node: NodeProto, key: str) -> list[str]:
     return []
 
 
-def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
+def scope_classes(nodes: Sequence[NodeProto], places: Sequence[Place]) -> Mapping[str, str]:
     """Returns the class of each module that has modules inside, as far as the metadata have it; others are a
     ``group``.
     """
@@ -140,7 +140,5 @@ def scope_classes(nodes: Sequence[NodeProto]) -> Mapping[str, str]:
         if len(scopes) == len(named):
             for scope, name in zip(scopes[1:-2], named[1:-2], strict=True):
                 classes.setdefault(clean(scope), name.rpartition(".")[2])
-    groups = dict.fromkeys(
-        above for scope in dict.fromkeys(place.scope for place in _places(nodes)) for above in _above(scope)
-    )
+    groups = dict.fromkeys(above for scope in dict.fromkeys(place.scope for place in places) for above in _above(scope))
     return {scope: classes.get(scope, "group") for scope in groups}

@@ -25,7 +25,7 @@ from cnnscope.ops.traced import Called
 from cnnscope.registry import Registry, load_files
 from cnnscope.sources.files import clean
 from cnnscope.sources.onnx.batches import Batches
-from cnnscope.sources.onnx.calls import call_of, leaves, literal
+from cnnscope.sources.onnx.calls import call_of, known_constant, leaves, literal
 from cnnscope.sources.onnx.lazy import ConstantNode
 from cnnscope.sources.onnx.values import Const, Operand, invalid
 from cnnscope.sources.onnx.weights import Weights
@@ -192,7 +192,9 @@ class OperatorCall:
         bound = bind(op, x)
         shapes = {**bound.weights, **bound.buffers}
         keys = {role: self._enter(c, shapes[role], role in bound.buffers) for role, c in (params or {}).items() if c}
-        keys |= {f"constant{i}": self._enter(c, c.shape) for i, c in enumerate(constants) if c.is_weight}
+        roles = {f"constant{i}": c for i, c in enumerate(constants)}
+        used = {role: c for role, c in roles.items() if c.is_weight or role in bound.buffers}
+        keys |= {role: self._enter(c, c.shape, role in bound.buffers) for role, c in used.items()}
         name = self.builder.unique(f"{self.base}.{part}" if part else self.base)
         layer = name if apart else self.layer
         found, output = self.batches.locate(name, bound.op, inputs, x, settled(op, bound.output), batch)
@@ -212,6 +214,7 @@ class OperatorCall:
         Of the ``operands`` tensors are inputs, constants are further operands, numbers are arguments. With no
         ``function`` torch has none for it.
         """
+        operands = tuple(known_constant(x) if isinstance(x, Const) else x for x in operands)
         inputs = [x for x in leaves(operands) if isinstance(x, str)]
         constants = [x for x in leaves(operands) if isinstance(x, Const)]
         call = call_of(function, operands, tuple((named or {}).items()), item) if function else None
