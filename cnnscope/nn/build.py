@@ -143,14 +143,15 @@ class _Modules:
             module.to(getattr(torch, narrow.pop()))
 
     def _fill(self, module: nn.Module, node: Node) -> None:
-        """Gives buffers that no state dict has their numbers."""
+        """Gives buffers their numbers where the graph knows them: those that no state dict has, and tables."""
         for role, key in node.params.items():
             param = self.graph.params[key]
             if param.data is not None:
                 path, _, name = role.rpartition(".")
                 owner = module.get_submodule(path)
                 delattr(owner, name)
-                owner.register_buffer(name, tensor_of(Literal(param.shape, param.dtype, param.data)), persistent=False)
+                numbers = tensor_of(Literal(param.shape, param.dtype, param.data))
+                owner.register_buffer(name, numbers.clone(), persistent=param.persistent)
 
     def finish(self) -> None:
         """Adds weights that no node uses, freezes frozen ones, and checks every name and shape against the graph."""

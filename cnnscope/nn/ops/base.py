@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
+from typing import Literal as Word
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,14 @@ from cnnscope.ir.graph import Operation, Value
 from cnnscope.nn.code import Call as CallExpr
 from cnnscope.nn.code import Expr, Lit, Raw
 from cnnscope.ops.arguments import Pair
+from cnnscope.ops.call import Literal
 
 X = Sequence[Value]
 Inputs = Sequence[Expr]
 Writer = Callable[[Inputs], Expr]
 Definition = type[nn.Module] | Callable[..., Any]
 
-Role = Literal["conv", "scale", "average", "move", "add", "product", "bilinear", "activation", "max", "other"]
+Role = Word["conv", "scale", "average", "move", "add", "product", "bilinear", "activation", "max", "other"]
 """``conv``: linear with weights, ``scale``: linear within each channel, ``average``: linear without weights of its own,
 ``move``: values copied, moved or dropped, ``product``: of elements, ``bilinear``: of matrices, ``activation``: one
 number to one number, ``max``: the largest of a window, ``other``: anything else."""
@@ -65,7 +67,9 @@ class Code:
 
     Without ``construct`` there is nothing to register. ``plain`` says that a call is no more than the module called on
     its input, so that it can stand in an `nn.Sequential`. Modules without weights may have a ``function``, which needs
-    no registering. ``defines`` are the definitions that the file must have, in this order.
+    no registering. ``defines`` are the definitions that the file must have, in this order. ``own`` are tensors that the
+    class around the op has as attributes: weights and buffers by their role, constants as they are. ``call`` gets the
+    expressions for them behind the inputs.
     """
 
     construct: CallExpr | None
@@ -73,6 +77,7 @@ class Code:
     function: Writer | None = None
     plain: bool = True
     defines: tuple[Definition, ...] = ()
+    own: tuple[str | Literal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class Module:
     A class of `torch.nn` is written as ``nn.NAME(args)``, and where ``function`` computes the same without a module
     (``F.relu``, or a writer), exported source may use that. Of any other class either the file ``defines`` all that it
     needs (its bases, then the class itself; their source may refer to torch alone), or ``code`` says how it is written.
+    ``applied`` writes the layer as a function of its input and of its weights by role, for weights that the module
+    around it has itself.
     """
 
     kind: type[nn.Module]
@@ -89,6 +96,7 @@ class Module:
     function: str | Writer | None = None
     defines: tuple[Definition, ...] = ()
     code: Code | None = None
+    applied: Callable[[Expr, Mapping[str, Expr]], Expr] | None = None
 
     def build(self) -> nn.Module:
         """A fresh module with weights as torch initialises them."""
@@ -204,6 +212,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
         return int(value)
     return value
+
+
+def applied_to(call: Callable[[Expr, Mapping[str, Expr]], Expr], roles: Sequence[str]) -> Code:
+    """Code for a layer whose weights with these roles are those of the class around it."""
+
+    def write(inputs: Inputs) -> Expr:
+        count = len(inputs) - len(roles)
+        return call(inputs[0], dict(zip(roles, inputs[count:], strict=True)))
+
+    return attributes(*roles, write=write)
+
+
+NONE = Raw("None")
+"""A weight that a layer does not have."""
+
+
+def attributes(*own: str | Literal, write: Writer = lambda x: x[-1]) -> Code:
+    """Code for an op that computes with these tensors of the class around it; by default it is the only one."""
+    return Code(None, lambda _, inputs: write(inputs), plain=False, own=own)
 
 
 # -- what the families share -------------------------------------------------------------------------------------------

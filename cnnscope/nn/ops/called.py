@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from cnnscope.nn.code import Call as CallExpr
 from cnnscope.nn.code import Expr, Index, Infix, Items, Lit, Raw
-from cnnscope.nn.ops.base import Code, Inputs, Module, inline
-from cnnscope.ops.call import SHOWN, Call, Held, Input, Literal, Operand, elements
+from cnnscope.nn.ops.base import Code, Inputs, Module, attributes, inline
+from cnnscope.ops.call import Call, Held, Input, Literal, Operand, elements
 from cnnscope.ops.traced import Called
 
+SHORT = 16
+"""The most elements that an expression writes out."""
 _NARROW = (torch.float16, torch.bfloat16)
 
 
@@ -78,12 +80,11 @@ def called(op: Called) -> Module | None:
     if op.call is None:
         return None
     call = _slim(op.call) if not getattr(op, "shape", ()) else op.call
-    unwritten = any(isinstance(leaf, Held) or _is_long(leaf) for leaf in call.leaves())
-    return Module(Calling, {"call": call}, code=None if unwritten else _code(call))
+    return Module(Calling, {"call": call}, code=_code(call))
 
 
 def _is_long(leaf: Operand) -> bool:
-    return isinstance(leaf, Literal) and (leaf.count > SHOWN or elements(leaf) is None)
+    return isinstance(leaf, Literal) and (leaf.count > SHORT or elements(leaf) is None)
 
 
 def _slim(call: Call) -> Call:
@@ -106,29 +107,50 @@ _INFIX: Mapping[str, str] = {
 
 
 def _code(call: Call) -> Code:
-    return inline(lambda inputs: _expression(call, inputs))
+    """The call as an expression; what it holds, and longer constants, are attributes of the class around it."""
+    held = (
+        leaf.role if isinstance(leaf, Held) else leaf
+        for leaf in call.leaves()
+        if isinstance(leaf, Held) or _is_long(leaf)
+    )
+    own: tuple[Any, ...] = tuple(dict.fromkeys(held))
+    if not own:
+        return inline(lambda inputs: _expression(call, inputs, {}))
+
+    def write(inputs: Inputs) -> Expr:
+        count = len(inputs) - len(own)
+        return _expression(call, inputs[:count] or inputs, dict(zip(own, inputs[count:], strict=True)))
+
+    return attributes(*own, write=write)
 
 
-def _expression(call: Call, inputs: Inputs) -> Expr:
-    operands = [_written(operand, inputs) for operand in call.operands]
+_Own = Mapping[str | Literal, Expr]
+
+
+def _expression(call: Call, inputs: Inputs, own: _Own) -> Expr:
+    operands = [_written(operand, inputs, own) for operand in call.operands]
     sign = _INFIX.get(call.function)
     plain = len(operands) == 2 and not call.named and isinstance(call.operands[0], Input)
     if sign and plain:
         return Infix(sign, tuple(operands[::-1] if call.function == "rsub" else operands))
     place = "torch" if callable(getattr(torch, call.function, None)) else "torch.ops.aten"
-    named = tuple((name, _written(operand, inputs)) for name, operand in call.named)
+    named = tuple((name, _written(operand, inputs, own)) for name, operand in call.named)
     result = CallExpr(f"{place}.{call.function}", tuple(operands), named)
     return result if call.item is None else Index(result, str(call.item))
 
 
-def _written(operand: Operand, inputs: Inputs) -> Expr:
+def _written(operand: Operand, inputs: Inputs, own: _Own) -> Expr:
     match operand:
         case Input(index):
             return inputs[index]
+        case Held(role=role, seen=seen):
+            return own[role] if seen is None else CallExpr("reshape", tuple(map(Lit, seen)), target=own[role])
+        case Literal() if operand in own:
+            return own[operand]
         case Literal():
             return _constant(operand, inputs)
-        case tuple() if any(isinstance(item, (Input, Literal, tuple)) for item in operand):
-            return Items(tuple(_written(item, inputs) for item in operand))
+        case tuple() if any(isinstance(item, (Input, Literal, Held, tuple)) for item in operand):
+            return Items(tuple(_written(item, inputs, own) for item in operand))
         case str() if operand.startswith("torch."):
             return Raw(operand)
     return Lit(operand)

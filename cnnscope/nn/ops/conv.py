@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody knows it by
 
-from cnnscope.nn.code import Expr
+from cnnscope.nn.code import Call, Expr, Lit
 from cnnscope.nn.ops import base
 from cnnscope.nn.ops.base import Inputs, Module, TorchOp, X
 from cnnscope.nn.ops.movement import window
@@ -84,7 +84,16 @@ def _conv(op: conv.Conv, x: X) -> Module:
         "dilation": op.dilation, "groups": op.groups, "bias": op.bias,
     }  # fmt: skip
     if even is not None:
-        return Module(base.of_rank("Conv", x), {**args, "padding": even, "padding_mode": op.pad_mode})
+
+        def applied(x: Expr, own: Mapping[str, Expr]) -> Expr:
+            given = base.write_pad(x, base.torch_pads(op.pad), mode) if op.pad_mode != "zeros" else x
+            pads = (0,) * len(even) if op.pad_mode != "zeros" else even
+            plain = {"stride": op.stride, "padding": pads, "dilation": op.dilation, "groups": op.groups}
+            named = tuple((name, Lit(base.plain(n), name, int(name != "padding"))) for name, n in plain.items())
+            return Call(f"F.conv{len(op.kernel)}d", (given, *own.values()), named)
+
+        given = {**args, "padding": even, "padding_mode": op.pad_mode}
+        return Module(base.of_rank("Conv", x), given, applied=applied)
     pads, code = base.torch_pads(op.pad), Module(base.of_rank("Conv", x), args).written
     assert code is not None
 

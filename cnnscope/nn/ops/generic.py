@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody knows i
 
 from cnnscope.ir.steps import Border, Expand, Permute, Reshape, Shape, Step, Taps
 from cnnscope.nn.code import Call, Expr, Lit, Raw
-from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, inline, of_role, write_pad
+from cnnscope.nn.ops.base import Function, Inputs, Lacks, Module, TorchOp, X, attributes, inline, of_role, write_pad
 from cnnscope.nn.ops.called import Calling, called, tensor_of
 from cnnscope.nn.ops.merge import add, concatenated, infix, mul
 from cnnscope.nn.ops.movement import window
@@ -144,6 +144,44 @@ def _inside(place: int, end: int, border: Border) -> int:
     return place % end
 
 
+def overwritten(
+    x: Tensor,
+    part: Tensor,
+    axis: int,
+    start: int,
+    stop: int,
+    step: int,
+    shape: tuple[int, ...] | None,
+    batch: int | None,
+) -> Tensor:
+    """``x`` with a part along an axis replaced. What has no batch is the same for every image."""
+    part = part if shape is None else part.reshape(shape)
+    if batch is not None:
+        images = max(x.shape[batch], part.shape[batch])
+        x, part = (t.expand([images if i == batch else -1 for i in range(t.dim())]) for t in (x, part))
+    return torch.slice_scatter(x, part, axis, start, stop, step)
+
+
+def _overwrite(op: generic.Overwrite, x: X) -> Function | None:
+    """A slice that is written to; None if it is along the batch, or if its elements come in another order."""
+    *before, cut = op.steps
+    if not isinstance(cut, Taps) or not all(isinstance(step, Reshape) for step in before) or len(before) > 1:
+        return None
+    part = moved(x[1], before)
+    batch = x[0].batch_axis if part.batch_axis is None else part.batch_axis
+    phases = len(cut.taps)
+    read = {o: tap + cut.n * (o // phases) for o in range(cut.size) for tap in cut.taps[o % phases]}
+    places = [o for o, i in read.items() if 0 <= i < part.shape[cut.axis]]
+    step = places[1] - places[0] if len(places) > 1 else 1
+    if cut.axis == batch or not places or [read[o] for o in places] != list(range(part.shape[cut.axis])):
+        return None
+    if places != list(range(places[0], places[-1] + 1, step)):
+        return None
+    shape = tuple(-1 if i == part.batch_axis else n for i, n in enumerate(part.shape)) if before else None
+    given = (cut.axis, places[0], places[-1] + 1, step, shape, batch)
+    return Function(overwritten, given, defines=(overwritten,))
+
+
 def _reduce(op: generic.Reduce, x: X) -> Function | Module | None:
     if op.fn not in _REDUCTIONS or op.dtype is not None or (op.call is not None and op.call.named):
         return called(op)
@@ -213,11 +251,12 @@ class Fixed(nn.Module):
 
 def _parameter(op: generic.Parameter, x: X) -> Module:
     args: dict[str, Any] = {"shape": op.shape}
-    return Module(Weight, args if op.dtype == "float32" else args | {"dtype": getattr(torch, op.dtype)})
+    args |= {} if op.dtype == "float32" else {"dtype": getattr(torch, op.dtype)}
+    return Module(Weight, args, code=attributes("value"))
 
 
 def _constant(op: generic.Constant, x: X) -> Module | None:
-    return None if op.literal is None else Module(Fixed, {"literal": op.literal})
+    return None if op.literal is None else Module(Fixed, {"literal": op.literal}, code=attributes(op.literal))
 
 
 _OTHERS = (nn.CELU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold)
@@ -225,7 +264,6 @@ _OTHERS = (nn.CELU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold)
 _MANY = Lacks("it stands for many functions, which the rules of sources list")
 _NAMED_ELSEWHERE = Lacks("the functions it is made of are those of other ops")
 _UNKNOWN = {
-    generic.Overwrite: "where a trace writes to is known, not by which statement",
     generic.EmbeddingBag: "its input is a tensor of indices, not an image",
     generic.Renorm: "it writes to a table of weights, which a built network never does",
     generic.Select: "a module has one output",
@@ -253,6 +291,7 @@ TORCH_OPS = (
         aten=("embedding",), onnx=_MANY,
     ),
     TorchOp(op=generic.Gather, make=lambda op, x: called(op), roles=_NAMED_ELSEWHERE, aten=_MANY, onnx=_MANY),
+    TorchOp(op=generic.Overwrite, make=_overwrite, roles={overwritten: "other"}, aten=_MANY, onnx=_MANY),
     TorchOp(op=generic.Constant, make=_constant, roles={Fixed: "other"}, aten=_MANY, onnx=_MANY),
     *(TorchOp(op=op, make=Lacks(why), roles=Lacks(why), aten=_MANY, onnx=_MANY) for op, why in _UNKNOWN.items()),
 )  # fmt: skip

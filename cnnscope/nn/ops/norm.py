@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cnnscope.nn.ops.base import Lacks, Module, Role, TorchOp, X, of_rank, of_role, ranks
+from cnnscope.nn.code import Call, Expr, Items, Lit, Raw
+from cnnscope.nn.ops.base import NONE, Lacks, Module, Role, TorchOp, X, of_rank, of_role, ranks
 from cnnscope.ops import norm
 from cnnscope.ops.base import channel_axis
 
@@ -31,16 +33,36 @@ class ChannelRMSNorm(ChannelsLast, nn.RMSNorm):
 def _batchnorm(op: norm.BatchNorm, x: X) -> Module:
     family = nn.BatchNorm1d if len(x[0].shape) < 4 else of_rank("BatchNorm", x)
     args = {"eps": op.eps, "momentum": op.momentum, "affine": op.affine, "track_running_stats": op.track}
-    return Module(family, {"num_features": x[0].shape[1], **args})
+
+    def applied(x: Expr, own: Mapping[str, Expr]) -> Expr:
+        roles = ("running_mean", "running_var", "weight", "bias")
+        training = Raw("self.training" if op.track else "True")
+        rest = (("training", training), ("momentum", Lit(op.momentum, "momentum")), ("eps", Lit(op.eps, "eps")))
+        return Call("F.batch_norm", (x, *(own.get(role, NONE) for role in roles)), rest)
+
+    return Module(family, {"num_features": x[0].shape[1], **args}, applied=applied)
 
 
 def _layernorm(op: norm.LayerNorm, x: X) -> Module:
     shape = [x[0].shape[axis] for axis in op.normalised(x[0])]
     args: dict[str, Any] = {"eps": op.eps, "elementwise_affine": op.affine, "bias": op.bias or not op.affine}
-    if x[0].kind == "map" and op.over == "channels":
+    on_map = x[0].kind == "map" and op.over == "channels"
+
+    def applied(x: Expr, own: Mapping[str, Expr]) -> Expr:
+        sizes = (
+            Call("", tuple(Lit(n, "channels") for n in shape))
+            if len(shape) > 1
+            else Items((Lit(shape[0], "channels"),))
+        )
+        given = Call("movedim", (Lit(1), Lit(-1)), target=x) if on_map else x
+        weights = (own.get("weight", NONE), own.get("bias", NONE))
+        made = Call("F.layer_norm", (given, sizes, *weights), (("eps", Lit(op.eps, "eps")),))
+        return Call("movedim", (Lit(-1), Lit(1)), target=made) if on_map else made
+
+    if on_map:
         args["normalized_shape"] = shape[0]
-        return Module(ChannelLayerNorm, args, defines=(ChannelsLast, ChannelLayerNorm))
-    return Module(nn.LayerNorm, {"normalized_shape": shape, **args})
+        return Module(ChannelLayerNorm, args, defines=(ChannelsLast, ChannelLayerNorm), applied=applied)
+    return Module(nn.LayerNorm, {"normalized_shape": shape, **args}, applied=applied)
 
 
 def _rmsnorm(op: norm.RMSNorm, x: X) -> Module:

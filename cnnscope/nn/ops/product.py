@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from cnnscope.nn.code import Call
 from cnnscope.nn.ops.base import Function, Lacks, Module, TorchOp, X
 from cnnscope.nn.ops.called import called
 from cnnscope.nn.ops.merge import infix
@@ -12,7 +13,8 @@ from cnnscope.ops import product
 
 
 def _linear(op: product.Linear, x: X) -> Module:
-    return Module(nn.Linear, {"in_features": x[0].shape[-1], "out_features": op.out, "bias": op.bias})
+    args = {"in_features": x[0].shape[-1], "out_features": op.out, "bias": op.bias}
+    return Module(nn.Linear, args, applied=lambda x, own: Call("F.linear", (x, *own.values())))
 
 
 def _bilinear(op: product.Bilinear, x: X) -> Module:

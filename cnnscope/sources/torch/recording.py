@@ -204,8 +204,16 @@ def _param(key: str, tensor: Tensor, modules: Mapping[str, nn.Module]) -> Param:
     return Param(
         tuple(tensor.shape), dtype_name(tensor), trainable=tensor.requires_grad,
         buffer=not isinstance(tensor, nn.Parameter), persistent=persistent,
-        data=None if persistent or tensor.is_meta or tensor.numel() > LARGEST else data_of(tensor),
+        data=data_of(tensor) if _is_known(tensor, persistent) else None,
     )  # fmt: skip
+
+
+def _is_known(tensor: Tensor, persistent: bool) -> bool:
+    """Returns whether a graph keeps the numbers of a tensor: those of buffers that no state dict has, and tables of
+    places, which are what they are with any weights.
+    """
+    table = not tensor.is_floating_point() and not tensor.is_complex() and tensor.dim() > 0
+    return (table or not persistent) and not tensor.is_meta and tensor.numel() <= LARGEST
 
 
 def data_of(t: Tensor) -> bytes:

@@ -15,15 +15,16 @@ from cnnscope.nn.export import TRACED, check_operands, described, prepared, unwr
 from cnnscope.nn.export.pytorch.body import Class, Names, camel
 from cnnscope.nn.export.pytorch.classes import Classes
 from cnnscope.nn.export.pytorch.forward import class_lines, docstring
-from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, scopes, unique
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, owner, scopes, unique
+from cnnscope.nn.export.pytorch.tensors import unpacked
 from cnnscope.nn.ops import make, torch_op
-from cnnscope.nn.ops.base import Code, Definition
+from cnnscope.nn.ops.base import Code, Definition, Module, applied_to
 from cnnscope.ops.base import shape_text
 from cnnscope.ops.traced import Traced
 
 _STANDARD = (  # what a file may import, and the character after a name that is such an import
-    ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["), ("functools", "reduce", "("),
-    ("math", "comb", "("), ("math", "prod", "("),
+    ("base64", "b85decode", "("), ("collections", "OrderedDict", "("), ("collections.abc", "Sequence", "["),
+    ("functools", "reduce", "("), ("math", "comb", "("), ("math", "prod", "("), ("zlib", "decompress", "("),
 )  # fmt: skip
 _OWN_NAMES = {"Tensor", "OrderedDict"}
 
@@ -45,6 +46,8 @@ def pytorch_source(graph: Graph) -> str:
     blocks = ["\n".join(class_lines(cls, _docstring(cls))) for cls in classes.classes[:-1]]
     final = classes.classes[-1]
     blocks.append("\n".join(class_lines(final, _shapes(graph), _inputs(graph), graph.outputs, _freezing(graph, codes))))
+    if any(f"{unpacked.__name__}(" in block for block in blocks):
+        definitions[unpacked] = None
     code = "\n\n\n".join([*map(_source, definitions), *blocks])
     text = f"{_docstring_of_file(graph, unused)}\n\n{_imports(code)}\n\n\n{code}\n"
     try:
@@ -71,7 +74,10 @@ def _codes(graph: Graph) -> dict[str, Code]:
         except CnnscopeError:
             strange.append(node)
             continue
-        if made.written is not None:
+        apart = bool(node.params) and owner(node) != node.name.partition("#")[0]
+        if apart and isinstance(made, Module) and made.applied is not None:
+            codes[node.name] = applied_to(made.applied, tuple(node.params))
+        elif made.written is not None:
             codes[node.name] = made.written
         elif isinstance(node.op, Traced):
             strange.append(node)

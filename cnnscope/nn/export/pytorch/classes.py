@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
+from cnnscope.ir import Graph, Node
 from cnnscope.nn.code import Call, Expr, Lit, Raw, Ref, blank, fill, literals
 from cnnscope.nn.export.parameters import parameters
 from cnnscope.nn.export.pytorch.body import Body, Class, Names, Step, sequential
 from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
+from cnnscope.nn.export.pytorch.tensors import attribute_of, constant
 from cnnscope.nn.ops.base import Code
+from cnnscope.ops.call import Literal
+
+_Fields = list[tuple[str, Expr]]
+_EVERY_GRAPH = "`--to json` writes every graph"
 
 
 @dataclass
@@ -47,16 +53,58 @@ class Classes:
         fields: list[tuple[str, Expr]] = []
         steps: list[Step] = []
         for item in scope.items:
-            inputs = [Ref(number[name]) for name in item.inputs]
+            own, modules = self._own(item, scope)
+            fields += [field for field in (*modules, *own) if field not in fields]
+            inputs: list[Expr] = [Ref(number[name]) for name in item.inputs]
+            inputs += [Raw(f"self.{name}") for name, _ in own]
             for name in item.outputs:
                 number[name] = len(number)
             called = attribute(item.same_as or item.name)
-            if not item.same_as and not self._is_function(item):
+            if not item.same_as and not own and not self._is_function(item):
                 fields.append((called, self._made(item)))
             expression = self._call(item, Raw(f"self.{called}"), inputs)
             yields = tuple(number[name] for name in item.outputs)
             steps.append(Step(yields, expression, attribute(item.name), item.training_only))
         return Body(tuple(fields), len(scope.inputs), tuple(steps), tuple(number[name] for name in scope.outputs))
+
+    def _own(self, item: Item, scope: Scope) -> tuple[_Fields, _Fields]:
+        """The tensors that the scope's class has for an item, and the modules that only contain them: their names and
+        the expressions that make them.
+        """
+        node = item.node
+        found: _Fields = []
+        modules: _Fields = []
+        for i, part in enumerate(() if node is None else self.codes[node.name].own):
+            assert node is not None
+            if isinstance(part, Literal):
+                name, key = f"{attribute(item.name)}_numbers{i or ''}", node.name
+                made = constant(part)
+            else:
+                key = node.params[part]
+                param = self.graph.params[key]
+                start = f"{scope.path}." if scope.path else ""
+                name = key.removeprefix(start)
+                inner, _, last = name.rpartition(".")
+                taken = {
+                    attribute(other.name) for other in scope.items if other.node is None or not self._is_bare(other)
+                }
+                if not key.startswith(start) and param.data is not None and not param.persistent:
+                    made = constant(Literal(param.shape, param.dtype, param.data))
+                    found.append((f"{attribute(item.name)}_{last}", _known(made, key)))
+                    continue
+                if not key.startswith(start) or not is_attribute(last) or inner.partition(".")[0] in taken:
+                    raise _kept_elsewhere(node)
+                for module in accumulate(inner.split("."), "{}.{}".format) if inner else ():
+                    if not is_attribute(module.rpartition(".")[2]):
+                        raise _kept_elsewhere(node)
+                    modules.append((module, Call("nn.Module")))
+                made = attribute_of(param)
+            found.append((name, _known(made, key)))
+        return found, modules
+
+    def _is_bare(self, item: Item) -> bool:
+        """Whether an item has no module of its own in the class around it."""
+        return item.node is not None and self.codes[item.node.name].construct is None
 
     def _stands_alone(self, item: Item) -> bool:
         if item.node is None:
@@ -124,8 +172,19 @@ def _check_owner(item: Item) -> None:
     node = item.node
     assert node is not None
     if node.params and owner(node) != node.name.partition("#")[0]:
-        kept = next(iter(node.params.values()))
-        raise CnnscopeError.of("E427", f"`{node.name}` uses weights kept elsewhere (`{kept}`)")
+        raise _kept_elsewhere(node)
+
+
+def _known(made: Expr | None, key: str) -> Expr:
+    """The expression; E427 if there is none."""
+    if made is None:
+        raise CnnscopeError.of("E427", f"the numbers of `{key}` are too many to write", hint=_EVERY_GRAPH)
+    return made
+
+
+def _kept_elsewhere(node: Node) -> CnnscopeError:
+    kept = next(iter(node.params.values()))
+    return CnnscopeError.of("E427", f"`{node.name}` uses weights kept elsewhere (`{kept}`)")
 
 
 def _inside(scope: Scope) -> list[Scope]:
@@ -153,5 +212,8 @@ def _plain(scope: Scope, count: int, parameters: int) -> bool:
 
 def _places(body: Body) -> list[tuple[str, str]]:
     """For each literal of a body the attribute or step to which it belongs, and the argument that it sets."""
-    parts = [*body.fields, *((step.name, step.expression) for step in body.steps)]
+    parts = [
+        *((name.replace(".", "_"), made) for name, made in body.fields),
+        *((step.name, step.expression) for step in body.steps),
+    ]
     return [(name, lit.name) for name, expression in parts for lit in literals(expression)]

@@ -118,10 +118,11 @@ class _Builder:
         start = f"{path}." if path else ""
         groups: dict[str, list[Node]] = {}
         for node in nodes:
-            groups.setdefault(node.name.removeprefix(start).partition(".")[0], []).append(node)
+            part = "" if node.name == path and path else node.name.removeprefix(start).partition(".")[0]
+            groups.setdefault(part, []).append(node)
         result: list[tuple[str, list[Node]]] = []
         for part, group in groups.items():
-            leaf = len(group) == 1 and group[0].name == start + part
+            leaf = len(group) == 1 and group[0].name in (start + part, path)
             if leaf or not all(self.codes[node.name].function for node in group):
                 result.append((part, group))
             else:
@@ -131,10 +132,16 @@ class _Builder:
     def _item(self, path: str, group: tuple[str, list[Node]], names: set[str]) -> Item:
         part, nodes = group
         inner = f"{path}.{part}" if path else part
-        if len(nodes) == 1 and nodes[0].name == inner:
-            return Item(unique(part, names), nodes[0].inputs, (nodes[0].name,), node=nodes[0])
+        if len(nodes) == 1 and (nodes[0].name == path or (nodes[0].name == inner and not self._owns(nodes[0]))):
+            name = unique(part or nodes[0].op.tag, names)
+            return Item(name, nodes[0].inputs, (nodes[0].name,), node=nodes[0])
         scope = self.scope(inner, nodes)
         return Item(unique(part, names), scope.inputs, scope.outputs, scope=scope)
+
+    def _owns(self, node: Node) -> bool:
+        """Whether a node computes with tensors of the module of its name, which needs a class for them."""
+        own = [node.params[part] for part in self.codes[node.name].own if isinstance(part, str)]
+        return any(key.rpartition(".")[0] == node.name for key in own)
 
     def _outputs(self, nodes: Sequence[Node]) -> tuple[str, ...]:
         inside = {node.name for node in nodes}
