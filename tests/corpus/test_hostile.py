@@ -1,6 +1,7 @@
 """Every kind of small module in every situation: read as torch runs it, and left exactly as it was.
 
-By default each situation meets two kinds, drawn once for all; the slow tests are all pairs.
+By default each situation meets two kinds, drawn once for all. In the slow tests it meets every third kind, beginning at
+another one than the situation before, so that every kind meets a third of the situations.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from situations import SITUATIONS
 from cnnscope.analysis.summary import summarize
 from cnnscope.errors import CnnscopeError
 
+EVERY = 3
 DRAWN = {name: random.Random(name).sample(sorted(KINDS), 2) for name in SITUATIONS}
 
 WITHOUT = {
@@ -73,8 +75,8 @@ def test_some_kinds(situation: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_all_kinds(situation: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert faults(situation, KINDS) == {}
+def test_every_third_kind(situation: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faults(situation, sorted(KINDS)[list(SITUATIONS).index(situation) % EVERY :: EVERY]) == {}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"addbmm", "losses"}))  # those two have no batch axis
