@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import cnnscope
+from cnnscope.analysis.summary import summarize
+from cnnscope.sources.onnx.build import build
 
 
 class Detector(nn.Module):
@@ -175,3 +178,23 @@ def test_networks_of_torchvision_run_as_in_onnxruntime(name: str, tmp_path: Path
     torch.manual_seed(0)
     x = torch.rand(2, 3, 64, 64)
     check(exported(prepared(getattr(torchvision.models, name)(weights=None)), x, tmp_path / "x.onnx", dynamo=False), x)
+
+
+def counted(constant: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> int:
+    """The parameters of a network that adds a stored tensor."""
+    node = onnx.helper.make_node("Add", ["x", "c"], ["y"])
+    shape = [1, 4, 3, 3]
+    graph = onnx.helper.make_graph(
+        [node], "g", [onnx.helper.make_tensor_value_info("x", 1, shape)],
+        [onnx.helper.make_tensor_value_info("y", 1, shape)], [onnx.numpy_helper.from_array(constant, "c")],
+    )  # fmt: skip
+    return summarize(build(onnx.helper.make_model(graph))).totals.params
+
+
+def test_masks_and_tables_are_no_parameters_and_weights_are() -> None:
+    rows = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+    assert [counted(np.where(rows < 5, 0, low).astype(np.float32)) for low in (-100, -1e9)] == [0, 0]
+    assert [counted(rows + shift) for shift in (np.float32(0), np.float32(0.5))] == [0, 0]
+    drawn = np.random.default_rng(0).normal(size=(1, 4, 1, 1)).astype(np.float32)
+    kept = [drawn, np.zeros_like(drawn), np.ones_like(drawn), np.full_like(drawn, 2), np.where(drawn > 0, 0, -1)]
+    assert [counted(c.astype(np.float32)) for c in kept] == [4] * 5
