@@ -21,7 +21,7 @@ from typing import Any
 
 from cnnscope import registry
 from cnnscope.errors import CnnscopeError, Diagnostic, did_you_mean
-from cnnscope.files import os_reason
+from cnnscope.files import check_regular, os_reason
 from cnnscope.registry import Addition
 from cnnscope.user_code import broken, import_file, raised, shown, strangers, user_frames, whose
 
@@ -95,6 +95,10 @@ def _check_file(path: Path, what: str) -> None:
         raise CnnscopeError.of("E415", f"{what} is a folder", hint="name a Python file in it")
     if not path.exists():
         raise CnnscopeError.of("E415", f"{what} does not exist")
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise CnnscopeError.of("E415", f"{what} cannot be read: {os_reason(error)}") from None
     if path.suffix != ".py" or not path.is_file():
         raise CnnscopeError.of("E415", f"{what} is not a Python file", hint="the name of a plugin ends in `.py`")
     try:

@@ -222,6 +222,16 @@ class Registry(Generic[T]):
         return f"this version of cnnscope takes {what}"
 
 
+def checked_result(found: Any, form: Any, what: str, hint: str, given: str = "") -> Any:
+    """Returns what an entry, ``what``, returned when it was called for ``given``; E413 where that is not of the
+    ``form`` that its kind has.
+    """
+    if not isinstance(found, form):
+        argument = f" for `{given}`" if given else ""
+        raise CnnscopeError.of("E413", f"{what} returned {a(type(found).__name__)}{argument}", hint=hint)
+    return found
+
+
 def load_files(package: str) -> None:
     """Imports every file of a package, so that each adds what it has."""
     for module in sorted(found.name for found in iter_modules(import_module(package).__path__)):

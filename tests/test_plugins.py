@@ -155,15 +155,36 @@ def test_a_failure_while_a_plugin_is_used_is_the_plugins(folder: Path, capsys: p
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("method", "value", "kind", "wanted"),
+    [
+        ("output", "3", "an int", "it returns a `cnnscope.ir.Value`"),
+        ("output", "None", "a NoneType", "it returns a `cnnscope.ir.Value`"),
+        ("weights", "[('weight', (3,))]", "a list", "it returns shapes by role"),
+        ("buffers", "'mean'", "a str", "it returns shapes by role"),
+    ],
+)
+def test_an_op_returns_what_it_should(
+    method: str, value: str, kind: str, wanted: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "swoosh.py").write_text(SWOOSH + f"    def {method}(self, x):\n        return {value}\n")
+    assert said("summary net.yaml --plugin swoosh.py", capsys) == (
+        2,
+        f"error[E413]: the layer type `swoosh` of the plugin `swoosh.py`: its `{method}` returned {kind}\n"
+        + HELP + wanted + "\n",
+    )  # fmt: skip
+
+
 def test_a_result_that_cnnscope_cannot_use_may_be_a_bug_of_the_plugin(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "swoosh.py").write_text(SWOOSH + "    def output(self, x):\n        return 3\n")
+    (folder / "swoosh.py").write_text(SWOOSH + "    def elementwise(self, x):\n        return 'many'\n")
     code, text = said("summary net.yaml --plugin swoosh.py", capsys)
     assert (code, text) == (
         70,
-        "internal error: AttributeError: 'int' object has no attribute 'numel'\nThis is a bug in the plugin `swoosh.py`"
-        ", or in cnnscope. Please report it with the command and what it prints with --debug.\n",
+        "internal error: TypeError: unsupported operand type(s) for +: 'int' and 'str'\n"
+        "This is a bug in the plugin `swoosh.py`, or in cnnscope. "
+        "Please report it with the command and what it prints with --debug.\n",
     )
 
 

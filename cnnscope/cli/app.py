@@ -123,8 +123,11 @@ def _usage(error: typer.TyperException, words: Sequence[str]) -> CnnscopeError:
     """A wrong command line as an error of the form that all others have."""
     complaint = error.format_message().replace("'", "`").replace("Value error, ", "") or "missing command"
     message, _, guess = complaint.partition(". Did you mean ")
-    verb = next((f" {word}" for word in words if word in COMMANDS), "")
-    hint = f"did you mean {guess}" if guess else f"`cnnscope{verb} --help` shows what there is"
+    context = getattr(error, "ctx", None)
+    inner = context.command_path.split()[1:] if context else []
+    verb = next((word for word in words if word in COMMANDS), None)
+    path = " ".join(["cnnscope", *(inner or ([verb] if verb else []))])
+    hint = f"did you mean {guess}" if guess else f"`{path} --help` shows what there is"
     unknown = re.fullmatch("No such command `(.+)`\\.?", message)
     first = next((word for word in words if not word.startswith("-")), "")
     source = _source(first, alike=not guess) if unknown and unknown[1] == first else None

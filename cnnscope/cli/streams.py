@@ -80,7 +80,8 @@ def _explained() -> Iterator[None]:
     except BrokenPipeError:
         raise ReaderGoneError from None
     except OSError as error:
-        raise CnnscopeError.of("E405", f"cannot write to standard output: {os_reason(error)}") from None
+        hint = "write to a file that there is room for: `-o FILE`"
+        raise CnnscopeError.of("E405", f"cannot write to standard output: {os_reason(error)}", hint=hint) from None
 
 
 class _Messages(io.TextIOWrapper):

@@ -15,6 +15,8 @@ from typing import Any
 from cnnscope.errors import CnnscopeError, PartialError, ShapeError
 from cnnscope.ir.graph import NO_INTENT, Graph, Intent, Kind, Layout, Node, Operation, Param, Value
 from cnnscope.ir.steps import Shape, shape_text
+from cnnscope.registry import checked_result
+from cnnscope.user_code import strangers
 
 MAPS = frozenset({"conv", "pool", "resize"})
 """Categories of ops whose output is certainly a map, whatever is known of their input."""
@@ -38,10 +40,20 @@ def bind(op: Operation, x: Sequence[Value]) -> Bound:
     """Returns ``op`` with its arguments resolved against the inputs ``x``, and its output; raises `ShapeError` if the
     inputs do not fit.
     """
-    bound = op.bind(x)
+    bound: Operation = op.bind(x)
     pad: Any = getattr(op, "pad", None)
     intent = NO_INTENT if pad is None or isinstance(pad, tuple) else Intent(pad=pad)
-    return Bound(bound, bound.infer(x), bound.weights(x), bound.buffers(x), intent)
+    weights, buffers = (
+        checked_result(found, Mapping, f"{layer_type(op)}: its `{method}`", "it returns shapes by role")
+        for method, found in (("weights", bound.weights(x)), ("buffers", bound.buffers(x)))
+    )
+    return Bound(bound, bound.infer(x), weights, buffers, intent)
+
+
+def layer_type(op: Operation) -> str:
+    """Returns what an op is in messages about its code: its type, and who wrote it if that is not cnnscope."""
+    author = strangers.get(type(op).__module__.partition(".")[0])
+    return f"the layer type `{op.tag}`" + (f" of {author}" if author else "")
 
 
 def settled(op: Operation, value: Value) -> Value:

@@ -17,12 +17,13 @@ from functools import cache
 from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_type_hints
 
 from cnnscope.errors import CnnscopeError, ShapeError, did_you_mean
+from cnnscope.ir.builder import layer_type
 from cnnscope.ir.graph import Kind, Value
 from cnnscope.ir.steps import Shape, Step
 from cnnscope.ir.steps import shape_text as shape_text
 from cnnscope.ops.arguments import MAX_INT, Argument, ArgumentError
 from cnnscope.ops.saved import Kept, TrainStep
-from cnnscope.registry import Registry
+from cnnscope.registry import Registry, checked_result
 
 REGISTRY: Registry[type[Op]] = Registry("cnnscope.ops", "layer type", form="cnnscope.ops.base:Op", code="E201")
 """Every op by tag. A class is added when it is defined; a second class with the same tag is an error (E412)."""
@@ -221,7 +222,9 @@ class Op:
     def infer(self, x: Sequence[Value]) -> Value:
         """Returns `output` after `check`. Raises `ShapeError` if it would have absurdly many elements."""
         self.check(x)
-        result = self.output(x)
+        result: Value = checked_result(
+            self.output(x), Value, f"{layer_type(self)}: its `output`", "it returns a `cnnscope.ir.Value`"
+        )
         if result.numel > MAX_INT:
             raise ShapeError(f"`{self.tag}` would make {shape_text(result.features)}: more elements than 64 bits count")
         return result

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.registry import Registry
+from cnnscope.registry import Registry, checked_result
 from cnnscope.sources import zoo
-from cnnscope.user_code import a
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,10 +65,9 @@ class SourceKind:
             from cnnscope.sources.static import with_sizes
 
             raise with_sizes(error, inputs[0], lambda sizes: loader(source, sizes, settings)) from None
-        if not isinstance(found, Loaded):
-            message = f"the kind of source `{self.name}` returned {a(type(found).__name__)}"
-            raise CnnscopeError.of("E413", message, hint="its loader returns a `cnnscope.sources.resolve.Loaded`")
-        return found
+        hint = "its loader returns a `cnnscope.sources.resolve.Loaded`"
+        network: Loaded = checked_result(found, Loaded, f"the kind of source `{self.name}`", hint)
+        return network
 
 
 _SOURCES = "cnnscope.sources"

@@ -18,6 +18,7 @@ from cnnscope import api, files
 from cnnscope.cli import signals
 
 PROGRAM = [sys.executable, "-m", "cnnscope"]
+HELP = "  = help: write to a file that there is room for: `-o FILE`\n"
 PLACE = "error[E405]: cannot write to standard output: "
 
 
@@ -32,9 +33,9 @@ def shell(words: str, place: Path, **environment: str) -> subprocess.CompletedPr
 @pytest.mark.parametrize("words", ["summary lenet5", "", "expand lenet5", "summary --help", "--version"])
 def test_a_full_disk_and_a_closed_descriptor_are_refusals(tmp_path: Path, words: str) -> None:
     full = shell(f"cnnscope {words} > /dev/full", tmp_path)
-    assert (full.returncode, full.stderr.decode()) == (2, f"{PLACE}no space left on device\n")
+    assert (full.returncode, full.stderr.decode()) == (2, f"{PLACE}no space left on device\n{HELP}")
     closed = shell(f"cnnscope {words} >&-", tmp_path)
-    assert (closed.returncode, closed.stderr.decode()) == (2, f"{PLACE}bad file descriptor\n")
+    assert (closed.returncode, closed.stderr.decode()) == (2, f"{PLACE}bad file descriptor\n{HELP}")
 
 
 def test_they_are_json_where_json_was_asked_for(tmp_path: Path) -> None:

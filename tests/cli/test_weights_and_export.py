@@ -101,7 +101,7 @@ def test_a_missing_argument_names_the_verb(run: Run) -> None:
     outcome = run("weights", "check", "lenet5")
     assert outcome.code == 2
     assert outcome.err == (
-        "error[E400]: missing argument `FILE`\n  = help: `cnnscope weights --help` shows what there is\n"
+        "error[E400]: missing argument `FILE`\n  = help: `cnnscope weights check --help` shows what there is\n"
     )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean
+from cnnscope.files import check_regular, os_reason
 from cnnscope.user_code import a, import_file, raised
 
 T = TypeVar("T")
@@ -85,8 +86,12 @@ def _import_module(name: str) -> ModuleType:
 
 def _import_file(file: str) -> ModuleType:
     path = Path(file)
-    if not path.is_file():
-        raise CnnscopeError.of("E430", f"`{file}` does not exist")
+    try:
+        check_regular(path)
+    except FileNotFoundError:
+        raise CnnscopeError.of("E430", f"`{file}` does not exist") from None
+    except OSError as error:
+        raise CnnscopeError.of("E430", f"`{file}` cannot be read: {os_reason(error)}") from None
     try:
         return import_with_operators(lambda: import_file(path))
     except (Exception, SystemExit) as error:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnnscope.entries import resolved
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import check_regular, os_reason
-from cnnscope.registry import Registry
-from cnnscope.user_code import a
+from cnnscope.registry import Registry, checked_result
 
 if TYPE_CHECKING:
     from cnnscope.trained.images.sample import ImageSet, Sample, Shard, Skipped
@@ -110,8 +109,7 @@ def open_images(path: str | Path) -> ImageSet:
     for kind in kinds:
         if kind.holds(path):
             found: object = kind.open(path)
-            if not isinstance(found, ImageSet):
-                message = f"the kind of image set `{kind.words}` returned {a(type(found).__name__)} for `{path}`"
-                raise CnnscopeError.of("E413", message, hint="it opens a `cnnscope.trained.images.sample.ImageSet`")
-            return found
+            hint = "it opens a `cnnscope.trained.images.sample.ImageSet`"
+            images: ImageSet = checked_result(found, ImageSet, f"the kind of image set `{kind.words}`", hint, str(path))
+            return images
     raise CnnscopeError.of("E460", f"`{path}` is no set of images", hint=f"known sets: {known()}")
