@@ -17,9 +17,11 @@ from cnnscope.options.running import names, paths
 from cnnscope.options.trained import AuditOptions, Gates
 from cnnscope.progress import SILENT, Progress
 from cnnscope.render.audit.page import html
+from cnnscope.render.audit.pictures import picture
 from cnnscope.render.audit.report import AuditReport, CompareReport
 from cnnscope.render.audit.text import junit, markdown
 from cnnscope.render.result import File, written
+from cnnscope.render.style import PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.audits.run.audit import Asked
@@ -58,7 +60,10 @@ class Audit(AuditResult):
         return self.report.to_dict()
 
     def write(self, path: str | Path) -> tuple[File, ...]:
-        """Writes a report of the kind that the suffix names: .html .md .xml (JUnit) .json .csv .tsv .txt; else E404."""
+        """Writes a report of the kind that the suffix names: .html .md .xml (JUnit) .json .csv .tsv .txt.
+
+        .svg .png .pdf have the figures alone. E404 for another suffix.
+        """
         check_names([str(path)])
         kind, writer = WRITERS[Path(path).suffix.lower()]
         return (written(path, kind, writer(self)),)
@@ -157,13 +162,14 @@ def places(output: str | Path | Sequence[str | Path]) -> tuple[Path | None, tupl
     check_names(reports)
     if len(folders) > 1:
         raise CnnscopeError.of("E409", f"an audit has one folder, not `{folders[0]}` and `{folders[1]}`",
-                               hint="a report's name ends in .html, .md, .xml, .json, .csv, .tsv or .txt")  # fmt: skip
+                               hint="a report's name ends in .html, .md, .xml, .json, .csv, .tsv, "
+                               ".txt, .svg, .png or .pdf")  # fmt: skip
     return Path(folders[0]) if folders else None, tuple(map(Path, reports))
 
 
 def check_plots(folder: Path | None, reports: Sequence[Path]) -> None:
     """The error E414 without matplotlib where a page is to be written: before anything is measured, not after."""
-    if folder is not None or any(report.suffix.lower() in (".html", ".htm") for report in reports):
+    if folder is not None or any(report.suffix.lower() in _DRAWN for report in reports):
         import_module("matplotlib")
 
 
@@ -176,15 +182,22 @@ def check_names(reports: Sequence[str]) -> None:
             raise CnnscopeError.of("E404", f"`{path.name or path}` has no known suffix", hint=hint)
 
 
+def _picture(form: str) -> Callable[[Audit], bytes]:
+    return lambda result: picture(result.document, form)
+
+
 def _html(result: Audit) -> str:
     return html(result.document, list(zip(result.gallery.original, result.gallery.transformed, strict=True)))
 
 
-WRITERS: Mapping[str, tuple[str, Callable[[Audit], str]]] = {
+WRITERS: Mapping[str, tuple[str, Callable[[Audit], str | bytes]]] = {
     ".html": ("html", _html), ".htm": ("html", _html), ".md": ("markdown", lambda result: markdown(result.document)),
     ".xml": ("junit", lambda result: junit(result.document)),
     ".json": ("json", lambda result: f"{result.report.to_json()}\n"),
     ".csv": ("csv", lambda result: f"{result.report.to_csv()}\n"),
     ".tsv": ("tsv", lambda result: f"{result.report.to_tsv()}\n"), ".txt": ("text", lambda result: f"{result}\n"),
+    **{f".{form}": (form, _picture(form)) for form in PICTURES},
 }  # fmt: skip
 """Kinds of reports by their suffixes."""
+_DRAWN = (".html", ".htm", *(f".{form}" for form in PICTURES))
+"""Suffixes of reports with figures."""

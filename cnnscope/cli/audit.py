@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -15,7 +17,7 @@ from cnnscope.cli.flat import flat
 from cnnscope.cli.output import Showing, Writing
 from cnnscope.cli.signals import Terminated
 from cnnscope.errors import CnnscopeError
-from cnnscope.options.group import part
+from cnnscope.options.group import group, part
 from cnnscope.options.running import Running, paths
 from cnnscope.options.trained import AuditOptions, Gates, Reports
 from cnnscope.progress import Silent, on_stderr
@@ -37,7 +39,7 @@ _GATES = (
 
 @flat(
     output="The folder for shards, result and report, by default a new one in `audits`; or a report to write: .html, "
-    ".md, .xml (JUnit), .json, .csv, .tsv, .txt. May be repeated.",
+    ".md, .xml (JUnit), .json, .csv, .tsv, .txt, or its figures: .svg, .png, .pdf. May be repeated.",
     fail_under=_GATES,
     data=f"Images: {known()}.",
 )
@@ -123,13 +125,25 @@ def report(
     return _show(report(result, gates), tuple(map(Path, wanted)), showing)
 
 
-@flat(verbose="List each metric at each magnitude, with all columns.")
+@group("Output")
+class ComparisonWriting(Writing):
+    """Where a comparison is written."""
+
+    KINDS: ClassVar[Sequence[str]] = ("html",)
+
+
+@flat(
+    output="Write to a file: .html is a page with figures, .json .csv .tsv .md .txt have the table.",
+    verbose="List each metric at each magnitude, with all columns.",
+)
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="The audit to compare with: its folder, or its audit.json.")],
     others: Annotated[list[Path], typer.Argument(metavar="B...", help="Audits of which the differences are shown.")],
-    writing: Writing,
+    writing: ComparisonWriting,
 ) -> None:
     """Compare finished audits; on the same images, image by image."""
     from cnnscope.audits.audit import compare
 
-    writing.emit(replace(compare(a, *others), verbose=writing.verbose))
+    if writing.picture is not None:
+        import_module("matplotlib")
+    writing.deliver(replace(compare(a, *others), verbose=writing.verbose))

@@ -143,7 +143,8 @@ class Reports:
     output: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Write a report, may be repeated: .html, .md, .xml (JUnit), .json, .csv, .tsv, .txt.",
+            "Write a report, may be repeated: .html, .md, .xml (JUnit), .json, .csv, .tsv, .txt; .svg, .png, .pdf have "
+            "its figures alone.",
             flags=("--output", "-o"),
             metavar="FILE",
         ),

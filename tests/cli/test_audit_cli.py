@@ -377,7 +377,7 @@ REFUSED = [
     (("--fail-under", "translation@3.agreement=0.9"), "error[E477]: `translation@3.agreement=0.9`: the audit has no "
      "translation@3\n"),
     (("--data", "nowhere"), "error[E460]: there are no images at `nowhere`: no such file or folder\n"),
-    (("-o", "x.pdf"), "error[E404]: `x.pdf` has no known suffix\n"),
+    (("-o", "x.xyz"), "error[E404]: `x.xyz` has no known suffix\n"),
     (("--baseline", "nowhere"), "error[E475]: `nowhere` holds no result of an audit: there is no such file\n"),
     (("--border", "black"), "error[E400]: invalid value for `--border`: `black` is not one of "),
     (("--batch-size", "0"), "error[E400]: invalid value for `--batch-size`: "),

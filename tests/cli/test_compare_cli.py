@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +91,30 @@ def test_mistakes(run: Run, audits: list[str], tmp_path: Path) -> None:
     outcome = run("compare", audits[0], str(tmp_path))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"error[E475]: `{tmp_path}` holds no result of an audit")
+
+
+def test_a_comparison_is_a_page_too(run: Run, audits: list[str], tmp_path: Path) -> None:
+    page = tmp_path / "x.html"
+    outcome = run("compare", *audits, "-o", str(page))
+    assert (outcome.code, outcome.err) == (0, "")
+    text = page.read_text(encoding="utf-8")
+    assert "default-src &#39;none&#39;" in text
+    assert text.count('<figure class="plot"><svg') == 2
+    assert "the protocols differ" in text
+    lines = [line for line in run("compare", *audits, "-q").out.splitlines() if " agreement " in line]
+    assert len(lines) > 20
+    for line in lines:
+        figures = re.findall(r"[+-]\d\.\d{3} \[[^]]*\](?: \*)?", line)
+        assert all(figure in text for figure in figures)
+    every = run("compare", *audits, "-v", "-o", str(page))
+    assert every.code == 0
+    assert page.read_text(encoding="utf-8").count("<tr>") > text.count("<tr>") + 40
+
+
+def test_a_page_escapes_what_a_folder_is_called(run: Run, audits: list[str], tmp_path: Path) -> None:
+    odd = tmp_path / "<b>&"
+    shutil.copytree(audits[0], odd)
+    assert run("compare", str(odd), audits[1], "-o", str(tmp_path / "x.html")).code == 0
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>&" not in text

@@ -139,8 +139,8 @@ MISTAKES = [
      "  = help: did you mean `agreement`?\n"),
     (("--max-regression", "0.1"), "error[E409]: `--max-regression` is from a `--baseline`\n  = help: name an audit's "
      "folder\n"),
-    (("-o", "x.pdf"), "error[E404]: `x.pdf` has no known suffix\n  = help: use .html, .htm, .md, .xml, .json, .csv, "
-     ".tsv, .txt\n"),
+    (("-o", "x.xyz"), "error[E404]: `x.xyz` has no known suffix\n  = help: use .html, .htm, .md, .xml, .json, .csv, "
+     ".tsv, .txt, .svg, .png, .pdf\n"),
     (("-o", "nowhere/x.html"), "error[E405]: cannot write `nowhere/x.html`: no such file or directory\n"),
 ]  # fmt: skip
 
@@ -185,3 +185,33 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
         assert words.pop(0) == "cnnscope"
         assert main(words) == 0, command
     exec(script, {})
+
+
+FIGURES = 1 + 2 + 1 + 1 + 4
+"""The title; curves of translation and scale; the map of offsets; the circle of angles; layers of each probe."""
+
+
+@pytest.mark.parametrize("form", ["svg", "png", "pdf"])
+def test_the_figures_alone_are_a_picture(run: Run, folder: str, tmp_path: Path, form: str) -> None:
+    contents = []
+    for name in ("one", "two"):
+        outcome = run("report", folder, "-o", str(tmp_path / f"{name}.{form}"))
+        assert (outcome.code, outcome.err) == (0, "")
+        contents.append((tmp_path / f"{name}.{form}").read_bytes())
+    assert contents[0] == contents[1]
+    if form == "svg":
+        root = ElementTree.fromstring(contents[0])
+        parts = [child for child in root if child.tag.endswith("svg")]
+        assert len(parts) == FIGURES
+        ids = re.findall(rb' id="([^"]*)"', contents[0])
+        assert len(ids) == len(set(ids))
+        assert not re.findall(rb"#(?:0[1-5]){3}|#11010[1-3]|#2[012][0-9a-f]{2}00\b", contents[0]), "a stand-in is left"
+        boxes = [[float(part.get(key, "")) for key in ("x", "y", "width", "height")] for part in parts]
+        for i, (x, y, w, h) in enumerate(boxes):
+            assert x + w <= float(root.get("width", "").removesuffix("pt"))
+            assert y + h <= float(root.get("height", "").removesuffix("pt"))
+            assert all(x + w <= a or a + c <= x or y + h <= b or b + d <= y for a, b, c, d in boxes[:i])
+    elif form == "png":
+        assert contents[0].startswith(b"\x89PNG")
+    else:
+        assert len(re.findall(rb"/Type /Page\b", contents[0])) == FIGURES

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnscope.errors import CnnscopeError
-from cnnscope.learned.filters.atlas import draw
+from cnnscope.learned.filters.atlas import caption, draw
 from cnnscope.learned.filters.mosaic import Panel, tiles_of
 from cnnscope.render.filters import ChanceFigures, FilteredLayer, FilterRow
 
@@ -114,3 +114,20 @@ def test_rows_of_flat_and_of_narrow_kernels_have_room_for_their_numbers(kernel: 
     _, top, _, bottom = tiles.places[0]
     assert (bottom - top) / scale > (0.1 if kernel != (1, 80) else 0.03)
     assert tiles.inches[1] <= 7.7 + 0.35
+
+
+@pytest.mark.parametrize(
+    ("nearest", "similarity", "p", "text"),
+    [
+        ("Sobel x", 0.9, 0.001, "Sobel x .90"),
+        ("Gabor 22.5 deg 5 px odd", 0.651, 0.049, "Gabor 22\u00b0 .65"),
+        ("identity", 1.0, 0.001, "identity 1.00"),
+        ("Sobel x", 0.4, 0.05, "none near"),
+        (None, None, None, ""),
+    ],
+)
+def test_a_caption_names_the_nearest_kernel_with_its_cosine(
+    nearest: str | None, similarity: float | None, p: float | None, text: str
+) -> None:
+    row = FilterRow(0, 1.0, None, None, None, None, None, None, nearest, similarity, p, None, None, None, None)
+    assert caption(row) == text

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import cmath
+import io
 from math import cos, pi, radians, sin
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnscope.learned.filters import gallery
 from cnnscope.learned.filters.gallery import respond
@@ -132,3 +134,24 @@ def test_pictures_are_drawn_and_the_same_twice() -> None:
 def test_a_kernel_of_zeros_is_drawn_too() -> None:
     kernel, image = own(np.zeros((3, 3))), np.zeros((4, 4))
     assert gallery.draw([kernel], [respond(kernel.weights, image)], image, "nothing", "svg").startswith(b"<?xml")
+
+
+def levels(name: str, image: np.ndarray) -> tuple[int, int, int]:
+    """How many pixels of a kernel's picture are full blue, full red, and black; the tile of the weights has some."""
+    kernel = next(one for one in classic(3, 3) if one.name == name)
+    content = gallery.draw([kernel], [respond(kernel.weights, image)], image, "title", "png")
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return (int(((blue > 70) & (red < 40)).sum()), int(((red > 80) & (green < 40)).sum()),
+            int((pixels.max(-1) < 5).sum()))  # fmt: skip
+
+
+@pytest.mark.parametrize("contrast", [1.0, 0.1, 0.001])
+def test_a_weak_response_is_as_visible_as_a_strong_one(contrast: float) -> None:
+    image = np.full((20, 20), 0.5)
+    plain = levels("Laplacian", image), levels("box blur", image)
+    image[:, 10:] += contrast / 2
+    laplacian, blur = levels("Laplacian", image), levels("box blur", image)
+    assert laplacian[0] > plain[0][0] + 1000
+    assert laplacian[1] > plain[0][1] + 1000
+    assert blur[2] > plain[1][2] + 10000

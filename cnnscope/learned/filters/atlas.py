@@ -43,7 +43,8 @@ def _panel(spot: Spot, panel: Panel, tiles: Tiles) -> None:
     """One layer."""
     layer = panel.layer
     spot.heading(0.16, f"{style.shortened(layer.name, 40)}: {sizes(layer)}")
-    spot.text(0, 0.36, ", ".join(part for part in (_found(layer), tiles.left_out) if part))
+    named = tiles.named or (not tiles.by_channel and len(tiles.rows) <= CAPTIONED)
+    spot.text(0, 0.36, ", ".join(part for part in (_found(layer, named=named), tiles.left_out) if part))
     height, width = tiles.inches
     indent = LABEL if tiles.by_channel and tiles.places[0, 0] == 0 else 0.0
     axes = spot.axes(indent, _HEAD, width, height)
@@ -76,7 +77,7 @@ def _bar(axes: Axes, panel: Panel) -> None:
         spine.set(visible=True, linewidth=0.5)
 
 
-def _found(layer: FilteredLayer) -> str:
+def _found(layer: FilteredLayer, *, named: bool) -> str:
     """One line on how many filters differ from chance."""
     known = [row.similarity_p for row in layer.rows if row.similarity_p is not None]
     parts = []
@@ -84,6 +85,8 @@ def _found(layer: FilteredLayer) -> str:
         some = sum(p < CHANCE for p in known)
         verb = "resembles" if some == 1 else "resemble"
         parts.append(f"{some} {verb} a designed kernel at p < {CHANCE} (chance: {CHANCE * len(known):.1f})")
+        if named and some < len(known):
+            parts.append("none near: no named kernel is nearer than chance")
     if layer.dead is not None:
         parts.append(f"{layer.dead} dead")
     return ", ".join(parts)
@@ -98,7 +101,7 @@ def _captions(axes: Axes, tiles: Tiles) -> None:
             _numbers(axes, tiles, min(7.0, 17 * side), scale)
         return
     for row, (left, _, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
-        text = f"{row.index}{' dead' if row.dead else ''}\n{_near(row)}"
+        text = f"{row.index}{' dead' if row.dead else ''}\n{caption(row)}"
         axes.text(left - 0.5, bottom - 0.5 + 0.02 * scale, text, fontsize=min(8.0, 10 * side), va="top",
                   linespacing=1.1, color=style.MARK if row.dead else style.MUTED)  # fmt: skip
 
@@ -125,19 +128,27 @@ def _numbers(axes: Axes, tiles: Tiles, points: float, scale: float) -> None:
             axes.add_artist(outline)  # not add_patch, which looks for the limits of every curve
 
 
-def _near(row: FilterRow) -> str:
-    if row.nearest is None or row.similarity_p is None or row.similarity_p >= CHANCE:
+def caption(row: FilterRow) -> str:
+    """The nearest kernel and its |cos|; ``none near`` where a random filter is as near too often, `_found` says why."""
+    if row.nearest is None or row.similarity is None or row.similarity_p is None:
         return ""
+    if row.similarity_p >= CHANCE:
+        return "none near"
     words = row.nearest.split()
-    return f"Gabor {float(words[1]):.0f}°" if words[0] == "Gabor" else row.nearest
+    name = f"Gabor {float(words[1]):.0f}°" if words[0] == "Gabor" else row.nearest
+    return f"{name} {row.similarity:.2f}".replace(" 0.", " .")
 
 
 def _row_names(axes: Axes, tiles: Tiles) -> None:
-    """Numbers of filters to the left of their rows, where rows are high enough to read them."""
+    """Numbers of filters to the left of their rows, where rows are high enough to read them; below a number the nearest
+    kernel, where there is room for it."""
     scale = tiles.mosaic.shape[1] / tiles.inches[1]
     tall = (tiles.places[0, 3] - tiles.places[0, 1]) / scale
     if tall < 0.1:
         return
     for row, (left, top, _, bottom) in zip(tiles.rows, tiles.places, strict=True):
-        axes.text(left - 0.5 - 0.05 * scale, (top + bottom - 1) / 2, str(row.index), fontsize=min(7.5, 48 * tall),
-                  ha="right", va="center", color=style.MARK if row.dead else style.MUTED)  # fmt: skip
+        near = caption(row).rpartition(" ") if tiles.named else ("", "", "")
+        text = "\n".join(filter(None, (str(row.index), near[0], near[2])))
+        size = min(7.5, 48 * tall) if not tiles.named else 6.0
+        axes.text(left - 0.5 - 0.05 * scale, (top + bottom - 1) / 2, text, fontsize=size, ha="right", va="center",
+                  color=style.MARK if row.dead else style.MUTED, linespacing=1.1)  # fmt: skip

@@ -104,9 +104,11 @@ _LETTERS = 14
 _WRITTEN = 25
 """Kernels of up to this many weights have each weight written into the tile."""
 _MOST_GABORS = 4
+_ROUNDING = 1e-9
+"""Responses to pixels from 0 to 1 that differ by less are the same: a plain image must not look like noise."""
 _NOTE = (
-    "signed responses, as a share of the largest possible response to pixels from 0 to 1; grey ones are such pixels; "
-    "the numbers are each one's extremes"
+    "each response has its own scale: signed ones up to their largest magnitude on both sides of 0, grey ones from "
+    "black, the lowest, to white, the highest; both are the numbers below it"
 )
 
 
@@ -122,9 +124,9 @@ def shown(kernels: Sequence[Kernel]) -> list[int]:
 def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, title: str, form: str) -> bytes:
     """The picture as ``png``, ``svg`` or ``pdf``.
 
-    Weights are blue below 0 and red above it, each kernel on a scale of its own. Smoothing kernels have grey responses
-    from 0 to 1, as the image; signed responses are divided by the kernel's largest possible response and share one
-    scale. E604 for another format.
+    Weights are blue below 0 and red above it, each kernel on a scale of its own. So is each response: that of a
+    smoothing kernel in grey from its lowest value to its highest, a signed one blue below 0 and red above it, as far as
+    its value of largest magnitude on both sides. The range is written below it. E604 for another format.
     """
     tiles = len(kernels) + 1
     columns = min(tiles, 4 if tiles <= 8 else 6)
@@ -132,7 +134,6 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
     line = _TILE * (1 + aspect) + 0.75
     width = columns * (_TILE + 0.2) + 0.2
     height = ceil(tiles / columns) * line + (1.05 if width > _NARROW else 1.45)
-    scale = _signed_scale(kernels, responses)
 
     def paint(page: Spot) -> None:
         page.title(0.2, 0.3, title)
@@ -145,23 +146,11 @@ def draw(kernels: Sequence[Kernel], responses: Sequence[Grid], image: Grid, titl
                 _image(upper, lower, image)
                 continue
             _weights(upper, kernels[i - 1])
-            shaded = _response(lower, kernels[i - 1], responses[i - 1], scale) or shaded
+            shaded = _response(lower, kernels[i - 1], responses[i - 1]) or shaded
         if shaded is not None:
-            _legend(page.at(0, height), shaded, scale, width)
+            _legend(page.at(0, height), shaded, width)
 
     return drawn(width, height, form, paint)
-
-
-def _signed_scale(kernels: Sequence[Kernel], responses: Sequence[Grid]) -> float:
-    """The largest response of any edge kernel, as a share of its largest possible response."""
-    pairs = zip(kernels, responses, strict=True)
-    shares = [float(np.abs(r).max()) / strongest(k.weights) for k, r in pairs if k.family == "edge"]
-    return max(shares, default=0.0) or 1.0
-
-
-def strongest(weights: Grid) -> float:
-    """The largest response to pixels from 0 to 1: white under all weights of one sign, black under the others."""
-    return float(max(weights[weights > 0].sum(), -weights[weights < 0].sum())) or 1.0
 
 
 def _weights(axes: Axes, kernel: Kernel) -> None:
@@ -195,22 +184,24 @@ def _image(upper: Axes, lower: Axes, image: Grid) -> None:
     bare(lower)
 
 
-def _response(axes: Axes, kernel: Kernel, response: Grid, scale: float) -> Any:
-    """Draws the response; returns what a colour bar needs where it is signed."""
-    axes.set_xlabel(span(float(response.min()), float(response.max())), fontsize=7.5, color=style.MUTED, labelpad=3)
+def _response(axes: Axes, kernel: Kernel, response: Grid) -> Any:
+    """Draws the response on its own scale; returns what a colour bar needs where it is signed."""
+    low, high = float(response.min()), float(response.max())
+    axes.set_xlabel(span(low, high), fontsize=7.5, color=style.MUTED, labelpad=3)
     bare(axes)
     if kernel.family != "edge":
-        axes.imshow(response, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
+        flat = 0.5 if high - low < _ROUNDING else 0.0  # an even grey, not black
+        axes.imshow(response, cmap="gray", vmin=low - flat, vmax=high + flat, interpolation="none", aspect="auto")
         return None
-    return signed(axes, response / strongest(kernel.weights), scale)
+    most = max(-low, high)
+    return signed(axes, response / (most if most > _ROUNDING else 1.0), 1.0)
 
 
-def _legend(corner: Spot, shaded: Any, scale: float, width: float) -> None:
+def _legend(corner: Spot, shaded: Any, width: float) -> None:
     """The colour bar of signed responses and a note, above the lower left corner of a page that is ``width`` wide."""
     narrow = width <= _NARROW
     place = corner.axes(0.45, -0.89 if narrow else -0.47, 1.5, 0.09)
-    ends = (-scale, 0, scale)
-    corner.bar(place, shaded, ends, (f"{-100 * scale:.0f} %", "0", f"{100 * scale:.0f} %"), 7.5)
+    corner.bar(place, shaded, (-1, 0, 1), ("-most", "0", "most"), 7.5)
     left, bottom = (0.2, 0.3) if narrow else (2.3, 0.42)
     note = textwrap.wrap(_NOTE, int((width - left) * _LETTERS))
     corner.text(left, -bottom, "\n".join(note), linespacing=1.4)

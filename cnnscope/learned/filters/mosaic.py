@@ -19,8 +19,10 @@ Mosaic = NDArray[np.float32]
 
 ACROSS, TALL = 7.7, 7.3
 """The largest width of a mosaic in inches, and about its largest height."""
-LABEL = 0.34
-"""Inches to the left of a row of channels, for the filter's number."""
+LABEL, _NAMED = 0.34, 0.62
+"""Inches to the left of a row of channels for the filter's number, and for its nearest kernel as well."""
+_TALL_ENOUGH = 0.3
+"""Inches of a row beside which there is room for three lines."""
 CAPTIONED, NUMBERED = 64, 320
 """Up to this many filters each tile has its number and its nearest kernel below it; up to the second, its number."""
 _MOST = 2048
@@ -58,6 +60,8 @@ class Tiles:
     rows: tuple[FilterRow, ...]
     by_channel: bool
     left_out: str
+    named: bool = False
+    """Whether there is room for the nearest kernel to the left of a row of channels."""
 
 
 def tiles_of(panel: Panel) -> Tiles:
@@ -106,9 +110,11 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     """A row of channels for each filter, in as many blocks side by side as fit."""
     channels, height, width = level.shape[1:]
     for square in _SMALL_TILES:
-        side = min(square * sqrt(width / height), ACROSS - LABEL)  # a tile of the same area where it is not square
-        used = min(channels, int((ACROSS - LABEL) / side))
-        blocks = max(1, int(ACROSS / (used * side + LABEL)))
+        named = square * sqrt(height / width) >= _TALL_ENOUGH and len(rows) <= CAPTIONED
+        beside = _NAMED if named else LABEL
+        side = min(square * sqrt(width / height), ACROSS - beside)  # a tile of the same area where it is not square
+        used = min(channels, int((ACROSS - beside) / side))
+        blocks = max(1, int(ACROSS / (used * side + beside)))
         lines = min(ceil(len(rows) / blocks), int(TALL / (side * height / width)) or 1)
         if used == channels and blocks * lines >= len(rows):
             break
@@ -119,7 +125,7 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     framed = np.pad(tiles, ((0, 0), (0, gap), (0, gap)), constant_values=np.nan)
     tall, wide = framed.shape[1], framed.shape[2] * used
     strips = framed.reshape(len(shown), used, tall, framed.shape[2]).swapaxes(1, 2).reshape(len(shown), tall, wide)
-    label = round(LABEL * scale)
+    label = round(beside * scale)
     blocks = ceil(len(shown) / lines)
     mosaic = np.full((min(lines, len(shown)) * tall, blocks * (wide + label)), np.nan, np.float32)
     places = np.empty((len(shown), 4), np.int64)
@@ -130,7 +136,7 @@ def _by_channel(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:
     parts = _left_out(len(shown), len(rows), "filters"), _left_out(used, channels, "input channels")
     inches = mosaic.shape[0] / scale, mosaic.shape[1] / scale
     left_out = ", ".join(part for part in parts if part)
-    return Tiles(mosaic, inches, places, shown, by_channel=True, left_out=left_out)
+    return Tiles(mosaic, inches, places, shown, by_channel=True, left_out=left_out, named=named)
 
 
 def _matrix(rows: tuple[FilterRow, ...], level: Mosaic) -> Tiles:

@@ -69,7 +69,7 @@ class Sheet:
         text = text[text.index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.S)
         text = _STYLE.sub(lambda match: f' class="{self._named(match[1])}"', text)
-        text = self._owned(text)
+        text = self.owned(text)
         width, height = (float(n) for n in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0])
         box = f'viewBox="0 0 {width:g} {height:g}" width="{width * 4 / 3:.0f}"'
         body = re.sub(r"\s*\n\s*", " ", text[text.index(">") + 1 :]).strip()
@@ -83,10 +83,10 @@ class Sheet:
 
     def _named(self, look: str) -> str:
         parts = [part.strip() for part in look.split(";") if part.strip()]
-        themed = ";".join(_COLOUR.sub(lambda match: _variable(match[0]), part.replace(": ", ":")) for part in parts)
+        themed = ";".join(_COLOUR.sub(lambda match: variable(match[0]), part.replace(": ", ":")) for part in parts)
         return self.classes.setdefault(themed, f"p{len(self.classes)}")
 
-    def _owned(self, text: str) -> str:
+    def owned(self, text: str) -> str:
         """Ids that nothing else on the page has, and none that nothing refers to."""
         self.figures += 1
         used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
@@ -95,7 +95,8 @@ class Sheet:
         return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", text)
 
 
-def _variable(colour: str) -> str:
+def variable(colour: str) -> str:
+    """The CSS variable that a stand-in stands for; any other colour as it is."""
     if colour == "#ffffff":  # the figure's own ground; what is white in both themes is no part of a figure
         return "none"
     if colour in _NAMED:

@@ -20,14 +20,14 @@ Picture = tuple["NDArray[Any]", "NDArray[Any]"]
 def html(document: Json, pictures: Sequence[Picture] = ()) -> str:
     """The whole page. ``pictures`` are those of the document's cases, in their order."""
     sheet = drawing.Sheet()
-    drawn = _figures(sheet, document)
+    drawn = figures(sheet, document)
     values = {
         "d": document, "verdict": words.VERDICTS[document["verdict"]["word"]], "probes": words.PROBES,
         "claims": words.CLAIMS, "local": words.local(document["local_equivariance"]), "radius": words.radius,
         "images": words.images(document), "settings": words.settings(document), "figures": drawn,
         "pictures": [_uris(picture) for picture in pictures],
         "against": difference_lines(document["against"]) if document["against"] else (),
-        "style": _themes() + text("audit", "audit.css") + _heat() + sheet.css(), "script": text("audit", "audit.js"),
+        "style": themes() + text("audit", "audit.css") + heat() + sheet.css(), "script": text("audit", "audit.js"),
     }  # fmt: skip
     filters: dict[str, Callable[..., Any]] = {
         "share": words.share, "interval": words.interval, "small": words.small, "signed": words.signed,
@@ -37,7 +37,7 @@ def html(document: Json, pictures: Sequence[Picture] = ()) -> str:
     return rendered("audit", "audit.html.j2", values, filters)
 
 
-def _figures(sheet: drawing.Sheet, document: Json) -> dict[str, Any]:
+def figures(sheet: drawing.Sheet, document: Json) -> dict[str, Any]:
     """SVG elements by the place they have in the page; an empty text where there is nothing to draw."""
     return {
         **_curves(sheet, document), **_shifts(sheet, document), "polar": _angles(sheet, document),
@@ -130,7 +130,7 @@ def _uri(pixels: NDArray[Any]) -> str:
     return data_uri(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
 
 
-def _themes() -> str:
+def themes() -> str:
     """Colours of both themes: the reader's setting selects one, the button overrides it, and paper is white."""
     light, dark = (drawing.variables(name) for name in ("light", "dark"))
     return (
@@ -140,5 +140,6 @@ def _themes() -> str:
     )
 
 
-def _heat() -> str:
+def heat() -> str:
+    """Classes of cells that are filled by a share."""
     return "".join(f".k{i}{{background:var(--h{i});color:var(--t{i})}}" for i in range(drawing.LEVELS))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnscope.render import style
 from cnnscope.render.audit import words
@@ -123,12 +124,21 @@ def _agreeing(prediction: Json) -> str:
 class CompareReport(Result):
     """Each audit's comparison with the first; at least one."""
 
+    KINDS: ClassVar[Sequence[str]] = ("html",)
+
     comparisons: tuple[Json, ...]
     bare: bool = False
     verbose: bool = False
 
     def as_document(self) -> Json:
         return {**plain(Document(format="cnnscope.compare")), "comparisons": self.comparisons}
+
+    def drawn(self, kind: str) -> bytes:
+        """The comparisons as a page that needs no other file."""
+        from cnnscope.render.audit.comparison import page
+
+        assert kind in self.KINDS
+        return page(self.comparisons, every=self.verbose).encode()
 
     def records(self) -> list[dict[str, Cell]]:
         rows: list[dict[str, Cell]] = []
