@@ -7,8 +7,8 @@ from typing import Any
 
 from cnnscope.render import numbers
 from cnnscope.render.audit import drawing, plots, words
+from cnnscope.render.audit.differences import difference_lines
 from cnnscope.render.audit.page import heat, themes
-from cnnscope.render.audit.report import difference_lines
 from cnnscope.render.audit.words import Json
 from cnnscope.render.html import rendered, text
 

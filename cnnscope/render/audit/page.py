@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.render import numbers
 from cnnscope.render.audit import drawing, plots, words
-from cnnscope.render.audit.report import difference_lines
+from cnnscope.render.audit.differences import difference_lines
 from cnnscope.render.audit.words import Json
 from cnnscope.render.html import data_uri, rendered, text
 

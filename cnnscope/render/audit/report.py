@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from cnnscope.render import style
 from cnnscope.render.audit import words
+from cnnscope.render.audit.differences import difference_lines
 from cnnscope.render.audit.words import Json
 from cnnscope.render.documents.document import Document, plain
 from cnnscope.render.numbers import printable, titled
@@ -177,30 +178,3 @@ class CompareReport(Result):
             how = "the same images, paired" if comparison["paired"] else "independent samples"
             yield f"{name}{' and '.join(f'{n:,}' for n in comparison['images'])} images, {how}"
         yield "95 % intervals; *: without 0; p: McNemar's exact test, known where every image has one outcome"
-
-
-def difference_lines(comparison: Json, *, every: bool = False) -> list[Line]:
-    """One line a difference: probe, metric, both figures, the difference, p. Means first, then agreement by magnitude.
-
-    With ``every`` each metric of each magnitude.
-    """
-    lines = []
-    before = None
-    for d in comparison["differences"]:
-        if not (every or d["label"] is None or d["metric"] == "agreement"):
-            continue
-        place = d["title"] if d["family"] == "clean" else f"{d['family']} {d['title']}"
-        p = "" if d["p_value"] is None else f"{d['p_value']:.3f}" if d["p_value"] >= 0.001 else "<0.001"
-        cells = (
-            place if place != before else "", d["metric"], words.share(d["a"]["value"]), words.share(d["b"]["value"]),
-            words.signed(d["difference"]) + (" *" if sure(d["difference"]) else "  "), p,
-        )  # fmt: skip
-        before = place
-        lines.append(Line(cells, style=style.TOTAL if d["label"] is None else ""))
-    return lines
-
-
-def sure(difference: Json) -> bool:
-    """Whether the interval of a difference excludes 0."""
-    low, high = difference["low"], difference["high"]
-    return low is not None and high is not None and (low > 0 or high < 0)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from cnnscope.render import table as tables
 from cnnscope.render.audit import words
-from cnnscope.render.audit.report import difference_lines
+from cnnscope.render.audit.differences import difference_lines
 from cnnscope.render.audit.words import Json
 from cnnscope.render.numbers import UNKNOWN, printable
 from cnnscope.render.table import Column, Line, Table
