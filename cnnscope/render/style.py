@@ -54,12 +54,12 @@ KINDS = {
     "activation": "#F0E442",
     "merge": "#D55E00",
     "norm": "#C9CED5",
-    "movement": "#C9CED5",
-    "regularization": "#C9CED5",
+    "movement": "#6C6C6C",
+    "regularization": "#945844",
     "input": "#3E454E",
-    "other": "#C9CED5",
+    "other": "#E9ECEF",
 }
-"""The stripe of a box by the category of its op; ops without weights and without a choice are grey."""
+"""The stripe of a box by the category of its op; norms, movements and other ops are grey."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from sweeps import sweep
 
 from cnnscope import api
 from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph
+from cnnscope.ir import Graph, Node, Value
+from cnnscope.ops.movement import Identity
 from cnnscope.options.network import DiagramOptions
 from cnnscope.render import style
 from cnnscope.render.diagram import metrics
@@ -38,6 +39,7 @@ TIMM = ["hrnet_w18_small", "efficientnet_b3", "convnextv2_atto", "ghostnet_100",
         "xcit_nano_12_p16_224", "levit_128s", "tinynet_e"]  # fmt: skip
 
 
+HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
 PLAIN = Look()
 
 
@@ -94,7 +96,7 @@ def test_arrows_of_traced_networks(name: str) -> None:
 @pytest.mark.parametrize("name", sweep(zoo.names(), SAMPLE))
 def test_the_margin_adds_up_to_the_network(name: str) -> None:
     content = ladder(graph(name))
-    placed = stairs(content.boxes, [(a, b, bool(via)) for a, b, via in content.wires])
+    placed = stairs(content.boxes, [(a, b, bool(via)) for a, b, via in content.wires], 60)
     rows = levels(placed, list(content.cells.values()))
     totals = api.load(name)._summary.totals
     assert sum(row.cost.params for row in rows) == totals.params
@@ -118,6 +120,10 @@ def meets(a: tuple[float, ...], b: tuple[float, ...], by: float = 0.5) -> bool:
     return a[0] < b[2] - by and b[0] < a[2] - by and a[1] < b[3] - by and b[1] < a[3] - by
 
 
+def inside(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return b[0] <= a[0] and a[2] <= b[2] and b[1] - 1 <= a[1] and a[3] <= b[3] + 1
+
+
 @pytest.mark.parametrize("name", sweep(zoo.names(), SAMPLE))
 def test_nothing_lies_on_anything_else(name: str) -> None:
     """Texts, boxes and rings are apart, arrows pass no box but their ends, and all is inside the picture."""
@@ -129,6 +135,8 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
              and "layer" in dict(m.data)}  # fmt: skip
     for box, other in combinations(solid.values(), 2):
         assert not meets(box, other)
+    for text in texts:
+        assert not [box for box in solid.values() if meets(text, box) and not inside(text, box)]
     for mark in canvas.marks:
         if isinstance(mark, Path) and mark.data:
             ends = {name for _, name in mark.data}
@@ -248,6 +256,24 @@ def test_tikz_has_every_text_and_balanced_braces() -> None:
     assert source.isascii()
     bare = re.sub(r"\\[{}]", "", source)
     assert bare.count("{") == bare.count("}")
+
+
+def bare(name: str) -> Graph:
+    x = Value((1, 3, 8, 8))
+    return Graph(name, {name: x}, (Node(f"{name}1", Identity(), (name,), x),), (f"{name}1",))
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "n" * 200, "日本語の名前" * 20])
+def test_hostile_names_break_nothing(name: str) -> None:
+    content = ladder_view(bare(name), "svg", DiagramOptions())
+    root = ElementTree.fromstring(content)
+    assert not [element for element in root.iter() if element.tag.endswith("script")]
+    assert [element for element in root.iter() if "data-layer" in element.attrib]
+
+
+@pytest.mark.parametrize("form", ["svg", "png", "pdf", "tex", "dot", "json", "mmd"])
+def test_a_network_without_anything_is_drawn(form: str) -> None:
+    assert ladder_view(Graph("empty", {}, (), ()), form, DiagramOptions())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -18,7 +18,7 @@ from cnnscope.render.diagram.ladder.boxes import BADGE, LINE, OUT, PAD, RING, SI
 from cnnscope.render.diagram.ladder.cells import Cell, cells, readers
 from cnnscope.render.diagram.ladder.labels import Label, labels
 from cnnscope.render.diagram.ladder.legend import arch, category, entries, legend
-from cnnscope.render.diagram.ladder.margin import margin
+from cnnscope.render.diagram.ladder.margin import left_of, margin
 from cnnscope.render.diagram.ladder.places import Placed, chained, flow, skip_of, stairs
 from cnnscope.render.diagram.ladder.routes import Route, routes
 from cnnscope.render.style import Heat, Page, Theme, heat_colour, ink_on, kind_colour, text_on
@@ -103,7 +103,8 @@ def draw(graph: Graph, look: Look = Look(), page: Page = style.A4) -> Canvas:
     theme = style.THEMES[look.theme]
     wires = [(source, target, bool(via)) for source, target, via in content.wires]
     chain = chained(content.boxes, wires)
-    placed = stairs(content.boxes, wires)
+    left = left_of(content.found)
+    placed = stairs(content.boxes, wires, left)
     best: Canvas | None = None
     if placed.right <= CHAIN or not chain:
         best, _ = _routed(content, placed, look, theme)
@@ -111,7 +112,7 @@ def draw(graph: Graph, look: Look = Look(), page: Page = style.A4) -> Canvas:
             return best
     found = []
     for width in WIDTHS if len(content.boxes) <= MANY else WIDTHS[-1:]:
-        canvas, cost = _routed(content, flow(content.boxes, wires, width), look, theme)
+        canvas, cost = _routed(content, flow(content.boxes, wires, left, width), look, theme)
         size = canvas.fitted(page).smallest
         found.append((min(size, READABLE), -cost, size, canvas))
     flowing = max(found, key=lambda one: one[:3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from cnnscope.render.diagram.ladder.boxes import SIZE, Box
 from cnnscope.render.diagram.ladder.places import Placed
 from cnnscope.render.diagram.ladder.routes import Route
 
+Rectangle = tuple[float, float, float, float]
 BESIDE = 4.0
 """Points from an arrow to its text."""
 
@@ -35,15 +36,36 @@ def labels(
 ) -> tuple[Label, ...]:
     """A label for every wire with a resampling, where it meets least of what is there already."""
     found: list[Label] = []
-    pieces = [(a, b) for way in ways.values() for a, b in pairwise(way)]
+    taken = [(10.0, (box.x, box.y - 6, box.right, box.bottom)) for box in placed.boxes]
+    for way in ways.values():
+        for (ax, ay), (bx, by) in pairwise(way):
+            taken.append((4.0, (min(ax, bx) - 1.5, min(ay, by) - 1, max(ax, bx) + 1.5, max(ay, by) + 1)))
     for source, target, via in wires:
         if not via:
             continue
         text = ", ".join(_text(part, source, target) for part in via)
-        places = _places(text, ways[source.id, target.id], up=target.row < source.row)
-        tried = [(_conflicts(label, placed, found, pieces), i, label) for i, label in enumerate(places)]
-        found.append(min(tried)[2])
+        label = _best(_places(text, ways[source.id, target.id], up=target.row < source.row), taken, placed.right)
+        taken.append((10.0, (label.x, label.y - 6.5, label.x + label.wide, label.y + 1.5)))
+        found.append(label)
     return tuple(found)
+
+
+def _best(places: Iterable[Label], taken: Sequence[tuple[float, Rectangle]], right: float) -> Label:
+    """The first place where nothing is, or else that where least is: boxes and texts weigh more than arrows."""
+    least, best = float("inf"), None
+    for label in places:
+        cost = 20.0 * (label.x < 0 or label.x + label.wide > right + 10)
+        for weight, rectangle in taken:
+            if label.meets(*rectangle):
+                cost += weight
+                if cost >= least:
+                    break
+        if cost < least:
+            least, best = cost, label
+        if not cost:
+            break
+    assert best is not None, "a route has a piece, and a piece has places"
+    return best
 
 
 def _text(part: Unit, source: Box, target: Box) -> str:
@@ -66,18 +88,3 @@ def _places(text: str, way: Route, *, up: bool) -> Iterator[Label]:
         else:
             for at in (y - 3, y + 8.5):
                 yield Label(text, (x + x2 - wide) / 2, at, wide, up)
-
-
-def _conflicts(
-    label: Label,
-    placed: Placed,
-    others: Sequence[Label],
-    pieces: Sequence[tuple[tuple[float, float], tuple[float, float]]],
-) -> float:
-    """Boxes and labels that a text would lie on, and arrows that run through it."""
-    cost = 10.0 * sum(label.meets(box.x, box.y - 6, box.right, box.bottom) for box in placed.boxes)
-    cost += 10.0 * sum(label.meets(one.x, one.y - 6.5, one.x + one.wide, one.y + 1.5) for one in others)
-    cost += 20.0 * (label.x < 0 or label.x + label.wide > placed.right + 10)
-    for (ax, ay), (bx, by) in pieces:
-        cost += 4.0 * label.meets(min(ax, bx) - 1.5, min(ay, by) - 1, max(ax, bx) + 1.5, max(ay, by) + 1)
-    return cost

@@ -72,7 +72,7 @@ def margin(placed: Placed, cells: Sequence[Cell], found: Structure, heat: Heat, 
         marks += [Text(x, y + 3, text, SIZE, theme.text, anchor="end") for text, y in zip(texts, middles, strict=True)]
         if name.lower() == heat:
             marks += _bars(sums, found.totals, heat, x, middles, theme)
-    image = max((len(found.graph.value(name).features) - 1 for name in found.graph.inputs), default=0)
+    image = axes(found)
     for row, level, y in zip(placed.rows, sums, middles, strict=True):
         marks += _size(row, level, y, image, theme)
     bands = [rectangle(0, row.top, x + 6, row.bottom - row.top, theme.fill) for row in placed.rows[::2]]
@@ -99,10 +99,30 @@ def _size(row: Row, level: Level, y: float, image: int, theme: Theme) -> Iterato
     if row.level is None:
         yield Text(6, y + 3, "vector", LARGE, theme.text, bold=True, anchor="start")
         return
-    sizes = list(dict.fromkeys(part.size for part in level.parts if part.size))
-    tokens = " tokens" if image > 1 and all(len(size) == 1 for size in sizes) else ""
-    yield Text(6, y, extents(sizes) + tokens, LARGE, theme.text, bold=True, anchor="start")
+    text = size_text_of(level.parts, image)
+    yield Text(6, y, text, LARGE, theme.text, bold=True, anchor="start")
     yield Text(6, y + 10.5, _fraction(row.level), SIZE, theme.muted, anchor="start")
+
+
+def axes(found: Structure) -> int:
+    """The number of axes of the network's images."""
+    return max((len(value.features) - 1 for value in found.graph.inputs.values()), default=0)
+
+
+def size_text_of(parts: Sequence[Part], image: int) -> str:
+    """The extents of the maps of a level: ``56×56``, or ``197 tokens`` of an image of two axes."""
+    sizes = list(dict.fromkeys(part.size for part in parts if part.size))
+    tokens = " tokens" if image > 1 and sizes and all(len(size) == 1 for size in sizes) else ""
+    return extents(sizes) + tokens
+
+
+def left_of(found: Structure) -> float:
+    """Points that the sizes at the left take, with a space behind them."""
+    rows: dict[int | None, list[Part]] = {}
+    for part in found.parts:
+        rows.setdefault(part.level, []).append(part)
+    texts = ("full size", *(size_text_of(parts, axes(found)) for level, parts in rows.items() if level is not None))
+    return 6 + max(metrics.width(text, LARGE, bold=True) for text in texts) + 9
 
 
 def extents(sizes: Sequence[tuple[int, ...]]) -> str:

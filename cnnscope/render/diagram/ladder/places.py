@@ -6,6 +6,7 @@ it is too wide.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +21,8 @@ TRACK = 6.0
 """Points between arcs."""
 CLEAR, LABELLED = 12.0, 19.0
 """Points between rows, and where an arrow's label stands between them."""
-LEFT = 66.0
-"""Points at the left for the sizes of the rows."""
+SHELF = 17.0
+"""Points between the lanes of a level that flows, with room for the arrow from one to the next."""
 MARGIN = 6.0
 """Points inside a row above and below its boxes."""
 
@@ -47,8 +48,11 @@ class Placed:
     right: float
 
 
-def stairs(boxes: Sequence[Box], wires: Wires) -> Placed:
-    """One column after the other: a box stands right of what it reads on its level, and under or over it elsewhere."""
+def stairs(boxes: Sequence[Box], wires: Wires, left: float) -> Placed:
+    """One column after the other: a box stands right of what it reads on its level, and under or over it elsewhere.
+
+    ``left`` is where the first column begins, right of the sizes of the rows.
+    """
     levels = _levels(boxes)
     grid = _Grid()
     into: dict[str, list[Box]] = {box.id: [] for box in boxes}
@@ -60,30 +64,37 @@ def stairs(boxes: Sequence[Box], wires: Wires) -> Placed:
     wide: dict[int, float] = {}
     for box in boxes:
         wide[box.column] = max(wide.get(box.column, 0.0), box.width + box.tail)
-    x, left = LEFT, {}
+    x, starts = left, {}
     for column in range(max(wide, default=0) + 1):
-        left[column] = x
+        starts[column] = x
         x += wide.get(column, 0.0) + GAP
     for box in boxes:
-        box.x = left[box.column]
-    return _stacked(boxes, levels, wires, x - GAP)
+        box.x = starts[box.column]
+    return _stacked(boxes, levels, wires, x - GAP, LANE)
 
 
-def flow(boxes: Sequence[Box], wires: Wires, width: float) -> Placed:
-    """Every level from the left, in lanes of at most ``width`` points where a box is no wider than that."""
+def flow(boxes: Sequence[Box], wires: Wires, left: float, width: float) -> Placed:
+    """Every level from the left, in lanes of at most ``width`` points where a box is no wider than that. What forks off
+    another level stays below it."""
     levels = _levels(boxes)
+    readers = Counter(source.id for source, _, _ in wires)
+    forks = {target.id: source for source, target, _ in wires if readers[source.id] > 1}
     ends: dict[int, float] = {}
     lanes: dict[int, int] = {}
     for box in boxes:
         box.row = levels.index(box.cell.level)
-        x = ends.get(box.row, LEFT)
-        if x > LEFT and x + box.width + box.tail > width:
+        x = ends.get(box.row, left)
+        above = forks.get(box.id)
+        if above is not None and above.row < box.row and above.x + box.width + box.tail <= width:
+            x = max(x, above.x)
+        if x > left and x + box.width + box.tail > width:
             lanes[box.row] = lanes.get(box.row, 0) + 1
-            x = LEFT
+            x = left
         box.x, box.lane = x, lanes.get(box.row, 0)
         box.column = round(x)
         ends[box.row] = x + box.width + box.tail + GAP
-    return _stacked(boxes, levels, wires, max(box.right + box.tail for box in boxes))
+    right = max((box.right + box.tail for box in boxes), default=left)
+    return _stacked(boxes, levels, wires, right, SHELF)
 
 
 def chained(boxes: Sequence[Box], wires: Wires) -> bool:
@@ -146,7 +157,7 @@ class _Grid:
         return joins or not any((row, lane, c) in self.taken for c in passed)
 
 
-def _stacked(boxes: Sequence[Box], levels: Sequence[int | None], wires: Wires, right: float) -> Placed:
+def _stacked(boxes: Sequence[Box], levels: Sequence[int | None], wires: Wires, right: float, gap: float) -> Placed:
     """Rows under one another, each as high as its lanes, arcs and skips need."""
     arcs = _arcs(boxes, wires)
     labelled = {max(a.row, b.row) - (b.row < a.row and a.row - b.row > 1) for a, b, label in wires if label}
@@ -158,14 +169,16 @@ def _stacked(boxes: Sequence[Box], levels: Sequence[int | None], wires: Wires, r
         own = [box for box in boxes if box.row == row]
         for lane in range(max(box.lane for box in own) + 1):
             y += TRACK * arcs.get((row, lane), 0)
-            _lane([box for box in own if box.lane == lane], [box for box in own if box.lane < lane], y)
-            y = max((box.bottom for box in own if box.lane <= lane), default=y) + (LANE if not lane else 0.0)
+            _lane([box for box in own if box.lane == lane], [box for box in own if box.lane < lane], y, gap)
+            y = max(box.bottom for box in own if box.lane <= lane)
         y = max(box.bottom for box in own) + MARGIN
         rows.append(Row(level, top, y))
+    if not rows:  # a network without inputs
+        rows.append(Row(None, 0.0, 2 * MARGIN + LABELLED))
     return Placed(tuple(boxes), tuple(rows), right)
 
 
-def _lane(inside: Sequence[Box], above: Sequence[Box], y: float) -> None:
+def _lane(inside: Sequence[Box], above: Sequence[Box], y: float, gap: float) -> None:
     """Places the boxes of a lane. The first has them on one axis; below it, each stands as high as the boxes above it
     and the arrows between those allow."""
     if not above:
@@ -177,7 +190,7 @@ def _lane(inside: Sequence[Box], above: Sequence[Box], y: float) -> None:
     axis = max(box.middle for box in above)
     for box in inside:
         over = [other.bottom for other in above if other.x < box.right + GAP and other.right > box.x - GAP]
-        box.y = max((*over, axis)) + LANE + (HEADROOM if skips(box) else 0.0)
+        box.y = max((*over, axis)) + gap + (HEADROOM if skips(box) else 0.0)
 
 
 def skips(box: Box) -> bool:
