@@ -6,7 +6,6 @@ it is too wide.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -74,17 +73,16 @@ def stairs(boxes: Sequence[Box], wires: Wires, left: float) -> Placed:
 
 
 def flow(boxes: Sequence[Box], wires: Wires, left: float, width: float) -> Placed:
-    """Every level from the left, in lanes of at most ``width`` points where a box is no wider than that. What forks off
-    another level stays below it."""
+    """Every level from the left, in lanes of at most ``width`` points where a box is no wider than that. Heads of
+    training stay below what they read."""
     levels = _levels(boxes)
-    readers = Counter(source.id for source, _, _ in wires)
-    forks = {target.id: source for source, target, _ in wires if readers[source.id] > 1}
+    heads = {target.id: source for source, target, _ in wires if target.cell.training_only}
     ends: dict[int, float] = {}
     lanes: dict[int, int] = {}
     for box in boxes:
         box.row = levels.index(box.cell.level)
         x = ends.get(box.row, left)
-        above = forks.get(box.id)
+        above = heads.get(box.id)
         if above is not None and above.row < box.row and above.x + box.width + box.tail <= width:
             x = max(x, above.x)
         if x > left and x + box.width + box.tail > width:
