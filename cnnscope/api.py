@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from cnnscope.audits.audit import Audit
     from cnnscope.learned.features.result import Features
+    from cnnscope.nn.checkpoint import Checkpoint
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.diagram.difference import Difference
     from cnnscope.render.equivariance import EquivarianceReport
@@ -223,7 +224,10 @@ class Model(Loaded):
         from cnnscope.nn.weights import load_weights
 
         network = build(self.graph, seed=seed)
-        if weights is not None:
+        theirs = None if weights is None or self.extras.own_format is None else self.extras.own_format(Path(weights))
+        if theirs is not None:
+            network.load_state_dict(theirs)
+        elif weights is not None:
             load_weights(network, self.graph, weights)
         return network
 
@@ -245,23 +249,28 @@ class Model(Loaded):
 
         `CnnscopeError`: E420 to E423 no file of weights, E424 and E425 a mapping that cannot be used.
         """
-        from cnnscope.nn.checkpoint import read_header
         from cnnscope.nn.mapping import name_map
         from cnnscope.nn.weights import compare
         from cnnscope.render.weights import WeightsCheck
 
-        checkpoint = read_header(file)
+        checkpoint = self._checkpoint(file)
         comparison = compare(self.graph, checkpoint, name_map(self.graph, checkpoint, map))
         return WeightsCheck(self.graph, self.source, checkpoint, comparison)
 
     def map_weights(self, file: str | Path) -> WeightsMap:
         """Which tensor of a file is which weight of the network, by shape and order; E420 to E423 for no such file."""
-        from cnnscope.nn.checkpoint import read_header
         from cnnscope.nn.mapping import propose
         from cnnscope.render.weights import WeightsMap
 
-        checkpoint = read_header(file)
+        checkpoint = self._checkpoint(file)
         return WeightsMap(self.graph, self.source, checkpoint, propose(self.graph, checkpoint))
+
+    def _checkpoint(self, file: str | Path) -> Checkpoint:
+        """The contents of a file of weights: of torch, or of the format of the network's own file."""
+        from cnnscope.nn.checkpoint import held, read_header
+
+        theirs = None if self.extras.own_format is None else self.extras.own_format(Path(file))
+        return read_header(file) if theirs is None else held(Path(file), theirs)
 
     def export(
         self, to: ExportFormat, *, weights: str | Path | None = None, map: str | None = None

@@ -35,7 +35,8 @@ class Checkpoint:
 
     ``wrapper`` are the keys under which the state dict was found (``("state_dict",)``). ``ignored`` lists other entries
     of the file, with their types. ``ordered`` says whether tensors are in the order in which modules were registered;
-    safetensors sorts names alphabetically.
+    safetensors sorts names alphabetically. ``values`` has the tensors where the source of the network read them, from a
+    file of its own format.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Checkpoint:
     wrapper: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     ordered: bool = True
+    values: Mapping[str, Tensor] | None = None
 
 
 def read_header(path: Path | str) -> Checkpoint:
@@ -66,6 +68,12 @@ def read_header(path: Path | str) -> Checkpoint:
         check_records(path, state)
     tensors = {key: Param(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for key, t in state.items()}
     return Checkpoint(path, tensors, wrapper, ignored)
+
+
+def held(path: Path, values: Mapping[str, Tensor]) -> Checkpoint:
+    """Returns the contents of a file whose tensors were read already, under the network's names."""
+    tensors = {key: Param(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for key, t in values.items()}
+    return Checkpoint(path, tensors, values=values)
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

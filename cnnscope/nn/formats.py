@@ -28,9 +28,11 @@ _UNPACK = "unpack it and name the weight file inside"
 _DOWNLOAD = "the download was answered with an error or a login page; download the file again"
 _FROM_NUMPY = "save it as safetensors: `safetensors.numpy.save_file(dict(numpy.load(FILE)), 'weights.safetensors')`"
 
+_CONVERT = "`cnnscope weights map model.keras FILE -o w.safetensors` converts its weights"
+
 _MAGIC: Sequence[tuple[int, bytes, str, str]] = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or Caffe weights)",
-     "only torch weights can be loaded; `cnnscope summary` reads the architecture from `model.keras` or its JSON"),
+     f"if Keras wrote it, name its model as SOURCE (`model.keras` or its JSON); {_CONVERT}"),
     (0, b"\x93NUMPY", "a single numpy array", "save the whole state dict as safetensors, with a name for every tensor"),
     (0, b"GGUF", "a GGUF file", "convert it to safetensors with the tool that wrote it"),
     (4, b"TFL3", "a TensorFlow Lite model", "only torch weights can be loaded"),
@@ -119,7 +121,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
 
 
 def _onnx(path: Path) -> CnnscopeError:
-    return refusal(path, "an ONNX model", "`cnnscope summary` takes it as a SOURCE; its weights cannot be loaded")
+    return refusal(path, "an ONNX model", "name it as SOURCE, and its own weights are used")
 
 
 _Members = frozenset[str]
@@ -129,7 +131,7 @@ _ZIPS: Sequence[tuple[Callable[[_Members], bool], str, str]] = (
     (lambda names: bool(names & {"archive_format", "serialized_exported_program.json"}), "a `.pt2` exported program",
      "`cnnscope summary` takes it as a SOURCE, with its own weights"),
     (lambda names: "model.weights.h5" in names, "a Keras model",
-     "`cnnscope summary` takes it as a SOURCE; its weights cannot be loaded"),
+     f"name it as SOURCE, and its own weights are used; {_CONVERT}"),
     (lambda names: any(name.endswith(".npy") for name in names), "an archive of numpy arrays", _FROM_NUMPY),
 )  # fmt: skip
 

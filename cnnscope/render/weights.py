@@ -185,8 +185,11 @@ class WeightsMap(Result):
         path = Path(path)
         if path.suffix not in WEIGHTS:
             return super().write(path)
-        comparison = compare(self.graph, self.checkpoint, name_map(self.graph, self.checkpoint, AUTO))
-        write_weights(state_dict(self.graph, self.checkpoint.path, comparison), path)
+        if self.checkpoint.values is not None:
+            write_weights(self.checkpoint.values, path)
+        else:
+            comparison = compare(self.graph, self.checkpoint, name_map(self.graph, self.checkpoint, AUTO))
+            write_weights(state_dict(self.graph, self.checkpoint.path, comparison), path)
         return (File(path, "weights", path.stat().st_size),)
 
     def records(self) -> list[dict[str, Cell]]:

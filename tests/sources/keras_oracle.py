@@ -90,6 +90,14 @@ def models() -> dict[str, Callable[[], Any]]:
         whole, last = L.GRU(4, return_sequences=True, return_state=True)(x)
         return keras.Model(inputs, L.Concatenate()([L.Bidirectional(L.LSTM(2))(whole), y, last, L.SimpleRNN(3)(x)]))
 
+    def twins() -> Any:
+        def inner(name: str, units: int) -> Any:
+            inside = keras.Input((6,))
+            return keras.Model(inside, L.Dense(6, name="same")(L.Dense(units, name="first")(inside)), name=name)
+
+        inputs = keras.Input((6,))
+        return keras.Model(inputs, L.Dense(2, name="same")(inner("b", 5)(inner("a", 4)(inputs))))
+
     def constants() -> Any:
         inputs = keras.Input(IMAGE)
         x = L.Rescaling(1 / 127.5, offset=-1.0)(inputs)
@@ -100,6 +108,7 @@ def models() -> dict[str, Callable[[], Any]]:
 
     return keras_layer_models.models(keras) | {
         "recurrent": recurrent,
+        "twins": twins,
         "constants": constants,
         "windows": windows,
         "normalised": normalised,

@@ -92,7 +92,7 @@ def _in_hdf5(path: Path) -> bytes:
         )  # fmt: skip
     if not isinstance(config, (str, bytes)):
         raise files.damaged(path, "its attribute `model_config` is no text")
-    return _bounded(config if isinstance(config, bytes) else config.encode(), path)
+    return _bounded(config if isinstance(config, bytes) else config.encode("utf-8", "surrogateescape"), path)
 
 
 def _topology(document: object, path: Path) -> object:

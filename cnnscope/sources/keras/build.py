@@ -4,6 +4,7 @@ shared layers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,6 +105,8 @@ class _Reader:
         identity = self.identities[path]
         row = LayerRow(self.builder, name, self.keys.setdefault(identity, {}), self._channels_last(layer), trainable)
         try:
+            if self.as_declared:
+                _check_built(layer, arguments)
             row, results = _lower(layer, row, arguments)
             masked = _mask(layer, row, arguments)
             finished = row.finish([row.settle(x, self.channels_last) for x in results])
@@ -157,6 +160,20 @@ def _lower(layer: Layer, row: LayerRow, arguments: Arguments) -> tuple[LayerRow,
             raise
     row = LayerRow(row.builder, row.name, row.keys, row.channels_last, row.trainable, unknown=True)
     return row, [functions.unsupported(row, innermost(layer).kind, arguments)]
+
+
+_HAVE_KERNELS = re.compile(r"Dense|(Separable|Depthwise)?Conv\dD(Transpose)?")
+
+
+def _check_built(layer: Layer, arguments: Arguments) -> None:
+    """Raises E301 if the file says that a kernel was built for another number of features than it gets."""
+    tensors, built = arguments.tensors(), layer.input_shape
+    if not built or len(tensors) != 1 or tensors[0].rank != len(built) or not _HAVE_KERNELS.fullmatch(layer.kind):
+        return
+    axis = 1 if layer.config.get("data_format") == "channels_first" else -1
+    wanted, found = built[axis], tensors[0].shape[axis]
+    if wanted not in (None, found):
+        raise CnnscopeError.of("E301", f"it was built for {wanted} features but gets {found}")
 
 
 def _mask(layer: Layer, row: LayerRow, arguments: Arguments) -> bool:

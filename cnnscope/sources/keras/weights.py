@@ -252,4 +252,4 @@ def _texts(holder: Any, name: str, path: Path) -> list[str]:
     texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
     if not all(isinstance(item, str) for item in texts):
         raise unreadable(path, f"its attribute `{name}` is no list of names")
-    return [str(item) for item in texts]
+    return [str(item).encode("utf-8", "replace").decode() for item in texts]  # h5py keeps bytes that are no text
