@@ -50,6 +50,7 @@ def error_of(model: Model, answers: Path, weights: Path | None = None) -> float:
         expected = data[f"y{i}"]
         assert tuple(authored.shape) == expected.shape
         assert np.isfinite(expected).all()
+        assert np.abs(expected).max() > 0
         assert authored.isfinite().all()
         worst = max(worst, float(np.abs(authored.numpy() - expected).max() / np.abs(expected).max()))
     return worst
