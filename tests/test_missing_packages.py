@@ -77,7 +77,8 @@ model = cnnscope.load("lenet5")
 for ask in (
     lambda: cnnscope.load("torchvision:resnet18"), model.module, model.trained, model.receptive_field,
     lambda: cnnscope.audit("lenet5-digits"), lambda: cnnscope.receptive_field("lenet5"),
-    lambda: model.diagram().write("x.svg"), lambda: sys.modules.pop("numpy") or model.growth().write("x.png"),
+    lambda: model.diagram(level="layer").write("x.svg"),
+    lambda: sys.modules.pop("numpy") or model.growth().write("x.png"),
 ):
     try:
         ask()

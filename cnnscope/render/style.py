@@ -64,7 +64,8 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours of everything that is not a kind. ``heat`` runs from the coldest fill to the hottest."""
+    """Colours of everything that is not a kind. ``heat`` runs from the coldest fill to the hottest; ``down`` and ``up``
+    are arrows to a lower and to a higher resolution."""
 
     background: str
     text: str
@@ -73,16 +74,18 @@ class Theme:
     fill: str
     frame: str
     heat: tuple[str, ...]
+    down: str
+    up: str
 
 
 THEMES: dict[ThemeName, Theme] = {
     "light": Theme(
         background="#FFFFFF", text="#15181C", muted="#515A66", line="#59636F", fill="#F2F4F6", frame="#7A838E",
-        heat=("#FFF8DF", "#FEEBAE", "#FDCE66", "#F79B3C", "#D9611A", "#A83A04"),
+        heat=("#FFF8DF", "#FEEBAE", "#FDCE66", "#F79B3C", "#D9611A", "#A83A04"), down="#B4461B", up="#00785A",
     ),
     "dark": Theme(
         background="#14171B", text="#EEF1F4", muted="#A9B3BF", line="#8D98A5", fill="#232830", frame="#7A838E",
-        heat=("#2A2B2E", "#40351F", "#664712", "#8F5209", "#B55A08", "#E07A1F"),
+        heat=("#2A2B2E", "#40351F", "#664712", "#8F5209", "#B55A08", "#E07A1F"), down="#F08A5D", up="#4CC79A",
     ),
 }  # fmt: skip
 

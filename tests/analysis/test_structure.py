@@ -20,8 +20,7 @@ from cnnscope.ops.merge import Concat
 from cnnscope.sources import zoo
 
 DATA = Path(__file__).parents[1] / "sources" / "data"
-SAMPLE = ["lenet5", "resnet18", "densenet121", "googlenet", "unet", "mobilenet_v3_small", "retinanet_resnet50_fpn",
-          "vit_tiny", "siamese", "yolov3", "r3d_18", "m5", "mlp"]  # fmt: skip
+SAMPLE = ["resnet18", "googlenet", "unet", "mobilenet_v3_small", "vit_tiny", "siamese", "yolov3", "m5", "mlp"]
 
 
 def graph(source: str) -> Graph:
@@ -140,7 +139,7 @@ def test_traced_networks(source: str) -> None:
     assert list(map(shown, structure(nameless(network)).parts)) == list(map(shown, found.parts))
 
 
-@pytest.mark.parametrize("name", ["swin_t_script", "mobilenet_v3_small_script"])
+@pytest.mark.parametrize("name", sweep(["swin_t_script", "mobilenet_v3_small_script"], ["mobilenet_v3_small_script"]))
 def test_exported_networks(name: str, tmp_path: Path) -> None:
     check(exported(name, tmp_path))
 
@@ -154,11 +153,12 @@ def test_keras_networks(name: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ("resnet18", "resnet18_dynamo"), ("densenet121", "densenet121_script"),
+        ("resnet18", "resnet18_dynamo"),
         ("mobilenet_v3_small", "mobilenet_v3_small_script"), ("shufflenet_v2_x1_0", "shufflenet_v2_x1_0_dynamo"),
         ("convnext_tiny", "convnext_tiny_dynamo"), ("densenet121", "DenseNet121.keras"),
         ("resnet18", "torchvision:resnet18"), ("mobilenet_v3_large", "torchvision:mobilenet_v3_large"),
-        ("densenet121", "torchvision:densenet121"),
+        pytest.param("densenet121", "densenet121_script", marks=pytest.mark.slow),
+        pytest.param("densenet121", "torchvision:densenet121", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_one_network_from_two_frameworks(ours: str, theirs: str, tmp_path: Path) -> None:
@@ -204,6 +204,7 @@ def test_levels_are_the_resolution() -> None:
     assert {2, 3, 4, 5} <= set(traced)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("torchvision")
 def test_an_efficientnet_from_timm_is_twenty_parts() -> None:
     assert len(structure(graph("timm:efficientnet_b3")).parts) <= 20

@@ -143,7 +143,7 @@ def test_text_reads_well_on_everything(theme: ThemeName) -> None:
     look = THEMES[theme]
     fills = [look.fill, *(heat_colour(share / 100, look) for share in range(101))]
     assert min(contrast(text_on(fill, look), fill) for fill in fills) >= 4.5
-    assert min(contrast(colour, look.background) for colour in (look.text, look.muted)) >= 4.5
+    assert min(contrast(colour, look.background) for colour in (look.text, look.muted, look.down, look.up)) >= 4.5
     assert contrast(look.line, look.background) >= 3, "lines are graphics: 3 to 1"
 
 

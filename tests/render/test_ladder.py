@@ -30,8 +30,8 @@ from cnnscope.render.diagram.ladder.view import SmallText, folded, ladder_view
 from cnnscope.render.diagram.views import VIEWS, diagram
 from cnnscope.sources import zoo
 
-SAMPLE = ["lenet5", "unet", "googlenet", "retinanet_resnet50_fpn", "siamese", "yolov3", "densenet121", "vit_tiny",
-          "deeplabv3_resnet50", "inception_v3", "mobilenet_v3_large", "m5", "mlp", "r3d_18"]  # fmt: skip
+SAMPLE = ["unet", "googlenet", "retinanet_resnet50_fpn", "siamese", "deeplabv3_resnet50",
+          "mobilenet_v3_large", "mlp"]  # fmt: skip
 TIMM = ["hrnet_w18_small", "efficientnet_b3", "convnextv2_atto", "ghostnet_100", "regnety_004", "mobilevit_xxs",
         "dla34", "resnest14d", "darknet53", "nfnet_f0", "coat_lite_tiny", "poolformer_s12", "vgg11", "res2net50_26w_4s",
         "skresnet18", "selecsls42b", "repvgg_a0", "mixnet_s", "tresnet_m", "cspresnet50", "vovnet39a", "rexnet_100",

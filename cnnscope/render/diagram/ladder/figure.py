@@ -34,7 +34,6 @@ READABLE = 6.0
 OFTEN = 3
 """Tails that are equal at least so often become letters."""
 STRIPE = 3.5
-DOWN, UP = "#B4461B", "#00805F"
 BORDER = 12.0
 
 
@@ -138,8 +137,9 @@ def _canvas(
     marks += _wires(placed, ways, theme)
     for one in placed.boxes:
         marks += _box(one, found, look, theme)
-    marks += [Text(one.x, one.y, one.text, SIZE, _colour(one.up), anchor="start", halo=theme.background)
-              for one in written]  # fmt: skip
+    for one in written:
+        colour = theme.up if one.up else theme.down
+        marks.append(Text(one.x, one.y, one.text, SIZE, colour, anchor="start", halo=theme.background))
     right = sides.right
     notes = entries(placed.boxes, [one.text for one in written], content.letters, look.heat, rf=look.rf)  # fmt: skip
     below, bottom = legend(list(notes), placed.rows[-1].bottom + 3, right, theme)
@@ -170,13 +170,9 @@ def _wires(placed: Placed, ways: Mapping[tuple[str, str], Route], theme: Theme) 
     of = {one.id: one for one in placed.boxes}
     for (source, target), points in ways.items():
         a, b = of[source].row, of[target].row
-        colour = theme.line if a == b else _colour(b < a)
+        colour = theme.line if a == b else theme.up if b < a else theme.down
         data = ("from", source), ("to", target)
         yield Path(points, colour, width=0.9 if a == b else 1.3, radius=5, head=True, data=data)
-
-
-def _colour(up: bool) -> str:
-    return UP if up else DOWN
 
 
 def _box(one: Box, found: Structure, look: Look, theme: Theme) -> Iterator[Mark]:
