@@ -137,11 +137,11 @@ def _canvas(
     marks += _wires(placed, ways, theme)
     for one in placed.boxes:
         marks += _box(one, found, look, theme)
-    for one in written:
-        colour = theme.up if one.up else theme.down
-        marks.append(Text(one.x, one.y, one.text, SIZE, colour, anchor="start", halo=theme.background))
+    for label in written:
+        colour = theme.up if label.up else theme.down
+        marks.append(Text(label.x, label.y, label.text, SIZE, colour, anchor="start", halo=theme.background))
     right = sides.right
-    notes = entries(placed.boxes, [one.text for one in written], content.letters, look.heat, rf=look.rf)  # fmt: skip
+    notes = entries(placed.boxes, [label.text for label in written], content.letters, look.heat, rf=look.rf)  # fmt: skip
     below, bottom = legend(list(notes), placed.rows[-1].bottom + 3, right, theme)
     heading, top = _heading(found, right, theme)
     return Canvas(found.graph.name, -BORDER, top - BORDER, right + 2 * BORDER, bottom - top + 2 * BORDER,
