@@ -141,7 +141,7 @@ def _canvas(
         colour = theme.up if label.up else theme.down
         marks.append(Text(label.x, label.y, label.text, SIZE, colour, anchor="start", halo=theme.background))
     right = sides.right
-    notes = entries(placed.boxes, [label.text for label in written], content.letters, look.heat, rf=look.rf)  # fmt: skip
+    notes = entries(placed.boxes, [label.text for label in written], content.letters, look.heat, rf=look.rf)
     below, bottom = legend(list(notes), placed.rows[-1].bottom + 3, right, theme)
     heading, top = _heading(found, right, theme)
     return Canvas(found.graph.name, -BORDER, top - BORDER, right + 2 * BORDER, bottom - top + 2 * BORDER,
