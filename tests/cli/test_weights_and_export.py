@@ -237,10 +237,10 @@ def test_a_failed_export_leaves_the_old_file(run: Run, tmp_path: Path) -> None:
     target = tmp_path / "x.py"
     target.write_text("old")
     (tmp_path / "scaled.py").write_text(
-        "from torch import nn\ndef Scaled():\n    return nn.Sequential(nn.Softplus(beta=2))\n"
+        "import torch\nclass Scaled(torch.nn.Module):\n    def forward(self, x):\n        return x + torch.rand(4)\n"
     )
     outcome = run("export", f"{tmp_path / 'scaled.py'}:Scaled", "--input", "3x4x4", "-o", str(target))
     assert outcome.code == 2
     assert "`Scaled` cannot be written as PyTorch: 1 of its ops lack operands\n" in outcome.err
-    assert "`0` is `softplus` without its operand `beta`\n" in outcome.err
+    assert "`add` is `elementwise` (add) without its operand `other`\n" in outcome.err
     assert target.read_text() == "old"

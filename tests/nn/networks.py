@@ -10,7 +10,6 @@ scale, and so has its PyTorch file at batch 2; each of the two may be refused in
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 import warnings
@@ -89,13 +88,8 @@ def outcome(module: nn.Module, size: tuple[int, ...]) -> Outcome:
         except CnnscopeError as error:
             (found,) = error.diagnostics
             return Outcome(built, f"refused: {'; '.join([found.message, *(note.message for note in found.notes)])}")
-        file.load_state_dict({key: weights[_as_read(key, weights)] for key in file.state_dict()})
+        file.load_state_dict({key: weights[key] for key in file.state_dict()})
         return Outcome(built, verdict((file(x), wanted)))
-
-
-def _as_read(key: str, weights: dict[str, Tensor]) -> str:
-    """The key in the network that was read: a file writes the layer ``0`` as ``layer0``, as an attribute must."""
-    return key if key in weights else re.sub(r"(^|\.)layer(?=\d+\.)", r"\1", key)
 
 
 def shake(module: nn.Module) -> None:

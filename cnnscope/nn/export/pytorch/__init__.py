@@ -30,10 +30,12 @@ _OWN_NAMES = {"Tensor", "OrderedDict"}
 
 
 def pytorch_source(graph: Graph) -> str:
-    """Returns the file's text. Its last class is the network, whose state dict has the keys of ``graph.params``.
+    """Returns the file's text. Its last class is the network, whose state dict has the keys of ``graph.stored``, so
+    that it takes the weights of the network that was read.
 
-    Weights that nothing uses are left out, and the file's docstring names them. Raises `CnnscopeError` E427 if an op,
-    or the way weights are shared, cannot be written: of functions that are no layers a trace keeps shapes only.
+    Weights that nothing uses are left out, and the file's docstring names them; ``load_state_dict(weights,
+    strict=False)`` leaves them out too. Raises `CnnscopeError` E427 if an op lacks an operand or cannot be written, and
+    where weights are shared in a way that classes cannot have.
     """
     check_operands(graph, "PyTorch")
     graph, unused = prepared(graph)

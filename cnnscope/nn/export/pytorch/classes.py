@@ -12,7 +12,7 @@ from cnnscope.ir import Graph, Node
 from cnnscope.nn.code import Call, Expr, Lit, Raw, Ref, blank, fill, literals
 from cnnscope.nn.export.parameters import parameters
 from cnnscope.nn.export.pytorch.body import Body, Class, Names, Step, sequential
-from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, attribute, is_attribute, owner
+from cnnscope.nn.export.pytorch.scopes import ANONYMOUS, Item, Scope, is_attribute, member, owner, registered, variable
 from cnnscope.nn.export.pytorch.tensors import attribute_of, constant
 from cnnscope.nn.ops.base import Code
 from cnnscope.ops.call import Literal
@@ -47,8 +47,8 @@ class Classes:
     def body(self, scope: Scope) -> Body:
         """The fields and steps of a scope, with a literal for each number."""
         chain = scope.follows and all(self._stands_alone(item) for item in scope.items)
-        if chain and (scope.path or all(is_attribute(item.name) for item in scope.items)):
-            return Body(tuple((item.name, self._made(item)) for item in scope.items), 1)
+        if chain:
+            return Body(tuple((registered(item.name), self._made(item)) for item in scope.items), 1)
         number = {name: i for i, name in enumerate(scope.inputs)}
         fields: list[tuple[str, Expr]] = []
         steps: list[Step] = []
@@ -56,15 +56,15 @@ class Classes:
             own, modules = self._own(item, scope)
             fields += [field for field in (*modules, *own) if field not in fields]
             inputs: list[Expr] = [Ref(number[name]) for name in item.inputs]
-            inputs += [Raw(f"self.{name}") for name, _ in own]
+            inputs += [Raw(member(name)) for name, _ in own]
             for name in item.outputs:
                 number[name] = len(number)
-            called = attribute(item.same_as or item.name)
+            called = registered(item.same_as or item.name)
             if not item.same_as and not own and not self._is_function(item):
                 fields.append((called, self._made(item)))
-            expression = self._call(item, Raw(f"self.{called}"), inputs)
+            expression = self._call(item, Raw(member(called)), inputs)
             yields = tuple(number[name] for name in item.outputs)
-            steps.append(Step(yields, expression, attribute(item.name), item.training_only))
+            steps.append(Step(yields, expression, variable(item.name), item.training_only))
         return Body(tuple(fields), len(scope.inputs), tuple(steps), tuple(number[name] for name in scope.outputs))
 
     def _own(self, item: Item, scope: Scope) -> tuple[_Fields, _Fields]:
@@ -77,7 +77,7 @@ class Classes:
         for i, part in enumerate(() if node is None else self.codes[node.name].own):
             assert node is not None
             if isinstance(part, Literal):
-                name, key = f"{attribute(item.name)}_numbers{i or ''}", node.name
+                name, key = f"{variable(item.name)}_numbers{i or ''}", node.name
                 made = constant(part)
             else:
                 key = node.params[part]
@@ -86,17 +86,15 @@ class Classes:
                 name = key.removeprefix(start)
                 inner, _, last = name.rpartition(".")
                 taken = {
-                    attribute(other.name) for other in scope.items if other.node is None or not self._is_bare(other)
+                    registered(other.name) for other in scope.items if other.node is None or not self._is_bare(other)
                 }
                 if not key.startswith(start) and param.data is not None and not param.persistent:
                     made = constant(Literal(param.shape, param.dtype, param.data))
-                    found.append((f"{attribute(item.name)}_{last}", _known(made, key)))
+                    found.append((f"{variable(item.name)}_{last}", _known(made, key)))
                     continue
-                if not key.startswith(start) or not is_attribute(last) or inner.partition(".")[0] in taken:
+                if not key.startswith(start) or inner.partition(".")[0] in taken:
                     raise _kept_elsewhere(node)
                 for module in accumulate(inner.split("."), "{}.{}".format) if inner else ():
-                    if not is_attribute(module.rpartition(".")[2]):
-                        raise _kept_elsewhere(node)
                     modules.append((module, Call("nn.Module")))
                 made = attribute_of(param)
             found.append((name, _known(made, key)))
@@ -150,7 +148,7 @@ class Classes:
 
     def _channels(self, scope: Scope) -> tuple[int, int]:
         """Channels (or features) that enter and leave."""
-        ends = (self.graph.value(scope.inputs[0]), self.graph.value(scope.outputs[0]))
+        ends = (self.graph.value((scope.inputs or scope.outputs)[0]), self.graph.value(scope.outputs[0]))
         before, after = (v.shape[-1 if v.kind == "tokens" else 1] if len(v.shape) > 1 else 1 for v in ends)
         return before, after
 
@@ -213,7 +211,7 @@ def _plain(scope: Scope, count: int, parameters: int) -> bool:
 def _places(body: Body) -> list[tuple[str, str]]:
     """For each literal of a body the attribute or step to which it belongs, and the argument that it sets."""
     parts = [
-        *((name.replace(".", "_"), made) for name, made in body.fields),
+        *((variable(name), made) for name, made in body.fields),
         *((step.name, step.expression) for step in body.steps),
     ]
     return [(name, lit.name) for name, expression in parts for lit in literals(expression)]

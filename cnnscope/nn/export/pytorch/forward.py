@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cnnscope.nn import code
-from cnnscope.nn.code import Call, Expr, Infix, Raw
+from cnnscope.nn.code import Call, Expr, Infix, Lit, Raw
 from cnnscope.nn.export.pytorch.body import Body, Class, Step
+from cnnscope.nn.export.pytorch.scopes import is_spoken, member
 
 _SPARE = ("y", "z", "u", "v", "w")
 _LONGEST = 80
@@ -35,15 +36,24 @@ def class_lines(
     constructed = bool(body.fields or body.stored or extra)
     if constructed:
         result += code.signature("def __init__", ["self", *(p.annotated for p in cls.parameters)], " -> None:", 4)
-        result.append("        super().__init__()")
+        numbered = not body.steps and [name for name, _ in body.fields] == [str(i) for i in range(len(body.fields))]
+        result += code.lines(Call("super().__init__", tuple(made for _, made in body.fields if numbered)), 8)
         result += [f"        self.{name} = {name}" for name in body.stored]
-        for name, made in body.fields:
-            result += code.lines(made, 8, f"self.{name} = ")
+        for name, made in () if numbered else body.fields:
+            result += _registered(name, made)
         result += [f"        {line}" for line in extra]
     if body.steps:
         result += [""] if constructed else []
         result += _forward(body, inputs or _inputs(body.inputs), outputs)
     return result if result[-1] else result[:-1]
+
+
+def _registered(path: str, made: Expr) -> list[str]:
+    """The statement that gives a module, parameter or buffer its name."""
+    parent, _, name = path.rpartition(".")
+    if is_spoken(name):
+        return code.lines(made, 8, f"{member(path)} = ")
+    return code.lines(Call("setattr", (Raw(member(parent) if parent else "self"), Lit(name), made)), 8)
 
 
 def _inputs(count: int) -> tuple[str, ...]:
@@ -173,7 +183,7 @@ def _variables(expr: Expr) -> set[str]:
 
 
 def _calls_module(expr: Expr) -> bool:
-    return isinstance(expr, Call) and expr.callee.startswith("self.")
+    return isinstance(expr, Call) and expr.callee.startswith(("self.", "getattr(self"))
 
 
 def _nested(expr: Expr) -> bool:

@@ -15,9 +15,10 @@ from cnnscope.analysis.fuse import consumers
 from cnnscope.analysis.hierarchy import CONTAINERS
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
-from cnnscope.nn.code import free_name
+from cnnscope.nn.code import free_name, literal
 from cnnscope.nn.ops.base import Code
 
+_EMPTY = nn.Module()
 ANONYMOUS = {"", "path", "head"} | CONTAINERS
 """Kinds of scopes that are mere containers."""
 
@@ -215,8 +216,26 @@ def is_attribute(name: str) -> bool:
     return name.isidentifier() and not iskeyword(name) and not hasattr(nn.Module, name) and name != "training"
 
 
-def attribute(name: str) -> str:
-    """The name, changed where necessary so that a module can have an attribute of that name."""
+def registered(name: str) -> str:
+    """The name under which a module can register something: any, but for those that torch keeps for itself."""
+    return f"{name}_" if hasattr(_EMPTY, name) else name
+
+
+def member(path: str) -> str:
+    """The expression for what is registered in ``self`` under a dotted path: ``getattr(self.blocks, "0").weight``."""
+    result = "self"
+    for name in path.split("."):
+        result = f"{result}.{name}" if is_spoken(name) else f"getattr({result}, {literal(name)})"
+    return result
+
+
+def is_spoken(name: str) -> bool:
+    """Whether Python can write an attribute of this name behind a dot, and does not change it inside a class."""
+    return name.isidentifier() and not iskeyword(name) and not name.startswith("__")
+
+
+def variable(name: str) -> str:
+    """The name, changed where necessary to be that of a variable."""
     if name.isdigit():
         return f"layer{name}"
     clean = re.sub(r"\W", "_", name)
