@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from reads_reference import follow
 
 from cnnscope.ir import Shape, Value
 from cnnscope.ir.steps import Expand, Permute, Place, Reshape, Spread, Step, Taps, Whole
+from cnnscope.nn.ops import module_of
 from cnnscope.ops import REGISTRY, Op
 from cnnscope.ops.affine import Affine
+from cnnscope.ops.carried import Carried
 from cnnscope.ops.generic import (
     Constant,
     Elementwise,
@@ -32,6 +36,7 @@ from cnnscope.ops.product import Bilinear, ComputedConv, ComputedLinear, Distanc
 from cnnscope.ops.recurrent import GRU, LSTM
 from cnnscope.ops.spectral import Fourier
 from cnnscope.ops.traced import TRACED, Traced, broadcast, moved
+from cnnscope.ops.unrolled import Cell, Unrolled
 
 MAP = Value((1, 4, 6, 5))
 ROWS = Value((1, 7, 8), kind="tensor")
@@ -78,6 +83,16 @@ CASES: dict[str, Figures] = {
         GRU(5, layers=2, bidirectional=True, bias=False), (ROWS,), (1, 7, 10),
         7 * 2 * (15 * 13 + 15 * 15), 7 * 4 * (15 + 5 * 8),
     ),
+    "recurrence": (Unrolled("gru", 5), (ROWS,), (1, 7, 5), 7 * 15 * 13, 7 * 5 * (3 * 3 + 8)),
+    "recurrence, with states": (
+        Unrolled("lstm", 5, bias=False, cell_too=True), (ROWS, Value((1, 5)), Value((1, 5))), (1, 7, 10),
+        7 * 20 * 13, 7 * 5 * (4 + 9),
+    ),
+    "recurrence, convolutional": (
+        Unrolled("lstm", 3, kernel=(3, 3), stride=(2, 2), pad=((0, 1), (1, 1)), dilation=(1, 1)),
+        (Value((1, 4, 2, 6, 5)),), (1, 4, 3, 3, 3), 4 * 9 * 12 * (2 * 9 + 3 * 9), 4 * 9 * 3 * (4 * 2 + 9),
+    ),
+    "carried": (Carried((1, 4)), (MAP,), MAP.shape, 0, 0),
     "computed conv": (
         ComputedConv(out=8, kernel=(3, 3), stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1)), (MAP, WEIGHT),
         (1, 8, 4, 3), 8 * 12 * 36, 8 * 12,
@@ -151,3 +166,24 @@ def test_a_map_stays_one_while_its_axes_stay_in_place() -> None:
 def test_views_take_no_memory_and_copies_do() -> None:
     assert View("slice", ()).is_view
     assert not Movement("roll", ()).is_view
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_recurrence_reads_what_its_gradient_does(cell: Cell) -> None:
+    """Step t depends on the inputs up to t, and every step on the states before the first."""
+    torch.manual_seed(0)
+    op = Unrolled(cell, 2, reset_after=False)
+    x, states = torch.rand(1, 3, 4), [torch.rand(1, 2)]
+    values = [Value(tuple(tensor.shape), kind="tensor") for tensor in (x, *states)]
+    module = module_of(op, values)
+    gradients = torch.autograd.functional.jacobian(module, (x, *states))
+    reads = op.reads(values)
+    assert reads is not None
+    for tensor, gradient, steps in zip((x, *states), gradients, reads, strict=True):
+        bits = [1 << i for i in range(tensor.numel())]
+        found = np.array(bits, dtype=object).reshape(tuple(tensor.shape))
+        for step in steps:
+            found = follow(step, found)
+        rows = gradient.reshape(-1, tensor.numel())
+        wanted = [sum(1 << int(i) for i in row.nonzero().flatten()) for row in rows]
+        assert np.broadcast_to(found, op.output(values).shape).ravel().tolist() == wanted
