@@ -43,6 +43,14 @@ def reach_text(field: Field) -> str:
     return size_text(field) + (f" + {WHOLE_IMAGE}" if field.size is not None and field.via else "")
 
 
+def reach(field: Field) -> str:
+    """`reach_text` for figures: one number where all axes have the same size, as in ``16 + image``."""
+    text, low, high = reach_text(field), field.size_min, field.size
+    if not low or not high or len(set(low)) > 1 or len(set(high)) > 1:
+        return text.replace("x", "×")
+    return text.replace(size_text(field), str(high[0]) if low == high else f"{low[0]}–{high[0]}")
+
+
 def extent_text(field: Field | None) -> str:
     """How far the units of a whole network see along local paths, in words."""
     if field is None:

@@ -13,7 +13,7 @@ from cnnscope.render.diagram import metrics
 from cnnscope.render.diagram.canvas import Mark, Text, rectangle
 from cnnscope.render.diagram.ladder.cells import Cell
 from cnnscope.render.diagram.ladder.places import Placed, Row
-from cnnscope.render.fields import reach_text, size_text
+from cnnscope.render.fields import reach
 from cnnscope.render.style import Heat, Theme, heat_colour, share_of
 
 SIZE, LARGE = 7.5, 9.0
@@ -148,12 +148,7 @@ def _field(level: Level, fields: Mapping[str, Field]) -> str:
     some = [field for field in known_fields if field.maps or field.via]
     if not some:
         return numbers.ABSENT
-    largest = max(some, key=_reach)
-    low, high = largest.size_min, largest.size
-    if not low or not high or len(set(low)) > 1 or len(set(high)) > 1:
-        return reach_text(largest).replace("x", "×")
-    size = str(high[0]) if low == high else f"{low[0]}–{high[0]}"
-    return reach_text(largest).replace(size_text(largest), size)
+    return reach(max(some, key=_reach))
 
 
 def _reach(field: Field) -> tuple[bool, bool, tuple[int, ...], bool]:
