@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
@@ -119,7 +119,47 @@ def _verb(verb: Verb, about: str) -> Callable[..., None]:
 
 
 _EVERY = "Show all columns that there are."
-summary = _verb("summary", "Layers with output shape, parameters, MACs and receptive field.")
+
+
+@group("Rows and columns")
+class SummaryLooking(Looking):
+    """Which rows and columns of a summary are shown, or what else of the network."""
+
+    view: Annotated[
+        Literal["layers", "sheet"],
+        Option("A row for each layer, or the table of the papers: equal blocks in series in one row."),
+    ] = "layers"
+
+
+@flat(verbose=_EVERY)
+def summary(
+    sources: o.Sources, loading: o.Loading, layers: LayerOptions, looking: SummaryLooking, writing: Writing
+) -> None:
+    """Layers with output shape, parameters, MACs and receptive field."""
+    question = Question("summary", sources, loading, layers, looking, writing)
+    if looking.view == "layers":
+        show(question)
+    else:
+        _show_sheet(question)
+
+
+def _show_sheet(question: Question) -> None:
+    from cnnscope.render.diagram.sheet.report import SheetReport
+
+    looking, layers = question.looking, question.layers
+    told = {
+        "--columns": looking.columns, "--depth": looking.depth, "--sort": looking.sort, "--top": looking.top,
+        "--level": None if layers.level == "layer" else layers.level, "--dtype": layers.dtype,
+        "--batch-size": None if layers.batch_size == 1 else layers.batch_size,
+    }  # fmt: skip
+    if given := next((name for name, value in told.items() if value is not None), None):
+        raise CnnscopeError.of("E409", f"`{given}` is for rows of layers", hint=f"leave out {given} or --view sheet")
+    if len(question.sources) > 1:
+        raise CnnscopeError.of("E409", "a sheet shows one network", hint="name one, or leave out --view sheet")
+    (source,) = question.sources
+    question.writing.emit(SheetReport(_report(question.loading.load(source), question)))
+
+
 shapes = _verb("shapes", "The shapes that every layer reads and makes.")
 params = _verb("params", "Parameters: trainable, frozen, buffers, and which layers have them.")
 flops = _verb("flops", "MACs and FLOPs of one image, and which layers cost them.")

@@ -179,10 +179,11 @@ _LOOK: dict[Any, Any] = {
     "ytick.color": MUTED, "legend.frameon": False, "legend.fontsize": 8, "hatch.linewidth": 0.5,
     "text.parse_math": False, "svg.hashsalt": "cnnscope", "svg.fonttype": "path", "pdf.fonttype": 42,
 }  # fmt: skip
-_NO_METADATA: dict[str, dict[str, Any]] = {
+NO_METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None}, "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }  # fmt: skip
+"""What is left out of files, so that the same figure has the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ def look() -> Iterator[None]:
 def encoded(figure: Figure, form: str, dpi: int = DPI, background: str = "white") -> bytes:
     """The file's bytes: no date and no version in them, so that they are the same on a second run."""
     content = io.BytesIO()
-    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=_NO_METADATA[form], facecolor=background)
+    figure.savefig(content, format=check_format(form), dpi=dpi, metadata=NO_METADATA[form], facecolor=background)
     return content.getvalue()
 
 

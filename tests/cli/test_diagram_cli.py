@@ -54,3 +54,35 @@ def test_what_it_refuses(
     monkeypatch.chdir(tmp_path)
     assert run(capsys, *words) == (2, "", message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "tex", "md"])
+def test_the_sheet_has_its_own_formats(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "lenet5", "--view", "sheet", "-o", str(tmp_path / f"x.{suffix}"))
+    assert (code, err) == (0, "")
+    starts = {"svg": b"<?xml", "pdf": b"%PDF", "tex": b"% LeNet-5", "md": b"**LeNet-5**"}
+    assert (tmp_path / f"x.{suffix}").read_bytes().startswith(starts[suffix])
+
+
+def test_paper_is_a_former_name_of_the_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "lenet5", "--view", "paper", "-o", str(tmp_path / "x.tex"))
+    assert (code, err) == (0, "note: the view `paper` is now called `sheet`\n")
+
+
+def test_summary_shows_the_sheet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "resnet18", "--view", "sheet"]) == 0
+    out = capsys.readouterr().out
+    assert "28×28         128  ⎡3×3, 128⎤ ×2" in out
+    assert main(["summary", "resnet18", "--view", "sheet", "-f", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["format"] == "cnnscope.summary"
+    assert main(["summary", "resnet18", "--view", "sheet", "-f", "csv"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "output,channels,layers,count,note,params,macs,rf"
+    assert sum(int(line.split(",")[-3]) for line in lines) == 11_689_512
+
+
+@pytest.mark.parametrize("words", [("lenet5", "--sort", "macs"), ("lenet5", "--level", "op"), ("lenet5", "resnet18")])
+def test_a_sheet_is_about_one_network_in_order(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", *words, "--view", "sheet"]) == 2
+    assert "error[E409]" in capsys.readouterr().err

@@ -30,6 +30,7 @@ COMMANDS_SHOWN = [
     *((verb, model) for model in MODELS for verb in LAYERS),
     ("summary", "lenet5"), ("summary", "siamese"), ("summary", *MODELS), ("memory", *MODELS),
     ("summary", "resnet50", "-v"), ("rf", "unet", "-v"),
+    *(("summary", model, "--view", "sheet") for model in ("mobilenet_v3_large", "googlenet", "vit_tiny")),
     ("flops", "resnet50", "--sort", "macs", "--top", "10"), ("summary", "resnet50", "--level", "op"),
     ("rf", "alexnet", "--unit", "conv5:3,3"), ("diff", "resnet50", "resnet18"), ("diff", "lenet5", "alexnet", "-v"),
     ("equivariance", "googlenet"), ("ablate", "resnet50", "--remove", "layer3", "--remove", "layer2,layer4"),

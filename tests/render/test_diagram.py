@@ -18,7 +18,6 @@ from cnnscope.options.network import DiagramOptions
 from cnnscope.render.diagram import layout, picture
 from cnnscope.render.diagram.dot import Options, details, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
-from cnnscope.render.diagram.picture import anatomies, paper
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
 from cnnscope.render.diagram.views import graph_formats
 from cnnscope.render.diagram.volumes import volumes
@@ -216,27 +215,6 @@ def test_overview_of_resnet152_fits_a_page_in_readable_type() -> None:
     assert scale
     smallest = min(float(e.attrib["font-size"]) for e in root.iter() if "font-size" in e.attrib)
     assert smallest * float(scale[1]) >= 7
-
-
-@pytest.mark.parametrize(("network", "distinct"), [("resnet152", 8), ("densenet121", 4), ("vgg16", 0), ("resnet18", 7)])
-def test_the_paper_view_has_one_anatomy_for_each_distinct_block(network: str, distinct: int) -> None:
-    graph = api.load(network).graph
-    overview = diagram(graph)
-    parts = list(anatomies(graph, overview))
-    assert len(parts) == distinct
-    for box, part in parts:
-        assert sum(inner.cost.params for inner in part.boxes) * box.count == box.cost.params or box.growth
-    figure = paper(graph)
-    assert len({box.id for box in figure.boxes}) == len(figure.boxes), "no two boxes share a name"
-    assert len(figure.boxes) == len(overview.boxes) + sum(len(part.boxes) for _, part in parts)
-
-
-@pytest.mark.parametrize("form", graph_formats())
-def test_the_paper_view_is_drawn_in_every_format(form: str) -> None:
-    graph = api.load("resnet18").graph
-    first, second = (picture.paper_view(graph, form, DiagramOptions()) for _ in range(2))
-    assert first == second
-    assert len(first) > 1000
 
 
 def test_tikz_has_every_box_and_balanced_braces() -> None:

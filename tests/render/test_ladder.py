@@ -26,7 +26,8 @@ from cnnscope.render.diagram.canvas import Canvas, Circle, Path, Polygon, Text, 
 from cnnscope.render.diagram.ladder.figure import Look, draw, ladder
 from cnnscope.render.diagram.ladder.margin import levels
 from cnnscope.render.diagram.ladder.places import stairs
-from cnnscope.render.diagram.ladder.view import SmallText, folded, ladder_view
+from cnnscope.render.diagram.ladder.view import folded, ladder_view
+from cnnscope.render.diagram.small import SmallText
 from cnnscope.render.diagram.views import VIEWS, diagram
 from cnnscope.sources import zoo
 

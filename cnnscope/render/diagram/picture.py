@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import Literal
 
-from cnnscope.analysis.fuse import fuse
-from cnnscope.analysis.hierarchy import signature
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.options.network import DiagramOptions
 from cnnscope.render.diagram import layout
 from cnnscope.render.diagram.dot import Options, to_dot
 from cnnscope.render.diagram.layout import Engine, LayoutTimeout, draw
-from cnnscope.render.diagram.model import Box, Cluster, DetailLevel, Diagram, Edge, diagram
+from cnnscope.render.diagram.model import DetailLevel, Diagram, diagram
 from cnnscope.render.diagram.text import to_tikz
 from cnnscope.render.diagram.views import TEXT, Compromise, graph_formats
 from cnnscope.render.style import PAGES, check_format
@@ -87,18 +84,6 @@ def _look(options: DiagramOptions) -> Options:
     return Options(options.heat, options.rf, options.theme, options.direction)
 
 
-def paper_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
-    """The paper view in any format: overview and anatomies, without cost colours and receptive fields."""
-    plain = replace(_look(options), heat="none", rf=False)
-    figure = paper(graph)
-    if form in TEXT:
-        return TEXT.find(form)(figure, plain).encode()
-    plain = (
-        plain if options.fit == "none" else replace(plain, page=(PAGES[options.fit].width, PAGES[options.fit].height))
-    )
-    return _laid_out(figure, form, plain, options.engine, None)
-
-
 def _fitted(
     figure: Diagram, options: Options, page: tuple[float, float], engine: Engine | None, limit: float | None
 ) -> Options:
@@ -146,69 +131,3 @@ def effort(figure: Diagram) -> int:
     for box in figure.boxes:
         rank[box.id] = 1 + max((rank[s] for s in sources.get(box.id, ()) if s in rank), default=-1)
     return sum(max(rank[e.target] - rank[e.source], 1) for e in figure.edges if e.source in rank)
-
-
-ACROSS = 4
-"""Anatomies side by side before the next row begins."""
-
-
-def paper(graph: Graph) -> Diagram:
-    """Overview and anatomies as one figure: a frame round each anatomy, rows of `ACROSS`."""
-    overview = diagram(graph, "overview")
-    parts = [_framed(part, f"a{i}", box) for i, (box, part) in enumerate(anatomies(graph, overview))]
-    note = f"beside the overview: the {len(parts)} distinct blocks, layer by layer"
-    return replace(
-        overview,
-        boxes=(*overview.boxes, *(box for part in parts for box in part.boxes)),
-        clusters=(*overview.clusters, *(cluster for part in parts for cluster in part.clusters)),
-        edges=(*overview.edges, *(edge for part in parts for edge in part.edges)),
-        order=tuple(_order(parts)),
-        notes=(*overview.notes, *([note] if parts else [])),
-    )
-
-
-def anatomies(graph: Graph, overview: Diagram) -> Iterator[tuple[Box, Diagram]]:
-    """Each distinct block once: its box in the overview, and its layers."""
-    seen = set()
-    for box in overview.boxes:
-        if box.is_block:
-            inside = _inside(graph, box)
-            sort = signature(fuse(inside))
-            if sort not in seen:
-                seen.add(sort)
-                yield box, diagram(inside, "layer")
-
-
-def _inside(graph: Graph, box: Box) -> Graph:
-    """The first of the folded blocks as a network of its own; what it reads from outside are its inputs."""
-    nodes = tuple(graph.node(name) for name in box.nodes)
-    own = {node.name for node in nodes}
-    outside = dict.fromkeys(name for node in nodes for name in node.inputs if name not in own)
-    inputs = {name: graph.value(name) for name in outside}
-    return Graph(box.name, inputs, nodes, (nodes[-1].name,), graph.params, graph.scopes)
-
-
-def _framed(part: Diagram, prefix: str, box: Box) -> Diagram:
-    """The same figure inside a frame of its own, with names that meet no others."""
-    frame = Cluster(f"cluster_{prefix}", f"{box.title} ({box.name})", box.shape)
-
-    def renamed(name: str) -> str:
-        return f"{prefix}.{name}"
-
-    return replace(
-        part,
-        boxes=tuple(
-            replace(b, id=renamed(b.id), cluster=renamed(b.cluster) if b.cluster else frame.id) for b in part.boxes
-        ),
-        clusters=(
-            frame,
-            *(replace(c, id=renamed(c.id), parent=renamed(c.parent) if c.parent else frame.id) for c in part.clusters),
-        ),
-        edges=tuple(Edge(renamed(e.source), renamed(e.target), e.shape, e.skips) for e in part.edges),
-    )
-
-
-def _order(parts: list[Diagram]) -> Iterator[tuple[str, str]]:
-    """Pairs of boxes of which the first is placed above the second, so that anatomies form rows."""
-    for above, below in zip(parts, parts[ACROSS:], strict=False):
-        yield above.boxes[-1].id, below.boxes[0].id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cnnscope.render import numbers, style
@@ -11,25 +13,41 @@ from cnnscope.render.style import channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.path import Path as Curve
 
 
 def to_raster(canvas: Canvas, form: Literal["png", "pdf"], dots_per_inch: int = style.DPI) -> bytes:
     """The same picture through matplotlib."""
+    with style.look():
+        return style.encoded(_figure(canvas), form, dpi=dots_per_inch, background=canvas.background)
+
+
+def to_pages(canvases: Sequence[Canvas]) -> bytes:
+    """A PDF with a page for each canvas."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    content = io.BytesIO()
+    with style.look(), PdfPages(content, metadata=style.NO_METADATA["pdf"]) as pages:
+        for canvas in canvases:
+            pages.savefig(_figure(canvas), facecolor=canvas.background)
+    return content.getvalue()
+
+
+def _figure(canvas: Canvas) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with style.look():
-        size = canvas.width * canvas.scale / 72, canvas.height * canvas.scale / 72
-        figure = Figure(figsize=size, facecolor=canvas.background)
-        FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set_xlim(canvas.left, canvas.left + canvas.width)
-        axes.set_ylim(canvas.top + canvas.height, canvas.top)
-        for order, mark in enumerate(canvas.marks):
-            _plot(axes, mark, order, canvas.scale)
-        return style.encoded(figure, form, dpi=dots_per_inch, background=canvas.background)
+    size = canvas.width * canvas.scale / 72, canvas.height * canvas.scale / 72
+    figure = Figure(figsize=size, facecolor=canvas.background)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(canvas.left, canvas.left + canvas.width)
+    axes.set_ylim(canvas.top + canvas.height, canvas.top)
+    for order, mark in enumerate(canvas.marks):
+        _plot(axes, mark, order, canvas.scale)
+    return figure
 
 
 def _plot(axes: Axes, mark: Mark, order: int, scale: float) -> None:

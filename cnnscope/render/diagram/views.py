@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -36,6 +37,13 @@ class Compromise(UserWarning):
     """A figure is drawn otherwise than asked for; the message says how."""
 
 
+class FormerName(Compromise):
+    """A view is asked for by the name that it had in an earlier version."""
+
+
+FORMER = {"paper": "sheet"}
+"""Former names of views, which still work."""
+
 Draw = Callable[["Graph", str, "DiagramOptions"], bytes]
 """From a graph, a format and the options of ``cnnscope diagram`` to the content of a file."""
 
@@ -61,6 +69,8 @@ class View:
             hint = f"use {', '.join(self.formats)}"
             raise CnnscopeError.of("E604", f"the {name} view is not drawn as `{form}`", hint=hint)
         self.check(options)
+        if options.view in FORMER:
+            warnings.warn(f"the view `{options.view}` is now called `{name}`", FormerName, stacklevel=2)
         return resolved(self.draw)(graph, form, options)
 
     def check(self, options: DiagramOptions) -> None:
@@ -77,7 +87,8 @@ class View:
 
 def chosen(options: DiagramOptions) -> str:
     """The name of the view that is asked for: by default the ladder, and the graph where a level is named."""
-    return options.view or ("graph" if options.level else "ladder")
+    name = options.view or ("graph" if options.level else "ladder")
+    return FORMER.get(name, name)
 
 
 VIEWS: Registry[View] = Registry(
@@ -95,7 +106,12 @@ VIEWS: Registry[View] = Registry(
             options=("theme", "level", "heat", "rf", "direction", "fit", "engine"),
         ),
         "volumes": View("feature maps to scale", f"{_HERE}.picture:volumes_view", PICTURES),
-        "paper": View("the overview with the anatomy of every distinct block", f"{_HERE}.picture:paper_view"),
+        "sheet": View(
+            "the table of the papers, with one anatomy of each structure",
+            f"{_HERE}.sheet.view:sheet_view",
+            ("svg", "png", "pdf", "tex", "md"),
+            ("theme", "heat", "rf", "fit", "dpi"),
+        ),
     },
     form="cnnscope.render.diagram.views:View",
     code="E608",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 from cnnscope.analysis.structure import Block, Input, Part, Repeat, Structure, structure
@@ -12,14 +11,11 @@ from cnnscope.render import style
 from cnnscope.render.diagram import words
 from cnnscope.render.diagram.canvas import Canvas, to_svg
 from cnnscope.render.diagram.dot import Options
-from cnnscope.render.diagram.ladder.figure import READABLE, Look, draw
+from cnnscope.render.diagram.ladder.figure import Look, draw
 from cnnscope.render.diagram.ladder.legend import kind_of
 from cnnscope.render.diagram.model import Box, Diagram, Edge
-from cnnscope.render.diagram.views import TEXT, Compromise
-
-
-class SmallText(Compromise):
-    """A figure that was fitted to a page has text that is hard to read there."""
+from cnnscope.render.diagram.small import check_text
+from cnnscope.render.diagram.views import TEXT
 
 
 def ladder_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
@@ -45,10 +41,7 @@ def _fitted(graph: Graph, options: DiagramOptions) -> Canvas:
         return draw(graph, look)
     page = style.PAGES[options.fit]
     canvas = draw(graph, look, page).fitted(page)
-    if canvas.smallest < READABLE:
-        paper = "A4" if options.fit == "a4" else "the slide"
-        message = f"the smallest text has {canvas.smallest:.1f} points on {paper}; without --fit it has full size"
-        warnings.warn(message, SmallText, stacklevel=2)
+    check_text(canvas.smallest, options.fit)
     return canvas
 
 

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase, ascii_uppercase
 
-from cnnscope.analysis.structure import Block, Part, Repeat, Structure, Unit, anatomy
-from cnnscope.ir import Graph
+from cnnscope.analysis.structure import Block, Part, Repeat, Structure, Unit
+from cnnscope.ir import Graph, Node
 from cnnscope.render import numbers
 from cnnscope.render.diagram import words
 from cnnscope.render.diagram.sheet.rows import weighted
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict", "group", "block"})
 """Scopes whose type says nothing about what they compute."""
-KINDS = {"residual": "residual block", "gate": "squeeze and excitation (SE)", "attention": "attention",
+KINDS = {"residual": "residual block", "gate": "squeeze and excitation (SE)", "attention": "self-attention",
          "dense": "dense layer", "branches": "branches", "product": "product"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
     """One structure. ``block`` is its first block, with a skip if any has one; ``letter`` names it where several have
-    branches, ``marks`` are letters for its layers with widths, by id."""
+    branches, ``marks`` are letters for its layers with widths, and ``followers`` their norms and activations, by id."""
 
     block: Block
     title: str
     notes: tuple[str, ...] = ()
     letter: str = ""
     marks: Mapping[str, str] = field(default_factory=dict)
+    followers: Mapping[str, str] = field(default_factory=dict)
 
 
-def anatomies(found: Structure) -> dict[object, Anatomy]:
+def anatomies(found: Structure) -> dict[Hashable, Anatomy]:
     """The structures by their key, in the order in which the network has them, inner ones after outer ones."""
-    groups: dict[object, list[Block]] = {}
+    groups: dict[Hashable, list[Block]] = {}
     for block in _blocks(found.parts):
-        groups.setdefault(anatomy(block), []).append(block)
+        groups.setdefault(key(block), []).append(block)
     branching = [key for key, blocks in groups.items() if blocks[0].kind == "branches"]
     letters = dict(zip(branching, ascii_uppercase, strict=False)) if len(branching) > 1 else {}
     made = {key: _anatomy(blocks, found.graph, letters.get(key, "")) for key, blocks in groups.items()}
@@ -82,7 +83,7 @@ def _anatomy(blocks: Sequence[Block], graph: Graph, letter: str) -> Anatomy:
     if first.kind == "branches":
         layers = weighted(first)
         marks = {layer.id: ascii_lowercase[i] for i, layer in enumerate(layers[: len(ascii_lowercase)])}
-    return Anatomy(first, _title(first, graph), tuple(notes), letter, marks)
+    return Anatomy(first, _title(first, graph), tuple(notes), letter, marks, _followers(first, blocks))
 
 
 def _title(block: Block, graph: Graph) -> str:
@@ -97,10 +98,10 @@ def _title(block: Block, graph: Graph) -> str:
     if len(kind) > 2 and kind not in CONTAINERS and _fills(".".join(common), block, graph):
         return kind
     layers = weighted(block)
+    if block.kind == "residual" and any(words.label(part).startswith("self-attention") for part in block.parts):
+        return "attention"
     if block.kind == "residual" and layers and all(layer.category == "linear" for layer in layers):
         return "MLP"
-    if block.kind == "residual" and any(words.label(part).startswith("self-attention") for part in block.main):
-        return "attention"
     return KINDS[block.kind]
 
 
@@ -118,10 +119,10 @@ def _fills(scope: str, block: Block, graph: Graph) -> bool:
 
 
 def inner(block: Block) -> tuple[Part, ...]:
-    """The parts of a block as its anatomy draws them: a fork inside a branch is drawn with it, not on its own."""
+    """The parts of a block as its anatomy draws them: forks and products inside it are drawn with it."""
     found: list[Part] = []
     for part in block.parts:
-        found += inner(part) if isinstance(part, Block) and part.kind == "branches" else [part]
+        found += inner(part) if isinstance(part, Block) and part.kind in ("branches", "product") else [part]
     return tuple(found)
 
 
@@ -148,18 +149,44 @@ def _label(part: Part) -> str:
             grouped = " grouped" if groups not in (1, None) else ""
             return f"{kind} {words.kernel(op)}{grouped}"
         case "linear":
-            return "linear"
+            return "linear" if getattr(op, "out", None) else op.tag
         case "pool":
             return words.unit_label(part).partition(" /")[0]
     return words.unit_label(part).partition(",")[0]
 
 
-def followers(part: Part) -> str:
-    """The norm and activation behind a layer: ``BN · relu``."""
-    if not isinstance(part, Unit):
-        return ""
-    ops = (node.op for node in part.ops[1:])
-    return " · ".join(words.NORMS.get(op.tag, numbers.printable(str(getattr(op, "fn", op.tag)))) for op in ops)
+def key(block: Block) -> Hashable:
+    """Equal for blocks that are drawn alike but for the names of activations, and for the projection of a skip."""
+    if block.main:
+        return "residual", tuple(map(_piece, block.main))
+    parts = inner(block)
+    index = {part.id: i for i, part in enumerate(parts)}
+    return block.kind, tuple((_piece(part), tuple(index.get(name, -1) for name in part.inputs)) for part in parts)
+
+
+def _piece(part: Part) -> Hashable:
+    ops = part.ops[1:] if isinstance(part, Unit) else ()
+    return _label(part), tuple(
+        node.op.category if node.op.category in ("norm", "activation") else _follower(node) for node in ops
+    )
+
+
+def _followers(first: Block, blocks: Sequence[Block]) -> dict[str, str]:
+    """The norms and activations behind the layers of a structure: ``BN · relu``, ``BN · relu, silu`` where its blocks
+    have different ones."""
+    found: dict[str, str] = {}
+    for i, part in enumerate(first.main or inner(first)):
+        others = [one for block in blocks if len(one := block.main or inner(block)) > i]
+        rows = [tuple(map(_follower, one[i].ops[1:])) for one in others if isinstance(one[i], Unit)]  # type: ignore[attr-defined]
+        found[part.id] = " · ".join(", ".join(dict.fromkeys(names)) for names in zip(*rows, strict=True))
+    for part in inner(first):
+        if part.id not in found and isinstance(part, Unit):
+            found[part.id] = " · ".join(map(_follower, part.ops[1:]))
+    return found
+
+
+def _follower(node: Node) -> str:
+    return words.NORMS.get(node.op.tag, numbers.printable(str(getattr(node.op, "fn", node.op.tag))))
 
 
 def sign(block: Block) -> str:
@@ -167,4 +194,3 @@ def sign(block: Block) -> str:
     last = block.parts[-1]
     joins = isinstance(last, Unit) and last.category == "merge"
     return words.SIGNS.get(words.label(last), "*") if joins else ""
-

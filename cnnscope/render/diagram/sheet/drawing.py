@@ -9,7 +9,7 @@ from cnnscope.analysis.structure import Part
 from cnnscope.render.diagram import metrics
 from cnnscope.render.diagram.canvas import Circle, Mark, Path, Point, Text, rectangle
 from cnnscope.render.diagram.ladder.legend import kind_of
-from cnnscope.render.diagram.sheet.anatomies import Anatomy, followers, label, sign
+from cnnscope.render.diagram.sheet.anatomies import Anatomy, label, sign
 from cnnscope.render.diagram.sheet.lanes import Lanes, Wire, lanes
 from cnnscope.render.style import Theme, kind_colour, text_on
 
@@ -66,7 +66,10 @@ class _Drawing:
     def _wide(self, part: Part) -> float:
         mark = self.found.marks.get(part.id, "")
         text = metrics.width(label(part, mark=mark), SIZE, bold=True)
-        return max(text, metrics.width(followers(part), SMALL)) + 12
+        return max(text, metrics.width(self._followers(part), SMALL)) + 12
+
+    def _followers(self, part: Part) -> str:
+        return self.found.followers.get(part.id, "")
 
     def _passing(self, lane: int) -> float:
         """The room right of a lane for arrows that pass its boxes."""
@@ -135,7 +138,7 @@ class _Drawing:
     def _box(self, part: Part) -> Iterator[Mark]:
         lane = self.lanes.lane[part.id]
         left, wide, top = self.left[lane], self.widths[lane], self._top(part)
-        theme, more = self.theme, followers(part)
+        theme, more = self.theme, self._followers(part)
         data = (("layer", part.id), self.tag)
         yield rectangle(left, top, wide, TALL, theme.fill, theme.frame, width=0.5, data=data)
         yield rectangle(left, top, 3, TALL, kind_colour(kind_of(part)))
@@ -153,7 +156,7 @@ class _Drawing:
         data = (("layer", part.id), self.tag)
         yield Circle(self.middle, self.ring, RING, self.theme.background, colour, width=1.2, data=data)
         yield Text(self.middle, self.ring + 3.1, sign(self.found.block), 8.5, colour, bold=True)
-        if more := followers(part):
+        if more := self._followers(part):
             yield Text(self.middle + RING + 3, self.ring + 2 * RING + 2, more, SMALL, self.theme.muted, anchor="start")
 
     def _wire(self, wire: Wire) -> Iterator[Mark]:
@@ -205,5 +208,3 @@ class _Drawing:
             return (side, y), (x, y), (x, end[1]), end
         low = self._top(self._place(wire.source)) + TALL + GAP / 2
         return (self._centre(source), low - GAP / 2), (self._centre(source), low), (x, low), (x, end[1]), end
-
-

@@ -15,6 +15,7 @@ from cnnscope.render.diagram.sheet.anatomies import Anatomy, anatomies
 from cnnscope.render.diagram.sheet.drawing import Figure, drawn
 from cnnscope.render.diagram.sheet.rows import Row, rows
 from cnnscope.render.diagram.sheet.table import Cells, cells, columns, table
+from cnnscope.render.diagram.small import READABLE
 from cnnscope.render.style import Heat, Page, Theme, ThemeName
 
 BORDER = 12.0
@@ -24,8 +25,6 @@ SECTION = 20.0
 """Points of the line that says how many structures there are."""
 BESIDE, BETWEEN = 24.0, 14.0
 """Points between the table and the structures, and between two structures."""
-READABLE = 6.0
-"""Points of the smallest text on paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,7 @@ def _beside(content: Sheet, whole: Figure, page: Page) -> Canvas | None:
     room = max(page.width - left, *(figure.width for figure in content.figures))
     marks = [Text(left, 8, _count(content), 8.5, content.theme.muted, bold=True, anchor="start")]
     placed, right, bottom = _flow(content.figures, left, SECTION, left + room)
+    right = max(right, left + metrics.width(_count(content), 8.5, bold=True))
     return _canvas(content, [*whole.marks, *marks, *placed], max(right, whole.width), max(bottom, whole.height))
 
 
@@ -103,7 +103,7 @@ def _below(content: Sheet, whole: Figure, page: Page) -> Canvas:
 
 def _count(content: Sheet) -> str:
     n = len(content.figures)
-    return f"{n} structure{'s' * (n > 1)}, without widths"
+    return f"{n} structure{'s' * (n > 1)}"
 
 
 def _flow(figures: Sequence[Figure], left: float, top: float, right: float) -> tuple[list[Mark], float, float]:
@@ -130,30 +130,36 @@ def moved(marks: Sequence[Mark], x: float, y: float) -> Iterator[Mark]:
 
 
 def _canvas(content: Sheet, marks: Sequence[Mark], right: float, bottom: float) -> Canvas:
-    name, facts = heading(content, right)
-    right = max(right, metrics.width(facts.text, facts.size))
+    name, sums = heading(content, right)
+    right = max(right, metrics.width(sums.text, sums.size))
     return Canvas(
         content.found.graph.name, -BORDER, -HEADING - BORDER, right + 2 * BORDER, bottom + HEADING + 2 * BORDER,
-        content.theme.background, (name, facts, *marks),
+        content.theme.background, (name, sums, *marks),
     )  # fmt: skip
 
 
 def heading(content: Sheet, right: float) -> tuple[Text, Text]:
     """The name and the totals above the table."""
-    graph, totals, theme = content.found.graph, content.found.totals, content.theme
-    inputs = " and ".join(dict.fromkeys(numbers.shape(value.features) for value in graph.inputs.values()))
-    least = "at least " if totals.partial else ""
-    facts = f"{numbers.short(totals.params)} parameters · {least}{numbers.short(totals.macs)} MACs · input {inputs}"
-    training = sum(part.cost.params for part in content.found.parts if part.training_only)
-    if training:
-        facts += f" · of these {numbers.short(training)} parameters in heads that only training uses"
-    if content.found.rest.params:
-        facts += f" · {numbers.short(content.found.rest.params)} parameters that no layer reads"
-    title = style.shortened(graph.name, max(int(right / (13 * 0.65)), 8))
+    theme = content.theme
+    title = style.shortened(content.found.graph.name, max(int(right / (13 * 0.65)), 8))
     return (
         Text(0, -18, title, 13, theme.text, bold=True, anchor="start"),
-        Text(0, -6, facts, 7.5, theme.muted, anchor="start"),
+        Text(0, -6, facts(content), 7.5, theme.muted, anchor="start"),
     )
+
+
+def facts(content: Sheet) -> str:
+    """The totals and the input; what only training needs and what no layer reads is named apart."""
+    graph, totals = content.found.graph, content.found.totals
+    inputs = " and ".join(dict.fromkeys(numbers.shape(value.features) for value in graph.inputs.values()))
+    least = "at least " if totals.partial else ""
+    text = f"{numbers.short(totals.params)} parameters · {least}{numbers.short(totals.macs)} MACs · input {inputs}"
+    training = sum(part.cost.params for part in content.found.parts if part.training_only)
+    if training:
+        text += f" · of these {numbers.short(training)} parameters in heads that only training uses"
+    if content.found.rest.params:
+        text += f" · {numbers.short(content.found.rest.params)} parameters that no layer reads"
+    return text
 
 
 def pages(content: Sheet, page: Page = style.A4) -> tuple[Canvas, ...]:

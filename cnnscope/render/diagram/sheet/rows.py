@@ -17,8 +17,8 @@ from cnnscope.render.diagram import words
 STRIDE = re.compile(r" (/\d[\d×]*)")
 PLAIN = frozenset({"conv", "linear", "attention", "resize", "movement", "merge", "other", "norm", "activation"})
 """Categories of units that share a row with their neighbours of one size; a pool has one of its own."""
-MOST = 8
-"""Lines in a row; more are hard to read."""
+MOST, LONGEST_PERIOD = 8, 4
+"""Lines in a row, and blocks that alternate in one; more are hard to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Row:
 
     @property
     def block(self) -> Block | None:
-        """The first block, if the row is made of blocks alone."""
-        return block_of(self.parts[0])
+        """The block that the row is, or repeats."""
+        blocks = _blocks(self.parts[0])
+        return blocks[0] if len(blocks) == 1 else None
 
     @property
     def cost(self) -> Cost:
@@ -51,10 +52,10 @@ class Row:
     @property
     def channels(self) -> str:
         """The channels of the output, ``96 … 256`` where each time adds some."""
-        last = self.last
-        if isinstance(last, Repeat) and last.growth:
-            return f"{last.first.channels} … {last.channels}"
-        return str(last.channels)
+        first = self.parts[0]
+        if isinstance(first, Repeat) and first.growth:
+            return f"{first.first.channels} … {first.channels}"
+        return str(self.last.channels)
 
     @property
     def note(self) -> str:
@@ -69,12 +70,6 @@ class Row:
         return ", ".join(text for text, holds in told if holds)
 
 
-def block_of(part: Part) -> Block | None:
-    """The block that a part is or repeats."""
-    first = part.first if isinstance(part, Repeat) else part
-    return first if isinstance(first, Block) else None
-
-
 def rows(found: Structure) -> tuple[Row, ...]:
     """The rows in the order of execution, chains in one piece."""
     drafts: list[list[Part]] = []
@@ -82,13 +77,12 @@ def rows(found: Structure) -> tuple[Row, ...]:
         before = drafts[-1] if drafts else None
         if isinstance(part, Input) and not (part.cost.params or part.cost.macs):
             continue
-        if before is not None and part.inputs == (before[-1].id,) and not _apart(before, part):
-            if _detail(part) or _stacks(before, part) or _repeats(before, part, found):
-                before.append(part)
-                continue
-        drafts.append([part])
+        if before is not None and _joins(before, part):
+            before.append(part)
+        else:
+            drafts.append([part])
     seen: set[str] = set()
-    return tuple(_row(parts, found, seen) for parts in drafts)
+    return tuple(_row(parts, found, seen) for draft in drafts for parts in folded(draft, found))
 
 
 def _in_chains(found: Structure) -> Iterator[Part]:
@@ -103,9 +97,12 @@ def _in_chains(found: Structure) -> Iterator[Part]:
             one = readers[0] if len(readers) == 1 and readers[0].inputs == (one.id,) else None
 
 
-def _apart(before: Sequence[Part], part: Part) -> bool:
-    """Whether a row must end here: what it gives is read elsewhere too, or only one of the two is for training."""
-    return before[-1].output or before[-1].training_only != part.training_only
+def _joins(before: Sequence[Part], part: Part) -> bool:
+    """Whether a part goes on with what is before. What that gives must be neither an output nor for training alone."""
+    last = before[-1]
+    if part.inputs != (last.id,) or last.output or last.training_only != part.training_only:
+        return False
+    return _detail(part) or _stacks(before, part) or _goes_on(before, part)
 
 
 def _detail(part: Part) -> bool:
@@ -130,13 +127,49 @@ def _plain(part: Part) -> bool:
     return False
 
 
-def _repeats(before: Sequence[Part], part: Part, found: Structure) -> bool:
-    """Whether a block goes on: the same lines, channels and resolution as the one before, but for the first's stride."""
-    first, block = block_of(before[-1]), block_of(part)
-    if first is None or block is None or _stride(block) or getattr(part, "growth", 0):
-        return False
-    same = before[-1].level == part.level and before[-1].channels == part.channels and first.kind == block.kind
-    return same and _lines(before[-1], found) == _lines(part, found)
+def _goes_on(before: Sequence[Part], part: Part) -> bool:
+    """Whether blocks of one resolution and width go on; only the first may have a stride, and none may grow."""
+    blocks = [_blocks(one) for one in (*before, part) if not _detail(one)]
+    same = before[-1].level == part.level and before[-1].channels == part.channels
+    grows = any(getattr(one, "growth", 0) for one in (*before, part))
+    return same and not grows and all(blocks) and not any(map(_stride, blocks[-1]))
+
+
+def _blocks(part: Part) -> tuple[Block, ...]:
+    """The blocks that a part is or repeats; empty where it has other parts too, and for gates, which are layers."""
+    every = part.parts if isinstance(part, Repeat) else (part,)
+    found = tuple(one for one in every if isinstance(one, Block) and one.kind != "gate")
+    return found if len(found) == len(every) else ()
+
+
+def folded(parts: Sequence[Part], found: Structure) -> Iterator[list[Part]]:
+    """Blocks that go on as rows: from the front as many as are written alike, in one to four that alternate."""
+    if not _blocks(parts[0]):
+        yield list(parts)
+        return
+    rest = list(parts)
+    while rest:
+        n = next(n for n in range(len(rest), 0, -1) if n == 1 or _period(rest[:n], found))
+        while n < len(rest) and _detail(rest[n]):
+            n += 1
+        yield rest[:n]
+        rest = rest[n:]
+
+
+def _period(parts: Sequence[Part], found: Structure) -> int:
+    """How many blocks of different lines alternate in parts that are written alike; 0 where they do not. Attention
+    and the layers after it are one even if they stand there once."""
+    lines = [line for part in parts if not _detail(part) for line in _tokens(part, found)]
+    fits = (n for n in range(1, LONGEST_PERIOD + 1) if len(lines) % n == 0 and lines == lines[:n] * (len(lines) // n))
+    period = next((n for n in fits if n < len(lines)), 0)
+    attends = len(lines) == 2 and lines[0][0].startswith("self-attention") and lines[1][0].startswith("MLP")
+    return period or (2 if attends else 0)
+
+
+def _tokens(part: Part, found: Structure) -> list[tuple[str, ...]]:
+    """The lines of each block of a part, one after another."""
+    blocks = _blocks(part)
+    return [_lines(block, found) for block in blocks] * (part.count if isinstance(part, Repeat) else 1)
 
 
 def _row(parts: Sequence[Part], found: Structure, seen: set[str]) -> Row:
@@ -144,12 +177,13 @@ def _row(parts: Sequence[Part], found: Structure, seen: set[str]) -> Row:
     shared = bool(keys) and keys <= seen
     seen |= keys
     main = [part for part in parts if not _detail(part)] or list(parts)
-    if len(main) == 1 or block_of(main[0]) is not None:
-        block = block_of(main[0])
-        if block is not None and block.kind != "gate":
-            count = sum(part.count if isinstance(part, Repeat) else 1 for part in main)
-            widths = tuple(part.channels for part in weighted(block)) if block.kind == "branches" else ()
-            return Row(tuple(parts), _lines(main[0], found), count, _stride(block), widths, shared)
+    if blocks := _blocks(main[0]):
+        tokens = [lines for part in main for lines in _tokens(part, found)]
+        period = _period(main, found) or len(blocks)
+        lines = tuple(line for one in tokens[:period] for line in one)
+        alone = period == 1 and blocks[0].kind == "branches"
+        widths = tuple(layer.channels for layer in weighted(blocks[0])) if alone else ()
+        return Row(tuple(parts), lines, len(tokens) // period, _stride(blocks[0]), widths, shared)
     if len(main) == 1 and isinstance(main[0], Repeat):
         return Row(tuple(parts), words.lines(main[0]), main[0].count, shared=shared)
     return Row(tuple(parts), tuple(line for part in main for line in _written(part)), shared=shared)
@@ -168,13 +202,12 @@ def _stride(block: Block) -> str:
     return strides[0] if strides else ""
 
 
-def _lines(part: Part, found: Structure) -> tuple[str, ...]:
-    """The lines of a block or of a repeat of some, without strides."""
-    block = block_of(part)
-    one = _inverted(block, found) if block is not None and len(getattr(part, "parts", ())) else ""
-    if one and (isinstance(part, Block) or (isinstance(part, Repeat) and len(part.parts) == 1)):
+def _lines(block: Block, found: Structure) -> tuple[str, ...]:
+    """The lines of a block without its stride."""
+    if one := _inverted(block, found):
         return (one,)
-    return words.lines(part) if block is None or not _stride(block) else tuple(STRIDE.sub("", line) for line in words.lines(part))
+    lines = words.block_lines(block)
+    return tuple(STRIDE.sub("", line) for line in lines) if _stride(block) else lines
 
 
 def _inverted(block: Block, found: Structure) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnscope.analysis.cost import Cost
-from cnnscope.analysis.structure import Structure, anatomy
+from cnnscope.analysis.structure import Structure
 from cnnscope.render import numbers
 from cnnscope.render.diagram import metrics
 from cnnscope.render.diagram.canvas import Mark, Path, Text, rectangle
 from cnnscope.render.diagram.ladder.margin import extents
-from cnnscope.render.diagram.sheet.anatomies import Anatomy
+from cnnscope.render.diagram.sheet.anatomies import Anatomy, key
 from cnnscope.render.diagram.sheet.drawing import SIZE, SMALL, Figure
 from cnnscope.render.diagram.sheet.rows import Row, amount
 from cnnscope.render.fields import reach
@@ -30,7 +30,8 @@ LETTERS = 7
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What a row says in each column. ``pieces`` are its lines in pieces, each with its place and whether it is muted."""
+    """What a row says in each column. ``letters`` are lines of letters with widths, which stand in for ``lines``;
+    ``letter`` is that of the structure. ``share`` is that of what the heat shows, 0 to 1."""
 
     row: Row
     output: str
@@ -51,16 +52,14 @@ class Cells:
         return len(self.lines) > 1 and not self.letters
 
 
-def cells(
-    rows: Sequence[Row], found: Structure, structures: Mapping[object, Anatomy], heat: Heat
-) -> tuple[Cells, ...]:
+def cells(rows: Sequence[Row], found: Structure, structures: Mapping[object, Anatomy], heat: Heat) -> tuple[Cells, ...]:
     """What the rows say. Blocks with branches have letters for their layers, which the anatomy has too."""
     return tuple(_cells(row, found, structures, heat) for row in rows)
 
 
 def _cells(row: Row, found: Structure, structures: Mapping[object, Anatomy], heat: Heat) -> Cells:
     cost, block = row.cost, row.block
-    structure = structures.get(anatomy(block)) if block is not None else None
+    structure = structures.get(key(block)) if block is not None else None
     marks = tuple(structure.marks.values()) if structure is not None else ()
     pairs = tuple(zip(marks, map(str, row.widths), strict=False)) if len(marks) == len(row.widths) else ()
     half = len(pairs) if len(pairs) <= LETTERS else (len(pairs) + 1) // 2
@@ -170,9 +169,7 @@ def _rule(y: float, at: Columns, colour: str, width: float) -> Mark:
     return Path(((0, y), (at.right, y)), colour, width=width)
 
 
-def _row(
-    cell: Cells, y: float, at: Columns, heat: Heat, theme: Theme, *, rf: bool, repeated: bool
-) -> Iterator[Mark]:
+def _row(cell: Cells, y: float, at: Columns, heat: Heat, theme: Theme, *, rf: bool, repeated: bool) -> Iterator[Mark]:
     row, middle = cell.row, y + cell.tall / 2 + 2.6
     fill = heat_colour(cell.share, theme) if cell.share else theme.background
     left, wide = at.layers - 3, at.times - at.layers - 2
@@ -184,9 +181,9 @@ def _row(
     ink = text_on(fill, theme)
     yield from _letters(cell, y, at, theme, ink) if cell.letters else _lines(cell, y, at, ink)
     if cell.bracketed:
-        for x, way in ((left + 1.5, 1), (left + wide - 1.5, -1)):
-            yield Path(((x + 3 * way, y + 2.5), (x, y + 2.5), (x, y + cell.tall - 2.5), (x + 3 * way, y + cell.tall - 2.5)),
-                       ink, width=0.8)  # fmt: skip
+        top, bottom = y + 2.5, y + cell.tall - 2.5
+        for x, way in ((left + 1.5, 3), (left + wide - 1.5, -3)):
+            yield Path(((x + way, top), (x, top), (x, bottom), (x + way, bottom)), ink, width=0.8)
     x = at.times
     if row.count > 1:
         yield Text(x, middle + 0.3, f"× {row.count}", TIMES, theme.text, bold=True, anchor="start")

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import fill
 
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
-from cnnscope.render.diagram.sheet.figure import Sheet, heading
+from cnnscope.render.diagram.sheet.figure import Sheet, facts
 from cnnscope.render.diagram.sheet.rows import Row, amount
 from cnnscope.render.diagram.sheet.table import Cells
 from cnnscope.render.diagram.text import escape
+from cnnscope.render.result import Cell as RecordCell
 from cnnscope.render.style import shortened
 from cnnscope.render.table import Line, Table, left, right
 
 BRACKETS = {"top": ("⎡", "⎤"), "between": ("⎢", "⎥"), "bottom": ("⎣", "⎦"), "": (" ", " ")}
+WIDEST = 24
+"""Characters of a line of layers in a terminal of 80 columns."""
 SIGNS = {"×": r"$\times$", "→": r"$\to$", "…": r"\ldots{}", "‖": r"$\|$", "≥": r"$\ge$", "\N{MINUS SIGN}": "$-$",
          "\N{EN DASH}": "--"}  # fmt: skip
 
 
-def table(content: Sheet) -> Table:
-    """The table for a terminal: a line for each layer of a row, figures beside the middle one."""
+def table(content: Sheet, *, bare: bool = False) -> Table:
+    """The table for a terminal: a line for each layer of a row, figures beside the middle one. If ``bare``, without
+    title and notes."""
     lines = [line for cell, new in _with_change(content) for line in _lines(cell, content, new=new)]
     return Table(
-        title=numbers.printable(content.found.graph.name),
-        intro=heading(content, 0)[1].text,
+        title="" if bare else numbers.printable(content.found.graph.name),
+        intro="" if bare else fill(facts(content), 80),
         columns=(*left("output", fold=False), *right("channels"), *left("layers", fold=False), *right("params", "MACs"),
                  *(right("RF") if content.look.rf else ())),
         lines=tuple(lines),
         total=_total(content),
-        notes=tuple(_notes(content)),
+        notes=() if bare else tuple(_notes(content)),
     )  # fmt: skip
 
 
@@ -41,18 +46,35 @@ def _with_change(content: Sheet) -> Iterator[tuple[Cells, bool]]:
 
 def _lines(cell: Cells, content: Sheet, *, new: bool) -> Iterator[Line]:
     row = cell.row
-    wide = max(map(len, row.lines))
-    middle = (len(row.lines) - 1) // 2
-    for k, text in enumerate(row.lines):
-        place = "" if len(row.lines) == 1 else "top" if k == 0 else "bottom" if k == len(row.lines) - 1 else "between"
+    lines = [piece for line in row.lines for piece in _folded(line)]
+    wide = max(map(len, lines))
+    middle = (len(lines) - 1) // 2
+    behind = [f"×{row.count}" if row.count > 1 else "", row.note]
+    if len(lines) == 1 or not all(behind):
+        behind = [" ".join(filter(None, behind)), ""]
+    for k, text in enumerate(lines):
+        place = "" if len(lines) == 1 else "top" if k == 0 else "bottom" if k == len(lines) - 1 else "between"
         opening, closing = BRACKETS[place]
         here = k == middle
-        layers = f"{opening}{text:{wide}}{closing}" if place else f" {text}"
-        layers += f" {_behind(row)}" if here else ""
+        layers = f"{opening}{text:{wide}}{closing.strip()} {behind[k - middle] if 0 <= k - middle < 2 else ''}"
         cells = [cell.output if here and new else "", row.channels if here else "", layers.rstrip()]
         cells += [cell.params, cell.macs] if here else ["", ""]
         cells += [cell.field if here else ""] if content.look.rf else []
         yield Line(tuple(cells))
+
+
+def _folded(line: str) -> Iterator[str]:
+    """A line on as few lines of at most `WIDEST` characters as it needs, all nearly as long."""
+    layers = line.strip().split(" → ")
+    longest = max(len(line) / -(-len(line) // WIDEST) + 2, *map(len, layers))
+    piece, *rest = layers
+    for layer in rest:
+        if len(piece) + len(layer) > longest:
+            yield f"{piece} →"
+            piece = layer
+        else:
+            piece += f" → {layer}"
+    yield piece
 
 
 def _behind(row: Row) -> str:
@@ -74,7 +96,7 @@ def _notes(content: Sheet) -> Iterator[str]:
         yield "×n: n in series, figures of all n together"
 
 
-def records(content: Sheet) -> list[dict[str, tables.Any]]:
+def records(content: Sheet) -> list[dict[str, RecordCell]]:
     """A flat record for each row, figures in full."""
     return [
         {
@@ -86,8 +108,8 @@ def records(content: Sheet) -> list[dict[str, tables.Any]]:
     ]  # fmt: skip
 
 
-def to_markdown(content: Sheet) -> str:
-    """A Markdown table, a line a row."""
+def to_markdown(content: Sheet, *, bare: bool = False) -> str:
+    """A Markdown table, a line a row; if ``bare``, without title and notes."""
     rf = content.look.rf
     lines = [
         Line((cell.output if new else "", cell.row.channels, "; ".join(line.strip() for line in cell.row.lines),
@@ -98,9 +120,9 @@ def to_markdown(content: Sheet) -> str:
     whole = Line((*total.cells[:3], "", *total.cells[3:]))
     columns = (*left("output"), *right("channels"), *left("layers", ""), *right("params", "MACs"),
                *(right("RF") if rf else ()))  # fmt: skip
-    title, facts = (mark.text for mark in heading(content, 0))
-    title = numbers.printable(content.found.graph.name)
-    return tables.markdown(Table(title, columns, tuple(lines), whole, tuple(_notes(content)), facts)) + "\n"
+    title, intro = ("", "") if bare else (numbers.printable(content.found.graph.name), facts(content))
+    notes = () if bare else tuple(_notes(content))
+    return tables.markdown(Table(title, columns, tuple(lines), whole, notes, intro)) + "\n"
 
 
 def to_latex(content: Sheet) -> str:
@@ -110,8 +132,7 @@ def to_latex(content: Sheet) -> str:
 
 def _latex(content: Sheet) -> Iterator[str]:
     rf = content.look.rf
-    name, facts = numbers.printable(content.found.graph.name), heading(content, 0)[1].text
-    yield f"% {shortened(name, 200)}: {facts}".encode("ascii", "replace").decode()
+    yield f"% {shortened(content.found.graph.name, 200)}: {facts(content)}".encode("ascii", "replace").decode()
     yield r"% \usepackage{booktabs}"
     yield rf"\begin{{tabular}}{{lrlrr{'r' * rf}}}"
     yield r"\toprule"

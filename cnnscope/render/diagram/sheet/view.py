@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 from cnnscope.ir import Graph
 from cnnscope.options.network import DiagramOptions
 from cnnscope.render import style
@@ -11,8 +9,6 @@ from cnnscope.render.diagram.canvas import Canvas, to_svg
 from cnnscope.render.diagram.sheet.figure import Look, Sheet, draw, pages, sheet
 from cnnscope.render.diagram.sheet.text import to_latex, to_markdown
 from cnnscope.render.diagram.small import check_text
-
-FORMATS = ("svg", "png", "pdf", "tex", "md")
 
 
 def sheet_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
