@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnscope.ir import Value
-from cnnscope.ir.steps import Reshape, Shape, Step
+from cnnscope.ir.steps import Permute, Reshape, Shape, Step
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Gather, Join, Movement, Select, Unsupported
 from cnnscope.ops.merge import Concat
@@ -25,7 +25,10 @@ def along(
     if start is None or end is None or GONE in (start, end):
         return None
     last = max((i for i, step in enumerate(steps) if isinstance(step, Reshape)), default=-1)
-    places = [follow(start, before.shape, steps[: i + 1], end[0] if i == last else None)[0] for i in range(len(steps))]
+    hint = end[0]
+    for step in reversed(steps[last + 1 :]):  # where the batch of the end is behind the last reshape
+        hint = step.order[hint] if isinstance(step, Permute) else hint
+    places = [follow(start, before.shape, steps[: i + 1], hint if i == last else None)[0] for i in range(len(steps))]
     axes = tuple(place[0] for place in places if place is not None and place != GONE)
     return axes if len(axes) == len(steps) and (not steps or axes[-1] == end[0]) else None
 

@@ -198,3 +198,18 @@ def test_masks_and_tables_are_no_parameters_and_weights_are() -> None:
     drawn = np.random.default_rng(0).normal(size=(1, 4, 1, 1)).astype(np.float32)
     kept = [drawn, np.zeros_like(drawn), np.ones_like(drawn), np.full_like(drawn, 2), np.where(drawn > 0, 0, -1)]
     assert [counted(c.astype(np.float32)) for c in kept] == [4] * 5
+
+
+@pytest.mark.parametrize("axis", [-1, -2, 1])
+def test_layer_norm_of_maps_is_over_the_last_axes(axis: int, tmp_path: Path) -> None:
+    size, last = [1, 4, 5, 6], [4, 5, 6][axis if axis < 0 else axis - 1 :]
+    rng = np.random.default_rng(0)
+    stored = [onnx.numpy_helper.from_array(rng.normal(size=last).astype(np.float32), name) for name in "wb"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("LayerNormalization", ["x", "w", "b"], ["y"], axis=axis)], "g",
+        [onnx.helper.make_tensor_value_info("x", 1, ["n", *size[1:]])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)], stored,
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "x.onnx")
+    check(tmp_path / "x.onnx", torch.rand(2, *size[1:]))

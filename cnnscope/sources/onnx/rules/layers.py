@@ -171,7 +171,10 @@ def _layernorm(call: OperatorCall) -> list[Operand]:
     op: Op = norm.RMSNorm.read(_eps(call)) if rms else norm.LayerNorm.read(
         _eps(call) | {"axes": axes, "bias": bias is not None})  # fmt: skip
     kind: Kind = "flat" if rank == 2 else "tokens" if rms else "tensor"
-    return [call.emit(op, call.tensor(0), as_kind=kind, params={"weight": scale, "bias": bias})]
+    x = call.tensor(0)
+    if kind == "tensor" and call.value(x).kind == "map":  # there the op would take the channels
+        x = call.emit(View("view", (Reshape(call.shape(0)),)), x, part="axes")
+    return [call.emit(op, x, as_kind=kind, params={"weight": scale, "bias": bias})]
 
 
 @rule("InstanceNormalization")
@@ -219,7 +222,7 @@ def _lrn(call: OperatorCall) -> list[Operand]:
     call.positions()
     args = {"size": call.integer("size"), "alpha": call.number("alpha", 1e-4), "beta": call.number("beta", 0.75),
             "k": call.number("bias", 1.0)}  # fmt: skip
-    lost = ("size",) if args["size"] % 2 == 0 else ()  # the middle of an even window is on the other side in torch
+    lost = ("size",) if args["size"] % 2 == 0 else ()
     return [call.emit(norm.LRN.read(args), call.tensor(0), as_kind="map", lost=lost)]
 
 
