@@ -223,7 +223,7 @@ class Model(Loaded):
         from cnnscope.nn.build import build
         from cnnscope.nn.weights import load_weights
 
-        network = build(self.graph, seed=seed)
+        network = build(self._with_numbers(), seed=seed)
         theirs = None if weights is None or self.extras.own_format is None else self.extras.own_format(Path(weights))
         if theirs is not None:
             network.load_state_dict(theirs)
@@ -282,7 +282,14 @@ class Model(Loaded):
         """
         from cnnscope.render.export import export
 
-        return export(self.graph, to, ExportOptions(weights=weights, map=map))
+        graph = self._with_numbers() if to in ("pytorch", "onnx") else self.graph
+        return export(graph, to, ExportOptions(weights=weights, map=map))
+
+    def _with_numbers(self) -> Graph:
+        """The graph with numbers of buffers that nobody stores, for which the module may have to be made."""
+        from cnnscope.sources.torch.numbers import with_numbers
+
+        return with_numbers(self.graph, self.extras.make)
 
     @takes(TransferOptions)
     def transfer(self, options: TransferOptions) -> TransferReport:

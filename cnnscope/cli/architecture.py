@@ -129,14 +129,14 @@ def export(
     showing: Showing,
 ) -> None:  # fmt: skip
     """Write the network as a PyTorch module, an ONNX file, a spec, or JSON."""
-    from cnnscope.render.export import check, export, format_of
+    from cnnscope.render.export import check, format_of
 
     path = destination.output
     to = target.to or format_of(path)
     check(to, options)
     if to == "onnx" and path is None:
         raise CnnscopeError.of("E400", "an ONNX file needs a name", hint="say `-o model.onnx`")
-    exported = export(loading.load(source).graph, to, options)
+    exported = loading.load(source).export(to, weights=options.weights, map=options.map)
     if path is None:
         showing.put(str(exported))
         return

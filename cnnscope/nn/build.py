@@ -23,8 +23,9 @@ def build(graph: Graph, *, seed: int = 0) -> Network:
     """Returns the module of a graph. Weights are initialised as torch does it, from ``seed``.
 
     The state of torch's random generators does not change. The keys of the state dict are the keys of
-    ``graph.stored``. Each op is a submodule whose name is the prefix of its weights' keys or, without weights, the name
-    of its node. The module is in training mode; under ``torch.device("meta")`` it takes no memory.
+    ``graph.stored``, where tied weights have the first of their names. Each op is a submodule whose name is the prefix
+    of its weights' keys or, without weights, the name of its node. The module is in training mode; under
+    ``torch.device("meta")`` it takes no memory.
 
     Raises `CnnscopeError`: E428 for an op that torch cannot run or that lacks an operand, E429 for a name that torch
     reserves.
@@ -143,15 +144,19 @@ class _Modules:
             module.to(getattr(torch, narrow.pop()))
 
     def _fill(self, module: nn.Module, node: Node) -> None:
-        """Gives buffers their numbers where the graph knows them: those that no state dict has, and tables."""
+        """Makes buffers of the graph's buffers, with their numbers where the graph knows them: those that no state dict
+        has, and tables.
+        """
         for role, key in node.params.items():
             param = self.graph.params[key]
-            if param.data is not None:
-                path, _, name = role.rpartition(".")
-                owner = module.get_submodule(path)
-                delattr(owner, name)
-                numbers = tensor_of(Literal(param.shape, param.dtype, param.data))
-                owner.register_buffer(name, numbers.clone(), persistent=param.persistent)
+            path, _, name = role.rpartition(".")
+            owner = module.get_submodule(path)
+            if not param.buffer or (param.data is None and name not in owner._parameters):
+                continue
+            numbers = None if param.data is None else tensor_of(Literal(param.shape, param.dtype, param.data)).clone()
+            empty = getattr(owner, name).detach()
+            delattr(owner, name)
+            owner.register_buffer(name, empty if numbers is None else numbers, persistent=param.persistent)
 
     def finish(self) -> None:
         """Adds weights that no node uses, freezes frozen ones, and checks every name and shape against the graph."""

@@ -66,7 +66,7 @@ def compare(recipe: Recipe, sizes: Sequence[InputSize] = ()) -> dict[str, tuple[
         warnings.simplefilter("ignore")
         module: Any = build(recipe.make)
         sizes = sizes or recipe.sizes(module)
-        graph, _ = trace(module, sizes)
+        graph = trace(module, sizes).graph
         params = sum(p.numel() for p in module.parameters())
         tensors = tuple(torch.empty(1, *size.shape, device="meta") for size in sizes)
         macs = counted(module.eval().to("meta").requires_grad_(False), tensors)

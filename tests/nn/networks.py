@@ -75,7 +75,8 @@ def outcome(module: nn.Module, size: tuple[int, ...]) -> Outcome:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         graph = cnnscope.load(module, input=size).graph
-        weights, wanted = module.state_dict(), module(x)
+        wanted = module(x)
+        weights = {key: t for key, t in module.state_dict().items() if key in graph.stored}  # tied ones once
         try:
             network = build(graph).eval()
         except CnnscopeError as error:

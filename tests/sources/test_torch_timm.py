@@ -57,9 +57,9 @@ def test_models(name: str) -> None:
         recipe = recipe_of(name, {})
         module = build(recipe.make)
         sizes = recipe.sizes(module)
-        graph, notes = trace(module, sizes)
+        graph, _, remarks = trace(module, sizes)
     mixed = name == "csatv2"  # its attention multiplies (B, N) by (N, B): every image attends to every other
-    assert ["are mixed" in note for note in notes] == [True] * mixed
+    assert ["are mixed" in remark for remark in remarks] == [True] * mixed
     totals = known(node_costs(graph).values())
     assert sum(p.numel for p in graph.params.values() if not p.buffer) == sum(p.numel() for p in module.parameters())
     assert [node.name for node in graph.nodes if node.op.tag == "unsupported"] == []

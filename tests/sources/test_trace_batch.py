@@ -111,8 +111,10 @@ def test_a_graph_of_one_image_is_that_of_a_run_of_one() -> None:
 )  # fmt: skip
 def test_where_images_do_not_stay_apart_figures_are_those_of_the_batch(module: nn.Module, why: str) -> None:
     model = cnnscope.load(module, input=(3, 8, 8), trace_batch=2)
-    (note,) = model.notes
-    assert note.startswith(f"all figures are for the 2 images of a batch together: {why}")
+    (remark,) = model.remarks
+    assert remark.startswith(f"all figures are for the 2 images of a batch together: {why}")
+    assert model.summary().to_dict()["remarks"] == [remark]
+    assert f"{why}" in " ".join(str(model.summary()).split())
     assert model.graph.inputs["input"].features == (2, 3, 8, 8)
     assert model.summary().summary.totals.macs == macs(module, 2)
 

@@ -32,7 +32,7 @@ class Weight(nn.Module):
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        if dtype.is_floating_point:
+        if dtype.is_floating_point or dtype.is_complex:
             self.register_parameter("value", nn.Parameter(torch.zeros(shape, dtype=dtype)))
         else:
             self.register_buffer("value", torch.zeros(shape, dtype=dtype))

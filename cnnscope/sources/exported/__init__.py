@@ -48,20 +48,20 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Mapping[str, Any]
         make = partial(_module, program, path, opened, places)
         module = make(all_values=False)
         try:
-            graph, notes = trace(module, sizes, name=path.stem, rebuild=make, batch=batch)
+            found = trace(module, sizes, name=path.stem, rebuild=make, batch=batch)
         except PartialError:
             if batch > 1 or images == 1:
                 raise
-            graph, notes = trace(module, sizes, name=path.stem, rebuild=make, batch=images)
+            found = trace(module, sizes, name=path.stem, rebuild=make, batch=images)
         except ProgramError as error:
             raise files.damaged(path, str(error)) from None
     open_batch = images == 1 and all(isinstance(_batch(program.meta(name)), Open) for name in program.inputs)
     extras = Extras(
-        make if open_batch and runs(program) else None, own=partial(_weights, program, opened, places, graph)
+        make if open_batch and runs(program) else None, own=partial(_weights, program, opened, places, found.graph)
     )
     if extras.make is not None:
         extras = Extras(make, own_weights="in its file")
-    return Loaded(graph, source, notes=notes, extras=extras)
+    return Loaded(found.graph, source, notes=found.notes, extras=extras, remarks=found.remarks)
 
 
 def _program(opened: Archive) -> Program:

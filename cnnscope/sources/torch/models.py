@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from cnnscope.errors import CnnscopeError, did_you_mean, missing_for
-from cnnscope.ir import Graph
 from cnnscope.sources.inputs import InputSize, fit
 from cnnscope.sources.resolve import Extras, Loaded
 from cnnscope.sources.torch import user_code
@@ -49,9 +48,9 @@ def load(source: str, inputs: tuple[InputSize, ...], settings: Settings, *, batc
             module = build(recipe.make)
         except Exception as error:
             raise CnnscopeError.of("E432", f"`{name}` cannot be made so: {error}") from error
-        graph, notes = trace(module, fit(inputs, recipe.sizes(module)), name=name, rebuild=recipe.make, batch=batch)
+        found = trace(module, fit(inputs, recipe.sizes(module)), name=name, rebuild=recipe.make, batch=batch)
         extras = recipe.extras(module)
-    return Loaded(graph, source, notes=notes, extras=extras)
+    return Loaded(found.graph, source, notes=found.notes, extras=extras, remarks=found.remarks)
 
 
 def load_live(
@@ -62,13 +61,12 @@ def load_live(
     ``example`` is what the module is called with: a tensor, a tuple of arguments, or a dict of them by name.
     """
     name = type(source).__name__ if isinstance(source, nn.Module) else getattr(source, "__name__", str(source))
-    graph, notes, extras = _made(source, name, inputs, settings, example, batch)
-    return Loaded(graph, name, notes=notes, extras=extras)
+    return _made(source, name, inputs, settings, example, batch)
 
 
 def _made(
     factory: object, name: str, inputs: tuple[InputSize, ...], arguments: Settings, example: Any = None, batch: int = 1
-) -> tuple[Graph, tuple[str, ...], Extras]:
+) -> Loaded:
     def make() -> nn.Module:
         made = user_code.call(factory, name, arguments, _plainly)
         return duplicate(made) if made is factory else made  # the user's own module must not change
@@ -78,8 +76,9 @@ def _made(
         sizes = from_example(example, inspect.signature(module.forward).parameters)
     else:
         sizes = fit(inputs, _own_size(module))
-    graph, notes = trace(module, sizes, name=name, rebuild=make, batch=batch)
-    return graph, notes, Extras(make, own_weights=f"as `{name}` has them")
+    found = trace(module, sizes, name=name, rebuild=make, batch=batch)
+    extras = Extras(make, own_weights=f"as `{name}` has them")
+    return Loaded(found.graph, name, notes=found.notes, extras=extras, remarks=found.remarks)
 
 
 def _split(text: str, settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -109,15 +108,15 @@ def _users(source: str, inputs: tuple[InputSize, ...], settings: Settings, batch
     place, name, query = user_code.parse(source)
     _, arguments = _split(f"{name}?{query}", settings)
     with importable(place), user_code.quiet():
-        graph, notes, extras = _made(user_code.find(place, name), name, inputs, arguments, batch=batch)
+        found = _made(user_code.find(place, name), name, inputs, arguments, batch=batch)
 
     def make() -> nn.Module:
-        assert extras.make is not None
+        assert found.extras.make is not None
         with importable(place), user_code.quiet():
-            return extras.make()
+            return found.extras.make()
 
-    notes = (f"ran the code of `{place}`", *notes)
-    return Loaded(graph, source, notes=notes, extras=replace(extras, make=make))
+    notes = (f"ran the code of `{place}`", *found.notes)
+    return replace(found, source=source, notes=notes, extras=replace(found.extras, make=make))
 
 
 def _plainly(make: Callable[[], object]) -> object:

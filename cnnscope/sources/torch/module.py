@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +20,15 @@ from cnnscope.sources.torch.lazy import with_shapes
 from cnnscope.sources.torch.run import Run, attempt, outcome, silent
 from cnnscope.sources.torch.several import InseparableError, mixing, of_all_images, of_one_image
 
+
+class Read(NamedTuple):
+    """The graph of a module, what a reader should know about its run, and what qualifies its figures."""
+
+    graph: Graph
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
 Build = Callable[[], nn.Module]
 
 _REAL_RUN = "`{name}` ran for real, on a copy with random numbers ({why}); other images may go other ways"
@@ -31,8 +41,8 @@ def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
     should know about the run is issued as a warning. Raises `CnnscopeError` if the module cannot be traced, and its
     subclass `PartialError`, with the graph so far, if the forward pass fails.
     """
-    graph, notes = trace(module, inputs)
-    for note in notes:
+    graph, notes, remarks = trace(module, inputs)
+    for note in (*notes, *remarks):
         warnings.warn(note, stacklevel=2)
     return graph
 
@@ -40,9 +50,11 @@ def from_module(module: nn.Module, inputs: Sequence[InputSize] = ()) -> Graph:
 def trace(
     module: nn.Module, inputs: Sequence[InputSize], *, name: str | None = None, rebuild: Build | None = None,
     batch: int = 1,
-) -> tuple[Graph, tuple[str, ...]]:  # fmt: skip
-    """Returns the graph and the notes of `from_module`. ``rebuild`` makes the module with values, if this one
-    has none. ``batch`` images are in the run; the graph is of one of them where it can be (see `several`).
+) -> Read:  # fmt: skip
+    """Returns the graph of `from_module`, and the notes and remarks that it warns of.
+
+    ``rebuild`` makes the module with values, if this one has none. ``batch`` images are in the run; the graph is of one
+    of them where it can be (see `several`).
     """
     module, notes = _plain(module)
     _check(module)
@@ -56,13 +68,13 @@ def trace(
         module, real = _with_values(module, run.why or "", rebuild), True
         run = attempt(module, inputs, name, real=True, batch=batch)
     if batch > 1:
-        graph, more = _separated(module, inputs, name, run, real, batch)
-        return graph, notes + more
+        graph, remarks = _separated(module, inputs, name, run, real, batch)
+        return Read(graph, notes, remarks)
+    remarks = ()
     if run.doubtful and not real:
-        run, more = _with_batch_two(module, inputs, name, run)
-        notes += more
+        run, remarks = _with_batch_two(module, inputs, name, run)
     assert run.graph is not None
-    return run.graph, notes
+    return Read(run.graph, notes, remarks)
 
 
 def _chosen(
@@ -89,7 +101,7 @@ def _chosen(
 def _separated(
     module: nn.Module, inputs: Sequence[InputSize], name: str, first: Run, real: bool, batch: int
 ) -> tuple[Graph, tuple[str, ...]]:
-    """Returns the graph of one image of a ``batch``, or else that of all, with notes. ``first`` is the run of it."""
+    """Returns the graph of one image of a ``batch``, or else that of all, with remarks. ``first`` is the run of it."""
     assert first.graph is not None
     together = f"all figures are for the {batch} images of a batch together"
     with silent():
@@ -111,7 +123,7 @@ def _separated(
 def _with_batch_two(
     module: nn.Module, inputs: Sequence[InputSize], name: str, first: Run
 ) -> tuple[Run, tuple[str, ...]]:
-    """Returns the run with the batch axes that a run of two images shows, and notes. What the model prints and warns
+    """Returns the run with the batch axes that a run of two images shows, and remarks. What the model prints and warns
     of was said by its ``first`` run.
     """
     recording = first.recorder.recording

@@ -17,6 +17,7 @@ from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops.base import Op
 from cnnscope.ops.call import LARGEST
 from cnnscope.ops.generic import Constant, Select, View
+from cnnscope.ops.product import ComputedConv, ComputedTransposedConv
 from cnnscope.ops.traced import Traced
 
 
@@ -144,7 +145,7 @@ class Recording:
             )  # fmt: skip
         for key, param in self._params.items():
             builder.param(key, param)
-        return builder.graph(names[i] for i in ends)
+        return _without_groups(builder.graph(names[i] for i in ends))
 
     def rows(self, places: Container[int], ends: Iterable[int]) -> list[str]:
         """Returns the rows of the drafts at ``places`` on which an output depends."""
@@ -172,6 +173,25 @@ class Recording:
         if not isinstance(draft.op, Traced) or draft.params:
             return False
         return not draft.op.macs([self.drafts[place].output for place in draft.inputs])
+
+
+def _without_groups(graph: Graph) -> Graph:
+    """Returns the graph in which convolutions of a batch that is among the channels say that they lack ``groups``.
+
+    A kernel for each image takes as many groups as there are images, which a run of one image does not show.
+    """
+    found = {node.name for node in graph.nodes if isinstance(node.op, (ComputedConv, ComputedTransposedConv))}
+    found = {name for name in found if _is_folded(graph, graph.node(name).inputs[0])}
+    if not found:
+        return graph
+    nodes = (replace(node, lost=(*node.lost, "groups")) if node.name in found else node for node in graph.nodes)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _is_folded(graph: Graph, name: str) -> bool:
+    """Returns whether a tensor of a single map has the images of a batch, but no axis for them alone."""
+    value = graph.value(name)
+    return value.batch_axis is None and value.shape[0] == 1 and name in graph.per_image
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -204,11 +224,11 @@ def _param(key: str, tensor: Tensor, modules: Mapping[str, nn.Module]) -> Param:
     return Param(
         tuple(tensor.shape), dtype_name(tensor), trainable=tensor.requires_grad,
         buffer=not isinstance(tensor, nn.Parameter), persistent=persistent,
-        data=data_of(tensor) if _is_known(tensor, persistent) else None,
+        data=data_of(tensor) if is_known(tensor, persistent=persistent) else None,
     )  # fmt: skip
 
 
-def _is_known(tensor: Tensor, persistent: bool) -> bool:
+def is_known(tensor: Tensor, *, persistent: bool) -> bool:
     """Returns whether a graph keeps the numbers of a tensor: those of buffers that no state dict has, and tables of
     places, which are what they are with any weights.
     """
