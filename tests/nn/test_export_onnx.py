@@ -19,7 +19,9 @@ from cnnscope.nn.build import build
 from cnnscope.nn.export import onnx_file
 from cnnscope.nn.export.onnx_file import write_onnx
 from cnnscope.sources import zoo
+from cnnscope.sources.inputs import InputSize
 from cnnscope.sources.resolve import load
+from cnnscope.sources.torch.module import from_module
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -154,3 +156,37 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(CnnscopeError, match=r"E405: cannot write `.*x\.onnx`"):
         write_onnx(graph, folder)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_pools_with_a_divisor_of_their_own_are_refused(tmp_path: Path) -> None:
+    graph = from_module(torch.nn.AvgPool2d(2, divisor_override=3), [InputSize((3, 8, 8))])
+    with pytest.raises(CnnscopeError) as caught:
+        write_onnx(graph, tmp_path / "pool.onnx")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message == "`avgpool` is `avgpool` with a `divisor`, which torch leaves out of ONNX files"
+    assert not (tmp_path / "pool.onnx").exists()
+
+
+class Carried(torch.nn.Module):
+    """Operands beyond the arguments of a layer type, and a slice that is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.softplus = torch.nn.Softplus(beta=2, threshold=0.5)
+        self.weight, self.bias = torch.nn.Parameter(torch.rand(192, 4)), torch.nn.Parameter(torch.rand(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.add(self.softplus(x), x, alpha=0.3)
+        z = x.clone()
+        z[:, :2] = x[:, 1:] * 2
+        y = torch.addmm(self.bias, z.flatten(1), self.weight, beta=0.5, alpha=2)
+        return y.softmax(1, dtype=torch.float64).float()
+
+
+def test_operands_beyond_a_layers_arguments_are_in_the_file(tmp_path: Path) -> None:
+    runtime, module, x = pytest.importorskip("onnxruntime"), Carried(), torch.rand(1, 3, 8, 8)
+    path = tmp_path / "carried.onnx"
+    write_onnx(from_module(module, [InputSize((3, 8, 8))]), path, module.state_dict())
+    session = runtime.InferenceSession(path)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), module(x).detach())

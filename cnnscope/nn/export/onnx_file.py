@@ -33,10 +33,19 @@ def write_onnx(graph: Graph, path: Path, weights: Mapping[str, Tensor] | None = 
     if size > _LARGEST:
         raise CnnscopeError.of("E427", f"`{graph.name}` has {size:,} bytes of weights; an ONNX file holds 2 GiB")
     network = build(graph).eval()
+    divided = next((n for n, m in zip(graph.nodes, network.calls, strict=True) if _is_divided(m)), None)
+    if divided is not None:
+        what = f"`{divided.name}` is `{divided.op.tag}` with a `divisor`, which torch leaves out of ONNX files"
+        raise CnnscopeError.of("E427", what, hint="`--to pytorch` writes it")
     if weights is not None:
         network.load_state_dict(dict(weights), strict=True)
     model = _model(graph, network)
     write_bytes(path, model.SerializeToString())
+
+
+def _is_divided(module: object) -> bool:
+    """Whether a module is a pool that divides by a number of its own."""
+    return getattr(module, "divisor_override", None) is not None
 
 
 def _model(graph: Graph, network: nn.Module) -> Any:
