@@ -9,9 +9,11 @@ from math import floor, prod
 from typing import Literal, NamedTuple
 
 from cnnscope.ir.graph import Value
-from cnnscope.ir.steps import Step
+from cnnscope.ir.steps import Border, Step
 from cnnscope.ops import sampling
 from cnnscope.ops.traced import Traced
+
+Kernel = Literal["linear", "cubic"]
 
 
 class Stretch(NamedTuple):
@@ -39,7 +41,7 @@ class Resample(Traced, tag="resample", category="resize"):
     Source: Keys 1981, equation 4 (cubic convolution with the coefficient a); the operator `Resize` of ONNX.
     """
 
-    kernel: Literal["linear", "cubic"]
+    kernel: Kernel
     stretches: tuple[Stretch, ...]
     coefficient: float = -0.75
     inside: bool = False
@@ -54,7 +56,7 @@ class Resample(Traced, tag="resample", category="resize"):
 
     def reads(self, x: Sequence[Value]) -> tuple[tuple[Step, ...], ...]:
         kernel = sampling.linear if self.kernel == "linear" else sampling.cubic
-        border = "drop" if self.inside else "clamp"
+        border: Border = "drop" if self.inside else "clamp"
         return (tuple(sampling.sampled(s.axis, s.size, s.line, kernel, border) for s in self.stretches),)
 
     def label(self) -> str:

@@ -34,6 +34,7 @@ from cnnscope.ops.generic import (
 )  # fmt: skip
 from cnnscope.ops.product import Bilinear, ComputedConv, ComputedLinear, Distances, MatMul, ScaledDotProduct
 from cnnscope.ops.recurrent import GRU, LSTM
+from cnnscope.ops.resample import Resample, Stretch
 from cnnscope.ops.spectral import Fourier
 from cnnscope.ops.traced import TRACED, Traced, broadcast, moved
 from cnnscope.ops.unrolled import Cell, Unrolled
@@ -91,6 +92,10 @@ CASES: dict[str, Figures] = {
     "recurrence, convolutional": (
         Unrolled("lstm", 3, kernel=(3, 3), stride=(2, 2), pad=((0, 1), (1, 1)), dilation=(1, 1)),
         (Value((1, 4, 2, 6, 5)),), (1, 4, 3, 3, 3), 4 * 9 * 12 * (2 * 9 + 3 * 9), 4 * 9 * 3 * (4 * 2 + 9),
+    ),
+    "resample": (
+        Resample("linear", (Stretch(2, 9, (2, 3), (0, 1)), Stretch(3, 10, (1, 2), (-1, 4)))), (MAP,), (1, 4, 9, 10),
+        0, 2 * 2 * 2 * 4 * 90,
     ),
     "carried": (Carried((1, 4)), (MAP,), MAP.shape, 0, 0),
     "computed conv": (

@@ -10,7 +10,7 @@ from cnnscope.ir import Intent
 from cnnscope.ir.graph import NO_INTENT
 from cnnscope.ops import sampling
 from cnnscope.ops.generic import Movement, Unsupported
-from cnnscope.ops.resample import Resample, Stretch
+from cnnscope.ops.resample import Kernel, Resample, Stretch
 from cnnscope.ops.resize import Upsample
 from cnnscope.sources.onnx.rules import OperatorCall, UnreadableError, rule
 from cnnscope.sources.onnx.values import Operand, invalid
@@ -61,7 +61,7 @@ def _resize(call: OperatorCall) -> list[Operand]:
         Stretch(axis, size[axis], line.ratio.as_integer_ratio(), line.shift.as_integer_ratio(), line.sized)
         for axis, line in known.items()
     )
-    plain = "linear" if kernel == "bilinear" else "cubic"
+    plain: Kernel = "linear" if kernel == "bilinear" else "cubic"
     return [call.emit(Resample(plain, stretches, coefficient, inside), x, intent=intent, batch=value.batch_axis)]
 
 
