@@ -16,7 +16,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.files import write_text
 from cnnscope.options.group import Option, group
 from cnnscope.render.numbers import printable
-from cnnscope.render.style import PICTURES
+from cnnscope.render.style import MOVING, PICTURES
 
 if TYPE_CHECKING:
     from cnnscope.render.illustrated import Drawing, Page
@@ -197,6 +197,13 @@ class Pictured(Writing):
     """How a result is written that can be a picture."""
 
     KINDS: ClassVar[Sequence[str]] = PICTURES
+
+
+@group("Output")
+class Animated(Writing):
+    """How a result is written that can be a picture, and one that moves."""
+
+    KINDS: ClassVar[Sequence[str]] = MOVING
 
 
 @group("Output")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cnnscope.attribution.methods import METHODS
 from cnnscope.cli import options as o
 from cnnscope.cli.flat import flat
-from cnnscope.cli.output import Pictured, WeightsWriting
+from cnnscope.cli.output import Animated, Pictured, WeightsWriting
 from cnnscope.errors import CnnscopeError
 from cnnscope.options.trained import AttributionOptions, FeatureOptions, FilterOptions, KernelOptions, TransferOptions
 from cnnscope.progress import on_stderr
@@ -61,8 +61,11 @@ def features(
         writing.say(*(f"note: {line}" for line in found.remarks))
 
 
-@flat(output=_WITH_ARRAYS)
-def kernels(options: KernelOptions, writing: Pictured) -> None:
+@flat(
+    output="Write to a file: .svg .png .pdf, and of numbers .gif, a step a frame; kernels on an image have arrays and "
+    "a manifest beside it; .json .csv .tsv .md .txt have the figures alone."
+)
+def kernels(options: KernelOptions, writing: Animated) -> None:
     """Designed kernels and what they do to an image; with --kernel and --input, every step of one.
 
     `cnnscope kernels --kernel "-1 1" --input "0 1 0 1 1"` shows windows, products, sums and the Toeplitz matrix.

@@ -182,15 +182,29 @@ class KernelOptions:
     """A kernel over numbers, step by step; or kernels on an image."""
 
     kernel: Annotated[
-        str | None, Option('Numbers: "-1 1", or rows as "1 0 -1; 2 0 -2; 1 0 -1".', metavar="NUMBERS")
+        str | None,
+        Option('Numbers: "-1 1", rows as "1 0 -1; 2 0 -2; 1 0 -1", channels as "1 0 | 0 1".', metavar="NUMBERS"),
     ] = None
     input: Annotated[
         str | None, Option('Numbers that the kernel slides over: "0 1 0 1 1", or rows.', metavar="NUMBERS")
     ] = None
-    stride: Annotated[int | None, Option("Distance between positions of the kernel; 1.", min=1)] = None
+    op: Annotated[
+        Literal["conv", "upconv", "maxpool", "avgpool"] | None,
+        Option("What is done: conv, upconv (a transposed convolution), maxpool or avgpool; conv."),
+    ] = None
+    stride: Annotated[
+        int | None, Option("Distance between positions of the kernel; 1, of pooling its window.", min=1)
+    ] = None
     pad: Annotated[int | None, Option("Zeros around the input; 0.", min=0)] = None
     dilation: Annotated[int | None, Option("Distance between the kernel's numbers on the input; 1.", min=1)] = None
+    bias: Annotated[str | None, Option("A number that is added to every sum; 0.", metavar="NUMBER")] = None
+    act: Annotated[Literal["relu", "sigmoid", "tanh"] | None, Option("What every output goes through.")] = None
+    steps: Annotated[
+        str | None, Option("Steps to show, counted from 1: 1,2,5; without it all of them.", metavar="N,N")
+    ] = None
     image: Annotated[str | Path | None, Option("A picture; by default one of the bundled digits.", metavar="FILE")] = (
         None
     )
-    size: Annotated[int | None, Option("Side of the designed kernels; 3.", min=2, max=31)] = None
+    size: Annotated[
+        int | None, Option("Side of the designed kernels, 3, or of a pooling window, 2.", min=2, max=31)
+    ] = None

@@ -17,6 +17,8 @@ Pass = Literal["low-pass", "band-pass", "high-pass", "all-pass"]
 """Which frequencies a kernel lets through."""
 Rows = tuple[tuple[Fraction, ...], ...]
 """One row for a signal, several of equal length for an image."""
+Planes = tuple[Rows, ...]
+"""A grid for each channel, all of one size."""
 
 _DIGITS = 8
 """Decimals up to which a fraction is written as a decimal number."""
@@ -69,24 +71,34 @@ class ExampleStep:
     position: Sequence[Count]
     window: Sequence[float]
     products: Sequence[float]
+    """of a transposed convolution the kernels scaled by the input at this position"""
     sum: float
+    """of max pooling the largest"""
+    output: float | None
+    """the sum and the bias, after the activation; null of a transposed convolution, where steps overlap"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelExample:
     """A kernel that slides over an input."""
 
+    op: Literal["conv", "upconv", "maxpool", "avgpool"]
+    channels: Count
     kernel: Matrix
+    """the rows of all channels, one below the other; of pooling the weights of a mean, or ones"""
     input: Matrix
+    """the rows of all channels, one below the other"""
     stride: int
     pad: int
     dilation: int
+    bias: float
+    activation: str | None
     steps: Sequence[ExampleStep]
     output: Matrix
     flipped_output: Matrix
     """of a convolution in the sense of signal processing"""
     matrix: Matrix
-    """times the flattened input it is the flattened output"""
+    """times the flattened input it is the flattened output without bias and activation; of max pooling of this input"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +159,13 @@ def written(row: DesignedKernel) -> str:
     return text(tuple(tuple(_fraction(weight) for weight in line) for line in row.weights))
 
 
-def shown(number: Fraction) -> str:
-    """As people write it: ``3``, ``-0.5``; where decimals do not end soon, as a fraction, ``1/9``."""
+def shown(number: Fraction | float) -> str:
+    """As people write it: ``3``, ``-0.5``; where decimals do not end soon, as a fraction, ``1/9``.
+
+    A float, which is not exact, has four significant digits.
+    """
+    if isinstance(number, float):
+        return f"{number:.4g}"
     if number.denominator == 1:
         return str(number.numerator)
     for digits in range(1, _DIGITS + 1):
@@ -157,9 +174,9 @@ def shown(number: Fraction) -> str:
     return f"{number.numerator}/{number.denominator}"
 
 
-def text(rows: Rows) -> str:
-    """Numbers apart by spaces, rows apart by semicolons."""
-    return "; ".join(" ".join(map(shown, row)) for row in rows)
+def text(*planes: Sequence[Sequence[Fraction | float]]) -> str:
+    """Numbers apart by spaces, rows apart by semicolons, channels apart by bars."""
+    return " | ".join("; ".join(" ".join(map(shown, row)) for row in rows) for rows in planes)
 
 
 def span(low: float, high: float) -> str:

@@ -206,6 +206,8 @@ PAGES = {"a4": A4, "slide": SLIDE}
 
 PICTURES = ("svg", "png", "pdf")
 """The formats that every picture can be written in."""
+MOVING = (*PICTURES, "gif")
+"""The formats of pictures that can move."""
 
 
 def check_format(form: str, known: Sequence[str] = PICTURES) -> str:

@@ -139,7 +139,7 @@ FAILURES = [
     (["--stride", "2"], "error[E409]: `--stride` belongs to a kernel and an input of numbers"),
     (["--image", "nowhere.png"], "error[E606]: cannot read the image `nowhere.png`: no such file or directory"),
     (["--image", "blocks.yaml"], "error[E606]: cannot read the image `blocks.yaml`: it is no image of a known format"),
-    (["--kernel", "1 1", "--input", "1 2 3", "-o", "x.png"], "error[E404]: `x.png` has no known suffix"),
+    (["--kernel", "1 1", "--input", "1 2 3", "-o", "x.bmp"], "error[E404]: `x.bmp` has no known suffix"),
     (["-o", "nowhere/x.png"], "error[E405]: cannot write `nowhere/x.png`: no such file or directory"),
 ]  # fmt: skip
 
