@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import Literal
 
 from cnnscope.render.documents.document import Document
 from cnnscope.render.kernels import ExampleStep, KernelExample, KernelsDocument, Planes, shown, text
 from cnnscope.render.result import Cell, Result
-from cnnscope.render.style import MOVING
 from cnnscope.render.table import Column, Line, Table
 
 _WIDEST_MATRIX = 36
@@ -58,8 +57,6 @@ class SlideReport(Result):
     180 degrees first. ``chosen`` are the steps that are shown, in their order, counted from 0.
     """
 
-    KINDS: ClassVar[Sequence[str]] = MOVING
-
     operation: Operation
     kernel: Planes
     input: Planes
@@ -94,11 +91,6 @@ class SlideReport(Result):
     def result(self, step: Step) -> Number | None:
         """The output that a step makes; None of a transposed convolution, where a step adds to several."""
         return None if self.operation == "upconv" else self.output[step.position[0]][step.position[1]]
-
-    def drawn(self, kind: str) -> bytes:
-        from cnnscope.render.sliding_scenes import picture
-
-        return picture(self, kind)
 
     def as_document(self) -> Document:
         steps = [

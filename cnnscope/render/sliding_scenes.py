@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import ClassVar
 
 from cnnscope.render import boards
 from cnnscope.render.boards import Board, Place, Scene
 from cnnscope.render.kernels import Rows, shown
 from cnnscope.render.sliding import Number, SlideReport, Step
-from cnnscope.render.style import check_format, shortened
+from cnnscope.render.style import MOVING, check_format, shortened
+
+
+class Slide(SlideReport):
+    """The steps of a kernel over numbers, which can be drawn."""
+
+    KINDS: ClassVar[Sequence[str]] = MOVING
+
+    def drawn(self, kind: str) -> bytes:
+        return picture(self, kind)
 
 
 def picture(report: SlideReport, form: str) -> bytes:

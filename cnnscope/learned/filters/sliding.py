@@ -24,6 +24,7 @@ from cnnscope.options.trained import KernelOptions
 from cnnscope.render.kernels import Planes
 from cnnscope.render.numbers import printable
 from cnnscope.render.sliding import Number, Operation, SlideReport, Step
+from cnnscope.render.sliding_scenes import Slide
 
 if TYPE_CHECKING:
     from cnnscope.render.illustrated import Illustrated
@@ -68,7 +69,7 @@ def slide(kernel: Planes, signal: Planes, setting: Setting = Setting()) -> Slide
     turned = tuple(tuple(row[::-1] for row in rows[::-1]) for rows in kernel)  # rotated by 180 degrees
     backwards = made if kernel == turned else tuple(_steps(turned, signal, extents, setting))
     output, flipped = (_output(some, extents, setting) for some in (made, backwards))
-    return SlideReport(
+    return Slide(
         operation=setting.operation, kernel=kernel, input=signal, stride=setting.stride, pad=setting.pad,
         dilation=setting.dilation, bias=setting.bias, activation=setting.activation, steps=made,
         chosen=tuple(range(len(made))), output=output, flipped=flipped,
