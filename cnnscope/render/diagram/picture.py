@@ -104,19 +104,6 @@ def size(svg: bytes) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def volumes_view(graph: Graph, form: str, options: DiagramOptions) -> bytes:
-    """The volumes view as ``svg``, ``png`` or ``pdf``."""
-    from cnnscope.render.diagram.canvas import to_svg
-    from cnnscope.render.diagram.raster import to_raster
-    from cnnscope.render.diagram.volumes import volumes
-
-    drawn = volumes(graph, options.theme)
-    match form:
-        case "png" | "pdf":
-            return to_raster(drawn, form, options.dpi)
-    return to_svg(drawn)
-
-
 def _simpler(level: DetailLevel) -> tuple[DetailLevel, ...]:
     """This level and those with less detail."""
     return LEVELS[len(tuple(takewhile(lambda one: one != level, LEVELS))) :]

@@ -105,7 +105,12 @@ VIEWS: Registry[View] = Registry(
             f"{_HERE}.picture:graph_view",
             options=("theme", "level", "heat", "rf", "direction", "fit", "engine"),
         ),
-        "volumes": View("feature maps to scale", f"{_HERE}.picture:volumes_view", PICTURES),
+        "volumes": View(
+            "feature maps to scale",
+            f"{_HERE}.volumes.view:volumes_view",
+            (*PICTURES, "tex"),
+            ("theme", "heat", "rf", "fit", "dpi"),
+        ),
         "sheet": View(
             "the table of the papers, with one anatomy of each structure",
             f"{_HERE}.sheet.view:sheet_view",

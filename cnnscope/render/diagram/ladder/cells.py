@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cnnscope.analysis.cost import Cost, known
@@ -100,6 +100,11 @@ def is_join(part: Part) -> bool:
 
 def cells(found: Structure) -> dict[str, Cell]:
     """The cells of a network by id, in execution order."""
+    return _stacked(_ported(_summed(singles(found))))
+
+
+def singles(found: Structure, at_arrow: Callable[[Unit], bool] = lambda part: True) -> dict[str, Cell]:
+    """A cell for each part by id, but for details and for the resamplings that are at arrows, if they may be there."""
     stands: dict[str, Wire] = {}
     made: dict[str, Cell] = {}
     for part in found.parts:
@@ -112,12 +117,12 @@ def cells(found: Structure) -> dict[str, Cell]:
                 source.extra.append(part)
                 source.output |= part.output
                 continue
-            if not source.output and _at_arrow(part, source, via, found):
+            if at_arrow(part) and not source.output and _at_arrow(part, source, via, found):
                 stands[part.id] = Wire(source.id, (*via, part))
                 continue
         made[part.id] = Cell([part], wires, output=part.output)
         stands[part.id] = Wire(part.id)
-    return _stacked(_ported(_summed(made)))
+    return made
 
 
 def _is_detail(part: Unit) -> bool:

@@ -7,7 +7,7 @@ where, `routes` how arrows go; this file draws.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnscope.analysis.structure import Structure, Unit, structure
@@ -68,7 +68,7 @@ def ladder(graph: Graph) -> Ladder:
     found = structure(graph)
     made = cells(found)
     tails = _tails(made, found)
-    same = _shared([cell for cell in made.values() if cell.id not in tails], found)
+    same = shared([cell for cell in made.values() if cell.id not in tails], found)
     boxes = tuple(box(cell, tails.get(cell.id, ("", ""))[0], same.get(cell.id, "")) for cell in made.values())
     return Ladder(found, made, boxes, dict(sorted(set(tails.values()))))
 
@@ -237,7 +237,7 @@ def _title(cell: Cell, found: Structure) -> str:
     )
 
 
-def _shared(made: Sequence[Cell], found: Structure) -> dict[str, str]:
+def shared(made: Iterable[Cell], found: Structure) -> dict[str, str]:
     """``w1``, ``w2`` for cells that read the same weights as another."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for cell in made:

@@ -42,8 +42,8 @@ class Row:
     @property
     def block(self) -> Block | None:
         """The block that the row is, or repeats."""
-        blocks = _blocks(self.parts[0])
-        return blocks[0] if len(blocks) == 1 else None
+        found = blocks(self.parts[0])
+        return found[0] if len(found) == 1 else None
 
     @property
     def cost(self) -> Cost:
@@ -82,7 +82,7 @@ def rows(found: Structure) -> tuple[Row, ...]:
         else:
             drafts.append([part])
     seen: set[str] = set()
-    return tuple(_row(parts, found, seen) for draft in drafts for parts in folded(draft, found))
+    return tuple(row(parts, found, seen) for draft in drafts for parts in folded(draft, found))
 
 
 def _in_chains(found: Structure) -> Iterator[Part]:
@@ -129,13 +129,13 @@ def _plain(part: Part) -> bool:
 
 def _goes_on(before: Sequence[Part], part: Part) -> bool:
     """Whether blocks of one resolution and width go on; only the first may have a stride, and none may grow."""
-    blocks = [_blocks(one) for one in (*before, part) if not _detail(one)]
+    found = [blocks(one) for one in (*before, part) if not _detail(one)]
     same = before[-1].level == part.level and before[-1].channels == part.channels
     grows = any(getattr(one, "growth", 0) for one in (*before, part))
-    return same and not grows and all(blocks) and not any(map(_stride, blocks[-1]))
+    return same and not grows and all(found) and not any(map(_stride, found[-1]))
 
 
-def _blocks(part: Part) -> tuple[Block, ...]:
+def blocks(part: Part) -> tuple[Block, ...]:
     """The blocks that a part is or repeats; empty where it has other parts too, and for gates, which are layers."""
     every = part.parts if isinstance(part, Repeat) else (part,)
     found = tuple(one for one in every if isinstance(one, Block) and one.kind != "gate")
@@ -144,7 +144,7 @@ def _blocks(part: Part) -> tuple[Block, ...]:
 
 def folded(parts: Sequence[Part], found: Structure) -> Iterator[list[Part]]:
     """Blocks that go on as rows: from the front as many as are written alike, in one to four that alternate."""
-    if not _blocks(parts[0]):
+    if not blocks(parts[0]):
         yield list(parts)
         return
     rest = list(parts)
@@ -168,22 +168,22 @@ def _period(parts: Sequence[Part], found: Structure) -> int:
 
 def _tokens(part: Part, found: Structure) -> list[tuple[str, ...]]:
     """The lines of each block of a part, one after another."""
-    blocks = _blocks(part)
-    return [_lines(block, found) for block in blocks] * (part.count if isinstance(part, Repeat) else 1)
+    return [_lines(block, found) for block in blocks(part)] * (part.count if isinstance(part, Repeat) else 1)
 
 
-def _row(parts: Sequence[Part], found: Structure, seen: set[str]) -> Row:
+def row(parts: Sequence[Part], found: Structure, seen: set[str]) -> Row:
+    """The row of some parts; ``seen`` are the weights of those before, and those of these are added."""
     keys = {key for part in parts for name in part.nodes for key in found.graph.node(name).params.values()}
     shared = bool(keys) and keys <= seen
     seen |= keys
     main = [part for part in parts if not _detail(part)] or list(parts)
-    if blocks := _blocks(main[0]):
+    if inner := blocks(main[0]):
         tokens = [lines for part in main for lines in _tokens(part, found)]
-        period = _period(main, found) or len(blocks)
+        period = _period(main, found) or len(inner)
         lines = tuple(line for one in tokens[:period] for line in one)
-        alone = period == 1 and blocks[0].kind == "branches"
-        widths = tuple(layer.channels for layer in weighted(blocks[0])) if alone else ()
-        return Row(tuple(parts), lines, len(tokens) // period, _stride(blocks[0]), widths, shared)
+        alone = period == 1 and inner[0].kind == "branches"
+        widths = tuple(layer.channels for layer in weighted(inner[0])) if alone else ()
+        return Row(tuple(parts), lines, len(tokens) // period, _stride(inner[0]), widths, shared)
     if len(main) == 1 and isinstance(main[0], Repeat):
         return Row(tuple(parts), words.lines(main[0]), main[0].count, shared=shared)
     return Row(tuple(parts), tuple(line for part in main for line in _written(part)), shared=shared)
