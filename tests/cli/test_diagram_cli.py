@@ -44,7 +44,7 @@ def test_without_a_file_it_takes_the_models_name(
          "  = help: did you mean `png`?\n"),
         (("lenet5", "-o", "nowhere/x.svg"), "error[E405]: cannot write `nowhere/x.svg`: no such file or directory\n"),
         (("lenet5", "--view", "volumes", "-o", "x.dot"), "error[E604]: the volumes view is not drawn as `dot`\n"
-         "  = help: use svg, png, pdf\n"),
+         "  = help: use svg, png, pdf, tex\n"),
     ],
 )  # fmt: skip
 def test_what_it_refuses(

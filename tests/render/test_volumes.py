@@ -96,6 +96,7 @@ def windows(name: str) -> dict[tuple[str, str], tuple[float, float] | None]:
 
 def test_windows_are_what_one_unit_reads() -> None:
     assert [size for (a, _), size in windows("alexnet").items() if a == "input"] == [(11, 11)]
+    assert [size for (a, _), size in windows("vgg16").items() if a == "input"] == [(3, 3)]
     ups = {b: size for (_, b), size in windows("unet").items() if graph("unet").node(b).op.tag == "upconv"}
     assert ups
     assert set(ups.values()) == {None}, "2x2 transposed convolutions of stride 2 read one pixel"
@@ -144,7 +145,7 @@ def test_what_has_no_room_on_a_page_refers_to_the_ladder() -> None:
     options = DiagramOptions(view="volumes", fit="a4")
     with pytest.warns(SmallText, match=r"points on A4; `--view ladder` has more room"):
         diagram(graph("unet"), options).draw("svg")
-    for name in ("lenet5", "alexnet", "resnet34", "siamese", "vit_tiny"):
+    for name in ("lenet5", "alexnet", "vgg16", "resnet34", "siamese", "vit_tiny"):
         assert drawn(name).fitted(style.A4).smallest >= 6, name
 
 

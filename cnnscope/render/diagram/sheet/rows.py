@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from cnnscope.analysis.cost import Cost, known
 from cnnscope.analysis.structure import Block, Input, Part, Repeat, Structure, Unit
-from cnnscope.render import numbers
 from cnnscope.render.diagram import words
 
 STRIDE = re.compile(r" (/\d[\d×]*)")
@@ -250,10 +249,3 @@ def _weighted(parts: Iterable[Part]) -> Iterator[Unit]:
             yield from _weighted(part.parts)
         elif isinstance(part, Unit) and part.category in ("conv", "linear"):
             yield part
-
-
-def amount(n: int | None, *, partial: bool = False) -> str:
-    """A figure of the table; a dash for none."""
-    if not n:
-        return numbers.UNKNOWN if partial else "\N{EN DASH}"
-    return f"≥ {numbers.short(n)}" if partial else numbers.short(n)

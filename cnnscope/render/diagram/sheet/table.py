@@ -13,7 +13,7 @@ from cnnscope.render.diagram.canvas import Mark, Path, Text, rectangle
 from cnnscope.render.diagram.ladder.margin import extents
 from cnnscope.render.diagram.sheet.anatomies import Anatomy, key
 from cnnscope.render.diagram.sheet.drawing import SIZE, SMALL, Figure
-from cnnscope.render.diagram.sheet.rows import Row, amount
+from cnnscope.render.diagram.sheet.rows import Row
 from cnnscope.render.fields import reach
 from cnnscope.render.style import Heat, Theme, heat_colour, share_of, text_on
 
@@ -222,3 +222,10 @@ def _total(total: Cost, y: float, at: Columns, heat: Heat, theme: Theme) -> Iter
     yield Text(at.macs, base, amount(total.macs, partial=total.partial), SIZE, theme.text, bold=True, anchor="end")
     if heat != "none":
         yield Text(at.share, base, "100 %", SIZE, theme.text, bold=True, anchor="end")
+
+
+def amount(n: int | None, *, partial: bool = False) -> str:
+    """A figure of the table; a dash for none."""
+    if not n:
+        return numbers.UNKNOWN if partial else "\N{EN DASH}"
+    return f"≥ {numbers.short(n)}" if partial else numbers.short(n)

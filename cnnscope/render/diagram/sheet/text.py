@@ -8,8 +8,8 @@ from textwrap import fill
 from cnnscope.render import numbers
 from cnnscope.render import table as tables
 from cnnscope.render.diagram.sheet.figure import Sheet, facts
-from cnnscope.render.diagram.sheet.rows import Row, amount
-from cnnscope.render.diagram.sheet.table import Cells
+from cnnscope.render.diagram.sheet.rows import Row
+from cnnscope.render.diagram.sheet.table import Cells, amount
 from cnnscope.render.diagram.text import escape
 from cnnscope.render.result import Cell as RecordCell
 from cnnscope.render.style import shortened

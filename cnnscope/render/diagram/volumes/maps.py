@@ -14,7 +14,8 @@ from cnnscope.render.diagram.sheet.rows import Row, blocks, folded, row
 
 FEW = 14
 """Maps up to which pools and upsamplings have a map of their own; of more they are written at arrows."""
-MOST_TOWERS, LONGEST = 4, 20
+MOST_TOWERS, LONGEST = 4, 17
+"""Groups that are drawn as towers, and characters in a line under a map."""
 LINEAR = 40
 """Extents differ by at most this much where a linear scale still shows the smallest."""
 
@@ -173,6 +174,7 @@ def window(source: Cell, target: Cell, wire: Wire) -> tuple[float, float] | None
     A transposed convolution reads ceil(kernel / stride) pixels for each of the positions that it gives.
     """
     unit = wire.via[0] if wire.via else target.stack[0]
+    unit = unit.first if isinstance(unit, Repeat) else unit
     if not isinstance(unit, Unit) or unit.category not in ("conv", "pool") or len(extents(source.part)) != 2:
         return None
     op = unit.main.op

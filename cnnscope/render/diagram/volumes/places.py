@@ -18,7 +18,7 @@ PLATE = 2.0
 """Points between two plates of a map with frames."""
 RING = 8.5
 LINE = 8.6
-GAP = 22.0
+GAP = 20.0
 """Points between two columns."""
 
 
