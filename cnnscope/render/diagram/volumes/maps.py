@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log2
+from math import log2, sqrt
 
 from cnnscope.analysis.structure import Input, Part, Repeat, Structure, Unit, structure
 from cnnscope.ir import Graph
@@ -149,13 +149,13 @@ class Scale:
 
     def extent(self, n: int) -> float:
         share = n / self.largest
-        return max(self.tall * (share**0.5 if self.root else share), 2.5)
+        return max(self.tall * (sqrt(share) if self.root else share), 2.5)
 
     def width(self, channels: float) -> float:
-        return max(self.wide * (channels / self.channels) ** 0.5, 2.5)
+        return max(self.wide * sqrt(channels / self.channels), 2.5)
 
     def vector(self, units: float) -> float:
-        return max(70 * (units / self.units) ** 0.5, 4.0)
+        return max(70 * sqrt(units / self.units), 4.0)
 
 
 def scale(content: Maps, tall: float, wide: float) -> Scale:
