@@ -33,6 +33,8 @@ def foreign(source: str) -> tuple[str, str] | None:
         return "a model on the Hugging Face Hub, which cnnscope does not download", (
             hint + "SOURCE (`timm:NAME` for a model of timm) and the file with `--weights`"
         )
+    if re.match(r"[a-z][a-z0-9+.-]*://", source):
+        return "an address, and cnnscope downloads no files", "download it yourself, and name the file"
     try:
         path = Path(source)
         if path.is_dir():
@@ -41,6 +43,8 @@ def foreign(source: str) -> tuple[str, str] | None:
         head = read_named(path, _HEAD) if path.exists() else b""
     except (OSError, ValueError):  # the caller says that there is no such file, or that it cannot be read
         return None
+    if path.is_file() and not head:
+        return "empty (0 bytes)", "download or save it again"
     if head.startswith(b"PK\x03\x04"):
         return _archive(path)
     return next(((what, hint) for test, what, hint in _FILES if head and test(path, head)), None)
@@ -62,6 +66,13 @@ _CORE_ML = ("a Core ML model", "export the network to ONNX from the framework th
 _FILES: Sequence[tuple[_Test, str, str]] = (
     (lambda path, head: head[4:8] == b"TFL3", "a TensorFlow Lite model",
      f"{_TO_ONNX}: `python -m tf2onnx.convert --tflite FILE --output model.onnx`"),
+    (_starts(b"version https://git-lfs"), "a git-LFS pointer",
+     "run `git lfs pull` in its repository"),
+    (lambda path, head: head.lstrip().lower().startswith((b"<!doctype html", b"<html")), "a web page",
+     "download the file itself again"),
+    (_starts(b"7767517\n"), "a network of ncnn", "name the ONNX file that it was converted from"),
+    (_suffix(".engine", ".plan", ".trt"), "an engine of TensorRT, which is built for one GPU",
+     "name the ONNX file that it was built from"),
     (_starts(b"GGUF"), "a GGUF file, which has weights and no graph of layers", "name the network that they are for"),
     (_starts(b"\x89HDF\r\n\x1a\n"), "an HDF5 file, named without its suffix", "rename it to `.h5` if Keras wrote it"),
     (lambda path, head: head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 10**8, *_STATE),  # safetensors

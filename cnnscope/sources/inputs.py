@@ -36,7 +36,7 @@ class InputSize:
     def __str__(self) -> str:
         """The size as it is written on the command line."""
         name = "" if self.name is None else f"{self.name}="
-        number = isinstance(self.plain[0], (int, float, str)) if self.plain else False
+        number = self.plain[0] is None or isinstance(self.plain[0], (int, float, str)) if self.plain else False
         size = str(self.plain[0]) if number else "x".join(map(str, self.shape)) or "scalar"
         return f"{name}{size}{f':{self.dtype}' if self.dtype else ''}"
 
@@ -68,13 +68,13 @@ class InputSize:
 
 
 def _plain(text: str) -> tuple[Any, ...]:
-    """Returns the number, truth value or quoted text that is written; nothing for what is none."""
-    words = {"true": True, "false": False}
+    """Returns the number, truth value, `None` or quoted text that is written; nothing for anything else."""
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
     try:
         value = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return ()
-    return (value,) if isinstance(value, (bool, int, float, str)) else ()
+    return (value,) if value is None or isinstance(value, (bool, int, float, str)) else ()
 
 
 def only_sizes(inputs: Iterable[InputSize], what: str) -> None:

@@ -158,8 +158,9 @@ def resolve(source: str) -> SourceKind:
     """Returns the kind of a SOURCE; raises E401 with the nearest names of the zoo if it is of none."""
     if source in zoo.names():
         return ZOO
+    address = re.match(r"[a-z][a-z0-9+.-]*://", source) is not None  # only kinds of other packages may read one
     for kind in in_order():
-        if re.fullmatch(kind.pattern, source, re.DOTALL):
+        if not (address and kind in _BUILT_IN) and re.fullmatch(kind.pattern, source, re.DOTALL):
             return kind
     raise _unknown(source)
 

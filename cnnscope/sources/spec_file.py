@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.files import os_reason
-from cnnscope.sources import zoo
+from cnnscope.sources import files, zoo
 from cnnscope.sources.inputs import InputSize, only_sizes
 from cnnscope.sources.misfits import misfits
 from cnnscope.sources.resolve import Extras, Loaded
@@ -60,6 +60,8 @@ def _ultralytics(source: str) -> Mapping[str, Any] | None:
     if source in zoo.names() or source == "-" or not path.is_file():
         return None
     text = read_file(path)
+    if files.known_impostor(text[:512]):
+        raise files.not_a("a spec", path, text[:512])
     if not all(re.search(rb"(?m)^" + key + rb"\s*:", text) for key in (b"backbone", b"head")):
         return None
     from cnnscope.sources.ultralytics import is_network

@@ -12,7 +12,7 @@ from torch import nn
 
 from cnnscope.errors import CnnscopeError
 from cnnscope.nn.checkpoint import read_header
-from cnnscope.sources.resolve import resolve
+from cnnscope.sources.resolve import load, resolve
 
 OPENVINO = b'<?xml version="1.0"?>\n<net name="m" version="11">\n<layers/></net>'
 FILES = [
@@ -24,6 +24,11 @@ FILES = [
     ("m.mlmodel", b"\x08\x04\x12\x01", "a Core ML model", "ONNX"),
     ("m.prototxt", b'name: "m"\nlayer {\n}\n', "a network of Caffe", "spec"),
     ("w.pth", b"\x80\x02\x8a\nl\xfc\x9cF", "a pickle of weights", "--weights"),
+    ("w.bin", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer", "git lfs pull"),
+    ("w.pth", b"", "empty (0 bytes)", "again"),
+    ("model", b"\n<!DOCTYPE html><html>", "a web page", "again"),
+    ("m.param", b"7767517\n75 83\n", "a network of ncnn", "ONNX"),
+    ("m.engine", b"ftrt", "an engine of TensorRT", "ONNX"),
     ("w.pt", b"PK\x03\x04truncated", "a damaged or truncated zip", "again"),
 ]
 
@@ -82,3 +87,22 @@ def test_as_weights(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CnnscopeError, match=f"E420.*{what}"):
             read_header(tmp_path / name)
+
+
+def test_addresses() -> None:
+    message, hint = said("https://example.org/model.zip?raw=1")
+    assert "is an address, and cnnscope downloads no files" in message
+    assert "download it yourself" in hint
+    with pytest.raises(CnnscopeError, match=r"is an address") as caught:
+        load("https://example.org/model.onnx")
+    assert caught.value.diagnostics[0].code == "E401"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"<!DOCTYPE html>\n<html></html>", "a web page"), (b"version https://git-lfs.github.com/spec/v1\n", "git-LFS")],
+)
+def test_specs_that_are_none(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "net.yaml").write_bytes(content)
+    with pytest.raises(CnnscopeError, match=f"`net.yaml` is .*{what}.*, not a spec"):
+        load(str(tmp_path / "net.yaml"))

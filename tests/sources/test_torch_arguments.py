@@ -164,3 +164,43 @@ def test_an_example_is_taken_where_there_are_two_networks_or_removals() -> None:
     nets = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU())
     assert not cnnscope.diff(*nets, example=example).equal
     assert len(cnnscope.ablate(nets[0], "1", example=example).variants) == 2
+
+
+class ByName(nn.Module):
+    """Takes its image by name only, as models of `transformers` may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, *, pixel_values: Tensor, mask: Tensor | None = None) -> Tensor:
+        y: Tensor = self.conv(pixel_values)
+        return y if mask is None else y * mask
+
+
+class Masked(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return x[:, :1] if mask is None else x * mask
+
+
+class Leaving(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise SystemExit(3)
+
+
+def test_the_only_input_by_name_needs_no_name() -> None:
+    assert out(from_module(ByName(), parse_inputs(["3x8x8"]))) == (4, 6, 6)
+
+
+def test_none_is_a_value() -> None:
+    assert out(from_module(Masked(), parse_inputs(["x=3x8x8", "mask=None"]))) == (1, 8, 8)
+    assert str(InputSize.parse("mask=none")) == "mask=None"
+
+
+def test_a_model_that_ends_the_program_is_a_run_that_stops() -> None:
+    with pytest.raises(
+        CnnscopeError, match=r"the run stops in `Leaving`: it ends the program with `sys.exit\(3\)`"
+    ) as caught:
+        from_module(Leaving(), parse_inputs(["3x8x8"]))
+    assert caught.value.diagnostics[0].code == "E435"
+    assert caught.value.diagnostics[0].span is not None

@@ -37,6 +37,8 @@ def make_arguments(module: nn.Module, sizes: Sequence[InputSize], *, real: bool 
     made, places = Arguments(), []
     for size in sizes:
         root, keys = _path(size.name, first, wanted, accepted)
+        if root is None and len(wanted) == 1 and wanted[0].kind is inspect.Parameter.KEYWORD_ONLY:
+            root = wanted[0].name  # it cannot be passed without its name
         places.append((root, keys, size))
     _check(module, accepted, wanted, [(root, size) for root, _, size in places])
     found: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
 from cnnscope.sources.fitting import NOWHERE, Stop
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.torch.arguments import make_arguments
+from cnnscope.sources.torch.arguments import Arguments, make_arguments
 from cnnscope.sources.torch.batches import Twice
 from cnnscope.sources.torch.failure import Attempt, failure, misfit, stop
 from cnnscope.sources.torch.flags import plain_flags
@@ -66,7 +66,7 @@ def attempt(
             recorder.feed(tensor, given)
         try:
             with recorder.versions, contained(recorder), _hooks(recorder), watched(recorder), recorder:
-                results = tensors_of(output := module(*made.args, **made.kwargs))
+                results = tensors_of(output := _called(module, made))
         except Exception as error:
             why = recorder.takes_values or _needs_values(error)
             if why and not real and not misfit(error, recorder):
@@ -83,6 +83,15 @@ def attempt(
             raise CnnscopeError.of("E438", f"`{name}` returns no tensor but {type(output).__name__}")
         ends = recorder.ends(results)
         return Run(recorder.recording.graph(name, ends), recorder, ends)
+
+
+def _called(module: nn.Module, made: Arguments) -> Any:
+    """Returns what the model returns. A model that ends the program stops like one that raises an error."""
+    try:
+        return module(*made.args, **made.kwargs)
+    except SystemExit as error:
+        what = f"it ends the program with `sys.exit({error.code!r})`"
+        raise RuntimeError(what).with_traceback(error.__traceback__) from error
 
 
 class _StoppedError(Exception):
