@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,9 +81,7 @@ def unwrap(path: Path, found: Any) -> tuple[dict[str, Tensor], tuple[str, ...], 
     tensors = {key: v for key, v in found.items() if isinstance(v, torch.Tensor) and isinstance(key, str)}
     if not tensors:
         entries = _described(found.items())
-        choices = [
-            ".".join((*wrapper, key)) for key, value in found.items() if isinstance(key, str) and _has_tensor(value)
-        ]
+        choices = [".".join((*wrapper, key)) for key in _with_tensors(found)]
         what = ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") or "an empty dict"
         raise _no_state_dict(path, what, choices)
     ignored += _described((key, value) for key, value in found.items() if key not in tensors)
@@ -94,8 +92,14 @@ def _described(entries: Iterable[tuple[object, object]]) -> list[str]:
     return [f"`{key}` ({type(value).__name__})" for key, value in entries]
 
 
-def _has_tensor(entry: object) -> bool:
-    return isinstance(entry, Mapping) and any(_is_tensor(value) for value in entry.values())
+def _with_tensors(entries: Mapping[object, object], deep: int = 4) -> Iterator[str]:
+    """Yields the keys, joined by dots, that lead to entries with tensors."""
+    for key, entry in entries.items():
+        if isinstance(key, str) and isinstance(entry, Mapping):
+            if any(_is_tensor(value) for value in entry.values()):
+                yield key
+            elif deep:
+                yield from (f"{key}.{inner}" for inner in _with_tensors(entry, deep - 1))
 
 
 def _no_state_dict(path: Path, what: str, choices: Sequence[str] = ()) -> CnnscopeError:

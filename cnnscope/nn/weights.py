@@ -116,7 +116,7 @@ def compare(graph: Graph, checkpoint: Checkpoint, names: NameMap | None = None) 
     return Comparison(
         network=graph.name, file=checkpoint.path.name, matched={key: place[key] for key in both if key in fits},
         missing=missing, extra=extra, misfits=misfits, stripped=stripped, counters=tuple(sorted(harmless)),
-        hint=None if misfits else _hint(graph, place, missing, extra),
+        hint=None if misfits else _hint(graph, place, missing, extra) or _part(checkpoint, missing, extra),
     )  # fmt: skip
 
 
@@ -180,6 +180,18 @@ def _role(key: str) -> str:
 
 def _numbers(param: Param) -> str:
     return "real" if "float" in param.dtype else "complex" if "complex" in param.dtype else "whole"
+
+
+def _part(checkpoint: Checkpoint, missing: Collection[str], extra: Collection[str]) -> str | None:
+    """Which parts of the file have everything that is missing: `net.` of a module that is trained with its loss."""
+    if not missing:
+        return None
+    first = next(iter(missing))
+    scopes = [key.removesuffix(f".{first}") for key in extra if key.endswith(f".{first}")]
+    whole = [scope for scope in scopes if all(f"{scope}.{key}" in extra for key in missing)]
+    file = checkpoint.path.name.partition("#")[0]
+    names = [f"`{file}#{'.'.join((*checkpoint.wrapper, scope))}`" for scope in whole]
+    return f"its tensors are in a part of the file: {', '.join(names)}" if names else None
 
 
 def _hint(graph: Graph, names: Collection[str], missing: Collection[str], extra: Collection[str]) -> str | None:

@@ -338,6 +338,12 @@ def test_no_state_dict(tmp_path: Path, content: object, what: str) -> None:
     )  # fmt: skip
 
 
+def test_the_way_to_weights_deep_in_a_file_is_said(tmp_path: Path) -> None:
+    torch.save({"state": {"a": {"G": STATE}}, "epoch": 3}, tmp_path / "w.pt")
+    assert refused(tmp_path / "w.pt")[2] == "say which entry has the weights: `w.pt#state.a.G`"
+    assert list(read_weights(f"{tmp_path / 'w.pt'}#state.a.G")) == list(STATE)
+
+
 # -- safetensors -------------------------------------------------------------------------------------------------------
 
 

@@ -204,3 +204,11 @@ def test_tensors_of_a_loss_do_not_undo_a_match() -> None:
     assert comparison.matched == {key: key for key in KEYS}
     lacking = {key: shape for key, shape in KEYS.items() if key != "conv.bias"}
     assert not compare(NET, file(lacking | more)).fits
+
+
+def test_the_part_of_a_file_that_has_the_network_is_named() -> None:
+    graph = chain(("flat", Flatten()), ("fc", Linear(2)), size=(4, 1, 1))
+    own = {"fc.weight": (2, 4), "fc.bias": (2,)}
+    parts = {f"{part}.{key}": shape for part in ("net", "ema") for key, shape in own.items()}
+    found = compare(graph, file(parts | {"criterion.weight": (2,), "half.fc.weight": (2, 4)}))
+    assert found.hint == "its tensors are in a part of the file: `w.pt#net`, `w.pt#ema`"
