@@ -29,6 +29,8 @@ WITHOUT = {
     "training": {"lazy", "lazy_norm"},
     "frozen": {"lazy", "lazy_norm"},
     "once": {"lazy", "lazy_norm"},
+    # a parameter that the forward pass adds is there only after it, and a model with lazy layers is read before
+    "grown": {"lazy", "lazy_norm"},
     "double": {"coordinates"},  # makes numbers of the default type, which torch refuses beside others
 }
 """Kinds that a situation changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from types import BuiltinFunctionType
 from typing import Any
 
 import torch
@@ -133,7 +134,8 @@ def _expression(call: Call, inputs: Inputs, own: _Own) -> Expr:
     plain = len(operands) == 2 and not call.named and isinstance(call.operands[0], Input)
     if sign and plain:
         return Infix(sign, tuple(operands[::-1] if call.function == "rsub" else operands))
-    place = "torch" if callable(getattr(torch, call.function, None)) else "torch.ops.aten"
+    # functions of torch that are written in Python, such as `block_diag(*tensors)`, take other arguments than ATen's
+    place = "torch" if isinstance(getattr(torch, call.function, None), BuiltinFunctionType) else "torch.ops.aten"
     named = tuple((name, _written(operand, inputs, own)) for name, operand in call.named)
     result = CallExpr(f"{place}.{call.function}", tuple(operands), named)
     return result if call.item is None else Index(result, str(call.item))
