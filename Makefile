@@ -1,5 +1,6 @@
 # make demo   a first look: installs into .venv, prints the layers of LeNet-5, audits a trained one, draws; see reports/
 # make test   the test suite (installs what it needs on first use)
+# make gallery  draws docs/gallery.md and its pictures anew
 # make lint   formatting, types, import contracts, dependencies
 # make clean  removes everything made here, .venv included
 
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test gallery lint clean
 
 demo: $(VENV)/.user
 	@mkdir -p reports
@@ -22,6 +23,9 @@ demo: $(VENV)/.user
 test: $(VENV)/.dev
 	@sh .ci/browser
 	$(BIN)/python -m pytest -n auto --dist loadfile -rs
+
+gallery: $(VENV)/.user
+	$(BIN)/python examples/gallery.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

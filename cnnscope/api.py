@@ -151,14 +151,25 @@ class Model(Loaded):
     def page(self, options: PageOptions) -> Page:
         """The network as an interactive page: HTML that needs no other file.
 
-        `CnnscopeError` where the image cannot be read (E606) or fits no input (E607), or Graphviz fails.
+        It has histograms of weights where the source has or names weights, or ``weights`` does. `CnnscopeError` where
+        the image cannot be read (E606) or fits no input (E607), or the weights cannot be used (E42x, E44x, E450).
         """
         from cnnscope.render.html import photograph
         from cnnscope.render.illustrated import Page, file_name
         from cnnscope.render.page.document import html
 
         picture = None if options.image is None else photograph(Path(options.image), self.graph)
-        text = html(self.graph, self.source, self._summary, about=self.about, image=picture)
+        weights = None
+        if options.weights is not None or self.extras.has_weights:
+            try:
+                from cnnscope.trained.histograms import histograms
+
+                weights = histograms(self, options.weights)
+            except (CnnscopeError, ImportError) as error:
+                if options.weights is not None:
+                    raise
+                weights = f"not shown, for they cannot be read: {error}", {}
+        text = html(self.graph, self.source, self._summary, about=self.about, image=picture, weights=weights)
         return Page(text, "html", file_name(self.name))
 
     def diff(self, other: Source, *, theme: ThemeName = "light") -> Difference:

@@ -103,16 +103,30 @@ def diagram(
 
 @flat(output="The file to write; NAME.html in this folder without it.")
 def page(
-    source: o.Source, destination: Destination, options: PageOptions, loading: o.Loading, showing: Showing
-) -> None:
-    """Write an interactive page: click a unit, see its receptive field."""
+    source: o.Source, destination: Destination, options: PageOptions, loading: o.Loading, showing: Showing,
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", autocompletion=o.complete_source,
+                                                help="A second network to lay beside it.")] = None,
+) -> None:  # fmt: skip
+    """Write an interactive page: click a unit, see its receptive field; of two networks, what differs."""
     from cnnscope.render.illustrated import check_page
 
     if destination.output is not None:
         check_page(destination.output)
     model = loading.load(source)
-    with showing.announced(f"drawing {model.name}"):
-        found = model.page(image=options.image)
+    if other is None:
+        with showing.announced(f"drawing {model.name}"):
+            found = model.page(image=options.image, weights=options.weights)
+    else:
+        for name in ("image", "weights"):
+            if getattr(options, name) is not None:
+                raise CnnscopeError.of(
+                    "E409", f"`--{name}` is for the page of one network", hint=f"leave out `--{name}`"
+                )
+        from cnnscope.render.page.pair import page as pair
+
+        second = loading.load(other)
+        with showing.announced(f"drawing {model.name} and {second.name}"):
+            found = pair(model.diff(second))
     showing.files(found.write(destination.output or Path(f"{found.name}.html")))
 
 

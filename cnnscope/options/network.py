@@ -63,6 +63,13 @@ class PageOptions:
     """What lies on the page."""
 
     image: Annotated[str | Path | None, Option("A picture to lay under the receptive fields.", metavar="FILE")] = None
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            "File of weights, or `pretrained`, for histograms; without it the weights that the source has or names.",
+            metavar="FILE",
+        ),
+    ] = None
 
 
 ExportFormat = Literal["pytorch", "onnx", "spec", "json"]

@@ -135,6 +135,12 @@ class Extras:
     labels: Path | tuple[str, ...] | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether the source has values that may be trained, or names a file of them that is there."""
+        named = self.weights is not None and self.weights.exists()
+        return named or self.own is not None or self.own_weights is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

@@ -23,8 +23,9 @@ from cnnscope.options.network import DiagramOptions
 from cnnscope.render import style
 from cnnscope.render.diagram import metrics
 from cnnscope.render.diagram.canvas import Canvas, Circle, Path, Polygon, Text, to_svg
-from cnnscope.render.diagram.ladder.figure import Look, draw, ladder
+from cnnscope.render.diagram.ladder.figure import draw, ladder
 from cnnscope.render.diagram.ladder.margin import levels
+from cnnscope.render.diagram.ladder.marks import Look
 from cnnscope.render.diagram.ladder.places import stairs
 from cnnscope.render.diagram.ladder.view import folded, ladder_view
 from cnnscope.render.diagram.small import SmallText

@@ -147,7 +147,7 @@ def _svg_mark(mark: Mark) -> str:
             )
         case Path():
             line = (
-                f'<path d="{_commands(mark)}" fill="none" stroke="{mark.stroke}" stroke-width="{mark.width:g}" '
+                f'<path d="{commands(mark)}" fill="none" stroke="{mark.stroke}" stroke-width="{mark.width:g}" '
                 f'stroke-linejoin="round"{_dash(mark.dashed)}{_data(mark.data)}/>'
             )
             return line + (f'<polygon points="{_points(head(mark))}" fill="{mark.stroke}"/>' if mark.head else "")
@@ -181,7 +181,8 @@ def _points(points: Sequence[Point]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _commands(path: Path) -> str:
+def commands(path: Path) -> str:
+    """The line of a path in SVG's language; an arrow's ends inside its head."""
     return " ".join(
         f"{letter}{' '.join(f'{x:.1f},{y:.1f}' for x, y in points)}" for letter, *points in rounded(shaft(path), path)
     )

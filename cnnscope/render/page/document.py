@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -16,26 +16,42 @@ from cnnscope.render.columns import FIGURES, Context
 from cnnscope.render.diagnostics import file_lines
 from cnnscope.render.fields import AXES
 from cnnscope.render.html import rendered, text
+from cnnscope.render.illustrated import file_name
 from cnnscope.render.page.fields import Shelf, exact_bounds, grid_of, theoretical_bounds
 from cnnscope.render.page.figures import Figures, figures
+from cnnscope.render.page.svg import Palette
+from cnnscope.render.page.weights import Histogram
 from cnnscope.render.style import KINDS, THEMES, ThemeName, kind_colour
 
-SCRIPTS = ("model.js", "overview.js", "unit.js", "details.js", "plots.js", "table.js", "main.js")
+SCRIPTS = (
+    "model.js",
+    "overview.js",
+    "unit.js",
+    "details.js",
+    "expand.js",
+    "plots.js",
+    "table.js",
+    "search.js",
+    "save.js",
+    "main.js",
+)
 
 
 def html(
-    graph: Graph, source: str, summary: Summary, *, about: Mapping[str, Any] | None = None, image: str | None = None
-) -> str:
-    """The whole page. ``image`` is a data URI to lie under the receptive fields."""
+    graph: Graph, source: str, summary: Summary, *, about: Mapping[str, Any] | None = None,
+    image: str | None = None, weights: tuple[str, Mapping[str, Sequence[Histogram]]] | None = None,
+) -> str:  # fmt: skip
+    """The whole page. ``image`` is a data URI to lie under the receptive fields; ``weights`` says where weights are
+    from and has histograms of them by layer."""
     drawn = figures(graph, [row.name for row in summary.rows])
     values = {
         "name": numbers.printable(graph.name), "subtitle": _subtitle(graph, source, about or {}),
-        "totals": total_records(summary), "kinds": drawn.kinds, "notes": drawn.notes,
+        "totals": total_records(summary), "notes": (*drawn.notes, *_about_weights(weights)),
         "unsupported": len(summary.unsupported), "heat": len(THEMES["light"].heat),
         "conventions": numbers.conventions(_EXPLAINED).split("; "),
-        "style": _variables(drawn) + text("page", "page.css") + drawn.palette.classes(),
+        "style": variables(drawn.palette) + text("page", "page.css") + drawn.palette.classes(),
         "script": '"use strict";\n' + "".join(text("page", name) for name in SCRIPTS),
-        "data": embedded(_data(graph, summary, drawn, image)), "overview": drawn.overview,
+        "data": embedded(_data(graph, summary, drawn, image, weights)), "overview": drawn.overview,
         "insides": [inner["svg"] for inner in drawn.inner],
     }  # fmt: skip
     return rendered("page", "page.html.j2", values, {})
@@ -47,13 +63,27 @@ def embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _data(graph: Graph, summary: Summary, drawn: Figures, image: str | None) -> dict[str, Any]:
+def _data(
+    graph: Graph, summary: Summary, drawn: Figures, image: str | None,
+    weights: tuple[str, Mapping[str, Sequence[Histogram]]] | None,
+) -> dict[str, Any]:  # fmt: skip
     fields, series = field_records(graph, summary)
+    origin, histograms = weights or ("", {})
+    shown = {i: [one.record for one in histograms[row.name]] for i, row in enumerate(summary.rows)
+             if row.name in histograms}  # fmt: skip
     return {
         "name": numbers.printable(graph.name), "layers": layer_records(graph, summary), "fields": fields,
-        "series": series, "inputs": input_records(graph), "boxes": drawn.boxes,
+        "series": series, "inputs": input_records(graph), "file": file_name(graph.name),
+        "boxes": [{key: value for key, value in box.items() if key != "id"} for box in drawn.boxes],
         "insides": [inner["places"] for inner in drawn.inner], "image": image,
+        "weights": {"from": numbers.printable(origin), "layers": shown},
     }  # fmt: skip
+
+
+def _about_weights(weights: tuple[str, Mapping[str, Sequence[Histogram]]] | None) -> Iterator[str]:
+    """Where the histograms are from, or why there are none although there are weights."""
+    if weights is not None and (weights[1] or weights[0].startswith("not")):
+        yield numbers.printable(f"Weights: {weights[0]}.")
 
 
 def _subtitle(graph: Graph, source: str, about: Mapping[str, Any]) -> str:
@@ -64,22 +94,24 @@ def _subtitle(graph: Graph, source: str, about: Mapping[str, Any]) -> str:
     return numbers.printable(" · ".join((source, f"input {inputs}", *published)))
 
 
-def _variables(drawn: Figures) -> str:
-    """Colours of both themes as CSS variables: the reader's setting selects one, and the button overrides it."""
-    light, dark = (_theme(name, drawn) for name in ("light", "dark"))
+def variables(palette: Palette) -> str:
+    """Colours of both themes as CSS variables: the reader's setting selects one, and the button overrides it. Paper is
+    light."""
+    light, dark = (_theme(name, palette) for name in ("light", "dark"))
     return (
-        f":root{{color-scheme:light;{light}}}\n"
+        f":root{{color-scheme:light;{light}}}\n@media screen{{\n"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
-        + "".join(f".kind-{kind}{{--kind:{kind_colour(kind)}}}" for kind in dict.fromkeys((*KINDS, *drawn.kinds)))
+        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n}}\n"
+        + "".join(f".kind-{kind}{{--kind:{kind_colour(kind)}}}" for kind in KINDS)
     )
 
 
-def _theme(name: ThemeName, drawn: Figures) -> str:
+def _theme(name: ThemeName, palette: Palette) -> str:
     theme = THEMES[name]
     colours = {key: getattr(theme, key) for key in ("background", "text", "muted", "line", "fill", "frame")}
     colours |= {f"heat{i}": colour for i, colour in enumerate(theme.heat)}
-    return "".join(f"--{key}:{value};" for key, value in colours.items()) + drawn.palette.variables(name)
+    colours["focus"] = "#0072B2" if name == "light" else "#56B4E9"
+    return "".join(f"--{key}:{value};" for key, value in colours.items()) + palette.variables(name)
 
 
 _EXPLAINED = ("macs", "flops", "output_shape", "param_bytes", "activation_bytes", "rf", "rf_centre")

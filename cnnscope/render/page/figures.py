@@ -1,157 +1,142 @@
-"""The figures of a page: the overview, and what is inside each kind of block."""
+"""The figure of a page: the ladder with a button for every box, and what is inside each kind of box."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from cnnscope.errors import CnnscopeError
-from cnnscope.ir import Graph, Node
+from cnnscope.analysis.structure import Input, Part, Repeat, Structure
+from cnnscope.ir import Graph
 from cnnscope.render import numbers
-from cnnscope.render.diagram import layout
-from cnnscope.render.diagram.dot import Options, to_dot
-from cnnscope.render.diagram.layout import LayoutTimeout, draw_all
-from cnnscope.render.diagram.model import Box, Diagram, diagram
-from cnnscope.render.diagram.picture import BUDGET, effort
-from cnnscope.render.page.svg import Palette, merged
+from cnnscope.render.diagram import words
+from cnnscope.render.diagram.ladder.cells import Cell
+from cnnscope.render.diagram.ladder.figure import Drawn, Ladder, drawn, ladder
+from cnnscope.render.diagram.ladder.marks import Look
+from cnnscope.render.page import insides
+from cnnscope.render.page.svg import Palette, button, picture, shapes
 
-_UNFOLDED = 30
-"""The inside of a block with more layers than this is drawn with its repeats folded."""
+LOOKS = Look(), Look(theme="dark")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Figures:
-    """Everything drawn. ``inner`` are distinct insides; ``boxes`` describe what is in each box of the overview.
+    """Everything drawn. ``inner`` are distinct insides; ``boxes`` describe what is in each box and label.
 
-    A box is ``{"label", "layers", "count", "inner"}``: its layers by number, part after part, how many equal parts,
-    and which inside. An inside's ``places`` are, for each of its boxes, the layers by place within one part.
+    A box is ``{"label", "title", "layers", "count", "inner", "more"}``: its layers by number, part after part, how many
+    equal parts, which inside (None where there is nothing to open), and layers that the box counts but does not show.
+    An inside's ``places`` are, for each of its boxes, the layers by place within one part of the box.
     """
 
     overview: str
     boxes: list[dict[str, Any]]
     inner: list[dict[str, Any]]
     notes: tuple[str, ...]
-    kinds: tuple[str, ...]
-    palette: Palette = field(default_factory=Palette)
+    palette: Palette
 
 
-@dataclass(frozen=True)
-class _Inside:
-    """The inside of a box, before it is drawn."""
+@dataclass
+class _Insides:
+    """Distinct insides by number, as they are met."""
 
-    figure: Diagram
-    places: tuple[tuple[int, ...], ...]
+    found: Structure
+    palette: Palette
+    known: dict[tuple[str, tuple[tuple[int, ...], ...]], int] = field(default_factory=dict)
+
+    def put(self, cell: Cell, layers: Sequence[str]) -> int | None:
+        """The number of the inside of a cell; ``layers`` are those of one part. None where there is nothing inside."""
+        parts = insides.opened(cell)
+        if len(parts) < 2:
+            return None
+        place = {name: i for i, name in enumerate(layers)}
+        light, dark = insides.drawn(self.found, parts, LOOKS)
+        of, body = {part.id: part for part in parts}, shapes(light.wires, dark.wires, self.palette)
+        places: list[tuple[int, ...]] = []
+        for (name, a), (_, b) in zip(light.boxes, dark.boxes, strict=True):
+            content = shapes(a, b, self.palette)
+            own = tuple(place[one] for one in _layers(self.found, [of[name]]) if one in place) if name in of else ()
+            body += button("i", len(places), _title([of[name]]), content) if own else content
+            places.append(own)
+        key = picture(body, light.frame, "inside"), tuple(places)
+        return self.known.setdefault(key, len(self.known))
 
 
 def figures(graph: Graph, rows: Sequence[str]) -> Figures:
-    """Draws them all in one go. ``rows`` are the names of the layers; E605 where Graphviz does not finish."""
-    whole = diagram(graph)
+    """Draws all. ``rows`` are the names of the layers."""
+    content = ladder(graph)
     number = {name: i for i, name in enumerate(rows)}
-    boxes: list[dict[str, Any]] = []
-    insides: dict[str, _Inside] = {}
-    for box in whole.boxes:
-        layers = [name for name in box.layers if name in number]
-        count = box.count if box.count and len(layers) % box.count == 0 else 1
-        inside = _inside(graph, box, layers[: len(layers) // count], whole)
-        key = to_dot(inside.figure, _INNER) if inside else ""
-        if inside and key not in insides:
-            insides[key] = inside
-        boxes.append({
-            "label": _label(box), "title": numbers.printable(box.title), "count": count,
-            "layers": [number[name] for name in layers],
-            "inner": list(insides).index(key) if inside else None,
-        })  # fmt: skip
-    return _drawn(whole, list(insides.values()), boxes)
-
-
-_OUTER = Options()
-_INNER = Options(rf=False)
-
-
-def _drawn(whole: Diagram, insides: Sequence[_Inside], boxes: list[dict[str, Any]]) -> Figures:
-    sources = []
-    for figure, options in ((whole, _OUTER), *((inside.figure, _INNER) for inside in insides)):
-        sources += [to_dot(figure, options), to_dot(figure, replace(options, theme="dark"))]
-    try:
-        drawings = draw_all(sources, "svg", limit=layout.LIMIT_SECONDS * 2)
-    except LayoutTimeout:
-        raise CnnscopeError.of(
-            "E605", "Graphviz did not lay the figures out in time", hint="`cnnscope summary` has the layers as a table"
-        ) from None
     palette = Palette()
-    pictures = [
-        merged(light, dark, palette, _buttons(figure), f"{title} of {figure.name}")
-        for figure, light, dark, title in zip(
-            (whole, *(inside.figure for inside in insides)), drawings[::2], drawings[1::2],
-            ("overview", *("inside",) * len(insides)), strict=True,
-        )
-    ]  # fmt: skip
-    inner = [{"svg": svg, "places": inside.places} for svg, inside in zip(pictures[1:], insides, strict=True)]
-    kinds = tuple(dict.fromkeys(box.category for box in whole.boxes))
-    return Figures(pictures[0], boxes, inner, whole.notes, kinds, palette)
+    inner = _Insides(content.found, palette)
+    light, dark = drawn(content, LOOKS)
+    boxes = [_box(cell, content, number, inner) for cell in content.cells.values()]
+    boxes += _labels(light, content, number)
+    shown = _overview(light, dark, palette, boxes)
+    kinds = [{"svg": svg, "places": places} for svg, places in inner.known]
+    return Figures(shown, boxes, kinds, tuple(_notes(content.found)), palette)
 
 
-def _buttons(figure: Diagram) -> Mapping[str, tuple[int, str]]:
-    """Every box with layers in it by the title that Graphviz gives it."""
-    return {numbers.printable(box.id): (i, _label(box)) for i, box in enumerate(figure.boxes) if box.layers}
+def _overview(light: Drawn, dark: Drawn, palette: Palette, boxes: Sequence[Mapping[str, Any]]) -> str:
+    """The ladder, without its heading, which the page has already."""
+    number = {box["id"]: i for i, box in enumerate(boxes)}
+    body = shapes(light.back, dark.back, palette) + shapes(light.wires, dark.wires, palette)
+    for (name, a), (_, b) in zip(light.boxes, dark.boxes, strict=True):
+        body += _pressed(number[name], boxes, shapes(a, b, palette))
+    for (names, text), (_, other) in zip(light.labels, dark.labels, strict=True):
+        body += _pressed(number["via " + " ".join(names)], boxes, shapes((text,), (other,), palette))
+    body += f'<g class="notes">{shapes(light.legend, dark.legend, palette)}</g>'
+    top = min(mark.y for mark in light.back if hasattr(mark, "y")) - 12 if light.back else light.top
+    frame = light.left, top, light.width, light.height - (top - light.top)
+    return picture(body, frame, f"architecture of {light.title}")
 
 
-def _label(box: Box) -> str:
-    repeats = f", {box.count} times" if box.count > 1 else ""
-    return numbers.printable(f"{box.name}: {box.title}{repeats}, output {numbers.shape(box.shape)}")
+def _pressed(number: int, boxes: Sequence[Mapping[str, Any]], content: str) -> str:
+    box = boxes[number]
+    return button("n", number, box["label"], content) if box["layers"] else content
 
 
-def _inside(graph: Graph, box: Box, layers: Sequence[str], whole: Diagram) -> _Inside | None:
-    """One part of a box as a figure of its own; None for a single layer, or where it is too much to lay out."""
-    if not box.is_block:
-        return None
-    place = {name: i for i, name in enumerate(layers)}
-    prefix = _scope(layers)
-    cut = _cut(graph, [node for node in graph.nodes if node.layer in place], prefix)
-    figure = diagram(cut, "layer" if len(layers) <= _UNFOLDED else "overview")
-    if effort(figure) > BUDGET:
-        return None
-    places = tuple(tuple(place[prefix + name] for name in part.layers if prefix + name in place)
-                   for part in figure.boxes)  # fmt: skip
-    return _Inside(replace(figure, name="block", totals=whole.totals, notes=()), places)
+def _box(cell: Cell, content: Ladder, number: Mapping[str, int], inner: _Insides) -> dict[str, Any]:
+    layers = [name for name in _layers(content.found, cell.stack) if name in number]
+    count = cell.count if len(layers) % cell.count == 0 else 1
+    one = layers[: len(layers) // count]
+    rest = [cell.port] if cell.port is not None else []
+    more = [name for name in _layers(content.found, [*rest, *cell.extra]) if name in number and name not in layers]
+    return {
+        "id": cell.id, "label": _label(cell, layers), "title": _title(cell.stack), "count": count,
+        "layers": [number[name] for name in layers], "more": [number[name] for name in more],
+        "inner": inner.put(cell, one) if one else None,
+    }  # fmt: skip
 
 
-def _scope(layers: Sequence[str]) -> str:
-    """What the names of all these layers begin with, up to a dot."""
-    common = layers[0].split(".")[:-1]
-    for name in layers:
-        parts = name.split(".")[:-1]
-        common = common[: next((i for i, (a, b) in enumerate(zip(common, parts, strict=False)) if a != b), len(parts))]
-    return "".join(f"{part}." for part in common)
+def _labels(light: Drawn, content: Ladder, number: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """The layers that are written at arrows, each once."""
+    parts = {part.id: part for cell in content.cells.values() for wire in cell.wires for part in wire.via}
+    for names in dict.fromkeys(names for names, _ in light.labels):
+        named = [parts[name] for name in names]
+        layers = [name for name in _layers(content.found, named) if name in number]
+        title = _title(named)
+        yield {"id": "via " + " ".join(names), "label": f"{' … '.join(layers)}: {title}", "title": title, "count": 1,
+               "layers": [number[name] for name in layers], "more": [], "inner": None}  # fmt: skip
 
 
-def _cut(graph: Graph, nodes: Sequence[Node], prefix: str) -> Graph:
-    """These nodes as a network of their own, named from within; what they read from outside are its inputs."""
-    inside = {node.name for node in nodes}
-    entry = _entries(nodes, inside)
-    read = {name for node in graph.nodes if node.name not in inside for name in node.inputs} | set(graph.outputs)
-    keys = {key for node in nodes for key in node.params.values()}
-    return Graph(
-        name="block",
-        inputs={entry[name]: graph.value(name) for name in entry},
-        nodes=tuple(_renamed(node, entry, prefix) for node in nodes),
-        outputs=tuple(node.name for node in nodes if node.name in read),
-        params={key: param for key, param in graph.params.items() if key in keys},
-        scopes={path.removeprefix(prefix): kind for path, kind in graph.scopes.items() if path.startswith(prefix)},
-        layout=graph.layout,
-    )
+def _layers(found: Structure, parts: Sequence[Part]) -> list[str]:
+    """The layers of some parts in order, each once."""
+    return list(dict.fromkeys(found.graph.node(name).layer for part in parts for name in part.nodes))
 
 
-def _entries(nodes: Sequence[Node], inside: Collection[str]) -> dict[str, str]:
-    """What these nodes read from outside, by the name it has as an input: one that no node's name begins with."""
-    outside = list(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside))
-    word = "input"
-    while any(name.startswith(word) for name in inside):
-        word += "'"
-    return {name: word if len(outside) == 1 else f"{word} {i + 1}" for i, name in enumerate(outside)}
+def _title(parts: Sequence[Part]) -> str:
+    return numbers.printable(" · ".join(line for part in parts for line in words.lines(part)))
 
 
-def _renamed(node: Node, entry: Mapping[str, str], prefix: str) -> Node:
-    inputs = tuple(entry.get(name, name) for name in node.inputs)
-    return replace(node, inputs=inputs, layer=node.layer.removeprefix(prefix))
+def _label(cell: Cell, layers: Sequence[str]) -> str:
+    name = cell.id if not layers else layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
+    times = f", {cell.count} times" if isinstance(cell.part, Repeat) and cell.count > 1 else ""
+    what = "input" if isinstance(cell.part, Input) else _title(cell.stack)
+    return numbers.printable(f"{name}: {what}{times}, output {numbers.shape(cell.part.shape)}")
+
+
+def _notes(found: Structure) -> Iterator[str]:
+    if found.chained:
+        chain = "a chain: cat(cat(a, b), c) for cat(a, b, c)"
+        yield f"{found.chained} concatenations of all earlier maps are drawn as {chain}."
+    if found.rest.params:
+        yield f"{found.rest.params:,} parameters are read by no layer and are in no box."

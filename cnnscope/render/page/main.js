@@ -35,6 +35,6 @@ function first() {
   const fitting = LAYERS.map((layer, i) => i).filter((i) => wide(DATA.fields[i]) && LAYERS[i].size <= 0.7 * extent);
   return fitting.length ? fitting[fitting.length - 1] : 0;
 }
-fit(0.8); // smaller is not read, but scrolled
+fit();
 if (!fromAddress()) select(first());
 document.documentElement.dataset.ready = "";

@@ -8,12 +8,14 @@ const SERIES = DATA.series.map(([period, first, ...runs]) => {
   return values;
 });
 
-// For each layer its box in the overview and its place there: PLACES[layer] = {box, part, place}.
+// For each layer its box in the overview and its place there: PLACES[layer] = {box, part, place};
+// the place is -1 where the box counts the layer without showing it.
 const PLACES = [];
 DATA.boxes.forEach((box, i) => {
   box.size = box.layers.length / box.count;
-  box.layers.forEach((layer, k) => (PLACES[layer] = { box: i, part: Math.floor(k / box.size), place: k % box.size }));
+  box.layers.forEach((layer, k) => (PLACES[layer] ??= { box: i, part: Math.floor(k / box.size), place: k % box.size }));
 });
+DATA.boxes.forEach((box, i) => box.more.forEach((layer) => (PLACES[layer] ??= { box: i, part: 0, place: -1 })));
 
 const byId = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";

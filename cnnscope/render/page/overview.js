@@ -1,28 +1,40 @@
-// The figures: pressing a box selects a layer; the overview scrolls, drags and zooms.
+// The picture: pressing a box selects a layer; it fits into view, scrolls, drags and zooms.
 const canvas = byId("canvas");
 const picture = canvas.querySelector("svg");
-const NATURAL = picture.viewBox.baseVal;
-let scale = 1;
+const FRAME = picture.viewBox.baseVal;
+const LARGEST = 2; // a small network does not fill the screen
+let scale = 1, whole = true;
+const narrow = matchMedia("(max-width:980px)");
+const still = matchMedia("(prefers-reduced-motion:reduce)");
 
 function zoom(wanted, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
-  const next = Math.min(6, Math.max(0.15, wanted));
+  const next = Math.min(6, Math.max(0.05, wanted));
   const left = ((canvas.scrollLeft + x) * next) / scale - x;
   const top = ((canvas.scrollTop + y) * next) / scale - y;
   scale = next;
-  picture.setAttribute("width", NATURAL.width * scale);
-  picture.setAttribute("height", NATURAL.height * scale);
+  picture.setAttribute("width", FRAME.width * scale);
+  picture.setAttribute("height", FRAME.height * scale);
   canvas.scrollTo(left, top);
 }
 
-const fit = (least = 0) => zoom(Math.max(least, Math.min(1.35, (canvas.clientWidth - 2) / NATURAL.width)));
-byId("zoom-in").addEventListener("click", () => zoom(scale * 1.25));
-byId("zoom-out").addEventListener("click", () => zoom(scale / 1.25));
-byId("zoom-fit").addEventListener("click", () => fit());
+function fit() {
+  whole = true;
+  const room = Math.max(200, innerHeight * (narrow.matches ? 0.5 : 0.76));
+  zoom(Math.min(LARGEST, (canvas.clientWidth - 1) / FRAME.width, room / FRAME.height));
+}
+function zoomed(by, x, y) {
+  whole = false;
+  zoom(scale * by, x, y);
+}
+new ResizeObserver(() => whole && fit()).observe(canvas);
+byId("zoom-in").addEventListener("click", () => zoomed(1.25));
+byId("zoom-out").addEventListener("click", () => zoomed(1 / 1.25));
+byId("zoom-fit").addEventListener("click", fit);
 canvas.addEventListener("wheel", (event) => {
   if (!event.ctrlKey && !event.metaKey) return;
   event.preventDefault();
   const frame = canvas.getBoundingClientRect();
-  zoom(scale * Math.exp(-event.deltaY / 300), event.clientX - frame.left, event.clientY - frame.top);
+  zoomed(Math.exp(-event.deltaY / 300), event.clientX - frame.left, event.clientY - frame.top);
 }, { passive: false });
 
 let grip = null;
@@ -42,49 +54,54 @@ addEventListener("pointerup", () => {
   setTimeout(() => (grip = null)); // after the click that a drag ends with
 });
 
-function pressable(root, press) {
-  for (const node of root.querySelectorAll(".n")) {
-    const frame = node.getBBox ? node : null;
-    node.addEventListener("click", () => grip?.far || press(Number(node.dataset.n)));
+function pressable(nodes, press) {
+  for (const node of nodes) {
+    node.addEventListener("click", () => grip?.far || press(node));
     node.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      press(Number(node.dataset.n));
+      press(node);
     });
-    node.addEventListener("focus", () => node.matches(":focus-visible") && mark(frame, "ring on"));
+    node.addEventListener("focus", () => node.matches(":focus-visible") && mark(node, "ring on"));
     node.addEventListener("blur", () => node.querySelector(".ring")?.remove());
   }
 }
 
 // A frame round a box: the one selected, or the one with the focus.
 function mark(node, name) {
-  const { x, y, width, height } = node.getBBox();
+  const { x, y, width, height } = (node.querySelector("[data-layer]") ?? node).getBBox();
   node.append(element("<rect", { class: `mark ${name}`, x: x - 2, y: y - 2, width: width + 4, height: height + 4, rx: 2 }));
 }
 
-function marked(root, number) {
-  root.querySelectorAll(".chosen").forEach((old) => old.remove());
-  root.querySelectorAll("[aria-current]").forEach((old) => old.removeAttribute("aria-current"));
-  const node = root.querySelector(`.n[data-n="${number}"]`);
-  if (!node) return null;
-  node.setAttribute("aria-current", "true");
-  mark(node, "chosen");
-  return node;
+function marked(selector) {
+  picture.querySelectorAll(".chosen").forEach((old) => old.remove());
+  picture.querySelectorAll("[aria-current]").forEach((old) => old.removeAttribute("aria-current"));
+  const nodes = selector ? picture.querySelectorAll(selector) : [];
+  for (const node of nodes) {
+    node.setAttribute("aria-current", "true");
+    mark(node, "chosen");
+  }
+  return nodes[0];
 }
 
-const narrow = matchMedia("(max-width:980px)");
-const still = matchMedia("(prefers-reduced-motion:reduce)");
-
-pressable(picture, (number) => {
-  const { layers } = DATA.boxes[number];
+pressable(picture.querySelectorAll("[data-n]"), (node) => {
+  const { layers } = DATA.boxes[node.dataset.n];
   select(layers[layers.length - 1]);
-  if (narrow.matches) byId("detail").scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
+  shown();
 });
 
-watchers.push(() => {
+// What is selected: the box, in an open box also the layer's own.
+function current() {
   const place = PLACES[state.layer];
-  const node = marked(picture, place ? place.box : -1);
-  if (!node || narrow.matches) return;
+  if (!place) return "";
+  const { inner } = DATA.boxes[place.box];
+  const number = inner === null ? -1 : DATA.insides[inner].findIndex((layers) => layers.includes(place.place));
+  return `[data-n="${place.box}"],[data-of="${place.box}"] [data-i="${number}"]`;
+}
+watchers.push(() => {
+  const node = marked(current());
+  for (const wire of picture.querySelectorAll("[data-from]")) wire.classList.toggle("near", [wire.dataset.from, wire.dataset.to].includes(node?.querySelector("[data-layer]")?.dataset.layer));
+  if (!node || whole) return;
   const box = node.getBoundingClientRect(), frame = canvas.getBoundingClientRect();
   if (box.top < frame.top || box.bottom > frame.bottom) canvas.scrollTop += box.top - frame.top - frame.height / 3;
   if (box.left < frame.left || box.right > frame.right) canvas.scrollLeft += box.left - frame.left - frame.width / 3;

@@ -17,6 +17,7 @@ function chart(id, draw) {
     svg.addEventListener("click", (event) => {
       const place = event.clientX - svg.getBoundingClientRect().left - PAD.left;
       select(Math.min(LAYERS.length - 1, Math.max(0, Math.floor(place / step))));
+      shown();
     });
     host.replaceChildren(svg);
     host.cursor = () => svg.lastChild.setAttribute("d", `M${x(state.layer)} ${PAD.top}V${HEIGHT - PAD.bottom}`);

@@ -1,23 +1,21 @@
-"""Graphviz's SVG made fit for a page: both themes in one picture, shapes and text and nothing else.
+"""A figure as inline SVG for a page: both themes in one picture.
 
-The same figure is drawn in the light and in the dark theme; it differs in colours alone, so the two are read side by
-side and each pair of colours becomes a CSS class. Links, titles, comments, fonts and styles are dropped.
+The same figure is made in the light and in the dark theme. The two differ in colours alone: they are read side by side,
+and each pair of colours becomes a CSS class.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from xml.etree import ElementTree
 
+from cnnscope.render import numbers
+from cnnscope.render.diagram.canvas import Circle, Data, Mark, Path, Polygon, Text, commands, head
 from cnnscope.render.style import ThemeName
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_MARGIN = 6.0
-_ADVANCE = 0.62
-"""Width of a character of the figure's font, in sizes: enough for a frame round a text."""
+_TENTHS = re.compile(r"(\d)\.0(?!\d)")
 
 
 @dataclass
@@ -37,108 +35,86 @@ class Palette:
         """CSS classes that fill (``f0``) and stroke (``s0``) with them."""
         return "".join(f".f{i}{{fill:var(--k{i})}}.s{i}{{stroke:var(--k{i})}}" for i in self.places.values())
 
+    def look(self, fill: tuple[str, str], stroke: tuple[str, str]) -> str:
+        """The classes of a shape with a fill and a stroke, each in both themes."""
+        names = [f"{letter}{self.put(*pair)}" for letter, pair in (("f", fill), ("s", stroke)) if pair[0] != "none"]
+        return " ".join(names)
 
-def merged(light: bytes, dark: bytes, palette: Palette, buttons: Mapping[str, tuple[int, str]], label: str) -> str:
-    """One inline SVG from the two drawings. ``buttons`` are the nodes one can press: by title, number and label."""
-    roots = [next(iter(ElementTree.fromstring(drawing))) for drawing in (light, dark)]
-    frame = _Frame()
-    body = "".join(_group(a, b, palette, buttons, frame) for a, b in zip(*roots, strict=True))
-    left, top, width, height = frame.box
+
+def picture(body: str, frame: tuple[float, float, float, float], label: str) -> str:
+    """A whole inline SVG; ``frame`` is its left, top, width and height."""
+    left, top, width, height = frame
     return (
         f'<svg viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
-        f'role="group" aria-label="{escape(label)}">{body}</svg>'
+        f'role="group" aria-label="{escape(numbers.printable(label))}">{body}</svg>'
     )
 
 
-@dataclass
-class _Frame:
-    """The smallest box round everything drawn, in the drawing's units."""
-
-    xs: list[float] = field(default_factory=list)
-    ys: list[float] = field(default_factory=list)
-
-    def add(self, x: float, y: float) -> None:
-        self.xs.append(x)
-        self.ys.append(y)
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, width and height, with a margin round everything."""
-        left, top = (min(ends, default=0.0) - _MARGIN for ends in (self.xs, self.ys))
-        right, bottom = (max(ends, default=0.0) + _MARGIN for ends in (self.xs, self.ys))
-        return left, top, right - left, bottom - top
+def button(key: str, number: int, label: str, content: str) -> str:
+    """What one can press: ``key`` says of what it is the ``number``-th."""
+    return f'<g class="n" data-{key}="{number}" role="button" tabindex="0" aria-label="{escape(label)}">{content}</g>'
 
 
-def _group(
-    light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, buttons: Mapping[str, tuple[int, str]],
-    frame: _Frame,
-) -> str:  # fmt: skip
-    """A node, an edge or a frame; the figure's own title, background and legend stay away, for the page has its own."""
-    kind = light.get("class")
-    title = light.findtext("{*}title", "")
-    if kind not in ("node", "edge", "cluster") or title == "legend":
-        return ""
-    content = "".join(_shapes(light, dark, palette, frame))
-    if title not in buttons or kind != "node":
-        return f"<g>{content}</g>"
-    number, label = buttons[title]
-    return f'<g class="n" data-n="{number}" role="button" tabindex="0" aria-label="{escape(label)}">{content}</g>'
+def shapes(light: Iterable[Mark], dark: Iterable[Mark], palette: Palette) -> str:
+    """The same marks in both themes as SVG elements."""
+    return "".join(_shape(a, b, palette) for a, b in zip(light, dark, strict=True))
 
 
-def _shapes(light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, frame: _Frame) -> Iterator[str]:
-    for a, b in zip(light.iter(), dark.iter(), strict=True):
-        name = a.tag.rpartition("}")[2]
-        if name in ("polygon", "polyline", "path", "ellipse"):
-            yield _shape(name, a, b, palette, frame)
-        elif name == "text" and (a.text or "").strip():
-            yield _text(a, b, palette, frame)
+def _shape(light: Mark, dark: Mark, palette: Palette) -> str:
+    match light, dark:
+        case Polygon(), Polygon():
+            look = palette.look((light.fill, dark.fill), (light.stroke, dark.stroke))
+            more = _more(light.stroke, light.width, light.dashed, light.data)
+            return f'<{_outline(light)} class="{look}"{more}/>'
+        case Path(), Path():
+            look = palette.look(("none", "none"), (light.stroke, dark.stroke))
+            more = _more(light.stroke, light.width, light.dashed, light.data)
+            line = f'<path d="{_short(commands(light))}" class="o {look}"{more}/>'
+            if not light.head:
+                return line
+            tip = palette.look((light.stroke, dark.stroke), ("none", "none"))
+            return f'{line}<polygon points="{_points(head(light))}" class="{tip}"/>'
+        case Circle(), Circle():
+            look = palette.look((light.fill, dark.fill), (light.stroke, dark.stroke))
+            place = f'cx="{_n(light.x)}" cy="{_n(light.y)}" r="{light.radius:g}"'
+            return f'<circle {place} class="{look}"{_more(light.stroke, light.width, False, light.data)}/>'
+        case Text(), Text():
+            return _text(light, dark, palette)
+    raise AssertionError("both themes have the same marks")
 
 
-def _shape(name: str, light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, frame: _Frame) -> str:
-    classes = []
-    for key, letter in (("fill", "f"), ("stroke", "s")):
-        pair = light.get(key, "none"), dark.get(key, "none")
-        if pair != ("none", "none"):
-            classes.append(f"{letter}{palette.put(*pair)}")
-        elif key == "fill":
-            classes.append("o")
-    if light.get("stroke-dasharray"):  # the frame of a stage
-        classes = ["d", *(c for c in classes if c.startswith("s"))]
-    look = f' class="{" ".join(classes)}"'
-    if name == "ellipse":
-        cx, cy, rx, ry = (float(light.get(key, "0")) for key in ("cx", "cy", "rx", "ry"))
-        frame.add(cx - rx, cy - ry)
-        frame.add(cx + rx, cy + ry)
-        return f'<ellipse{look} cx="{_n(cx)}" cy="{_n(cy)}" rx="{_n(rx)}" ry="{_n(ry)}"/>'
-    source = light.get("d" if name == "path" else "points", "")
-    numbers = [float(number) for number in _NUMBER.findall(source)]
-    for x, y in zip(numbers[::2], numbers[1::2], strict=True):
-        frame.add(x, y)
-    if name == "polygon" and (rectangle := _rectangle(numbers)):
-        place = " ".join(f'{key}="{_n(n)}"' for key, n in zip(("x", "y", "width", "height"), rectangle, strict=True))
-        return f"<rect{look} {place}/>"
-    short = _NUMBER.sub(lambda match: _n(float(match[0])), source)
-    return f'<path{look} d="{short}"/>' if name == "path" else f'<{name}{look} points="{short}"/>'
+def _outline(mark: Polygon) -> str:
+    """The element and its place: a rectangle where it is one."""
+    xs, ys = sorted({x for x, _ in mark.points}), sorted({y for _, y in mark.points})
+    if len(mark.points) == 4 and len(xs) == 2 and len(ys) == 2:
+        return f'rect x="{_n(xs[0])}" y="{_n(ys[0])}" width="{_n(xs[1] - xs[0])}" height="{_n(ys[1] - ys[0])}"'
+    return f'polygon points="{_points(mark.points)}"'
 
 
-def _rectangle(numbers: list[float]) -> tuple[float, float, float, float] | None:
-    xs, ys = sorted(set(numbers[::2])), sorted(set(numbers[1::2]))
-    if len(numbers) != 10 or len(xs) != 2 or len(ys) != 2:
-        return None
-    return xs[0], ys[0], xs[1] - xs[0], ys[1] - ys[0]
+def _more(stroke: str, width: float, dashed: bool, data: Data) -> str:
+    wide = "" if stroke == "none" else f' stroke-width="{width:g}"'
+    dash = ' stroke-dasharray="2.5 2"' if dashed else ""
+    wires = "".join(f' data-{name}="{escape(numbers.printable(value))}"' for name, value in data)
+    return wide + dash + wires
 
 
-def _text(light: ElementTree.Element, dark: ElementTree.Element, palette: Palette, frame: _Frame) -> str:
-    colour = palette.put(light.get("fill", "#000000"), dark.get("fill", "#000000"))
-    x, y, size = (float(light.get(key, "0")) for key in ("x", "y", "font-size"))
-    anchor = light.get("text-anchor", "start")
-    words = (light.text or "").strip()
-    before = {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * len(words) * size * _ADVANCE
-    frame.add(x - before, y - size)
-    frame.add(x - before + len(words) * size * _ADVANCE, y + size / 3)
-    bold = ' font-weight="700"' if light.get("font-weight") == "bold" else ""
-    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text class="f{colour}" x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"{bold}{place}>{escape(words)}</text>'
+def _text(light: Text, dark: Text, palette: Palette) -> str:
+    look = f"f{palette.put(light.colour, dark.colour)}"
+    if light.halo:
+        look += f" halo s{palette.put(light.halo, dark.halo)}"
+    bold = ' font-weight="700"' if light.bold else ""
+    anchor = "" if light.anchor == "start" else f' text-anchor="{light.anchor}"'
+    words = escape(numbers.printable(light.text), quote=False)
+    place = f'x="{_n(light.x)}" y="{_n(light.y)}"'
+    return f'<text class="{look}" {place} font-size="{light.size:g}"{bold}{anchor}>{words}</text>'
+
+
+def _points(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+
+
+def _short(text: str) -> str:
+    return _TENTHS.sub(r"\1", text)
 
 
 def _n(number: float) -> str:

@@ -20,7 +20,7 @@ const rows = LAYERS.map((layer, i) => {
 });
 let sorted = { column: 0, down: false };
 
-function arrange() {
+function sortRows() {
   const [, write, value = write] = COLUMNS[sorted.column];
   const keys = LAYERS.map((layer, i) => value(layer, i));
   const order = LAYERS.map((_, i) => i).sort((a, b) => {
@@ -40,22 +40,15 @@ const heads = COLUMNS.map(([name, , , right], column) => {
   const button = element("button", { type: "button" }, name);
   button.addEventListener("click", () => {
     sorted = { column, down: sorted.column === column ? !sorted.down : Boolean(right) && column > 0 };
-    arrange();
+    sortRows();
   });
   return element("th", right ? { class: "r", scope: "col" } : { scope: "col" }, button);
 });
 table.append(element("thead", {}, element("tr", {}, ...heads)), body);
-arrange();
+sortRows();
 
-body.addEventListener("click", (event) => select(Number(event.target.closest("tr").dataset.layer)));
-byId("filter").addEventListener("input", (event) => {
-  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
-  LAYERS.forEach((layer, i) => {
-    const text = `${layer.name} ${layer.op}`.toLowerCase();
-    rows[i].hidden = !words.every((word) => text.includes(word));
-    shown += rows[i].hidden ? 0 : 1;
-  });
-  byId("shown").textContent = words.length ? `${shown} of ${LAYERS.length} layers` : "";
+body.addEventListener("click", (event) => {
+  select(Number(event.target.closest("tr").dataset.layer));
+  shown();
 });
 watchers.push(() => rows.forEach((row, i) => row.classList.toggle("on", i === state.layer)));

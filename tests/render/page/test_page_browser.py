@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from browsing import Open
@@ -128,19 +129,59 @@ def test_three_axes_have_a_slider_for_the_frame(opened: Open) -> None:
 
 def test_boxes_tables_and_insides_select_the_same_layer(opened: Open) -> None:
     page = (shown := opened(load("resnet18"))).page
-    page.get_by_role("button", name="layer2.1: basic").click()
-    assert page.locator("#layer").inner_text() == "layer2.1.add"
-    assert page.locator("#table tr.on td").nth(1).inner_text() == "layer2.1.add"
-    page.locator(".inside:visible").get_by_role("button", name="conv2: ").click()
-    assert page.locator("#layer").inner_text() == "layer2.1.conv2"
-    assert str(page.locator("#overview [aria-current]").get_attribute("aria-label")).startswith("layer2.1:")
+    box = page.locator("#overview [data-n]", has=page.locator("[data-layer='layer1.1.add.act']"))
+    box.click()
+    assert page.locator("#layer").inner_text() == "layer1.1.add"
+    assert page.locator("#table tr.on td").nth(1).inner_text() == "layer1.1.add"
+    page.get_by_role("button", name="expand in the picture").click()
+    inside = page.locator(".open [data-i]")
+    assert inside.count() == 3  # two convolutions and the sum
+    inside.first.click()
+    assert page.locator("#layer").inner_text() == "layer1.1.conv1"
+    assert page.locator(".open [aria-current]").count() == 1
     choose(page, "layer3.0.shortcut")
-    assert str(page.locator("#overview [aria-current]").get_attribute("aria-label")).startswith("layer3.0:")
+    current = page.locator("#overview [data-n][aria-current] [data-layer]").get_attribute("data-layer")
+    assert current == "layer3.0.add.act"
     choose(page, "layer1.0.conv1")
     page.locator("#part").select_option("1")  # the second of two equal blocks
     assert page.locator("#layer").inner_text() == "layer1.1.conv1"
     page.get_by_role("button", name="next layer").click()
     assert page.locator("#layer").inner_text() == "layer1.1.conv2"
+    page.locator("#members button").first.click()
+    assert page.locator("#layer").inner_text() == "layer1.1.conv1"
+    shown.settled()
+
+
+def heights(page: Page) -> dict[str, float]:
+    """The upper edge of every box of the picture, in its own coordinates."""
+    return page.evaluate("""Object.fromEntries([...document.querySelectorAll("#canvas svg [data-n] [data-layer]")]
+                            .map((node) => [node.dataset.layer, node.getBBox().y]))""")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("source", ["googlenet", "resnet50"])
+def test_what_opens_moves_what_is_below_and_closes_again(opened: Open, source: str) -> None:
+    page = (shown := opened(load(source))).page
+    before = heights(page)
+    page.locator(".fold").first.click()
+    after, height = heights(page), page.locator(".open .frame").evaluate("node => node.getBBox().height")
+    assert {after[name] - before[name] > height for name in before if after[name] != before[name]} == {True}
+    moved = [name for name in before if after[name] != before[name]]
+    assert moved
+    assert len(moved) < len(before)
+    assert min(before[name] for name in moved) > max(before[name] for name in before if name not in moved)
+    page.locator(".fold").first.click()
+    assert heights(page) == before
+    assert page.locator(".open").count() == 0
+    page.locator("#open-all").click()
+    assert page.locator(".open").count() == page.locator(".fold").count()
+    frames = page.evaluate("""[...document.querySelectorAll(".open .frame"),
+                               ...document.querySelectorAll("#canvas svg > [data-n] [data-layer]")]
+        .map((node) => node.getBoundingClientRect()).map((r) => [r.left, r.top, r.right, r.bottom])""")
+    for i, a in enumerate(frames):
+        for b in frames[:i]:
+            assert min(a[2], b[2]) - max(a[0], b[0]) < 1 or min(a[3], b[3]) - max(a[1], b[1]) < 1  # no two overlap
+    page.locator("#open-all").click()
+    assert heights(page) == before
     shown.settled()
 
 
@@ -155,17 +196,32 @@ def test_the_table_sorts_and_filters(opened: Open) -> None:
     assert [name.strip() for name in names] == [row.name for row in by_params]
     header.locator("button").click()
     assert header.get_attribute("aria-sort") == "ascending"
-    page.get_by_label("filter").fill("conv 3x3")
+    page.keyboard.press("/")
+    page.keyboard.type("conv 3x3")
     shown_rows = page.locator("#table tbody tr:visible td:nth-child(3)").all_inner_texts()
     assert len(shown_rows) == 3
     assert all("conv 3x3" in words for words in shown_rows)
     assert page.locator("#shown").inner_text() == "3 of 16 layers"
+    pale = page.locator("#overview [data-n].pale").count()
+    assert 0 < pale < page.locator("#overview [data-n]").count()
+    page.keyboard.press("Enter")
+    first = page.locator("#layer").inner_text()
+    assert first.startswith("conv")
+    page.keyboard.press("Enter")
+    assert page.locator("#layer").inner_text() not in ("", first)
+    page.keyboard.press("Shift+Enter")
+    assert page.locator("#layer").inner_text() == first
+    page.get_by_label("search").fill("256×6×6")  # a shape, written with either sign
+    assert page.locator("#table tbody tr:visible td:nth-child(2)").all_inner_texts() == ["pool5", "flatten1"]
+    page.keyboard.press("Escape")
+    assert page.locator("#table tbody tr:visible").count() == 16
+    assert page.locator("#overview [data-n].pale").count() == 0
     shown.settled()
 
 
 def test_everything_is_reached_by_keyboard(opened: Open) -> None:
     page = (shown := opened(load("lenet5"))).page
-    tab_to(page, "getAttribute('aria-label')", "c3: conv 5x5 16 · tanh, output 16x10x10")
+    tab_to(page, "getAttribute('aria-label')", "c3: 5×5, 16, output 16x10x10")
     assert page.locator("#overview .ring").count() == 1  # the focus is seen
     page.keyboard.press("Enter")
     assert page.locator("#layer").inner_text() == "c3"
@@ -182,7 +238,7 @@ def test_everything_is_reached_by_keyboard(opened: Open) -> None:
 
 def test_the_theme_follows_the_reader_and_the_button(opened: Open) -> None:
     background = "getComputedStyle(document.documentElement).backgroundColor"
-    fill = "getComputedStyle(document.querySelector('#overview .n rect:nth-of-type(2)')).fill"
+    fill = "getComputedStyle(document.querySelector('#overview .n [data-layer=s4]')).fill"
     light, dark = opened(load("lenet5"), color_scheme="light"), opened(load("lenet5"), color_scheme="dark")
     assert light.page.evaluate(background) == "rgb(255, 255, 255)"
     assert dark.page.evaluate(background) == "rgb(20, 23, 27)"
@@ -196,13 +252,30 @@ def test_the_theme_follows_the_reader_and_the_button(opened: Open) -> None:
     dark.settled()
 
 
-@pytest.mark.parametrize("source", ["resnet18", "vit_tiny", "m5"])
-def test_a_phone_shows_one_column_and_never_scrolls_sideways(opened: Open, source: str) -> None:
-    shown = opened(load(source), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    assert shown.page.evaluate("document.documentElement.scrollWidth") == 360
-    parts = ("overview", "detail", "plots", "layers")
-    tops = [shown.page.evaluate(f"document.getElementById('{part}').offsetTop") for part in parts]
+@pytest.mark.parametrize(
+    ("source", "width"), [("resnet18", 360), ("resnet18", 1400), ("unet", 800), ("densenet121", 360), ("m5", 360)]
+)
+def test_it_opens_on_the_whole_network_with_the_details_in_sight(opened: Open, source: str, width: int) -> None:
+    phone = {"has_touch": True, "is_mobile": True} if width == 360 else {}
+    page = (shown := opened(load(source), viewport={"width": width, "height": 800}, **phone)).page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    outside = """() => {
+        const frame = document.getElementById("canvas").getBoundingClientRect();
+        return [...document.querySelectorAll("#canvas svg > [data-n]")].filter((node) => {
+            const box = node.getBoundingClientRect();
+            return box.left < frame.left || box.right > frame.right || box.top < frame.top || box.bottom > frame.bottom;
+        }).length;
+    }"""
+    assert page.locator("#canvas svg > [data-n]").count() > 3
+    assert page.evaluate(outside) == 0
+    tops = [page.evaluate(f"document.getElementById('{part}').offsetTop") for part in ("overview", "plots", "layers")]
     assert tops == sorted(tops)
+    page.locator("#table tbody tr").last.click()
+    for part in ("layer", "readout") if width == 1400 else ("layer",):  # a sheet scrolls
+        box = page.locator(f"#{part}").bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 800
     shown.settled()
 
 
@@ -255,4 +328,48 @@ def test_names_are_text_and_nothing_else(opened: Open, hostile: Model) -> None:
         page.locator("#table tbody tr").nth(row).locator("button").click()
         assert page.locator("#layer").inner_text().strip() == names[row]
     assert page.evaluate("document.documentElement.scrollWidth") == 1400
+    shown.settled()
+
+
+def test_the_view_is_saved_with_its_colours_and_what_is_open(opened: Open, hostile: Model) -> None:
+    for model, scheme in ((load("resnet18"), "dark"), (hostile, "light")):
+        page = (shown := opened(model, color_scheme=scheme)).page
+        page.locator("#open-all").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="save as SVG").click()
+        saved = Path(download.value.path()).read_text(encoding="utf-8")
+        assert download.value.suggested_filename.endswith(".svg")
+        root = ElementTree.fromstring(saved)  # well-formed, whatever the names
+        assert "var(" not in saved
+        assert "class=" not in saved
+        fills = {node.get("fill") for node in root.iter() if node.tag.endswith("}rect")}
+        assert ("rgb(20, 23, 27)" if scheme == "dark" else "rgb(255, 255, 255)") in fills
+        shapes = [node for node in root.iter() if node.get("data-layer")]
+        assert len(shapes) > page.locator("#canvas svg > [data-n] [data-layer]").count()  # the insides too
+        shown.settled()
+
+
+def test_on_paper_it_is_light_and_has_no_panels(opened: Open) -> None:
+    page = (shown := opened(load("lenet5"), color_scheme="dark")).page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    for hidden in ("#detail", ".find", "#theme", "#save"):
+        assert not page.locator(hidden).is_visible()
+    assert page.locator("#canvas svg").is_visible()
+    assert page.locator("#table tbody tr").last.is_visible()
+    assert page.pdf().count(b"/Type /Page\n") in (2, 3, 4)
+    shown.settled()
+
+
+def test_weights_have_histograms(opened: Open) -> None:
+    page = (shown := opened(load("lenet5-digits"))).page
+    choose(page, "c3")
+    captions = page.locator("#weights figcaption").all_inner_texts()
+    model = load("lenet5-digits")
+    key = next(key for node in model.graph.nodes if node.layer == "c3" for key in node.params.values())
+    weight = model.weighted().module.state_dict()[key]
+    assert captions[0].startswith(f"{key} {weight.numel():,} values from {weight.min():.3g} to {weight.max():.3g}")
+    assert page.locator("#weights svg").count() == len(captions) == 2
+    choose(page, "s4")
+    assert page.locator("#weights svg").count() == 0
     shown.settled()

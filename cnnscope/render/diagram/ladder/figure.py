@@ -7,21 +7,23 @@ where, `routes` how arrows go; this file draws.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnscope.analysis.structure import Structure, Unit, structure
 from cnnscope.ir import Graph
 from cnnscope.render import numbers, style
-from cnnscope.render.diagram.canvas import Canvas, Circle, Mark, Path, Text, rectangle
-from cnnscope.render.diagram.ladder.boxes import BADGE, LINE, OUT, PAD, RING, SIZE, Box, box
+from cnnscope.render.diagram.canvas import Canvas, Mark, Text
+from cnnscope.render.diagram.ladder.boxes import SIZE, Box, box
 from cnnscope.render.diagram.ladder.cells import Cell, cells, readers
 from cnnscope.render.diagram.ladder.labels import Label, labels
-from cnnscope.render.diagram.ladder.legend import arch, category, entries, legend
+from cnnscope.render.diagram.ladder.legend import entries, legend
 from cnnscope.render.diagram.ladder.margin import left_of, margin
-from cnnscope.render.diagram.ladder.places import Placed, chained, flow, skip_of, stairs
+from cnnscope.render.diagram.ladder.marks import PLAIN, Look, box_marks, label_mark, wire_marks
+from cnnscope.render.diagram.ladder.places import Placed, chained, flow, stairs
 from cnnscope.render.diagram.ladder.routes import Route, routes
-from cnnscope.render.style import Heat, Page, Theme, heat_colour, ink_on, kind_colour, text_on
+from cnnscope.render.diagram.small import READABLE
+from cnnscope.render.style import Page, Theme
 
 CHAIN = 760.0
 """Points of boxes side by side above which a ladder that is one chain flows."""
@@ -29,21 +31,9 @@ WIDTHS = (700.0, 800.0, 900.0)
 """Points of boxes side by side, at most, in a ladder that flows."""
 MANY = 45
 """Boxes above which only the last of the widths is tried."""
-READABLE = 6.0
-"""Points of the smallest text on paper."""
 OFTEN = 3
 """Tails that are equal at least so often become letters."""
-STRIPE = 3.5
 BORDER = 12.0
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the reader may choose."""
-
-    heat: Heat = "macs"
-    theme: style.ThemeName = "light"
-    rf: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,58 +84,90 @@ def weights_of(cell: Cell, found: Structure) -> tuple[str, ...]:
     return tuple(sorted({key for node in nodes for key in node.params.values()}))
 
 
-def draw(graph: Graph, look: Look = Look(), page: Page = style.A4) -> Canvas:
-    """The figure, ready to be written in any format. It is laid out so that it can be read on ``page``: of stairs and
-    of several widths to flow in, the first with arrows that go straightest and text of 6 points.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure in its layers, from back to front. ``boxes`` are the marks of each box by its id; ``labels`` the text at
+    arrows, each by the ids of the parts that it names. ``left``, ``top``, ``width`` and ``height`` frame it all.
     """
-    content = ladder(graph)
-    theme = style.THEMES[look.theme]
+
+    title: str
+    left: float
+    top: float
+    width: float
+    height: float
+    background: str
+    heading: tuple[Mark, ...]
+    back: tuple[Mark, ...]
+    wires: tuple[Mark, ...]
+    boxes: tuple[tuple[str, tuple[Mark, ...]], ...]
+    labels: tuple[tuple[tuple[str, ...], Text], ...]
+    legend: tuple[Mark, ...]
+
+    @property
+    def canvas(self) -> Canvas:
+        marks = (*self.heading, *self.back, *self.wires, *(mark for _, own in self.boxes for mark in own),
+                 *(text for _, text in self.labels), *self.legend)  # fmt: skip
+        return Canvas(self.title, self.left, self.top, self.width, self.height, self.background, marks)
+
+
+def draw(graph: Graph, look: Look = PLAIN, page: Page = style.A4) -> Canvas:
+    """The figure, ready to be written in any format."""
+    (found,) = drawn(ladder(graph), (look,), page)
+    return found.canvas
+
+
+def drawn(content: Ladder, looks: Sequence[Look], page: Page = style.A4) -> tuple[Drawn, ...]:
+    """The figure in several looks, which differ in nothing but colours if the looks do. It is laid out so that it can
+    be read on ``page``: of stairs and of several widths to flow in, the first with arrows that go straightest and text
+    of 6 points.
+    """
     wires = [(source, target, bool(via)) for source, target, via in content.wires]
     chain = chained(content.boxes, wires)
     left = left_of(content.found)
     placed = stairs(content.boxes, wires, left)
-    best: Canvas | None = None
+    best: tuple[Drawn, ...] = ()
     if placed.right <= CHAIN or not chain:
-        best, _ = _routed(content, placed, look, theme)
-        if best.fitted(page).smallest >= READABLE:
+        best, _ = _routed(content, placed, looks)
+        if _smallest(best, page) >= READABLE:
             return best
     found = []
     for width in WIDTHS if len(content.boxes) <= MANY else WIDTHS[-1:]:
-        canvas, cost = _routed(content, flow(content.boxes, wires, left, width), look, theme)
-        size = canvas.fitted(page).smallest
-        found.append((min(size, READABLE), -cost, size, canvas))
+        figures, cost = _routed(content, flow(content.boxes, wires, left, width), looks)
+        size = _smallest(figures, page)
+        found.append((min(size, READABLE), -cost, size, figures))
     flowing = max(found, key=lambda one: one[:3])
-    if best is not None and best.fitted(page).smallest >= flowing[2]:
+    if best and _smallest(best, page) >= flowing[2]:
         return best
     return flowing[3]
 
 
-def _routed(content: Ladder, placed: Placed, look: Look, theme: Theme) -> tuple[Canvas, float]:
+def _smallest(figures: Sequence[Drawn], page: Page) -> float:
+    """Points of the smallest text on a page."""
+    return figures[0].canvas.fitted(page).smallest
+
+
+def _routed(content: Ladder, placed: Placed, looks: Sequence[Look]) -> tuple[tuple[Drawn, ...], float]:
     """The figure of boxes in place, and what its arrows cost."""
     routed = routes(placed, [(source, target) for source, target, _ in content.wires])
     written = labels(placed, content.wires, routed.ways)
-    return _canvas(content, placed, routed.ways, written, look, theme), routed.cost
+    return tuple(_drawn(content, placed, routed.ways, written, look) for look in looks), routed.cost
 
 
-def _canvas(
-    content: Ladder, placed: Placed, ways: Mapping[tuple[str, str], Route], written: Sequence[Label], look: Look,
-    theme: Theme,
-) -> Canvas:  # fmt: skip
-    found = content.found
+def _drawn(
+    content: Ladder, placed: Placed, ways: Mapping[tuple[str, str], Route], written: Sequence[Label], look: Look
+) -> Drawn:
+    found, theme = content.found, style.THEMES[look.theme]
     sides = margin(placed, list(content.cells.values()), found, look.heat, theme, rf=look.rf)
-    marks: list[Mark] = list(sides.marks)
-    marks += _wires(placed, ways, theme)
-    for one in placed.boxes:
-        marks += _box(one, found, look, theme)
-    for label in written:
-        colour = theme.up if label.up else theme.down
-        marks.append(Text(label.x, label.y, label.text, SIZE, colour, anchor="start", halo=theme.background))
     right = sides.right
-    notes = entries(placed.boxes, [label.text for label in written], content.letters, look.heat, rf=look.rf)
+    notes = entries(placed.boxes, [one.text for one in written], content.letters, look.heat, rf=look.rf)
     below, bottom = legend(list(notes), placed.rows[-1].bottom + 3, right, theme)
     heading, top = _heading(found, right, theme)
-    return Canvas(found.graph.name, -BORDER, top - BORDER, right + 2 * BORDER, bottom - top + 2 * BORDER,
-                  theme.background, (*heading, *marks, *below))  # fmt: skip
+    return Drawn(
+        found.graph.name, -BORDER, top - BORDER, right + 2 * BORDER, bottom - top + 2 * BORDER, theme.background,
+        heading=tuple(heading), back=sides.marks, wires=tuple(wire_marks(placed, ways, theme)),
+        boxes=tuple((one.id, tuple(box_marks(one, found, look))) for one in placed.boxes),
+        labels=tuple((one.parts, label_mark(one, theme)) for one in written), legend=tuple(below),
+    )  # fmt: skip
 
 
 def _heading(found: Structure, right: float, theme: Theme) -> tuple[list[Mark], float]:
@@ -164,77 +186,6 @@ def _heading(found: Structure, right: float, theme: Theme) -> tuple[list[Mark], 
         Text(0, -36, name, size, theme.text, bold=True, anchor="start"),
         Text(0, -22, facts, SIZE, theme.muted, anchor="start"),
     ], -48.0
-
-
-def _wires(placed: Placed, ways: Mapping[tuple[str, str], Route], theme: Theme) -> Iterator[Mark]:
-    of = {one.id: one for one in placed.boxes}
-    for (source, target), points in ways.items():
-        a, b = of[source].row, of[target].row
-        colour = theme.line if a == b else theme.up if b < a else theme.down
-        data = ("from", source), ("to", target)
-        yield Path(points, colour, width=0.9 if a == b else 1.3, radius=5, head=True, data=data)
-
-
-def _box(one: Box, found: Structure, look: Look, theme: Theme) -> Iterator[Mark]:
-    if one.ringed:
-        yield from _ring(one, theme)
-    if one.cell.join:
-        return
-    cell, left, wide = one.cell, one.body, one.right - one.body
-    share = style.share_of(cell.cost, found.totals, look.heat)
-    fill = heat_colour(share, theme) if found.graph.inputs.get(cell.id) is None else theme.background
-    stroke = theme.muted if cell.training_only else theme.frame
-    width = 0.9 if cell.training_only else 0.5
-    yield rectangle(left, one.y, wide, one.height, fill, stroke, width=width, title=_title(cell, found),
-                    data=(("layer", cell.id),), dashed=cell.training_only)  # fmt: skip
-    kind = kind_colour(category(one))
-    yield rectangle(left, one.y, STRIPE, one.height, kind)
-    ink = text_on(fill, theme)
-    for k, line in enumerate(one.text):
-        y = one.middle - len(one.text) * LINE / 2 + 7 + k * LINE
-        yield Text(left + PAD[0], y, line, SIZE, ink, bold=bool(one.letter) or line == "input", anchor="start")
-    if one.badge:
-        yield rectangle(one.right - one.badge, one.y, one.badge, one.height, kind)
-        yield Text(one.right - one.badge / 2, one.middle + 3.2, f"×{cell.count}", BADGE, ink_on(kind), bold=True)
-    if one.weights:
-        y = one.middle - len(one.text) * LINE / 2 + 7
-        yield Text(one.right - one.badge - 5, y, one.weights, SIZE, ink, bold=True, anchor="end")
-    if cell.output:
-        yield from _output(one, theme)
-    if skip := skip_of(one):
-        points = arch(left + 2, one.right - one.badge - 2, one.y, 5.5)
-        yield Path(points, kind_colour("merge"), dashed=skip == "projection", width=1.0, radius=5)
-
-
-def _ring(one: Box, theme: Theme) -> Iterator[Mark]:
-    colour = kind_colour("merge")
-    x = one.x + RING
-    if one.cell.port is not None:
-        yield Path(((x + RING, one.middle), (one.body, one.middle)), theme.line, width=0.9)
-    data = (("layer", one.id),) if one.cell.join else (("port", one.id),)
-    yield Circle(x, one.middle, RING, theme.background, colour, data=data)
-    yield Text(x, one.middle + 3.6, one.cell.sign, 10, colour, bold=True)
-
-
-def _output(one: Box, theme: Theme) -> Iterator[Mark]:
-    """A dot, and the shape of what the network returns."""
-    x, y = one.right + OUT - 4, one.middle
-    yield Path(((one.right, y), (x, y)), theme.text, width=1.2)
-    yield Circle(x, y, 2.4, theme.text, theme.text, width=0)
-    yield Text(x + 4, y + 2.6, numbers.shape(one.cell.part.shape), SIZE, theme.text, anchor="start",
-               halo=theme.background)  # fmt: skip
-
-
-def _title(cell: Cell, found: Structure) -> str:
-    """What a reader sees who points at a box: its layers, output, costs."""
-    nodes = [name for part in cell.stack for name in part.nodes]
-    layers = list(dict.fromkeys(found.graph.node(name).layer for name in nodes))
-    names = [cell.id] if not layers else layers[:1] if len(layers) == 1 else [layers[0], layers[-1]]
-    cost = cell.cost
-    return (
-        f"{style.shortened(' … '.join(names), 80)}: {numbers.shape(cell.part.shape)}, {numbers.short(cost.params)} "
-        f"params, {numbers.short(cost.macs)} MACs"
-    )
 
 
 def shared(made: Iterable[Cell], found: Structure) -> dict[str, str]:

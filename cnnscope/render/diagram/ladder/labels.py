@@ -18,13 +18,14 @@ BESIDE = 4.0
 
 
 class Label(NamedTuple):
-    """One line; (x, y) is the left end of its baseline."""
+    """One line; (x, y) is the left end of its baseline. ``parts`` are the ids of the layers that it names."""
 
     text: str
     x: float
     y: float
     wide: float
     up: bool
+    parts: tuple[str, ...] = ()
 
     def meets(self, left: float, top: float, right: float, bottom: float) -> bool:
         """Whether the text meets a rectangle."""
@@ -46,7 +47,7 @@ def labels(
         text = ", ".join(_text(part, source, target) for part in via)
         label = _best(_places(text, ways[source.id, target.id], up=target.row < source.row), taken, placed.right)
         taken.append((10.0, (label.x, label.y - 6.5, label.x + label.wide, label.y + 1.5)))
-        found.append(label)
+        found.append(label._replace(parts=tuple(part.id for part in via)))
     return tuple(found)
 
 

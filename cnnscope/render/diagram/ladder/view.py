@@ -11,8 +11,9 @@ from cnnscope.render import style
 from cnnscope.render.diagram import words
 from cnnscope.render.diagram.canvas import Canvas, to_svg
 from cnnscope.render.diagram.dot import Options
-from cnnscope.render.diagram.ladder.figure import Look, draw
+from cnnscope.render.diagram.ladder.figure import draw
 from cnnscope.render.diagram.ladder.legend import kind_of
+from cnnscope.render.diagram.ladder.marks import Look
 from cnnscope.render.diagram.model import Box, Diagram, Edge
 from cnnscope.render.diagram.small import check_text
 from cnnscope.render.diagram.views import TEXT
