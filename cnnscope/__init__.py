@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         compare,
         diagram,
         diff,
+        edit,
         equivariance,
         expand,
         export,
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "ablate", "attribute", "audit", "check",
-    "check_weights", "compare", "diagram", "diff", "equivariance", "expand", "export", "features", "filters", "flops",
-    "growth", "kernels", "layer_types", "load", "map_weights", "memory", "page", "params", "plugin",
+    "check_weights", "compare", "diagram", "diff", "edit", "equivariance", "expand", "export", "features", "filters",
+    "flops", "growth", "kernels", "layer_types", "load", "map_weights", "memory", "page", "params", "plugin",
     "receptive_field", "report", "shapes", "summary", "transfer", "unit", "zoo",
 ]  # fmt: skip
 

@@ -29,17 +29,19 @@ from cnnscope.render.fields import Exact
 from cnnscope.render.layers import LayerReport, Verb
 from cnnscope.render.numbers import count, printable
 from cnnscope.sources.inputs import InputSize
-from cnnscope.sources.resolve import Loaded, no_trace
+from cnnscope.sources.resolve import Extras, Loaded, no_trace
 from cnnscope.sources.resolve import load as load_source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from cnnscope.audits.audit import Audit
+    from cnnscope.edits.change import Change, Heads, Resize
     from cnnscope.learned.features.result import Features
     from cnnscope.nn.checkpoint import Checkpoint
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.diagram.difference import Difference
+    from cnnscope.render.edit import EditReport
     from cnnscope.render.equivariance import EquivarianceReport
     from cnnscope.render.export import OnnxExport
     from cnnscope.render.illustrated import Drawing, Illustrated, Page, Text
@@ -197,6 +199,32 @@ class Model(Loaded):
             rest = ablate(self.graph, names)
             variants.append(Variant(names, rest, summarize(rest)))
         return AblationReport(self.source, tuple(variants))
+
+    def edit(
+        self, *changes: str | Change, input: Sizes | None = None, scale: float | None = None, round: int = 8,
+        keep_ratio: bool = True, only: str | Sequence[str] = (), exclude: str | Sequence[str] = (),
+        heads: Heads = "dim",
+    ) -> Model:  # fmt: skip
+        """The network with other arguments, layers, widths or sizes, all at once: ``model.edit("conv1.stride=1",
+        "maxpool=none", scale=0.5)``.
+
+        A change is a text (``conv1.stride=1``, ``conv1.out=48``, ``relu=silu``, ``maxpool=none``,
+        ``after=conv1:relu``) or one of `cnnscope.edits`. Weights are kept where they fit. `CnnscopeError`: E491 where a
+        layer does not fit, with what would make it fit; E492 for what cannot be carried over; E20x for unknown names.
+        """
+        from cnnscope.edits.options import scale_of
+        from cnnscope.render.edit import edited
+
+        scales = [] if scale is None else [scale_of(scale, round, keep_ratio, only, exclude, heads)]
+        report = edited(self.graph, self.source, [*changes, *resizes(sizes(input)), *scales])
+        return self._changed(report)
+
+    def _changed(self, report: EditReport) -> Model:
+        """This network as an edit left it, with the weights that still fit; the error of an edit that does not fit."""
+        if report.edited is None:
+            raise report.error()
+        graph = report.edited.graph
+        return Model(graph, self.source, about=self.about, notes=self.notes, extras=_kept_extras(self.extras, graph))
 
     def equivariance(self) -> EquivarianceReport:
         """Which shifts, flips and quarter turns of the image leave the output unchanged or move the maps, and why not.
@@ -391,6 +419,31 @@ def load(
     return Model(
         loaded.graph, loaded.source, loaded.reference, loaded.about, loaded.notes, loaded.extras, loaded.remarks
     )
+
+
+def resizes(sizes: tuple[InputSize, ...]) -> list[Resize]:
+    """Sizes of inputs as a change; nothing where none is given."""
+    from cnnscope.edits.change import Resize
+
+    return [Resize({size.name or "": size.shape for size in sizes})] if sizes else []
+
+
+def _kept_extras(extras: Extras, graph: Graph) -> Extras:
+    """What is needed to run a changed network: the same weights where they fit."""
+
+    def fitting(values: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        from cnnscope.nn.kept import kept
+
+        return kept(graph, values())
+
+    make, own, pretrained = extras.make, extras.own, extras.pretrained
+    if own is None and make is not None and extras.own_weights is not None:
+        own = lambda: make().state_dict()  # noqa: E731  # it is the source of the values
+    return Extras(
+        own=None if own is None else lambda: fitting(own), own_weights=extras.own_weights,
+        pretrained=None if pretrained is None else lambda: fitting(pretrained),
+        data=extras.data, labels=extras.labels, preprocess=extras.preprocess,
+    )  # fmt: skip
 
 
 def _exact_ranges(graph: Graph, summary: Summary) -> dict[str, Exact]:

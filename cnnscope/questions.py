@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from cnnscope.api import Model, Settings, Sizes, Source, load, sizes
 from cnnscope.errors import CnnscopeError, did_you_mean, explained
@@ -21,6 +21,7 @@ Result = TypeVar("Result", covariant=True)
 
 if TYPE_CHECKING:
     from cnnscope.audits.audit import Audit
+    from cnnscope.edits.change import Change
     from cnnscope.render.ablation import AblationReport
     from cnnscope.render.audit.report import CompareReport
     from cnnscope.render.comparison import ZooReport
@@ -94,6 +95,14 @@ def ablate(
 ) -> AblationReport:  # fmt: skip
     """`Model.ablate` of anything that `load` takes: ``ablate("alexnet", "fc7", ["conv3", "conv4"])``."""
     return load(source, input=input, set=set, example=example, trace_batch=trace_batch).ablate(*removals)
+
+
+def edit(
+    source: Source, *changes: str | Change, set: Settings = None, example: object = None, trace_batch: int = 1,
+    **options: Any,
+) -> Model:  # fmt: skip
+    """`Model.edit` of anything that `load` takes: ``edit("resnet18", "conv1.stride=1", scale=0.5)``."""
+    return load(source, set=set, example=example, trace_batch=trace_batch).edit(*changes, **options)
 
 
 @explained

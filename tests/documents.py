@@ -26,9 +26,10 @@ def validator(name: str | None = None, *, first: bool = False) -> Draft7Validato
 
 
 def valid(document: Any) -> Any:
-    """The document, which keeps the schema of its own format and the one of all documents, today and in version 1.0."""
+    """The document, which keeps the schema of its own format and the one of all documents, today and in version 1.0 if
+    that has documents of its kind."""
     name = document["format"].removeprefix("cnnscope.")
-    for first in (False, True):
+    for first in (False, True)[: 1 + (name in FIRST["definitions"])]:
         validator(name, first=first).validate(document)
         validator(first=first).validate(document)
     return document

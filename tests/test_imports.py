@@ -16,6 +16,7 @@ COMMANDS = [
     ["--help"], ["summary", "--help"], ["summary", "resnet18"], ["summary", "unet", "-f", "json"], ["shapes", "lenet5"],
     ["params", "lenet5", "vgg11"], ["flops", "lenet5"], ["memory", "lenet5"], ["check", "lenet5"], ["expand", "lenet5"],
     ["diff", "lenet5", "alexnet"], ["equivariance", "lenet5"], ["zoo"], ["ablate", "lenet5", "--remove", "f6"],
+    ["edit", "lenet5", "--set", "c1.kernel=3", "--scale", "0.5"],
     ["transfer", "lenet5", "--classes", "3", "--freeze", "c*"],
     ["kernels", "--kernel", "-1 1", "--input", "0 1 0 1 1"],
     ["ops"], ["ops", "conv"], ["ops", "residual"], ["schema"], ["schema", "summary"], ["summary", "no-such-model"],

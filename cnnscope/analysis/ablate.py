@@ -6,13 +6,13 @@ ImageNet Model Sizes") took layers out of AlexNet and trained the rest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from cnnscope.analysis.rebind import MisfitError, reinfer
-from cnnscope.errors import CnnscopeError, did_you_mean
-from cnnscope.ir import Graph, Node
-from cnnscope.ops.base import shape_text
+from cnnscope.edits.refit import MisfitError, refit
+from cnnscope.edits.remove import detached, listed
+from cnnscope.errors import CnnscopeError
+from cnnscope.ir import Graph
 
 
 def ablate(graph: Graph, names: Sequence[str]) -> Graph:
@@ -22,108 +22,16 @@ def ablate(graph: Graph, names: Sequence[str]) -> Graph:
     cannot be left out because no single value could take its place, E491 where a layer behind it does not fit any more,
     E492 where a traced op cannot be carried over to other shapes, E304 where shared weights would have two shapes.
     """
-    removed = {name for wanted in names for name in members(graph, wanted)}
-    detour = _Detour(graph, frozenset(removed))
-    kept = [
-        replace(node, inputs=tuple(map(detour.source, node.inputs))) for node in graph.nodes if node.name not in removed
-    ]
-    outputs = [detour.source(name) for name in graph.outputs]
-    if any(after in graph.inputs for after, before in zip(outputs, graph.outputs, strict=True) if after != before):
-        raise CnnscopeError.of("E490", f"removing {_listed(names)} leaves no layer between input and output")
-    kept = _read(graph, kept, outputs)
+    kept, outputs = detached(graph, names)
     try:
-        return _without_unused(reinfer(graph, kept, outputs), names)
+        return _without_unused(refit(graph, kept, outputs), names)
     except CnnscopeError as error:
         raise _after_removal(names, error) from None
 
 
-def members(graph: Graph, name: str) -> tuple[str, ...]:
-    """The nodes of the row, op or group called ``name``; E205, with near names, if there is none."""
-    found = tuple(node.name for node in graph.nodes if name in (node.name, node.layer) or _in(node.layer, name))
-    if found:
-        return found
-    if name in graph.inputs:
-        raise CnnscopeError.of("E205", f"`{name}` is an input of the network, not a layer")
-    hint = did_you_mean(name, layer_names(graph), most=3)
-    raise CnnscopeError.of("E205", f"no layer is called `{name}`", hint=hint or "`cnnscope summary` lists the layers")
-
-
-def layer_names(graph: Graph) -> tuple[str, ...]:
-    """The names of everything that can be removed: rows, the groups around them, single ops."""
-    names: dict[str, None] = {}
-    for node in graph.nodes:
-        parts = node.layer.split(".")
-        names |= dict.fromkeys(".".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return tuple(names | dict.fromkeys(node.name for node in graph.nodes))
-
-
-def _in(layer: str, group: str) -> bool:
-    return layer.startswith(f"{group}.")
-
-
-@dataclass(frozen=True)
-class _Detour:
-    """The kept values that replace removed nodes."""
-
-    graph: Graph
-    removed: frozenset[str]
-
-    def source(self, name: str) -> str:
-        """``name`` if it is kept, else the only kept value that it is computed from; E490 if there is none or
-        several."""
-        if name not in self.removed:
-            return name
-        found = dict.fromkeys(self._behind(name))
-        if len(found) == 1:
-            return next(iter(found))
-        node = self.graph.node(name)
-        if not found:
-            raise CnnscopeError.of("E490", f"`{node.layer}` reads nothing that could take its place", span=node.span)
-        values = " and ".join(map(self._described, found))
-        scope = self._scope(node.layer)
-        hint = f"remove the whole block, `{scope}`" if scope else "remove all but one of the ways that lead there too"
-        message = f"removing `{node.layer}` leaves {len(found)} values in its place: {values}"
-        raise CnnscopeError.of("E490", message, span=node.span, hint=hint)
-
-    def _scope(self, layer: str) -> str:
-        """The smallest group around a layer that is not removed as a whole; empty if there is none."""
-        scope = layer.rpartition(".")[0]
-        while scope and all(node.name in self.removed for node in self.graph.nodes if _in(node.layer, scope)):
-            scope = scope.rpartition(".")[0]
-        return scope
-
-    def _described(self, name: str) -> str:
-        layer = name if name in self.graph.inputs else self.graph.node(name).layer
-        return f"`{layer}` ({shape_text(self.graph.value(name).features)})"
-
-    def _behind(self, name: str) -> Iterator[str]:
-        """The kept values that ``name`` is computed from through removed nodes, without constants and bare weights."""
-        waiting, seen = [name], {name}
-        while waiting:
-            for before in self.graph.node(waiting.pop()).inputs:
-                if before in seen:
-                    continue
-                seen.add(before)
-                if before in self.removed:
-                    waiting.append(before)
-                elif before in self.graph.inputs or self.graph.node(before).inputs:
-                    yield before
-
-
-def _read(graph: Graph, kept: Sequence[Node], outputs: Collection[str]) -> list[Node]:
-    """``kept`` without nodes that only removed nodes read."""
-    had = {name for node in graph.nodes for name in node.inputs}
-    read, result = set(outputs), list[Node]()
-    for node in reversed(kept):
-        if node.name in read or node.name not in had:
-            read.update(node.inputs)
-            result.append(node)
-    return result[::-1]
-
-
 def _without_unused(graph: Graph, names: Sequence[str]) -> Graph:
     """The graph without unused weights that belong to removed layers."""
-    gone = {key for key in graph.unused if any(_in(key, name) for name in names)}
+    gone = {key for key in graph.unused if any(key.startswith(f"{name}.") for name in names)}
     return replace(graph, params={key: param for key, param in graph.params.items() if key not in gone})
 
 
@@ -134,8 +42,4 @@ def _after_removal(names: Sequence[str], error: CnnscopeError) -> CnnscopeError:
     if isinstance(error, MisfitError) and found.code == "E491":
         scope = error.layer.rpartition(".")[0]
         hint = f"remove the block `{scope}` too, or layers that keep the size" if scope else hint
-    return CnnscopeError(replace(found, message=f"without {_listed(names)}, {found.message}", hint=hint))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    return CnnscopeError(replace(found, message=f"without {listed(names)}, {found.message}", hint=hint))

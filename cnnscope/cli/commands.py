@@ -28,6 +28,9 @@ _HEADINGS = {
         "equivariance": "architecture:equivariance",
         "ablate": "architecture:ablate",
     },
+    "Change it": {
+        "edit": "edit:edit",
+    },
     "Draw it": {"diagram": "architecture:diagram", "page": "architecture:page"},
     "Audit": {"audit": "audit:audit", "report": "audit:report", "compare": "audit:compare"},
     "See what it has learned": {

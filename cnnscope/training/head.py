@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cnnscope.analysis.rebind import reinfer
+from cnnscope.edits.refit import refit
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
 from cnnscope.ops.conv import Conv
@@ -53,7 +53,7 @@ def _is_classifier(graph: Graph, node: Node) -> bool:
 
 
 def _named_head(graph: Graph, name: str) -> Node:
-    from cnnscope.analysis.ablate import members
+    from cnnscope.edits.remove import members
 
     nodes = [graph.node(member) for member in members(graph, name)]
     heads = [node for node in nodes if _is_classifier(graph, node)]
@@ -94,7 +94,7 @@ def with_head(graph: Graph, head: Node, classes: int) -> Graph:
             if isinstance(found, Node) and _outputs(found) == _outputs(head):
                 heads.add(found.name)
     nodes = [_resized(node, classes) if node.name in heads else node for node in graph.nodes]
-    changed = reinfer(graph, nodes, graph.outputs)
+    changed = refit(graph, nodes, graph.outputs)
     own = set(changed.node(head.name).params.values())
     params = {key: replace(p, trainable=True) if key in own else p for key, p in changed.params.items()}
     return replace(changed, params=params)

@@ -159,7 +159,7 @@ def _matches(layer: str, pattern: str) -> bool:
 
 
 def _freezes_nothing(graph: Graph, pattern: str, matching: Sequence[str], head: str) -> CnnscopeError:
-    from cnnscope.analysis.ablate import layer_names
+    from cnnscope.edits.remove import layer_names
 
     if matching:
         return CnnscopeError.of("E494", f"`--freeze {pattern}` freezes nothing: {_quoted(matching)} have no weights")

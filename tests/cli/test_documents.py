@@ -16,6 +16,7 @@ COMMANDS = {
     "comparison": ("summary", "lenet5", "unet"), "rf_unit": ("rf", "blocks.yaml", "--unit", "logits.linear1"),
     "expand": ("expand", "blocks.yaml"), "zoo": ("zoo",), "check": ("check", "lenet5"), "ops": ("ops",),
     "ablation": ("ablate", "lenet5", "--remove", "s2", "--remove", "c5,f6"),
+    "edit": ("edit", "lenet5", "--set", "c3.kernel=3", "--width", "c1=8"),
     "transfer": ("transfer", "lenet5", "--classes", "30", "--freeze", "c1"),
     "op": ("ops", "conv"), "equivariance": ("equivariance", "blocks.yaml"),
 }  # fmt: skip
@@ -36,7 +37,7 @@ def test_documents_keep_the_contract(run: Run, name: str) -> None:
     found = document(run, *COMMANDS[name])
     assert found["format"] == f"cnnscope.{name}"
     valid(found)
-    assert not undeclared(found, ("args", "schema", "spec"))
+    assert not undeclared(found, ("args", "schema", "spec", "changes"))
 
 
 @pytest.mark.parametrize("source", ["densenet121", "siamese", "vit_tiny", "inception_v3", "unet", "mlp-200", "m5"])

@@ -34,6 +34,7 @@ COMMANDS_SHOWN = [
     ("flops", "resnet50", "--sort", "macs", "--top", "10"), ("summary", "resnet50", "--level", "op"),
     ("rf", "alexnet", "--unit", "conv5:3,3"), ("diff", "resnet50", "resnet18"), ("diff", "lenet5", "alexnet", "-v"),
     ("equivariance", "googlenet"), ("ablate", "resnet50", "--remove", "layer3", "--remove", "layer2,layer4"),
+    ("edit", "resnet50", "--scale", "0.5"), ("edit", "resnet18", "--width", "layer2.0.conv2=96", "-v"),
     ("check", "resnet50", "lenet5"), ("check", "unet", "-v"), ("zoo", "resnet*", "unet"), ("zoo", "conv", "-v"),
     ("ops",), ("ops", "conv"), ("ops", "residual"),
     ("filters", "--layer", "c3"), ("features", "-o", "f.png"), ("attribute", "-o", "a.png", "--method", "saliency"),

@@ -52,6 +52,7 @@ DOCUMENTS = {
     "audit": "cnnscope.audits.document:AuditDocument",
     "compare": "cnnscope.audits.document:CompareDocument",
     "error": "cnnscope.render.diagnostics:ErrorDocument",
+    "edit": "cnnscope.render.edit:EditDocument",
 }
 """The class of each document. Text, because some of them need packages that only their commands import."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cnnscope.analysis.rebind import rebound
+from cnnscope.edits.refit import rebound
 from cnnscope.errors import ShapeError
 from cnnscope.ir import Graph, Node, Value
 from cnnscope.ir.steps import Expand, Shape
