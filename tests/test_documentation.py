@@ -61,7 +61,7 @@ def columns(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
-PAGES = ("lectures", "diagrams", "receptive-fields", "export", "ablate", "transfer", "equivariance", "filters",
+PAGES = ("lectures", "diagrams", "receptive-fields", "export", "ablate", "edit", "transfer", "equivariance", "filters",
          "attribution", "features", "audit")  # fmt: skip
 COMMANDS: dict[str, list[list[str]]] = {}
 for page in (README, *(ROOT / "docs" / f"{name}.md" for name in PAGES)):

@@ -39,17 +39,27 @@ def apply(graph: Graph, changes: Sequence[Change]) -> Edited:
     widths = [change for change in changes if isinstance(change, Width | Scale)]
     asked = tuple(dict.fromkeys(name for change in changes for name in _asked(graph, change)))
     try:
-        placed = _placed(graph, places)
-        result, why = _widened(placed, widths)
+        result, why = _changed(graph, places, widths)
+    except CnnscopeError as error:
+        loose = untied(graph)
+        if error.diagnostics[0].code != "E304" or loose == graph:
+            raise
+        result, why = _changed(loose, places, widths)
+    return Edited(result, tuple(changes), asked, followed(graph, result, asked, why), weight_changes(graph, result))
+
+
+def _changed(graph: Graph, places: Sequence[Change], widths: Sequence[Change]) -> tuple[Graph, dict[str, str]]:
+    """The changed graph, and the layer that ties each width."""
+    try:
+        return _widened(_placed(graph, places), widths)
     except CnnscopeError as error:
         if not places or not widths or error.diagnostics[0].code not in ("E491", "E492"):
             raise
         try:
-            widened, why = _widened(graph, widths)
-            result = _placed(widened, places)
+            wide, why = _widened(graph, widths)
+            return _placed(wide, places), why
         except CnnscopeError:
             raise error from None
-    return Edited(result, tuple(changes), asked, followed(graph, result, asked, why), weight_changes(graph, result))
 
 
 def _placed(graph: Graph, changes: Sequence[Change]) -> Graph:
@@ -75,21 +85,14 @@ def _widened(graph: Graph, changes: Sequence[Change]) -> tuple[Graph, dict[str, 
     why: dict[str, str] = {}
     if not changes:
         return graph, why
-    for loosened in (False, True):
-        try:
-            result = untied(graph) if loosened else graph
-            for change in (one for one in changes if isinstance(one, Scale)):
-                result, w = scaled(result, change)
-                why |= w.equations.why
-            named = [one for one in changes if isinstance(one, Width)]
-            if named:
-                result, w = widened(result, named)
-                why |= w.equations.why
-            return result, why
-        except CnnscopeError as error:
-            if loosened or error.diagnostics[0].code != "E304":
-                raise
-    raise AssertionError("the second round returns or raises")
+    for change in (one for one in changes if isinstance(one, Scale)):
+        graph, w = scaled(graph, change)
+        why |= w.equations.why
+    named = [one for one in changes if isinstance(one, Width)]
+    if named:
+        graph, w = widened(graph, named)
+        why |= w.equations.why
+    return graph, why
 
 
 def _asked(graph: Graph, change: Change) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from cnnscope.edits.intents import takes_size
@@ -86,7 +86,7 @@ def _tables(before: Graph, after: Graph, was: Node, now: Node) -> Iterator[Follo
 
 def vars_of(op: Any) -> dict[str, Any]:
     """The arguments of an op by name."""
-    return {name: getattr(op, name) for name in type(op).parameters() if hasattr(op, name)}
+    return {one.name: getattr(op, one.name) for one in fields(op)}
 
 
 def _weighs(node: Node) -> bool:

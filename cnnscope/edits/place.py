@@ -59,11 +59,11 @@ def _changed(node: Node, graph: Graph, args: Mapping[str, Any]) -> Node:
     new = replace(op, **values)
     intent = node.intent
     if "pad" in args:
-        words: Any = values["pad"]
-        intent = replace(intent, pad=words if isinstance(words, str) else None)
-        new = new if not isinstance(words, str) else replace(new, pad=padded(new, words, x) or words)
+        word: Any = values["pad"] if isinstance(values["pad"], str) else None
+        intent = replace(intent, pad=word)
+        new = new if word is None else replace(new, pad=padded(new, word, x) or word)
     elif is_window(op) and {"kernel", "dilation"} & set(args) and node.name in graph._nodes_by_name:
-        word: Any = pad_word(graph.node(node.name), x) if "pad" not in args else None
+        word = pad_word(graph.node(node.name), x)
         pads = None if word is None else padded(new, word, x) or word
         new = new if pads is None else replace(new, pad=pads)
         intent = replace(intent, pad=word)
@@ -71,7 +71,7 @@ def _changed(node: Node, graph: Graph, args: Mapping[str, Any]) -> Node:
 
 
 def _read(op: type[Op], args: Mapping[str, Any], x: Sequence[Value], node: Node) -> dict[str, Any]:
-    ndim = len(x[0].shape) - 2 if x and x[0].kind == "map" else None
+    ndim = _image_axes(x[0]) if x else None
     values = {}
     for name, raw in args.items():
         try:
@@ -80,6 +80,11 @@ def _read(op: type[Op], args: Mapping[str, Any], x: Sequence[Value], node: Node)
             message = f"`{name}` of `{node.layer}`: {error.message}"
             raise CnnscopeError.of(error.code, message, hint=error.hint) from None
     return values
+
+
+def _image_axes(value: Value) -> int | None:
+    """The number of spatial axes; a traced tensor may be a map too."""
+    return len(value.shape) - 2 if value.kind in ("map", "tensor") and len(value.shape) > 2 else None
 
 
 def without(draft: Graph, change: Remove) -> Graph:
@@ -122,7 +127,7 @@ def _parts(node: Node, x: Sequence[Value], change: Swap) -> list[Op]:
     given = {name: _lists(value) for name, value in plain.items() if name not in change.args} | dict(change.args)
     if "out" in to.parameters() and "out" not in given:
         given["out"] = node.output.shape[channel_axis(node.output)]
-    ndim = len(x[0].shape) - 2 if x[0].kind == "map" else None
+    ndim = _image_axes(x[0])
     try:
         return [to.read(given, ndim)]
     except ArgumentError as error:
@@ -161,7 +166,7 @@ def inserted(draft: Graph, change: Insert) -> Graph:
         raise CnnscopeError.of("E492", f"`{op.tag}` cannot be inserted: only layers of one input and one op can")
     source = change.after if change.after in draft.inputs else selected(draft, change.after)[-1].name
     value = draft.value(source)
-    ndim = len(value.shape) - 2 if value.kind == "map" else None
+    ndim = _image_axes(value)
     try:
         made = op.read(change.args, ndim)
     except ArgumentError as error:

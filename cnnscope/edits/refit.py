@@ -85,7 +85,7 @@ class _Refit:
         """The node bound to ``x``, and its weights in the shapes that the op needs now."""
         old = self.graph.values(before)
         op: Any = self._meant(node, before, old, x)
-        if type(op) is not type(before.op):
+        if type(op) is not type(before.op) or not isinstance(op, Op):
             intent = Intent(pad=op.pad) if isinstance(getattr(op, "pad", None), str) else NO_INTENT
             node, op = replace(node, intent=intent), op.bind(x)
         else:

@@ -14,6 +14,7 @@ from cnnscope.edits.refit import MisfitError
 from cnnscope.edits.select import selected
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph, Node
+from cnnscope.ops.traced import Traced
 
 MOST = 3
 _SHAPING = ("stride", "kernel", "pad", "dilation")
@@ -49,7 +50,7 @@ def _candidates(graph: Graph, changes: Sequence[Change], misfit: MisfitError) ->
 
 
 def _takes(node: Node, name: str) -> bool:
-    return name in type(node.op).parameters()  # type: ignore[attr-defined]  # an op
+    return not isinstance(node.op, Traced) and name in type(node.op).parameters()  # type: ignore[attr-defined]  # an op
 
 
 def _before(graph: Graph, name: str) -> set[str]:

@@ -49,6 +49,7 @@ def resnext() -> nn.Module:
 CIFAR = ("conv1.stride=1", "conv1.kernel=3", "maxpool=none", Resize({"": (32,)}))
 INNER = Scale(2, only=("layer*.conv[12]",))
 DILATED = ("layer4.0.conv2.stride=1", "layer4.0.downsample.0.stride=1", "layer4.[12].conv2.dilation=2")
+V3 = (Scale(0.75, keep_ratio=False, exclude=("features.4.block.2.fc1",)), Width("features.4.block.2.fc1", 16))
 DROP_LAST = Scale(0.5, exclude=("conv_last*",))
 SHUFFLE = (Width("stage2.*", 24), Width("stage3.*", 48), Width("stage4.*", 96))
 
@@ -67,8 +68,8 @@ MORE = {
                              lambda: models().DenseNet(16, (6, 12, 24, 16), 32)),
     "dilated resnet50": Twin("torchvision:resnet50", DILATED,
                              tv("resnet50", replace_stride_with_dilation=[False, False, True])),
-    "mobilenet_v3_large x0.75": Twin("torchvision:mobilenet_v3_large", (Scale(0.75, keep_ratio=False),),
-                                     tv("mobilenet_v3_large", width_mult=0.75)),
+    # of the scaled squeezes, torchvision works out this one to be 16 and a width of its own would be 24
+    "mobilenet_v3_large x0.75": Twin("torchvision:mobilenet_v3_large", V3, tv("mobilenet_v3_large", width_mult=0.75)),
     "shufflenet x0.5": Twin("torchvision:shufflenet_v2_x1_0", SHUFFLE, tv("shufflenet_v2_x0_5")),
 }  # fmt: skip
 
