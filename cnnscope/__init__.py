@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         summary,
         transfer,
         unit,
+        unit_values,
         zoo,
     )
 
@@ -53,7 +54,7 @@ __all__ = [
     "CnnscopeError", "Diagnostic", "Graph", "Model", "Span", "__version__", "ablate", "attribute", "audit", "check",
     "check_weights", "compare", "diagram", "diff", "edit", "equivariance", "expand", "export", "features", "filters",
     "flops", "growth", "kernels", "layer_types", "load", "map_weights", "memory", "page", "params", "plugin",
-    "receptive_field", "report", "shapes", "summary", "transfer", "unit", "zoo",
+    "receptive_field", "report", "shapes", "summary", "transfer", "unit", "unit_values", "zoo",
 ]  # fmt: skip
 
 _ELSEWHERE = {

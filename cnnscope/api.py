@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cnnscope.render.export import OnnxExport
     from cnnscope.render.illustrated import Drawing, Illustrated, Page, Text
     from cnnscope.render.unit import Unit
+    from cnnscope.render.unit_values import UnitValues
     from cnnscope.render.weights import WeightsCheck, WeightsMap
     from cnnscope.trained.network import TrainedNetwork
     from cnnscope.trained.weighted import Weighted
@@ -135,6 +136,20 @@ class Model(Loaded):
         from cnnscope.render.unit import unit
 
         return unit(self.graph, self.source, layer, tuple(position), None if image is None else Path(image))
+
+    def unit_values(
+        self, layer: str, index: Sequence[int], image: str | Path | None = None, weights: str | Path | None = None
+    ) -> UnitValues:
+        """What the unit at ``index``, (channel, y, x), of ``layer`` computes on an image (needs torch).
+
+        The image is by default the first of the network's. ``write("unit.png")`` draws windows, weights and sums.
+
+        `CnnscopeError` for an unknown layer (E205), no unit of it (E203), or a layer of another type (E464).
+        """
+        from cnnscope.learned.unit_values import unit_values
+        from cnnscope.options.running import Running
+
+        return unit_values(self, layer, index, image, Running(weights=weights))
 
     def growth(self, *, level: Level = "layer") -> Drawing:
         """A plot of receptive fields against depth. Drawing it raises E607 for a network without an image."""

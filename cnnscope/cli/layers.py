@@ -170,9 +170,18 @@ memory = _verb("memory", "Bytes of parameters and activations, and the peak of w
 class UnitOptions:
     """What is drawn: all layers, or one unit."""
 
-    unit: Annotated[str | None, Option("The pixels that one unit sees.", metavar="LAYER:Y,X")] = None
+    unit: Annotated[
+        str | None, Option("The pixels that one unit sees; with --values LAYER:C,Y,X.", metavar="LAYER:Y,X")
+    ] = None
+    values: Annotated[
+        bool, Option("What the unit computes on an image: the inputs it meets, the weights, the sums.")
+    ] = False
     image: Annotated[
-        Path | None, Option("A picture to draw under the field of --unit, with -o out.png.", metavar="FILE")
+        Path | None,
+        Option("A picture: for --values, or to draw under the field of --unit, with -o out.png.", metavar="FILE"),
+    ] = None
+    weights: Annotated[
+        str | None, Option("Weights for --values, where the source has none: a file, or `pretrained`.", metavar="FILE")
     ] = None
 
 
@@ -187,6 +196,10 @@ def rf(
     layers = LayerOptions(level=level.level)
     if drawn.unit is not None:
         layer, position = parse_unit(drawn.unit)
+        if drawn.values:
+            model = loading.load(sources[0])
+            writing.deliver(model.unit_values(layer, position, drawn.image, drawn.weights))
+            return
         writing.deliver(loading.load(sources[0]).unit(layer, position, drawn.image))
     elif writing.picture is not None:
         writing.deliver(loading.load(sources[0]).growth(level=level.level))
@@ -202,7 +215,11 @@ def _refuse(sources: Sequence[str], drawn: UnitOptions, looking: Looking, writin
         raise CnnscopeError.of("E409", "`--unit` looks at one SOURCE")
     if writing.picture is not None and len(sources) > 1:
         raise CnnscopeError.of("E409", f"`-o {writing.picture.name}` draws one SOURCE")
-    if drawn.image is not None and (drawn.unit is None or writing.picture is None):
+    if (drawn.values or drawn.weights) and (drawn.unit is None or not drawn.values):
+        name = "values" if drawn.values else "weights"
+        raise CnnscopeError.of("E409", f"`--{name}` is about what one unit computes",
+                               hint="write `--unit conv3:0,5,7 --values`, the channel first")  # fmt: skip
+    if drawn.image is not None and not drawn.values and (drawn.unit is None or writing.picture is None):
         raise CnnscopeError.of("E409", "`--image` lies under one unit's field",
                                hint="write `--unit conv3:5,7 --image cat.png -o out.png`")  # fmt: skip
 

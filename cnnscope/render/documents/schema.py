@@ -32,6 +32,7 @@ DOCUMENTS = {
     **dict.fromkeys(FIGURES, "cnnscope.render.documents.layers:Layers"),
     "comparison": "cnnscope.render.comparison:ComparisonDocument",
     "rf_unit": "cnnscope.render.documents.layers:UnitDocument",
+    "unit_values": "cnnscope.render.unit_values:UnitValuesDocument",
     "zoo": "cnnscope.render.comparison:ZooDocument",
     "check": "cnnscope.render.checks:CheckDocument",
     "ops": "cnnscope.render.reference:OpsDocument",
