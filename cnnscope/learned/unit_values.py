@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +29,6 @@ from cnnscope.sources.resolve import Loaded
 from cnnscope.trained.images import open_images
 from cnnscope.trained.loading import open_network
 from cnnscope.trained.network import TrainedNetwork
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CONVOLUTIONS = ("conv", "depthwise", "upconv")
 _POOLS = ("maxpool", "avgpool")
@@ -94,7 +92,7 @@ def _other(what: str) -> CnnscopeError:
 def _image(network: TrainedNetwork, image: str | Path | None) -> tuple[str, NDArray[np.uint8]]:
     """An image's name and its (C, H, W) pixels."""
     if image is not None:
-        return str(image), network.preprocess.pixels(read_picture(image))
+        return str(image), network.preprocess.pixels(read_picture(Path(image)))
     if network.data is None:
         raise CnnscopeError.of("E607", f"there is no image to look at: `{network.source}` comes with none",
                                hint="name one: `--image FILE`")  # fmt: skip
@@ -191,7 +189,7 @@ def _per_axis(values: Any, axes: int) -> list[Any]:
 
 def _parameters(module: nn.Module) -> tuple[Array, Array | None]:
     """Weight and bias of a convolution or linear layer, which a wrapper may hold."""
-    own = next(one for one in module.modules() if isinstance(getattr(one, "weight", None), Tensor))
+    own: Any = next(one for one in module.modules() if isinstance(getattr(one, "weight", None), Tensor))
     bias: Any = own.bias
     return own.weight.detach().double().cpu().numpy(), None if bias is None else bias.detach().double().cpu().numpy()
 
