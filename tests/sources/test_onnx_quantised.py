@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+import cnnscope
 from cnnscope.analysis.summary import Summary, summarize
 from cnnscope.sources.onnx import read_graph
 from cnnscope.sources.onnx.build import ROUNDED
@@ -232,3 +234,26 @@ def test_parameters_are_lower_bounds_where_an_operator_is_unknown(tmp_path: Path
     model = open_model(str(path))
     assert "parameters   >= 0 = >= 0 B" in str(model.summary())
     assert ">= 0 parameters" in repr(model)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_of_a_quantised_table_are_an_embedding(axis: int, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    table = draw.integers(-100, 100, (10, 4)).astype(np.int8)
+    scales, points = draw.random(4).astype(np.float32), draw.integers(-9, 9, 4).astype(np.int8)
+    held = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(scales if axis else scales[0], "scale"),
+            numpy_helper.from_array(points if axis else points[0], "point")]  # fmt: skip
+    nodes = [helper.make_node("Gather", ["table", "places"], ["rows"]),
+             helper.make_node("DequantizeLinear", ["rows", "scale", "point"], ["y"], axis=2 * axis)]  # fmt: skip
+    values = [helper.make_tensor_value_info("places", TensorProto.INT64, [1, 3]),
+              helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 4])]  # fmt: skip
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], held)
+    path = tmp_path / "table.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    places = np.array([[1, 9, 0]])
+    network = cnnscope.load(path)
+    assert summarize(network.graph).totals.params == 40
+    made = network.weighted().module(torch.from_numpy(places))
+    np.testing.assert_allclose(
+        made.detach().numpy(), ReferenceEvaluator(path).run(None, {"places": places})[0], rtol=1e-6
+    )

@@ -203,13 +203,18 @@ def _split(call: OperatorCall) -> list[Operand]:
             for i, r in enumerate(picked)]  # fmt: skip
 
 
+_QUANTISED = ("int4", "uint4", "int8", "uint8")
+"""Types of stored tables whose rows are made real after they are chosen; wider integers are places and sizes."""
+
+
 @rule("Gather")
 def _gather(call: OperatorCall) -> list[Operand]:
     """Elements at known places are a movement. Rows of a stored table, chosen by the network, are an embedding."""
     table, places = call.constant(0), call.constant(1)
     shape, chosen = call.shape(0), call.shape(1)
     axis = call.axis(call.integer("axis", 0), len(shape))
-    if table is not None and table.is_weight and axis == 0 and len(shape) == 2:
+    is_table = table is not None and (table.is_weight or table.dtype in _QUANTISED)
+    if table is not None and is_table and axis == 0 and len(shape) == 2:
         op = Embedding(shape[0], shape[1], table.dtype)
         return [call.emit(op, call.tensor(1), params={"weight": table})]
     whole = (*shape[:axis], *chosen, *shape[axis + 1 :])
