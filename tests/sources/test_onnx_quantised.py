@@ -249,11 +249,11 @@ def test_rows_of_a_quantised_table_are_an_embedding(axis: int, tmp_path: Path) -
               helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 4])]  # fmt: skip
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], held)
     path = tmp_path / "table.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), path)
     places = np.array([[1, 9, 0]])
     network = cnnscope.load(path)
     assert summarize(network.graph).totals.params == 40
     made = network.weighted().module(torch.from_numpy(places))
     np.testing.assert_allclose(
-        made.detach().numpy(), ReferenceEvaluator(path).run(None, {"places": places})[0], rtol=1e-6
+        made.detach().numpy(), ReferenceEvaluator(str(path)).run(None, {"places": places})[0], rtol=1e-6
     )
