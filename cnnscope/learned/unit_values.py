@@ -45,7 +45,7 @@ def unit_values(
     `CnnscopeError`: E205 no such layer, E203 no such unit, E464 a layer that computes something else, E607 no image,
     and what `open_network` raises.
     """
-    network = open_network(model, running)
+    network = open_network(model, running, scores=False)
     node, module = _main(network, layer)
     sample = _image(network, image)
     inputs, output, final = _run(network, node, module, layer, sample[1])

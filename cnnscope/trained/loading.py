@@ -95,8 +95,9 @@ def _names(path: Path) -> tuple[str, ...]:
     return tuple(str(name[-1] if isinstance(name, list) and name else name) for name in found)
 
 
-def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwork:
-    """The network with weights, on its device, and what running it on images takes.
+def open_network(model: Loaded, options: Running | None = None, *, scores: bool = True) -> TrainedNetwork:
+    """The network with weights, on its device, and what running it on images takes; without ``scores``, whatever it
+    returns: that is enough to look at its layers.
 
     `CnnscopeError`: E450 no pretrained weights or no way to have weights, E451 device and precision, E452 no network of
     one image, E453 no class scores, E406 and E454 preprocessing, E455 labels, E420 to E428 weight files and building.
@@ -106,7 +107,8 @@ def open_network(model: Loaded, options: Running | None = None) -> TrainedNetwor
     place = find_device(options.device)
     precision = find_dtype(options.dtype, place)
     shape = _image_shape(graph)
-    _check_scores(graph)
+    if scores:
+        _check_scores(graph)
     preprocess = Preprocess.of(shape, {**extras.preprocess, **settings(options.preprocess)})
     weighted = open_weighted(model, weights=options.weights, seed=options.seed)
     labels = read_labels(options.labels if options.labels is not None else extras.labels,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from featured_networks import made, padded, rectified, trained
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -173,3 +174,13 @@ def test_the_strongest_of_many_maps_are_shown(digits) -> None:
     panel = _panel(LayerMaps(FeatureLayer("many", "conv", 300, (4, 4)), maps))
     assert panel.shown.tolist() == list(range(44, 300))
     assert panel.note == "0 to 1, 44 of 300 are the same all over, the 256 with the largest magnitudes shown"
+
+
+def test_networks_without_class_scores_have_maps(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))  # two maps, no scores
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(tmp_path / "x.png")
+    found = cnnscope.load(network, input="3x12x12").features(image=tmp_path / "x.png", layer="0,2")
+    assert [layer.name for layer in found.report.document.layers] == ["0", "2"]
+    with pytest.raises(CnnscopeError, match="E453"):
+        cnnscope.load(network, input="3x12x12").trained()

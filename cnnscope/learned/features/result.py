@@ -48,7 +48,7 @@ def features(model: Loaded, options: FeatureOptions, progress: Progress = SILENT
     `CnnscopeError`: E450 to E455 the network or its weights, E409 the channel, E205 and E464 layers, E607 no image.
     """
     place = parse_channel(options.channel, names(options.layer))
-    network = open_network(model, part(options, Running))
+    network = open_network(model, part(options, Running), scores=False)
     for note in network.notes:
         progress.note(note)
     return _maps(network, options) if place is None else _channel(network, *place, options, progress)

@@ -73,7 +73,7 @@ def _life(model: Loaded, chosen: Sequence[Chosen], options: FilterOptions) -> Li
     """Which filters are dead; None where there are no images to tell."""
     if options.data is None and model.extras.data is None:
         return None
-    network = open_network(model, part(options, Running))
+    network = open_network(model, part(options, Running), scores=False)
     assert network.data is not None
     return life(network, chosen, network.data, options.limit)
 
