@@ -47,6 +47,10 @@ class Diagnostic:
     hint: str | None = None
 
 
+LIMITS = frozenset({"E492"})
+"""Codes of what is no mistake of the user but a limit of cnnscope: their exit code is 3."""
+
+
 class CnnscopeError(Exception):
     """Anything that cnnscope refuses: one or more diagnostics, and the exit code of the command."""
 
@@ -55,6 +59,8 @@ class CnnscopeError(Exception):
     def __init__(self, *diagnostics: Diagnostic) -> None:
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in diagnostics))
         self.diagnostics = diagnostics
+        if any(d.code in LIMITS for d in diagnostics):
+            self.exit_code = 3
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the error with all its attributes, whatever arguments its class takes."""

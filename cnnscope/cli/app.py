@@ -1,8 +1,8 @@
 """The program: its commands, its exit codes, and how it reports errors.
 
-Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict``, 4 a failed
-control of an audit, 5 an audit with pieces missing, 70 a bug, 129, 130 and 143 ended by SIGHUP, SIGINT and SIGTERM, 141
-the reader of a pipe went away.
+Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op under ``--strict`` or unsupported
+change, 4 a failed control of an audit, 5 an audit with pieces missing, 70 a bug, 129, 130 and 143 ended
+by SIGHUP, SIGINT and SIGTERM, 141 the reader of a pipe went away.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ app = typer.Typer(
     name="cnnscope",
     cls=Commands,
     help="The instrument panel for convolutional networks: what every layer computes, costs and sees.",
-    epilog="Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op with --strict, "
-    "4 failed control, 5 incomplete audit, 70 bug, 130 interrupt.",
+    epilog="Exit codes: 0 ok, 1 findings or a failed gate, 2 usage or bad input, 3 unsupported op with --strict or "
+    "unsupported change, 4 failed control, 5 incomplete audit, 70 bug, 130 interrupt.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

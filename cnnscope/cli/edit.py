@@ -80,8 +80,9 @@ class EditWriting(Writing):
     @property
     def picture(self) -> Path | None:
         """The file to write the network or the changes into; None where text is asked for."""
-        names = ("graph.json", "changes.json")
-        return self.output if self.output is not None and self.output.name.endswith(names) else super().picture
+        from cnnscope.render.edit import written_as
+
+        return self.output if self.output is not None and written_as(self.output) is not None else None
 
 
 @flat(output="Write the network: net.yaml, net.py, net.onnx, graph.json; changes.json has the changes alone.")

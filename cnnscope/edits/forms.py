@@ -87,7 +87,7 @@ class Equations:
         form = self.reduced(form)
         result = form.const + sum(value * widths[name] for name, value in form.terms.items())
         if result.denominator != 1 or result < 1:
-            raise CnnscopeError.of("E491", f"{result} channels are not a whole number of at least 1")
+            raise CnnscopeError.of("E491", f"{result} channels, which is no whole number of at least 1")
         return int(result)
 
     @property

@@ -212,10 +212,6 @@ class MisfitError(CnnscopeError):
     op: str = ""
     inputs: tuple[Shape, ...] = ()
 
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]  # a code of its own where it is a limit of cnnscope
-        return 3 if self.diagnostics[0].code == "E492" else 2
-
 
 def misfit(
     graph: Graph, node: Node, x: Sequence[Value], error: ShapeError, kept: Mapping[str, Node] | None = None

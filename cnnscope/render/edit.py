@@ -18,6 +18,7 @@ from cnnscope.edits.refit import MisfitError
 from cnnscope.edits.remedies import remedies
 from cnnscope.errors import CnnscopeError
 from cnnscope.ir import Graph
+from cnnscope.options.network import ExportFormat
 from cnnscope.render import numbers
 from cnnscope.render.ablation import _change
 from cnnscope.render.documents.document import Count, Document, Shape
@@ -26,8 +27,19 @@ from cnnscope.render.export import SUFFIXES, export
 from cnnscope.render.result import Cell, File, Result, written
 from cnnscope.render.table import Line, Table, left, right
 
+KINDS = ("yaml", "yml", "py", "onnx")
+"""Suffixes of files that a network is written into."""
+
 SHOWN = 40
 """Lines of what followed that the table has at most."""
+
+
+def written_as(path: Path) -> ExportFormat | Literal["changes"] | None:
+    """What a file of this name has: the network in a format, the changes alone, or None for a table or document."""
+    for name, kind in (("changes.json", "changes"), ("graph.json", "json")):
+        if path.name.lower().endswith(name):
+            return kind  # type: ignore[return-value]  # one of the two above
+    return None if path.suffix.lower() == ".json" else SUFFIXES.get(path.suffix.lower())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +113,7 @@ class EditDocument(Document):
 class EditReport(Result):
     """The ``cnnscope.edit`` document of a network that was changed, or of changes that do not fit."""
 
-    KINDS: ClassVar[Sequence[str]] = ("yaml", "yml", "py")
+    KINDS: ClassVar[Sequence[str]] = KINDS
 
     before: Graph
     source: str
@@ -200,17 +212,19 @@ class EditReport(Result):
 
     def write(self, path: str | Path) -> tuple[File, ...]:
         """Writes the network (.yaml .py .onnx), its graph (graph.json), the changes alone (changes.json), or the table
-        as `Result.write` does. E404 for another suffix, E43x for a network that cannot be written in that format.
+        as `Result.write` does. E404 for another suffix, E43x for a network that cannot be written in that format, the
+        error of changes that do not fit.
         """
         place = Path(path)
-        if self.edited is not None and place.name.endswith("changes.json"):
+        form = written_as(place)
+        if form is None:
+            return super().write(place)
+        if self.edited is None:
+            raise self.error()
+        if form == "changes":
             text = json.dumps({"changes": [to_json(change) for change in self.changes]}, indent=2) + "\n"
             return (written(place, "changes", text),)
-        if self.edited is not None and (
-            place.suffix in (".yaml", ".yml", ".py", ".onnx") or place.name.endswith("graph.json")
-        ):
-            return export(self.edited.graph, SUFFIXES[place.suffix]).write(place)
-        return super().write(path)
+        return export(self.edited.graph, form).write(place)
 
 
 def explained(remedies: Sequence[Edited], asked: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from edited import edit, run, totals
 
@@ -116,8 +118,33 @@ def test_channels_that_groups_do_not_divide_are_refused() -> None:
     run(edit(graph, "a.out=15").graph)
 
 
+def test_channels_that_are_no_whole_number_are_refused() -> None:
+    graph = spec("  - conv: {name: a, out: 132, kernel: 1}\n  - reshape: {name: r, shape: [12, 11, 16]}\n"
+                 "  - conv: {out: 2, kernel: 1}\n", "[3, 4, 4]")  # fmt: skip
+    for change, channels in (("a.out=180", "180/11"), (Scale(0.7), "96/11")):
+        code, message, _ = refused(graph, change)
+        assert (code, message) == (
+            "E491", f"`r` would have {channels} channels, which is no whole number of at least 1")  # fmt: skip
+    run(edit(graph, "a.out=121").graph)
+
+
+CEIL = "  - maxpool: {name: p, kernel: 3, stride: 2, ceil: true}\n  - conv: {name: c, out: 2, kernel: 1}\n"
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    (Swap("maxpool", "blurpool"), 3), (Insert("p", "mul"), 3), (SetArgs("p", {"kernel": 30}), 2),
+    (SetArgs("p", {"size": 3}), 2),
+])  # fmt: skip
+def test_what_cannot_be_carried_out_has_an_exit_code_of_its_own(change: Change, code: int) -> None:
+    with pytest.raises(cnnscope.CnnscopeError) as caught:
+        edit(spec(CEIL), change)
+    assert (caught.value.diagnostics[0].code == "E492") == (code == 3)
+    assert caught.value.exit_code == code
+    assert pickle.loads(pickle.dumps(caught.value)).exit_code == code
+
+
 def test_pools_that_round_up_are_not_blurred() -> None:
-    graph = spec("  - maxpool: {name: p, kernel: 3, stride: 2, ceil: true}\n  - conv: {out: 2, kernel: 1}\n")
+    graph = spec(CEIL)
     assert refused(graph, "maxpool=blurpool")[:2] == (
         "E492",
         "`p` rounds its size up (`ceil`), which `blurpool` cannot",
