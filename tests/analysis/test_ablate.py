@@ -246,8 +246,8 @@ def test_shapes_of_a_trace_that_do_not_follow_are_refused() -> None:
     shuffle = torchvision_model("shufflenet_v2_x1_0")
     graph = cnnscope.load(shuffle, input=(3, 224, 224)).graph
     assert refused(graph, "stage2.0.branch1.2") == (
-        "E492", "without `stage2.0.branch1.2`, `stage2.0.view` cannot read `stage2.0.concat` (82x28x28): it splits or "
-        "drops an axis that had another size when it was traced, which cannot be carried over to other shapes", None,
+        "E492", "without `stage2.0.branch1.2`, `stage2.1.slice` cannot read `stage2.0.view#2` (82x28x28): it picks "
+        "positions that were counted when it was traced, which cannot be carried over to other shapes", None,
     )  # fmt: skip
 
 

@@ -64,6 +64,21 @@ class Tied(nn.Module):
         return result
 
 
+class Shuffled(nn.Module):
+    """A layer that reads a map which operations between layers have made."""
+
+    def __init__(self, kernel: int = 3, width: int = 8, dilation: int = 1) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, width, 3, padding=1)
+        self.b = nn.Conv2d(width, 4, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.a(x)
+        n, c, h, w = x.shape
+        result: torch.Tensor = self.b(x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w))
+        return result
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[nn.Module], Graph]:
     def graph(module: nn.Module) -> Graph:
@@ -89,6 +104,21 @@ def test_edited_onnx_is_the_module_that_was_built_so(exported: Callable[[nn.Modu
         found = edit(graph, change).graph
         run(found)
         assert totals(found) == built(module), change
+
+
+def test_layers_behind_traced_operations_take_arguments_for_all_axes() -> None:
+    graph = cnnscope.load(Shuffled(), input=SIZE).graph
+    assert graph.values(graph.node("b"))[0].kind == "tensor"
+    for change, module in (
+        ("b.kernel=5", Shuffled(5)), ("b.kernel=[5, 5]", Shuffled(5)), ("b.dilation=2", Shuffled(dilation=2)),
+        ("a.out=12", Shuffled(width=12)),
+    ):  # fmt: skip
+        found = edit(graph, change).graph
+        run(found)
+        assert totals(found) == built(module), change
+        assert found.node("b").output == cnnscope.load(module, input=SIZE).graph.node("b").output
+    for change in ("b=blurpool", "after=b:maxpool{kernel: 2}", "after=reshape:maxpool{kernel: 2}"):
+        run(edit(graph, change).graph)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -62,6 +62,6 @@ def test_random_edits_run_as_predicted_or_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
-def test_a_thousand_random_edits(part: int) -> None:
-    found = outcomes(SLOW, range(1000 + 100 * part, 1100 + 100 * part))
-    assert found["runs"] >= 50
+def test_hundreds_of_random_edits(part: int) -> None:
+    found = outcomes(SLOW, range(1000 + 60 * part, 1060 + 60 * part))
+    assert found["runs"] >= 30
