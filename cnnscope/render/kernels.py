@@ -74,7 +74,7 @@ class ExampleStep:
     """of a transposed convolution the kernels scaled by the input at this position"""
     sum: float
     """of max pooling the largest"""
-    output: float | None
+    output: float | Omitted | None = OMITTED
     """the sum and the bias, after the activation; null of a transposed convolution, where steps overlap"""
 
 
@@ -82,8 +82,8 @@ class ExampleStep:
 class KernelExample:
     """A kernel that slides over an input."""
 
-    op: Literal["conv", "upconv", "maxpool", "avgpool"]
-    channels: Count
+    op: Literal["conv", "upconv", "maxpool", "avgpool"] | Omitted = OMITTED
+    channels: Count | Omitted = OMITTED
     kernel: Matrix
     """the rows of all channels, one below the other; of pooling the weights of a mean, or ones"""
     input: Matrix
@@ -91,8 +91,8 @@ class KernelExample:
     stride: int
     pad: int
     dilation: int
-    bias: float
-    activation: str | None
+    bias: float | Omitted = OMITTED
+    activation: str | Omitted | None = OMITTED
     steps: Sequence[ExampleStep]
     output: Matrix
     flipped_output: Matrix

@@ -585,6 +585,6 @@ def test_an_audit_has_one_folder(run: Run, tmp_path: Path) -> None:
     outcome = run("audit", *SMALL, "-o", str(tmp_path / "a"), "-o", str(tmp_path / "b"))
     assert outcome.err == (
         f"error[E409]: an audit has one folder, not `{tmp_path / 'a'}` and `{tmp_path / 'b'}`\n"
-        "  = help: a report's name ends in .html, .md, .xml, .json, .csv, .tsv or .txt\n"
+        "  = help: a report's name ends in .html, .md, .xml, .json, .csv, .tsv, .txt, .svg, .png or .pdf\n"
     )
     assert list(tmp_path.iterdir()) == []

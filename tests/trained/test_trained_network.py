@@ -70,12 +70,23 @@ def test_torchvision_networks_run_as_their_graph_bit_by_bit(name: str) -> None:
     assert (network.preprocess.mean, len(network.labels)) == ((0.485, 0.456, 0.406), 1000)
 
 
+class Fourier(nn.Module):
+    """Scores from the spectrum of its maps, for which there is no layer type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.fft.fft2(self.conv(x)).real.mean((2, 3)))
+
+
 def test_a_graph_that_cannot_be_built_runs_as_its_own_module() -> None:
-    network = cnnscope.load("torchvision:swin_v2_t", input=(3, 64, 64)).trained(device="cpu")
+    network = cnnscope.load(Fourier(), input=(3, 16, 16)).trained(device="cpu")
     assert not isinstance(network.module, Network)
-    with network.capture(["features.0.0"]) as found:
-        assert network.logits(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
-    assert found["features.0.0"].shape == (1, 96, 16, 16)
+    with network.capture(["conv"]) as found:
+        assert network.logits(torch.rand(1, 3, 16, 16)).shape == (1, 5)
+    assert found["conv"].shape == (1, 4, 14, 14)
 
 
 def test_a_live_module_stays_as_it_is() -> None:

@@ -32,7 +32,6 @@ DOCUMENTS = {
     **dict.fromkeys(FIGURES, "cnnscope.render.documents.layers:Layers"),
     "comparison": "cnnscope.render.comparison:ComparisonDocument",
     "rf_unit": "cnnscope.render.documents.layers:UnitDocument",
-    "unit_values": "cnnscope.render.unit_values:UnitValuesDocument",
     "zoo": "cnnscope.render.comparison:ZooDocument",
     "check": "cnnscope.render.checks:CheckDocument",
     "ops": "cnnscope.render.reference:OpsDocument",
@@ -54,6 +53,7 @@ DOCUMENTS = {
     "compare": "cnnscope.audits.document:CompareDocument",
     "error": "cnnscope.render.diagnostics:ErrorDocument",
     "edit": "cnnscope.render.edit:EditDocument",
+    "unit_values": "cnnscope.render.unit_values:UnitValuesDocument",
 }
 """The class of each document. Text, because some of them need packages that only their commands import."""
 
