@@ -298,6 +298,7 @@ class Decoder(nn.Module):
         return self.decode(x, self.encode(x).mean(1)[None])[0]
 
 
+@pytest.mark.filterwarnings("error")  # the batch is axis 1 of the state and axis 0 of the input, and no images meet
 def test_a_recurrent_layer_starts_at_a_computed_state() -> None:
     graph = traced(Decoder(), "3x6")
     assert [len(n.inputs) for n in graph.nodes if n.op.tag == "gru"] == [2]

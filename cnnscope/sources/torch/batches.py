@@ -13,6 +13,7 @@ from cnnscope.ir import Value
 from cnnscope.ir.steps import Shape, Step
 from cnnscope.ops.base import Op
 from cnnscope.ops.generic import Elementwise
+from cnnscope.ops.recurrent import Recurrent
 from cnnscope.ops.traced import Traced
 from cnnscope.sources.batch import GONE, UNSAID, Place
 from cnnscope.sources.batch_ops import aligned, along, grown, result, with_axis
@@ -55,7 +56,7 @@ def _meet(op: Op, values: Sequence[Value]) -> bool:
     """Whether images may meet: the batch is in several axes of values that are broadcast, or in the weight of a
     layer.
     """
-    if len(values) == 1:
+    if len(values) == 1 or isinstance(op, Recurrent):  # first states have the batch in an axis of their own
         return False
     axes = [v.batch_axis - len(v.shape) for v in values if v.batch_axis is not None]
     return len(set(axes)) > 1 or (len(axes) > 1 and op.tag == "linear")
@@ -127,7 +128,9 @@ class Batches:
             elif doubled is not None and (found is None or found[0] != doubled):
                 found, met = (doubled, 1), False
             own_kernels = op.category == "conv" and sum(i in self._images for i in inputs) > 1
-            if met and not own_kernels:  # a kernel an image, as in dynamic convolutions, has a group an image
+            if (
+                met and not own_kernels and not isinstance(op, Recurrent)
+            ):  # a kernel an image, as in dynamic convolutions, has a group an image
                 self.mixing.add(at)
         found = found or aligned(places, values, value)
         return value if found is None else self._at(at, value, found)
